@@ -1,0 +1,172 @@
+/**
+ * The broker: listener, sessions and reactor put together, started, and shut down cleanly. Prints
+ * nothing and reads no configuration; that is the command line's.
+ */
+
+import { SyscallError } from "../errors.ts";
+import { Epoll } from "../ffi/epoll.ts";
+import { raiseOpenFilesLimit } from "../ffi/resource-limits.ts";
+import { findRuntimeEpoll } from "../ffi/runtime-epoll.ts";
+import { INTERRUPTED, PEER_CLOSED, WOULD_BLOCK } from "../ffi/syscall-result.ts";
+import type { BrokerEventListener } from "./events.ts";
+import {
+  ACCEPT_PAUSE_MS,
+  ACCEPTS_PER_TURN,
+  FDS_RESERVED,
+  IDLE_WAIT_MS,
+  SHUTDOWN_DRAIN_MS,
+} from "./limits.ts";
+import { Listener } from "./listener.ts";
+import { ownUidPolicy } from "./policy/decide.ts";
+import type { Policy } from "./policy/rules.ts";
+import { Reactor, type ReactorHandler } from "./reactor.ts";
+import { Sessions } from "./sessions.ts";
+import { LISTENER_TOKEN, SocketWatch, slotOfToken } from "./socket-watch.ts";
+
+/** A socket and, worst case, a lane for each connection. */
+const FDS_PER_CONNECTION = 2;
+
+/** Sockets of a bus with a policy are open to all; the policy decides. */
+const MODE_WITH_POLICY = 0o666;
+const MODE_OWN_UID = 0o600;
+
+/** What a broker is started with. */
+export interface BrokerOptions {
+  /** Pathname of the socket, at most 107 bytes; its directory must exist. */
+  readonly path: string;
+  /** Undefined: serve the broker's own uid alone, with everything allowed. */
+  readonly policy?: Policy | undefined;
+  /** Permissions of the socket. Default: 0666 with a policy, 0600 without. */
+  readonly mode?: number | undefined;
+  readonly onEvent?: BrokerEventListener;
+  /** Milliseconds, monotonic. Default: performance.now. */
+  readonly now?: () => number;
+}
+
+/** One broker process's broker. */
+export class Broker implements ReactorHandler {
+  readonly #listener: Listener;
+  readonly #sessions: Sessions;
+  readonly #epoll: Epoll;
+  readonly #watch: SocketWatch;
+  readonly #reactor: Reactor;
+  readonly #now: () => number;
+  readonly #onEvent: BrokerEventListener;
+  #acceptResumesAt = 0;
+  #isAcceptPaused = false;
+  #isStopping = false;
+  #drainEndsAt = 0;
+
+  /**
+   * Binds the socket; clients that connect wait until run().
+   * @throws {ArgumentError} ARGUMENT_SOCKET_PATH
+   * @throws {ConfigError} CONFIG_SOCKET_DIRECTORY, CONFIG_SOCKET_IN_USE
+   * @throws {SyscallError} where the kernel refuses
+   */
+  constructor(options: BrokerOptions) {
+    const { path, policy } = options;
+    const uid = process.geteuid?.() ?? 0;
+    this.#now = options.now ?? (() => performance.now());
+    this.#onEvent = options.onEvent ?? (() => {});
+    const openFiles = raiseOpenFilesLimit();
+    const mode = options.mode ?? (policy === undefined ? MODE_OWN_UID : MODE_WITH_POLICY);
+    this.#listener = Listener.open(path, mode);
+    const runtimeEpoll = findRuntimeEpoll();
+    this.#epoll = new Epoll();
+    this.#watch = new SocketWatch(this.#epoll);
+    this.#sessions = new Sessions({
+      policy: policy ?? ownUidPolicy(uid),
+      onlyUid: policy === undefined ? uid : undefined,
+      connectionsMax: Math.floor((openFiles.soft - FDS_RESERVED) / FDS_PER_CONNECTION),
+      watch: this.#watch,
+      now: this.#now,
+      onEvent: this.#onEvent,
+    });
+    this.#watch.watchListener(this.#listener.fd);
+    this.#reactor = new Reactor(this.#epoll, runtimeEpoll, this, this.#now);
+    this.#onEvent({ type: "listening", path, policy: policy?.path });
+  }
+
+  /** Serves until stop(); then says goodbye, closes every socket and removes the socket file. */
+  async run(): Promise<void> {
+    try {
+      await this.#reactor.run();
+    } finally {
+      this.#sessions.closeAll();
+      this.#listener.close();
+      this.#epoll.close();
+    }
+    this.#onEvent({ type: "stopped", path: this.#listener.path });
+  }
+
+  /** Begins the clean shutdown; run() resolves when it is done, at most SHUTDOWN_DRAIN_MS later. */
+  stop(): void {
+    if (this.#isStopping) return;
+    this.#isStopping = true;
+    this.#drainEndsAt = this.#now() + SHUTDOWN_DRAIN_MS;
+    this.#pauseAccept();
+    this.#sessions.sayGoodbye();
+  }
+
+  /** ReactorHandler */
+  sleepMs(): number {
+    if (this.#isStopping && !this.#sessions.hasQueued()) return 0;
+    const deadline = this.#nextDeadline();
+    if (deadline === Number.POSITIVE_INFINITY) return IDLE_WAIT_MS;
+    const remaining = Math.ceil(deadline - this.#now());
+    return Math.max(0, Math.min(IDLE_WAIT_MS, remaining));
+  }
+
+  /** ReactorHandler */
+  ready(token: number, events: number): void {
+    if (token === LISTENER_TOKEN) return this.#accept();
+    const connection = this.#sessions.at(slotOfToken(token));
+    if (connection !== undefined) this.#sessions.ready(connection, events);
+  }
+
+  /** ReactorHandler */
+  endTurn(): void {
+    this.#sessions.expireHellos();
+    this.#sessions.flushAll();
+    this.#sessions.bury();
+    this.#sessions.flushAll();
+    if (this.#isStopping) {
+      const isDrained = !this.#sessions.hasQueued() || this.#now() >= this.#drainEndsAt;
+      if (isDrained) this.#reactor.stop();
+    } else if (this.#isAcceptPaused && this.#now() >= this.#acceptResumesAt) {
+      this.#isAcceptPaused = false;
+      this.#watch.setListenerPaused(this.#listener.fd, false);
+    }
+  }
+
+  #nextDeadline(): number {
+    if (this.#isStopping) return this.#drainEndsAt;
+    const helloDeadline = this.#sessions.helloDeadline();
+    return this.#isAcceptPaused ? Math.min(helloDeadline, this.#acceptResumesAt) : helloDeadline;
+  }
+
+  #accept(): void {
+    for (let accepted = 0; accepted < ACCEPTS_PER_TURN; accepted += 1) {
+      const fd = this.#listener.accept();
+      if (fd === WOULD_BLOCK) return;
+      if (fd === PEER_CLOSED || fd === INTERRUPTED) continue;
+      if (fd < 0) {
+        this.#onEvent({ type: "accept-paused", reason: "no file descriptor or memory is left" });
+        return this.#pauseAccept();
+      }
+      try {
+        this.#sessions.adopt(fd);
+      } catch (error) {
+        if (!(error instanceof SyscallError)) throw error;
+      }
+    }
+  }
+
+  /** Out of fds: those who are connected go on, and the backlog waits a moment. */
+  #pauseAccept(): void {
+    this.#acceptResumesAt = this.#now() + ACCEPT_PAUSE_MS;
+    if (this.#isAcceptPaused) return;
+    this.#isAcceptPaused = true;
+    this.#watch.setListenerPaused(this.#listener.fd, true);
+  }
+}

@@ -1,0 +1,92 @@
+/**
+ * What all connections share: topics, subscriptions, routes, the policy. Computes where a topic's
+ * messages go, and who may have their fds; both once for each change, never for each message.
+ * Touches no socket.
+ */
+
+import type { Connection } from "./connection.ts";
+import { decide } from "./policy/decide.ts";
+import type { Policy } from "./policy/rules.ts";
+import { type Route, RouteTable } from "./route.ts";
+import { SubscriptionIndex } from "./subscription-index.ts";
+import { type Topic, TopicTable } from "./topic-table.ts";
+
+/** Called when a topic's route was computed anew, for each destination, before it is used. */
+export type TopicIntroducer = (destination: Connection, topic: Topic) => void;
+
+/** The shared tables of one broker. */
+export class BusState {
+  readonly topics = new TopicTable();
+  readonly subscriptions = new SubscriptionIndex<Connection>();
+  readonly policy: Policy;
+  readonly #routes = new RouteTable();
+
+  constructor(policy: Policy) {
+    this.policy = policy;
+  }
+
+  /**
+   * Where messages on a topic go: every connection with a matching subscription that the policy
+   * lets read this very topic.
+   * @param introduceTopic called for each destination if the route had to be computed
+   */
+  routeOf(topic: Topic, introduceTopic: TopicIntroducer): Route {
+    if (topic.route !== undefined && topic.routeGeneration === this.subscriptions.generation) {
+      return topic.route;
+    }
+    const destinations: Connection[] = [];
+    for (const connection of this.subscriptions.match(topic.name)) {
+      const decision = decide(this.policy, connection.identity, "subscribe", topic.name);
+      if (decision.allowed) destinations.push(connection);
+    }
+    const route = this.#routes.intern(destinations);
+    topic.route = route;
+    topic.routeGeneration = this.subscriptions.generation;
+    topic.withheldFrom = undefined;
+    for (const destination of route.destinations) introduceTopic(destination, topic);
+    return route;
+  }
+
+  /** The destinations of a route that the policy lets not have fds on this topic. */
+  fdsWithheldFrom(topic: Topic, route: Route): ReadonlySet<Connection> {
+    if (topic.withheldFrom !== undefined) return topic.withheldFrom;
+    const withheld = new Set<Connection>();
+    for (const connection of route.destinations) {
+      const decision = decide(this.policy, connection.identity, "receive-fds", topic.name);
+      if (!decision.allowed) withheld.add(connection);
+    }
+    topic.withheldFrom = withheld;
+    return withheld;
+  }
+
+  /** Adds a subscription to the index; routes that it changes are computed at their next use. */
+  subscribe(connection: Connection, pattern: string): void {
+    const changedAll = this.subscriptions.add(pattern, connection);
+    if (!changedAll) this.topics.find(pattern)?.forgetRoute();
+  }
+
+  /** Removes a subscription that subscribe() added. */
+  unsubscribe(connection: Connection, pattern: string): void {
+    const changedAll = this.subscriptions.remove(pattern, connection);
+    if (!changedAll) this.topics.find(pattern)?.forgetRoute();
+  }
+
+  /**
+   * Takes a connection out of all tables, so that no route leads to it any more.
+   * @returns connections that were told of it and must be told that it is gone
+   */
+  leave(connection: Connection): Connection[] {
+    for (const pattern of connection.subscriptions.values()) this.unsubscribe(connection, pattern);
+    if (connection.subscriptions.size > 0) this.#routes.forgetAll();
+    connection.subscriptions.clear();
+    for (const open of connection.openTopics.values()) this.topics.release(open.topic);
+    connection.openTopics.clear();
+    connection.knownTopics.clear();
+    for (const sender of connection.knownSenders) sender.introducedTo.delete(connection);
+    connection.knownSenders.clear();
+    const informed = [...connection.introducedTo];
+    for (const other of informed) other.knownSenders.delete(connection);
+    connection.introducedTo.clear();
+    return informed;
+  }
+}

@@ -1,0 +1,101 @@
+/**
+ * All connections of a broker: places (slots) for the reactor's tokens, ids that are never used
+ * again, and how many each user has. Counting only; sockets are broker.ts's.
+ */
+
+import type { Connection } from "./connection.ts";
+import { AWAITING_HELLO_PER_UID_MAX, CONNECTIONS_MAX, CONNECTIONS_PER_UID_MAX } from "./limits.ts";
+
+/** Ids are u32 on the wire; 0 is nobody. */
+const IDS_MAX = 0xffff_ffff;
+
+interface UserCount {
+  connections: number;
+  /** Those that have not said HELLO, oldest first. */
+  readonly awaitingHello: Set<Connection>;
+}
+
+/** Connections by slot, with the counts that limits need. */
+export class ConnectionTable {
+  readonly #bySlot: (Connection | undefined)[] = [];
+  readonly #freeSlots: number[] = [];
+  readonly #byUid = new Map<number, UserCount>();
+  /** All that have not said HELLO, oldest first. */
+  readonly #awaitingHello = new Set<Connection>();
+  readonly #connectionsMax: number;
+  #idsUsed = 0;
+  #size = 0;
+
+  /** @param connectionsMax at most CONNECTIONS_MAX; less where the process may hold fewer fds */
+  constructor(connectionsMax: number = CONNECTIONS_MAX) {
+    this.#connectionsMax = Math.min(connectionsMax, CONNECTIONS_MAX);
+  }
+
+  get size(): number {
+    return this.#size;
+  }
+
+  /** The connection in a slot, if any. */
+  at(slot: number): Connection | undefined {
+    return this.#bySlot[slot];
+  }
+
+  /** Every connection. */
+  *all(): Generator<Connection> {
+    for (const connection of this.#bySlot) if (connection !== undefined) yield connection;
+  }
+
+  /** The connection that has waited longest without saying HELLO. */
+  oldestAwaitingHello(): Connection | undefined {
+    return this.#awaitingHello.values().next().value;
+  }
+
+  /** Whether one more connection of this user is within the limits. */
+  hasRoomFor(uid: number): boolean {
+    if (this.#size >= this.#connectionsMax) return false;
+    return (this.#byUid.get(uid)?.connections ?? 0) < CONNECTIONS_PER_UID_MAX;
+  }
+
+  /** The slot and the id that the next connection gets; add() takes them. */
+  nextPlace(): { slot: number; id: number } {
+    const slot = this.#freeSlots[this.#freeSlots.length - 1] ?? this.#bySlot.length;
+    return { slot, id: this.#idsUsed === IDS_MAX ? 1 : this.#idsUsed + 1 };
+  }
+
+  /**
+   * Adds a connection that awaits HELLO, with the place that nextPlace() gave.
+   * @returns the oldest awaiting connection of the same user, where it now has too many of them
+   */
+  add(connection: Connection): Connection | undefined {
+    this.#freeSlots.pop();
+    this.#idsUsed = connection.id;
+    this.#bySlot[connection.slot] = connection;
+    this.#size += 1;
+    this.#awaitingHello.add(connection);
+    const { uid } = connection.identity;
+    const user = this.#byUid.get(uid) ?? { connections: 0, awaitingHello: new Set() };
+    this.#byUid.set(uid, user);
+    user.connections += 1;
+    user.awaitingHello.add(connection);
+    if (user.awaitingHello.size <= AWAITING_HELLO_PER_UID_MAX) return undefined;
+    return user.awaitingHello.values().next().value;
+  }
+
+  /** The connection said HELLO, or will not live to. */
+  noteHello(connection: Connection): void {
+    this.#awaitingHello.delete(connection);
+    this.#byUid.get(connection.identity.uid)?.awaitingHello.delete(connection);
+  }
+
+  /** Frees the slot. The socket must be closed, so that no event can name the slot any more. */
+  remove(connection: Connection): void {
+    this.noteHello(connection);
+    this.#bySlot[connection.slot] = undefined;
+    this.#freeSlots.push(connection.slot);
+    this.#size -= 1;
+    const user = this.#byUid.get(connection.identity.uid);
+    if (user === undefined) return;
+    user.connections -= 1;
+    if (user.connections === 0) this.#byUid.delete(connection.identity.uid);
+  }
+}

@@ -1,0 +1,95 @@
+/**
+ * What the broker knows of one connection. Data and small invariants only: routing is in
+ * router.ts, requests in requests.ts, life and death in broker.ts.
+ */
+
+import type { OwnedFd } from "../ffi/owned-fd.ts";
+import type { PeerIdentity } from "./identity.ts";
+import type { Route } from "./route.ts";
+import type { SendQueue } from "./send-queue.ts";
+import type { Topic } from "./topic-table.ts";
+
+/** A topic that a connection has open, with the rights that the policy gave it there. */
+export interface OpenTopic {
+  readonly topic: Topic;
+  readonly maySendFds: boolean;
+  /** The rule that denies fds, for the refusal; undefined where none spoke. */
+  readonly sendFdsRule: string | undefined;
+  /** The route whose destinations have all been told who this sender is. */
+  introducedTo: Route | undefined;
+}
+
+/** Where a connection is in its life; named for what may come next. */
+export type ConnectionState = "AWAIT_HELLO" | "OPEN" | "DOOMED";
+
+/** Figures that SYNC reports and starts again; docs/protocol.md section 4. */
+export interface PublishCounters {
+  published: number;
+  matched: number;
+  dropped: number;
+  denied: number;
+}
+
+/** One accepted socket. */
+export class Connection {
+  /** Never used again while the broker lives; others see it as origin. */
+  readonly id: number;
+  /** Place in the reactor's table, used again. */
+  readonly slot: number;
+  readonly socket: OwnedFd;
+  readonly identity: PeerIdentity;
+  readonly queue: SendQueue;
+  /** Milliseconds on the broker's clock. */
+  readonly acceptedAt: number;
+  readonly counters: PublishCounters = { published: 0, matched: 0, dropped: 0, denied: 0 };
+  readonly openTopics = new Map<number, OpenTopic>();
+  readonly subscriptions = new Map<number, string>();
+  /** Topic ids that this client was told, and what they stand for. */
+  readonly knownTopics = new Map<number, Topic>();
+  /** Connections that this client was told of. */
+  readonly knownSenders = new Set<Connection>();
+  /** Connections that were told of this one. */
+  readonly introducedTo = new Set<Connection>();
+
+  state: ConnectionState = "AWAIT_HELLO";
+  lane: OwnedFd | undefined = undefined;
+  /** The fd that epoll watches for EPOLLOUT because the queue waits for it; -1 for none. */
+  watchedFd = -1;
+  /** The broker is shutting down: what this client sends is not read any more. */
+  isReadingStopped = false;
+  /** Stands in the reactor's list of queues to flush this turn. */
+  isUnflushed = false;
+  #subscriptionsMade = 0;
+
+  constructor(fields: {
+    id: number;
+    slot: number;
+    socket: OwnedFd;
+    identity: PeerIdentity;
+    queue: SendQueue;
+    acceptedAt: number;
+  }) {
+    this.id = fields.id;
+    this.slot = fields.slot;
+    this.socket = fields.socket;
+    this.identity = fields.identity;
+    this.queue = fields.queue;
+    this.acceptedAt = fields.acceptedAt;
+  }
+
+  /** A number for a new subscription of this connection. */
+  nextSubscription(): number {
+    this.#subscriptionsMade += 1;
+    return this.#subscriptionsMade;
+  }
+
+  /** The counters since the last call, and a fresh start. */
+  takeCounters(): PublishCounters {
+    const taken = { ...this.counters };
+    this.counters.published = 0;
+    this.counters.matched = 0;
+    this.counters.dropped = 0;
+    this.counters.denied = 0;
+    return taken;
+  }
+}

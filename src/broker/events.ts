@@ -1,0 +1,33 @@
+/**
+ * What the broker has to tell its administrator, as data. The broker prints nothing itself: who
+ * starts it hands in a listener, and the listener must not throw or block.
+ */
+
+import type { ErrorCode } from "../errors.ts";
+import type { PeerIdentity } from "./identity.ts";
+
+/** Something that happened, never with payload. */
+export type BrokerEvent =
+  | { readonly type: "listening"; readonly path: string; readonly policy: string | undefined }
+  | { readonly type: "connected"; readonly connection: number; readonly identity: PeerIdentity }
+  | {
+      readonly type: "disconnected";
+      readonly connection: number;
+      readonly identity: PeerIdentity;
+      /** Why, where it was not the client's own wish. */
+      readonly code: ErrorCode | undefined;
+      readonly message: string | undefined;
+    }
+  | {
+      readonly type: "denied";
+      readonly connection: number;
+      readonly identity: PeerIdentity;
+      readonly action: string;
+      readonly topic: string;
+      readonly rule: string | undefined;
+    }
+  | { readonly type: "accept-paused"; readonly reason: string }
+  | { readonly type: "stopped"; readonly path: string };
+
+/** Receives events; must not throw or block. */
+export type BrokerEventListener = (event: BrokerEvent) => void;

@@ -1,0 +1,42 @@
+/**
+ * The fds of one message while the broker holds them. Several send queues may hold the same
+ * bundle; whoever lets go last closes the fds, so they are closed exactly once on every path.
+ * Not for fds the broker keeps for itself: those are OwnedFd.
+ */
+
+import { assert } from "../assert.ts";
+
+/** Fds of one message, counted by their holders. Starts with one holder: the router. */
+export class FdBundle {
+  readonly fds: readonly number[];
+  readonly #close: (fd: number) => void;
+  #holders = 1;
+
+  /**
+   * @param fds owned by the bundle from here on
+   * @param close closes one fd; handed in so that tests can count
+   */
+  constructor(fds: readonly number[], close: (fd: number) => void) {
+    this.fds = fds;
+    this.#close = close;
+  }
+
+  get count(): number {
+    return this.fds.length;
+  }
+
+  /** Adds a holder. */
+  retain(): this {
+    assert(this.#holders > 0, "a bundle without holders has closed its fds");
+    this.#holders += 1;
+    return this;
+  }
+
+  /** Takes a holder away; the last one closes the fds. */
+  release(): void {
+    assert(this.#holders > 0, "a bundle is released once by each holder");
+    this.#holders -= 1;
+    if (this.#holders > 0) return;
+    for (const fd of this.fds) this.#close(fd);
+  }
+}

@@ -1,0 +1,98 @@
+/**
+ * Limits of the broker alone: each with its unit, and why it is what it is. Limits that a client
+ * must know too stand in src/protocol/limits.ts.
+ */
+
+import { assert } from "../assert.ts";
+import { PACKET_BYTES_MAX } from "../protocol/limits.ts";
+
+/** Connections at a time, those before HELLO included. Guess: a large desktop has some hundred. */
+export const CONNECTIONS_MAX = 8_192;
+
+/** Connections of one uid at a time, so that no user can lock the others out. */
+export const CONNECTIONS_PER_UID_MAX = CONNECTIONS_MAX / 2;
+
+/** Connections of one uid that have not said HELLO; one more evicts the oldest of them. */
+export const AWAITING_HELLO_PER_UID_MAX = 64;
+
+/** Milliseconds that a connection may take to say HELLO. */
+export const HELLO_TIMEOUT_MS = 5_000;
+
+/** Pending connections in the kernel; net.core.somaxconn caps it. */
+export const LISTEN_BACKLOG = 1_024;
+
+/** Milliseconds without accepting after the process or system ran out of fds or memory. */
+export const ACCEPT_PAUSE_MS = 100;
+
+/** File descriptors kept free for files, logs and the runtime when accepting. */
+export const FDS_RESERVED = 64;
+
+/** Topics that one connection may hold open for publishing. */
+export const TOPICS_PER_CONNECTION_MAX = 8_192;
+
+/** Topics at a time in one broker. */
+export const TOPICS_MAX = 262_144;
+
+/** Subscriptions of one connection. The benchmark holds 100,000 on one. */
+export const SUBSCRIPTIONS_PER_CONNECTION_MAX = 131_072;
+
+/** Subscriptions at a time in one broker. */
+export const SUBSCRIPTIONS_MAX = 1_048_576;
+
+/** Bytes waiting for one slow connection. Beyond it messages are dropped and told by a GAP. */
+export const SEND_QUEUE_BYTES_MAX = 4 * 1024 * 1024;
+
+/**
+ * After a drop the queue takes messages again once it is this far down, so that a slow reader gets
+ * few long gaps and not one gap after each message.
+ */
+export const SEND_QUEUE_BYTES_RESUME = SEND_QUEUE_BYTES_MAX / 2;
+
+/** Bytes beyond SEND_QUEUE_BYTES_MAX that control frames may still use; then the client is evicted. */
+export const SEND_QUEUE_CONTROL_BYTES_MAX = 256 * 1024;
+
+/** Fds waiting for one slow connection. Guess: four full messages. */
+export const SEND_QUEUE_FDS_MAX = 1_024;
+
+/** Topics whose losses are counted apart in one gap; beyond it the gap speaks of several topics. */
+export const GAP_TOPICS_MAX = 64;
+
+/** Packets (of PACKET_BYTES_MAX bytes) that all backlogged connections may hold together: 256 MiB. */
+export const BACKLOG_PACKETS_MAX = 4_096;
+
+/** Free packets kept for the next burst instead of being left to the garbage collector: 8 MiB. */
+export const FREE_PACKETS_KEPT = 128;
+
+/**
+ * SO_SNDBUF of each accepted socket: bytes the kernel queues for one client before EAGAIN. Root
+ * gets it in any case (SO_SNDBUFFORCE), others up to net.core.wmem_max.
+ */
+export const SOCKET_SEND_BUFFER_BYTES = 1024 * 1024;
+
+/** Packets that are thrown away from a connection being closed, so that its end is not a reset. */
+export const DISCARDED_PACKETS_MAX = 64;
+
+/** Runs of this many bytes or more go out straight from the receive buffer. Measured: see docs. */
+export const DIRECT_SEND_BYTES_MIN = 4_096;
+
+/** Packets read from one connection in one turn, so that no sender starves the others. */
+export const PACKETS_PER_TURN = 8;
+
+/** Connections accepted in one turn. */
+export const ACCEPTS_PER_TURN = 64;
+
+/** Connections with unsent frames in one turn; at this many they are flushed early. */
+export const UNFLUSHED_CONNECTIONS_MAX = 256;
+
+/** Milliseconds between visits to the runtime's own event loop (signals, timers) when busy. */
+export const RUNTIME_YIELD_INTERVAL_MS = 10;
+
+/** Milliseconds that the reactor may sleep in the kernel when idle. */
+export const IDLE_WAIT_MS = 1_000;
+
+/** Milliseconds that a clean shutdown waits for clients to take what is queued for them. */
+export const SHUTDOWN_DRAIN_MS = 1_000;
+
+assert(SEND_QUEUE_BYTES_MAX >= 2 * PACKET_BYTES_MAX, "a queue holds more than one packet");
+assert(SEND_QUEUE_CONTROL_BYTES_MAX >= PACKET_BYTES_MAX, "any control frame fits the reserve");
+assert(DIRECT_SEND_BYTES_MIN <= PACKET_BYTES_MAX, "a full packet may go out directly");

@@ -1,0 +1,183 @@
+/**
+ * The socket that clients connect to, from the first check of its directory to its removal.
+ *
+ * Order, so that nobody is ever harmed: directory checked, lock taken on a sibling file that is
+ * never unlinked, stale socket removed, bound with no permissions, mode set, listen last. Two
+ * brokers can never share a path, a stale file never blocks a start, and nobody connects before
+ * the permissions stand.
+ */
+
+import {
+  chmodSync,
+  constants,
+  lstatSync,
+  openSync,
+  type Stats,
+  statSync,
+  unlinkSync,
+} from "node:fs";
+import { dirname } from "node:path";
+import { ConfigError, SyscallError } from "../errors.ts";
+import { lockExclusive } from "../ffi/file-lock.ts";
+import { closeFd, OwnedFd } from "../ffi/owned-fd.ts";
+import {
+  acceptConnection,
+  bindPath,
+  connectPath,
+  listen,
+  openSeqpacket,
+} from "../ffi/seqpacket.ts";
+import { LISTEN_BACKLOG } from "./limits.ts";
+
+/** S_ISVTX, inode(7). */
+const STICKY_BIT = 0o1000;
+
+/** No permissions for anybody while the socket is bound and not yet chmod'ed. */
+const BIND_UMASK = 0o777;
+
+/** A listening socket on a path that is ours alone. */
+export class Listener {
+  readonly path: string;
+  readonly #socket: OwnedFd;
+  readonly #lock: OwnedFd;
+  readonly #inode: { dev: number; ino: number };
+
+  private constructor(path: string, socket: OwnedFd, lock: OwnedFd) {
+    const { dev, ino } = lstatSync(path);
+    this.path = path;
+    this.#socket = socket;
+    this.#lock = lock;
+    this.#inode = { dev, ino };
+  }
+
+  /**
+   * Takes a path and listens on it.
+   * @param path absolute or relative pathname, at most 107 bytes
+   * @param mode permissions of the socket; connecting needs write permission
+   * @throws {ArgumentError} ARGUMENT_SOCKET_PATH
+   * @throws {ConfigError} CONFIG_SOCKET_DIRECTORY, CONFIG_SOCKET_IN_USE
+   * @throws {SyscallError} any other failure, with the path
+   */
+  static open(path: string, mode: number): Listener {
+    using socket = new Handover(openSeqpacket());
+    checkDirectory(path);
+    using lock = new Handover(takeLock(path));
+    removeStaleSocket(path);
+    const umask = process.umask(BIND_UMASK);
+    try {
+      bindPath(socket.fd, path);
+    } finally {
+      process.umask(umask);
+    }
+    chmodSync(path, mode);
+    listen(socket.fd, LISTEN_BACKLOG);
+    return new Listener(path, socket.take(), lock.take());
+  }
+
+  /** Borrowed; for epoll. */
+  get fd(): number {
+    return this.#socket.number;
+  }
+
+  /** Outcome of acceptConnection(): an fd that the caller owns, or a negative outcome. */
+  accept(): number {
+    return acceptConnection(this.#socket.number);
+  }
+
+  /** Stops listening and removes the socket file, unless the path is somebody else's by now. */
+  close(): void {
+    if (!this.#socket.isOpen) return;
+    const found = lstatSync(this.path, { throwIfNoEntry: false });
+    if (found?.ino === this.#inode.ino && found.dev === this.#inode.dev) unlinkSync(this.path);
+    this.#socket.close();
+    this.#lock.close();
+  }
+}
+
+/** An fd that is closed at the end of the block unless somebody took it. */
+class Handover {
+  readonly #owned: OwnedFd;
+  #isTaken = false;
+
+  constructor(fd: number) {
+    this.#owned = OwnedFd.adopt(fd);
+  }
+
+  get fd(): number {
+    return this.#owned.number;
+  }
+
+  take(): OwnedFd {
+    this.#isTaken = true;
+    return this.#owned;
+  }
+
+  [Symbol.dispose](): void {
+    if (!this.#isTaken) this.#owned.close();
+  }
+}
+
+/** Whoever can write to the directory can replace the socket, so it must be root's or ours. */
+function checkDirectory(path: string): void {
+  const directory = dirname(path);
+  const found = statSync(directory, { throwIfNoEntry: false });
+  const refuse = (why: string): never => {
+    throw new ConfigError(
+      "CONFIG_SOCKET_DIRECTORY",
+      `Cannot serve ${path}: directory ${directory} ${why}`,
+      { path: directory },
+    );
+  };
+  if (found === undefined) return refuse("does not exist; create it first, for the broker's user");
+  if (!found.isDirectory()) return refuse("is not a directory");
+  const uid = process.geteuid?.() ?? 0;
+  if (found.uid !== 0 && found.uid !== uid) {
+    return refuse(`belongs to uid ${found.uid}, must belong to root or to uid ${uid}`);
+  }
+  if (isOpenToOthers(found)) {
+    return refuse("can be written to by others; remove that permission or set the sticky bit");
+  }
+}
+
+/** Sticky directories such as /tmp are safe: others cannot remove or rename what is ours. */
+function isOpenToOthers(stats: Stats): boolean {
+  return (stats.mode & 0o022) !== 0 && (stats.mode & STICKY_BIT) === 0;
+}
+
+function takeLock(path: string): number {
+  const lockPath = `${path}.lock`;
+  const { O_RDWR, O_CREAT, O_NOFOLLOW } = constants;
+  const fd = openSync(lockPath, O_RDWR | O_CREAT | O_NOFOLLOW, 0o600);
+  if (lockExclusive(fd)) return fd;
+  closeFd(fd);
+  throw new ConfigError(
+    "CONFIG_SOCKET_IN_USE",
+    `Cannot serve ${path}: another broker does, it holds the lock ${lockPath}`,
+    { path },
+  );
+}
+
+/** We hold the lock, so no broker serves the path. Something else may: then leave it alone. */
+function removeStaleSocket(path: string): void {
+  const found = lstatSync(path, { throwIfNoEntry: false });
+  if (found === undefined) return;
+  const refuse = (why: string): never => {
+    throw new ConfigError("CONFIG_SOCKET_IN_USE", `Cannot serve ${path}: ${why}`, { path });
+  };
+  if (!found.isSocket()) return refuse("a file stands there that is not a socket");
+  if (isServed(path)) return refuse("another program listens there");
+  unlinkSync(path);
+}
+
+/** ECONNREFUSED is the kernel's word that nobody listens on a socket file. */
+function isServed(path: string): boolean {
+  const fd = openSeqpacket();
+  try {
+    connectPath(fd, path);
+    return true;
+  } catch (error) {
+    return !(error instanceof SyscallError && error.code === "ECONNREFUSED");
+  } finally {
+    closeFd(fd);
+  }
+}

@@ -1,0 +1,136 @@
+/**
+ * One received packet: to the router if it holds only messages, else frame by frame. Decides what
+ * is malformed and what becomes of the fds that came along. Touches no socket; the receive buffer
+ * and the fds are handed in.
+ */
+
+import { ProtocolError } from "../errors.ts";
+import type { PinnedBuffer } from "../ffi/pinned-buffer.ts";
+import type { Hello } from "../protocol/control-messages.ts";
+import { opcodeOf } from "../protocol/frame.ts";
+import { OPCODE } from "../protocol/opcodes.ts";
+import { PacketReader } from "../protocol/packet.ts";
+import type { Connection } from "./connection.ts";
+import { FdBundle } from "./fd-bundle.ts";
+import type { ControlFrame, Requests } from "./requests.ts";
+import { openTopic, type Router } from "./router.ts";
+
+/** A packet as the kernel delivered it. PacketReceiver of src/ffi fits. */
+export interface ReceivedPacket {
+  /** Holds the packet from offset 0. */
+  readonly buffer: PinnedBuffer;
+  readonly receivedFdCount: number;
+  /** Some fds did not arrive, because the process may hold no more. */
+  readonly controlTruncated: boolean;
+  /** Hands the fds over to the caller. */
+  takeFds(): number[];
+  /** Closes fds that were not taken. */
+  closeFds(): number;
+}
+
+/** What the handler needs of the process around it. */
+export interface PacketHost {
+  /** A connection said a good HELLO and waits for WELCOME. */
+  welcome(connection: Connection, hello: Hello): void;
+  /** Closes one fd of a client, which it owns. */
+  closeFd(fd: number): void;
+}
+
+/** Handles packets. One for a broker; not reentrant. */
+export class PacketHandler {
+  readonly #router: Router;
+  readonly #requests: Requests;
+  readonly #host: PacketHost;
+  readonly #reader = new PacketReader();
+
+  constructor(router: Router, requests: Requests, host: PacketHost) {
+    this.#router = router;
+    this.#requests = requests;
+    this.#host = host;
+  }
+
+  /**
+   * Handles one packet. Afterwards no fd of it is left in `packet`.
+   * @param packetBytes 1 or more
+   * @throws {ProtocolError} the sender broke the protocol: drop it, and nobody else
+   */
+  handle(connection: Connection, packet: ReceivedPacket, packetBytes: number): void {
+    try {
+      if (packet.controlTruncated) {
+        this.#requests.refuseFds(connection, { topic: "", rule: undefined, byFdTable: true });
+      } else if (connection.state === "AWAIT_HELLO") {
+        this.#handleFirst(connection, packet, packetBytes);
+      } else if (packet.receivedFdCount > 0) {
+        this.#handleWithFds(connection, packet, packetBytes);
+      } else if (!this.#isPlainPacket(connection, packet.buffer, packetBytes)) {
+        this.#handleFrames(connection, packet.buffer, packetBytes);
+      }
+    } finally {
+      packet.closeFds();
+    }
+  }
+
+  /** The usual case: messages and nothing else. They are routed when this returns true. */
+  #isPlainPacket(connection: Connection, buffer: PinnedBuffer, packetBytes: number): boolean {
+    if (packetBytes % 8 !== 0) return false;
+    return this.#router.routePacket(connection, buffer, packetBytes);
+  }
+
+  #handleFirst(connection: Connection, packet: ReceivedPacket, packetBytes: number): void {
+    const { buffer } = packet;
+    this.#read(buffer, packetBytes, packet.receivedFdCount);
+    const frame = frameAt(buffer, 0);
+    if (frame.opcode !== OPCODE.HELLO || this.#reader.frameCount !== 1) {
+      const message = "Cannot serve client: its first packet must be HELLO alone";
+      throw new ProtocolError("PROTOCOL_STATE", message, 0);
+    }
+    this.#host.welcome(connection, this.#requests.readHello(frame));
+  }
+
+  #handleFrames(connection: Connection, buffer: PinnedBuffer, packetBytes: number): void {
+    const frameCount = this.#read(buffer, packetBytes, 0);
+    const { offsets } = this.#reader;
+    let index = 0;
+    while (index < frameCount) {
+      const offset = offsets[index] as number;
+      const stop = this.#router.routeStretch(connection, buffer, offset, packetBytes);
+      while (index < frameCount && (offsets[index] as number) < stop) index += 1;
+      if (index >= frameCount) return;
+      this.#requests.handle(connection, frameAt(buffer, offsets[index] as number));
+      index += 1;
+    }
+  }
+
+  /** A packet with fds holds one frame, and only MESSAGE may carry them: read() sees to that. */
+  #handleWithFds(connection: Connection, packet: ReceivedPacket, packetBytes: number): void {
+    const { buffer } = packet;
+    this.#read(buffer, packetBytes, packet.receivedFdCount);
+    const open = openTopic(connection, frameAt(buffer, 0).id, 0);
+    if (!open.maySendFds) {
+      const refused = { topic: open.topic.name, rule: open.sendFdsRule, byFdTable: false };
+      this.#requests.refuseFds(connection, refused);
+      return;
+    }
+    const bundle = new FdBundle(packet.takeFds(), (fd) => this.#host.closeFd(fd));
+    try {
+      this.#router.routeWithFds(connection, open, buffer, packetBytes, bundle);
+    } finally {
+      bundle.release();
+    }
+  }
+
+  #read(buffer: PinnedBuffer, packetBytes: number, receivedFds: number): number {
+    return this.#reader.read(buffer.words, buffer.bytes, packetBytes, receivedFds, "client");
+  }
+}
+
+function frameAt(buffer: PinnedBuffer, offset: number): ControlFrame {
+  const word = offset >>> 2;
+  return {
+    opcode: opcodeOf(buffer.words[word + 1] as number),
+    id: buffer.words[word + 2] as number,
+    bytes: buffer.bytes,
+    offset,
+    frameBytes: buffer.words[word] as number,
+  };
+}

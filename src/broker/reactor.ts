@@ -1,0 +1,88 @@
+/**
+ * The one loop of the broker: wait for readiness, handle a bounded batch, flush, and now and then
+ * let Bun's own loop run, so that signals and timers are served. Knows nothing of connections.
+ *
+ * Bun has no public way to be told that a foreign fd is readable, so this loop blocks in
+ * epoll_wait(2) on the main thread. Bun's own epoll instance is watched as one more fd, so that
+ * whatever Bun waits for ends the sleep too. A macrotask is needed to let its handlers run;
+ * resolving a promise is not enough. Bun's timers are not seen that way: they may be late by
+ * IDLE_WAIT_MS, and the broker keeps its own deadlines.
+ */
+
+import { EPOLLIN } from "../ffi/constants.ts";
+import type { Epoll } from "../ffi/epoll.ts";
+import { RUNTIME_YIELD_INTERVAL_MS } from "./limits.ts";
+
+/** The token of Bun's own event loop. */
+const RUNTIME_TOKEN = 0xffff_fffe;
+
+/** What the loop drives. None of these may throw for what a client does. */
+export interface ReactorHandler {
+  /** Milliseconds that the loop may sleep now: 0 and more. */
+  sleepMs(): number;
+  /** An fd is ready. `events` are EPOLL* bits. */
+  ready(token: number, events: number): void;
+  /** All events of this turn are handled: flush, close, look at the clock. */
+  endTurn(): void;
+}
+
+/** Runs turns until it is stopped. */
+export class Reactor {
+  readonly #epoll: Epoll;
+  readonly #handler: ReactorHandler;
+  readonly #now: () => number;
+  #isStopped = false;
+  #isRuntimeReady = false;
+
+  /**
+   * @param epoll borrowed
+   * @param runtimeEpoll the fd of Bun's event loop, borrowed; without it signals are noticed when
+   *   they interrupt the sleep, or at its end
+   * @param now milliseconds, monotonic
+   */
+  constructor(
+    epoll: Epoll,
+    runtimeEpoll: number | undefined,
+    handler: ReactorHandler,
+    now: () => number,
+  ) {
+    this.#epoll = epoll;
+    this.#handler = handler;
+    this.#now = now;
+    if (runtimeEpoll !== undefined) epoll.add(runtimeEpoll, EPOLLIN, RUNTIME_TOKEN);
+  }
+
+  /** Resolves after stop(), at the end of that turn. */
+  async run(): Promise<void> {
+    let yieldedAt = this.#now();
+    while (!this.#isStopped) {
+      const count = this.#turn();
+      const isDue = this.#isRuntimeReady || this.#now() - yieldedAt >= RUNTIME_YIELD_INTERVAL_MS;
+      if (count > 0 && !isDue) continue;
+      this.#isRuntimeReady = false;
+      await yieldToRuntime();
+      yieldedAt = this.#now();
+    }
+  }
+
+  /** Ends run() after the current turn. */
+  stop(): void {
+    this.#isStopped = true;
+  }
+
+  /** @returns events handled, or a negative outcome where a signal came */
+  #turn(): number {
+    const count = this.#epoll.wait(this.#handler.sleepMs());
+    for (let index = 0; index < count; index += 1) {
+      const token = this.#epoll.token(index);
+      if (token === RUNTIME_TOKEN) this.#isRuntimeReady = true;
+      else this.#handler.ready(token, this.#epoll.events(index));
+    }
+    this.#handler.endTurn();
+    return count;
+  }
+}
+
+function yieldToRuntime(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
+}

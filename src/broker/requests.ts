@@ -1,0 +1,248 @@
+/**
+ * Control frames of clients: what each asks for, whether it may have it, and the answer. Cold
+ * path; messages never come here. The limits of one client and the questions to the policy stand
+ * in this file.
+ */
+
+import { ProtocolError, type RejectedErrorCode } from "../errors.ts";
+import type { ControlMap } from "../protocol/control-body.ts";
+import {
+  decodeHello,
+  decodeOpenTopic,
+  decodeSubscribe,
+  decodeUnsubscribe,
+  errorBody,
+  type Hello,
+  openTopicAckBody,
+  subscribeAckBody,
+  syncAckBody,
+} from "../protocol/control-messages.ts";
+import { FRAME_HEADER_BYTES, PROTOCOL_VERSION } from "../protocol/limits.ts";
+import { OPCODE } from "../protocol/opcodes.ts";
+import { STATUS, type StatusName } from "../protocol/status-codes.ts";
+import { checkPattern, checkTopicName, isReservedTopic } from "../protocol/topics.ts";
+import type { BusState } from "./bus-state.ts";
+import type { Connection } from "./connection.ts";
+import type { BrokerEventListener } from "./events.ts";
+import type { ControlSender } from "./introductions.ts";
+import {
+  SUBSCRIPTIONS_MAX,
+  SUBSCRIPTIONS_PER_CONNECTION_MAX,
+  TOPICS_PER_CONNECTION_MAX,
+} from "./limits.ts";
+import { decide, decideSubscribe } from "./policy/decide.ts";
+import type { Action } from "./policy/rules.ts";
+
+/** One control frame of a packet that was found well-formed. */
+export interface ControlFrame {
+  readonly opcode: number;
+  readonly id: number;
+  /** The receive buffer, borrowed for the call. */
+  readonly bytes: Uint8Array;
+  /** Where the frame starts in it. */
+  readonly offset: number;
+  /** Header and body, without padding. */
+  readonly frameBytes: number;
+}
+
+/** Carries out requests. */
+export class Requests {
+  readonly #state: BusState;
+  readonly #send: ControlSender;
+  readonly #onEvent: BrokerEventListener;
+
+  constructor(state: BusState, send: ControlSender, onEvent: BrokerEventListener) {
+    this.#state = state;
+    this.#send = send;
+    this.#onEvent = onEvent;
+  }
+
+  /**
+   * Reads HELLO. What follows from it (WELCOME, the lane) is the caller's.
+   * @throws {ProtocolError} PROTOCOL_CONTROL_BODY, or PROTOCOL_VERSION
+   */
+  readHello(frame: ControlFrame): Hello {
+    const hello = decodeHello(frame.bytes, bodyStart(frame), bodyEnd(frame));
+    if (hello.protocol === PROTOCOL_VERSION) return hello;
+    throw new ProtocolError(
+      "PROTOCOL_VERSION",
+      `Cannot serve client: it speaks protocol ${hello.protocol}, this broker ${PROTOCOL_VERSION}`,
+      frame.offset,
+    );
+  }
+
+  /**
+   * Carries out one request of a client that has said HELLO.
+   * @throws {ProtocolError} where the frame itself is wrong; a refusal is answered instead
+   */
+  handle(connection: Connection, frame: ControlFrame): void {
+    switch (frame.opcode) {
+      case OPCODE.NOOP:
+        return;
+      case OPCODE.CLOSE_TOPIC:
+        return this.#closeTopic(connection, frame);
+      case OPCODE.HELLO:
+        throw new ProtocolError(
+          "PROTOCOL_STATE",
+          "Cannot take HELLO: this connection has said it",
+          frame.offset,
+        );
+    }
+    if (frame.id === 0) {
+      throw new ProtocolError(
+        "PROTOCOL_REQUEST_ID",
+        "Cannot answer request: its id is 0",
+        frame.offset,
+      );
+    }
+    if (frame.opcode === OPCODE.OPEN_TOPIC) this.#openTopic(connection, frame);
+    else if (frame.opcode === OPCODE.SUBSCRIBE) this.#subscribe(connection, frame);
+    else if (frame.opcode === OPCODE.UNSUBSCRIBE) this.#unsubscribe(connection, frame);
+    else this.#sync(connection, frame);
+  }
+
+  /** Tells a publisher that a message with fds was refused for want of the right. */
+  refuseFds(
+    connection: Connection,
+    refused: { topic: string; rule: string | undefined; byFdTable: boolean },
+  ): void {
+    connection.counters.denied += 1;
+    if (refused.byFdTable) {
+      const message = "Cannot pass fds on: the broker may hold no more of them now";
+      this.#refuse(connection, 0, "LIMIT_QUEUED_FDS", message, {});
+      return;
+    }
+    this.#deny(connection, 0, "send-fds", refused.topic, refused.rule);
+  }
+
+  #openTopic(connection: Connection, frame: ControlFrame): void {
+    const { topic: name } = decodeOpenTopic(frame.bytes, bodyStart(frame), bodyEnd(frame));
+    const flaw = isReservedTopic(name) ? "it belongs to the bus" : checkTopicName(name);
+    if (flaw !== undefined) {
+      const message = `Cannot open topic: ${flaw}`;
+      return this.#refuse(connection, frame.id, "REJECTED_TOPIC_NAME", message, {});
+    }
+    const known = this.#state.topics.find(name);
+    const open = known === undefined ? undefined : connection.openTopics.get(known.id);
+    if (open !== undefined) {
+      const body = openTopicAckBody({ topic: open.topic.id, sendFds: open.maySendFds });
+      return this.#send(connection, { opcode: OPCODE.ACK, id: frame.id, body });
+    }
+    const { policy } = this.#state;
+    const decision = decide(policy, connection.identity, "publish", name);
+    if (!decision.allowed) {
+      return this.#deny(connection, frame.id, "publish", name, decision.rule);
+    }
+    const hasRoom = connection.openTopics.size < TOPICS_PER_CONNECTION_MAX;
+    const topic = hasRoom ? this.#state.topics.hold(name) : undefined;
+    if (topic === undefined) {
+      const message = `Cannot open topic "${name}": too many topics are open`;
+      return this.#refuse(connection, frame.id, "LIMIT_TOPICS", message, { topic: name });
+    }
+    const fds = decide(policy, connection.identity, "send-fds", name);
+    connection.openTopics.set(topic.id, {
+      topic,
+      maySendFds: fds.allowed,
+      sendFdsRule: fds.rule,
+      introducedTo: undefined,
+    });
+    const body = openTopicAckBody({ topic: topic.id, sendFds: fds.allowed });
+    this.#send(connection, { opcode: OPCODE.ACK, id: frame.id, body });
+  }
+
+  #closeTopic(connection: Connection, frame: ControlFrame): void {
+    const open = connection.openTopics.get(frame.id);
+    if (open === undefined) {
+      throw new ProtocolError(
+        "PROTOCOL_TOPIC_ID",
+        "Cannot close topic: its id is not open on this connection",
+        frame.offset,
+      );
+    }
+    connection.openTopics.delete(frame.id);
+    this.#state.topics.release(open.topic);
+  }
+
+  #subscribe(connection: Connection, frame: ControlFrame): void {
+    const { pattern } = decodeSubscribe(frame.bytes, bodyStart(frame), bodyEnd(frame));
+    const flaw = checkPattern(pattern);
+    if (flaw !== undefined) {
+      const message = `Cannot subscribe: ${flaw}`;
+      return this.#refuse(connection, frame.id, "REJECTED_PATTERN", message, {});
+    }
+    const decision = decideSubscribe(this.#state.policy, connection.identity, pattern);
+    if (!decision.allowed) {
+      return this.#deny(connection, frame.id, "subscribe", pattern, decision.rule);
+    }
+    const isFull =
+      connection.subscriptions.size >= SUBSCRIPTIONS_PER_CONNECTION_MAX ||
+      this.#state.subscriptions.size >= SUBSCRIPTIONS_MAX;
+    if (isFull) {
+      const message = `Cannot subscribe to "${pattern}": there are too many subscriptions`;
+      return this.#refuse(connection, frame.id, "LIMIT_SUBSCRIPTIONS", message, { topic: pattern });
+    }
+    const subscription = connection.nextSubscription();
+    connection.subscriptions.set(subscription, pattern);
+    this.#state.subscribe(connection, pattern);
+    const body = subscribeAckBody({ subscription });
+    this.#send(connection, { opcode: OPCODE.ACK, id: frame.id, body });
+  }
+
+  #unsubscribe(connection: Connection, frame: ControlFrame): void {
+    const { subscription } = decodeUnsubscribe(frame.bytes, bodyStart(frame), bodyEnd(frame));
+    const pattern = connection.subscriptions.get(subscription);
+    if (pattern === undefined) {
+      const message = `Cannot unsubscribe: this connection has no subscription ${subscription}`;
+      return this.#refuse(connection, frame.id, "REJECTED_SUBSCRIPTION", message, {});
+    }
+    connection.subscriptions.delete(subscription);
+    this.#state.unsubscribe(connection, pattern);
+    this.#send(connection, { opcode: OPCODE.ACK, id: frame.id });
+  }
+
+  #sync(connection: Connection, frame: ControlFrame): void {
+    const { published, matched, dropped, denied } = connection.takeCounters();
+    const body = syncAckBody({ published, matched, delivered: matched - dropped, dropped, denied });
+    this.#send(connection, { opcode: OPCODE.ACK, id: frame.id, body });
+  }
+
+  #deny(
+    connection: Connection,
+    requestId: number,
+    action: Action,
+    topic: string,
+    rule: string | undefined,
+  ): void {
+    const why = rule === undefined ? "no rule allows it" : `rule "${rule}" denies it`;
+    const message = `Cannot ${ACTION_WORDS[action]} "${topic}" as uid ${connection.identity.uid}: ${why}`;
+    this.#refuse(connection, requestId, "REJECTED_BY_POLICY", message, { topic, rule });
+    const { id, identity } = connection;
+    this.#onEvent({ type: "denied", connection: id, identity, action, topic, rule });
+  }
+
+  #refuse(
+    connection: Connection,
+    requestId: number,
+    code: RejectedErrorCode | Extract<StatusName, `LIMIT_${string}`>,
+    message: string,
+    fields: { topic?: string; rule?: string | undefined },
+  ): void {
+    const body: ControlMap = errorBody({ status: STATUS[code as StatusName], message, ...fields });
+    this.#send(connection, { opcode: OPCODE.ERROR, id: requestId, body });
+  }
+}
+
+const ACTION_WORDS: { readonly [A in Action]: string } = {
+  publish: "publish on",
+  subscribe: "subscribe to",
+  "send-fds": "send fds on",
+  "receive-fds": "receive fds on",
+};
+
+function bodyStart(frame: ControlFrame): number {
+  return frame.offset + FRAME_HEADER_BYTES;
+}
+
+function bodyEnd(frame: ControlFrame): number {
+  return frame.offset + frame.frameBytes;
+}

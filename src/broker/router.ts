@@ -1,0 +1,225 @@
+/**
+ * Messages: from one packet of a publisher to the send queues of the subscribers. This is the hot
+ * path. It touches each message only to read its header and stamp its origin, and hands over
+ * *runs*: neighbouring messages with the same destinations, in one copy each.
+ *
+ *   packet   [A][A][A][B][B][A]          A, B: topics
+ *   runs     └──3──┘  └2─┘ └1┘           found by #walk(), one record a change of topic
+ *   copies   └───────5───┘ └1┘           if A and B have the same subscribers: one run of 6
+ *
+ * Invariants: nothing is allocated for a message; no frame is routed before the whole packet was
+ * found well-formed; rights were checked when the topic was opened, so here an id is looked up and
+ * nothing decided; what is forwarded is the sender's bytes with the origin overwritten.
+ */
+
+import { assert } from "../assert.ts";
+import { ProtocolError } from "../errors.ts";
+import type { PinnedBuffer } from "../ffi/pinned-buffer.ts";
+import { kindWord } from "../protocol/frame.ts";
+import { FRAME_HEADER_BYTES, PACKET_FRAMES_MAX } from "../protocol/limits.ts";
+import { FLAGS_ENCODING_MASK, OPCODE } from "../protocol/opcodes.ts";
+import type { BusState } from "./bus-state.ts";
+import type { Connection, OpenTopic } from "./connection.ts";
+import type { FdBundle } from "./fd-bundle.ts";
+import type { Introductions } from "./introductions.ts";
+import type { Route } from "./route.ts";
+import { ACCEPTED, PEER_GONE } from "./send-queue.ts";
+import type { Topic } from "./topic-table.ts";
+
+/** A kind word without its encoding bits equals PLAIN_KIND for a message without fds. */
+const PLAIN_MASK = ~(FLAGS_ENCODING_MASK << 8);
+const PLAIN_KIND = kindWord(OPCODE.MESSAGE, 0, 0);
+
+/** Numbers in one run record: first byte, byte after the last, messages. */
+const RUN_WORDS = 3;
+
+/** What the router needs of the process around it. */
+export interface RouterHost {
+  /** The connection's queue holds frames to be flushed at the end of the turn. */
+  noteUnflushed(connection: Connection): void;
+  /** The connection's socket is dead. */
+  notePeerGone(connection: Connection): void;
+}
+
+/** Routes messages. One for a broker; not reentrant. */
+export class Router {
+  readonly #state: BusState;
+  readonly #introductions: Introductions;
+  readonly #host: RouterHost;
+  readonly #runs = new Int32Array(PACKET_FRAMES_MAX * RUN_WORDS);
+  readonly #runTopics: (OpenTopic | undefined)[] = new Array(PACKET_FRAMES_MAX).fill(undefined);
+  #runCount = 0;
+
+  constructor(state: BusState, introductions: Introductions, host: RouterHost) {
+    this.#state = state;
+    this.#introductions = introductions;
+    this.#host = host;
+  }
+
+  /**
+   * Routes a packet, if it holds nothing but well-formed messages without fds.
+   * @param buffer holds the packet from offset 0; its origins are overwritten
+   * @returns false where the packet holds anything else: then nothing of it took effect, and it is
+   *   for the caller to read it the slow way
+   * @throws {ProtocolError} PROTOCOL_TOPIC_ID; then nothing of the packet took effect either
+   */
+  routePacket(sender: Connection, buffer: PinnedBuffer, packetBytes: number): boolean {
+    if (this.#walk(sender, buffer.words, 0, packetBytes) !== packetBytes) return false;
+    this.#routeRuns(sender, buffer);
+    return true;
+  }
+
+  /**
+   * Routes the messages without fds that stand at the start of a stretch of well-formed frames.
+   * @returns the byte offset of the first frame that is not such a message, or `end`
+   * @throws {ProtocolError} as routePacket()
+   */
+  routeStretch(sender: Connection, buffer: PinnedBuffer, start: number, end: number): number {
+    const stop = this.#walk(sender, buffer.words, start, end);
+    this.#routeRuns(sender, buffer);
+    return stop;
+  }
+
+  /**
+   * Routes one message that carries fds. The sender's right to send fds on the topic is the
+   * caller's to check.
+   * @param frameBytes the frame with its padding, from offset 0
+   * @param bundle borrowed; queues that must wait retain it
+   */
+  routeWithFds(
+    sender: Connection,
+    open: OpenTopic,
+    buffer: PinnedBuffer,
+    frameBytes: number,
+    bundle: FdBundle,
+  ): void {
+    buffer.words[3] = sender.id;
+    const route = this.#routeFor(sender, open);
+    const withheldFrom = this.#state.fdsWithheldFrom(open.topic, route);
+    for (const destination of route.destinations) {
+      const outcome = withheldFrom.has(destination)
+        ? destination.queue.deliverWithheld(buffer, 0, frameBytes)
+        : destination.queue.deliverWithFds(buffer, 0, frameBytes, bundle);
+      this.#settle(sender, destination, outcome, 1);
+    }
+    sender.counters.published += 1;
+    sender.counters.matched += route.destinations.length;
+  }
+
+  /**
+   * Finds the runs of one stretch and stamps the sender's id on every message.
+   * @returns where it stopped: at `end`, or at the first frame that is not a plain message or does
+   *   not end inside the stretch
+   */
+  #walk(sender: Connection, words: Uint32Array, start: number, end: number): number {
+    const origin = sender.id;
+    const runs = this.#runs;
+    let count = 0;
+    let topicId = -1;
+    let messages = 0;
+    let at = start;
+    while (at < end) {
+      const word = at >>> 2;
+      const frameBytes = words[word] as number;
+      const kind = words[word + 1] as number;
+      if ((kind & PLAIN_MASK) !== PLAIN_KIND) break;
+      if (frameBytes < FRAME_HEADER_BYTES || frameBytes > end - at) break;
+      const id = words[word + 2] as number;
+      words[word + 3] = origin;
+      if (id !== topicId) {
+        if (count > 0) runs[count * RUN_WORDS - 1] = messages;
+        runs[count * RUN_WORDS] = at;
+        if (count > 0) runs[(count - 1) * RUN_WORDS + 1] = at;
+        this.#runTopics[count] = openTopic(sender, id, at);
+        count += 1;
+        topicId = id;
+        messages = 0;
+      }
+      messages += 1;
+      at += (frameBytes + 7) & -8;
+    }
+    if (count > 0) {
+      runs[count * RUN_WORDS - 1] = messages;
+      runs[count * RUN_WORDS - 2] = at;
+    }
+    this.#runCount = count;
+    return at;
+  }
+
+  /** Hands over the runs of the last walk, joining neighbours that have the same route. */
+  #routeRuns(sender: Connection, buffer: PinnedBuffer): void {
+    const runs = this.#runs;
+    let route: Route | undefined;
+    let start = 0;
+    let end = 0;
+    let messages = 0;
+    for (let run = 0; run < this.#runCount; run += 1) {
+      const open = this.#runTopics[run];
+      assert(open !== undefined, "a run has a topic");
+      const next = this.#routeFor(sender, open);
+      const at = run * RUN_WORDS;
+      if (next !== route) {
+        if (route !== undefined) this.#deliverRun(sender, route, buffer, start, end, messages);
+        route = next;
+        start = runs[at] as number;
+        messages = 0;
+      }
+      end = runs[at + 1] as number;
+      messages += runs[at + 2] as number;
+    }
+    if (route !== undefined) this.#deliverRun(sender, route, buffer, start, end, messages);
+  }
+
+  #deliverRun(
+    sender: Connection,
+    route: Route,
+    buffer: PinnedBuffer,
+    start: number,
+    end: number,
+    messages: number,
+  ): void {
+    const destinations = route.destinations;
+    sender.counters.published += messages;
+    sender.counters.matched += messages * destinations.length;
+    for (let index = 0; index < destinations.length; index += 1) {
+      const destination = destinations[index] as Connection;
+      const outcome = destination.queue.deliver(buffer, start, end - start);
+      this.#settle(sender, destination, outcome, messages);
+    }
+  }
+
+  #settle(sender: Connection, destination: Connection, outcome: number, messages: number): void {
+    if (outcome !== ACCEPTED) sender.counters.dropped += messages;
+    if (outcome === PEER_GONE) this.#host.notePeerGone(destination);
+    else if (!destination.isUnflushed && destination.watchedFd < 0 && !destination.queue.isEmpty) {
+      this.#host.noteUnflushed(destination);
+    }
+  }
+
+  /** The route of a topic; its destinations know topic and sender when this returns. */
+  #routeFor(sender: Connection, open: OpenTopic): Route {
+    const route = this.#state.routeOf(open.topic, this.#introduceTopic);
+    if (open.introducedTo !== route) {
+      for (const destination of route.destinations) {
+        this.#introductions.introduceSender(destination, sender);
+      }
+      open.introducedTo = route;
+    }
+    return route;
+  }
+
+  readonly #introduceTopic = (destination: Connection, topic: Topic): void => {
+    this.#introductions.introduceTopic(destination, topic);
+  };
+}
+
+/** @throws {ProtocolError} PROTOCOL_TOPIC_ID for an id that the sender has not opened */
+export function openTopic(sender: Connection, topicId: number, byteOffset: number): OpenTopic {
+  const open = sender.openTopics.get(topicId);
+  if (open !== undefined) return open;
+  throw new ProtocolError(
+    "PROTOCOL_TOPIC_ID",
+    `Cannot route message at byte ${byteOffset}: its topic id is not open on this connection`,
+    byteOffset,
+  );
+}

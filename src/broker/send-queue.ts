@@ -1,0 +1,362 @@
+/**
+ * What one connection is still to be sent, in order.
+ *
+ *   deliver() ──► queue empty and run large? ──► send(2) straight from the receive buffer
+ *                    │ no, or would block
+ *                    ▼
+ *   [packet][packet][packet: being filled]  ──► flush() at the end of the turn or when writable
+ *
+ * Invariants: frames leave in the order in which they came in; a queue is never larger than
+ * SEND_QUEUE_BYTES_MAX plus the reserve for control frames; a message that does not fit is counted
+ * in the gap ledger and told in its place; an empty queue takes any one packet.
+ * The kernel is handed in as PacketSink, so this runs against a simulated one in tests.
+ */
+
+import { assert } from "../assert.ts";
+import { copyPinned, PinnedBuffer } from "../ffi/pinned-buffer.ts";
+import { FDS_REFUSED, PEER_CLOSED, RECORD_TOO_LARGE } from "../ffi/syscall-result.ts";
+import { gapBody } from "../protocol/control-messages.ts";
+import { LANE_RECORD_BYTES } from "../protocol/limits.ts";
+import { FLAG_FDS_ON_LANE, FLAG_FDS_WITHHELD, GAP_REASON, OPCODE } from "../protocol/opcodes.ts";
+import { CONTROL_FRAME_BUFFER, encodeControlFrame } from "./control-frames.ts";
+import type { FdBundle } from "./fd-bundle.ts";
+import { GapLedger } from "./gap-ledger.ts";
+import {
+  DIRECT_SEND_BYTES_MIN,
+  SEND_QUEUE_BYTES_MAX,
+  SEND_QUEUE_BYTES_RESUME,
+  SEND_QUEUE_CONTROL_BYTES_MAX,
+  SEND_QUEUE_FDS_MAX,
+} from "./limits.ts";
+import { type PacketPool, QueuedPacket } from "./packet-pool.ts";
+
+/** The two system calls that a send queue makes; src/ffi has them with the same signatures. */
+export interface PacketSink {
+  sendPacket(fd: number, buffer: PinnedBuffer, offset: number, bytes: number): number;
+  sendPacketWithFds(
+    fd: number,
+    buffer: PinnedBuffer,
+    offset: number,
+    bytes: number,
+    fds: readonly number[],
+  ): number;
+}
+
+/** deliver() and push(): taken, sent or queued. */
+export const ACCEPTED = 1;
+/** deliver(): the queue is full; the loss is recorded and will be told. push(): evict the client. */
+export const QUEUE_FULL = 2;
+/** The other side is gone; close the connection. */
+export const PEER_GONE = 3;
+/** flush(): the socket takes no more now; wait for EPOLLOUT on `blockedFd`. */
+export const BLOCKED = 4;
+
+const LANE_RECORD = new PinnedBuffer(LANE_RECORD_BYTES);
+
+/** Frames on their way to one connection. */
+export class SendQueue {
+  readonly #fd: number;
+  readonly #sink: PacketSink;
+  readonly #pool: PacketPool;
+  readonly #ledger = new GapLedger();
+  #packets: QueuedPacket[] = [];
+  #head = 0;
+  #queuedBytes = 0;
+  #queuedFds = 0;
+  #isShedding = false;
+  #laneFd = -1;
+  #laneSequence = 0;
+
+  /** The fd that must become writable before flush() can go on; -1 where nothing is blocked. */
+  blockedFd = -1;
+
+  /**
+   * @param fd the connection's socket, borrowed
+   * @param sink the kernel
+   * @param pool shared by all queues of a broker
+   */
+  constructor(fd: number, sink: PacketSink, pool: PacketPool) {
+    this.#fd = fd;
+    this.#sink = sink;
+    this.#pool = pool;
+  }
+
+  get isEmpty(): boolean {
+    return this.#head === this.#packets.length;
+  }
+
+  get queuedBytes(): number {
+    return this.#queuedBytes;
+  }
+
+  get queuedFds(): number {
+    return this.#queuedFds;
+  }
+
+  /** From now on fds go out on this socket, borrowed; docs/protocol.md section 7. */
+  useLane(laneFd: number): void {
+    this.#laneFd = laneFd;
+  }
+
+  /**
+   * Sends or queues a run of message frames without fds.
+   * @param source buffer that holds the run, borrowed for the call
+   * @param offset bytes from its start
+   * @param bytes length of the run: whole frames with padding
+   * @returns ACCEPTED, QUEUE_FULL (recorded as lost) or PEER_GONE
+   */
+  deliver(source: PinnedBuffer, offset: number, bytes: number): number {
+    if (bytes >= DIRECT_SEND_BYTES_MIN && this.#head === this.#packets.length) {
+      const outcome = this.#sink.sendPacket(this.#fd, source, offset, bytes);
+      if (outcome === bytes) return ACCEPTED;
+      if (isGone(outcome)) return PEER_GONE;
+      this.blockedFd = this.#fd;
+    }
+    const packet = this.#isShedding ? undefined : this.#packetFor(bytes);
+    if (packet === undefined) return this.#lose(source, offset, bytes);
+    this.#copyInto(packet, source, offset, bytes);
+    return ACCEPTED;
+  }
+
+  /**
+   * Sends or queues one message frame that carries fds, in-band or on the lane.
+   * @param bundle borrowed; the queue retains it for as long as the message waits
+   * @returns as deliver(); a message whose fds the kernel refuses is delivered as withheld
+   */
+  deliverWithFds(source: PinnedBuffer, offset: number, bytes: number, bundle: FdBundle): number {
+    if (this.isEmpty) {
+      const outcome = this.#sendFdsNow(source, offset, bytes, bundle);
+      if (outcome !== BLOCKED) return outcome;
+    }
+    const fits =
+      !this.#isShedding &&
+      this.#queuedBytes + bytes <= SEND_QUEUE_BYTES_MAX &&
+      this.#queuedFds + bundle.count <= SEND_QUEUE_FDS_MAX;
+    if (!fits) return this.#lose(source, offset, bytes);
+    const packet = new QueuedPacket(new PinnedBuffer(bytes));
+    packet.bundle = bundle.retain();
+    this.#queuedFds += bundle.count;
+    this.#packets.push(packet);
+    this.#copyInto(packet, source, offset, bytes);
+    return ACCEPTED;
+  }
+
+  /** Sends or queues one message frame without the fds it came with, and says so in its flags. */
+  deliverWithheld(source: PinnedBuffer, offset: number, bytes: number): number {
+    const word = (offset >>> 2) + 1;
+    const kind = source.words[word] ?? 0;
+    source.words[word] = withheldKind(kind);
+    const outcome = this.deliver(source, offset, bytes);
+    source.words[word] = kind;
+    return outcome;
+  }
+
+  /**
+   * Sends one packet with fds in-band, past the queue, which must be empty: WELCOME with the lane.
+   * @param fds borrowed
+   * @returns outcome of sendPacketWithFds()
+   */
+  sendNow(source: PinnedBuffer, bytes: number, fds: readonly number[]): number {
+    assert(this.isEmpty, "nothing is overtaken");
+    return this.#sink.sendPacketWithFds(this.#fd, source, 0, bytes, fds);
+  }
+
+  /**
+   * Queues one control frame; it is sent at the next flush(). Control frames may use the reserve
+   * beyond SEND_QUEUE_BYTES_MAX, so a slow reader still learns what it lost.
+   * @returns ACCEPTED, or QUEUE_FULL where even the reserve is used up
+   */
+  push(source: PinnedBuffer, bytes: number): number {
+    if (this.#queuedBytes + bytes > SEND_QUEUE_BYTES_MAX + SEND_QUEUE_CONTROL_BYTES_MAX) {
+      return QUEUE_FULL;
+    }
+    const tail = this.#tail();
+    const hasRoom = tail !== undefined && tail.bundle === undefined && tail.room >= bytes;
+    const packet = hasRoom ? tail : this.#pool.acquire(false);
+    if (packet === undefined) return QUEUE_FULL;
+    if (!hasRoom) this.#packets.push(packet);
+    this.#copyInto(packet, source, 0, bytes);
+    return ACCEPTED;
+  }
+
+  /** A topic id comes to stand for another topic: losses under it must not be told by its name. */
+  forgetLostTopic(topicId: number): void {
+    this.#ledger.forgetTopic(topicId);
+  }
+
+  /**
+   * Sends what waits until the socket takes no more, and tells gaps once there is room again.
+   * @returns ACCEPTED where nothing is left, BLOCKED, PEER_GONE, or QUEUE_FULL where the gaps do
+   *   not fit (evict the client)
+   */
+  flush(): number {
+    for (;;) {
+      const outcome = this.#sendQueued();
+      if (outcome === PEER_GONE) return PEER_GONE;
+      if (this.#isShedding && this.#queuedBytes <= SEND_QUEUE_BYTES_RESUME) {
+        if (this.#pushGaps() === QUEUE_FULL) return QUEUE_FULL;
+        if (outcome === ACCEPTED) continue;
+      }
+      return outcome;
+    }
+  }
+
+  /** Lets go of everything that waits. The queue is not to be used afterwards. */
+  clear(): void {
+    for (let index = this.#head; index < this.#packets.length; index += 1) {
+      const packet = this.#packets[index];
+      if (packet !== undefined) this.#pool.release(packet);
+    }
+    this.#packets = [];
+    this.#head = 0;
+    this.#queuedBytes = 0;
+    this.#queuedFds = 0;
+  }
+
+  #sendQueued(): number {
+    this.blockedFd = -1;
+    while (this.#head < this.#packets.length) {
+      const packet = this.#packets[this.#head];
+      if (packet === undefined) break;
+      const outcome =
+        packet.bundle === undefined
+          ? this.#sink.sendPacket(this.#fd, packet.buffer, 0, packet.bytes)
+          : this.#sendQueuedFds(packet, packet.bundle);
+      if (isGone(outcome)) return PEER_GONE;
+      if (outcome < 0) {
+        if (this.blockedFd < 0) this.blockedFd = this.#fd;
+        this.#compact();
+        return BLOCKED;
+      }
+      this.#queuedBytes -= packet.bytes;
+      this.#head += 1;
+      this.#pool.release(packet);
+    }
+    this.#compact();
+    return ACCEPTED;
+  }
+
+  /**
+   * The queue is empty: one frame with its fds goes out at once, if the socket takes it.
+   * @returns ACCEPTED, PEER_GONE, or BLOCKED with nothing sent
+   */
+  #sendFdsNow(source: PinnedBuffer, offset: number, bytes: number, bundle: FdBundle): number {
+    const onLane = this.#laneFd >= 0;
+    const sent = onLane
+      ? this.#sendOnLane(bundle)
+      : this.#sink.sendPacketWithFds(this.#fd, source, offset, bytes, bundle.fds);
+    if (sent === FDS_REFUSED) return this.deliverWithheld(source, offset, bytes);
+    if (isGone(sent)) return PEER_GONE;
+    if (sent < 0) {
+      this.blockedFd = onLane ? this.#laneFd : this.#fd;
+      return BLOCKED;
+    }
+    if (!onLane) return ACCEPTED;
+    const word = (offset >>> 2) + 1;
+    const kind = source.words[word] ?? 0;
+    source.words[word] = laneKind(kind);
+    const outcome = this.deliver(source, offset, bytes);
+    source.words[word] = kind;
+    return outcome;
+  }
+
+  /**
+   * The head of the queue carries fds. Once they are on the lane, or refused, the rest of it is a
+   * packet like any other.
+   * @returns bytes sent, or an outcome of sendPacket with the frame still queued
+   */
+  #sendQueuedFds(packet: QueuedPacket, bundle: FdBundle): number {
+    const onLane = this.#laneFd >= 0;
+    const sent = onLane
+      ? this.#sendOnLane(bundle)
+      : this.#sink.sendPacketWithFds(this.#fd, packet.buffer, 0, packet.bytes, bundle.fds);
+    if (sent < 0 && sent !== FDS_REFUSED) {
+      if (onLane) this.blockedFd = this.#laneFd;
+      return sent;
+    }
+    this.#queuedFds -= bundle.count;
+    bundle.release();
+    packet.bundle = undefined;
+    if (sent > 0 && !onLane) return sent;
+    const kind = packet.buffer.words[1] ?? 0;
+    packet.buffer.words[1] = sent > 0 ? laneKind(kind) : withheldKind(kind);
+    return this.#sink.sendPacket(this.#fd, packet.buffer, 0, packet.bytes);
+  }
+
+  /** One record on the lane; a client that closed its lane does not get fds, docs/protocol.md 7. */
+  #sendOnLane(bundle: FdBundle): number {
+    LANE_RECORD.words[0] = this.#laneSequence + 1;
+    LANE_RECORD.words[1] = bundle.count;
+    const sent = this.#sink.sendPacketWithFds(
+      this.#laneFd,
+      LANE_RECORD,
+      0,
+      LANE_RECORD_BYTES,
+      bundle.fds,
+    );
+    if (sent > 0) this.#laneSequence += 1;
+    return sent === PEER_CLOSED ? FDS_REFUSED : sent;
+  }
+
+  #pushGaps(): number {
+    this.#isShedding = false;
+    for (const [topicId, count] of this.#ledger.take()) {
+      const body = gapBody({ count, reason: GAP_REASON.SEND_QUEUE_FULL });
+      const bytes = encodeControlFrame({ opcode: OPCODE.GAP, id: topicId, body });
+      if (this.push(CONTROL_FRAME_BUFFER, bytes) === QUEUE_FULL) return QUEUE_FULL;
+    }
+    return ACCEPTED;
+  }
+
+  /** The packet at the end of the queue with room for `bytes`, or a new one; undefined when full. */
+  #packetFor(bytes: number): QueuedPacket | undefined {
+    if (this.#queuedBytes + bytes > SEND_QUEUE_BYTES_MAX) return undefined;
+    const tail = this.#tail();
+    if (tail !== undefined && tail.bundle === undefined && tail.room >= bytes) return tail;
+    if (tail !== undefined && this.blockedFd < 0) this.#sendQueued();
+    const packet = this.#pool.acquire(!this.isEmpty);
+    if (packet !== undefined) this.#packets.push(packet);
+    return packet;
+  }
+
+  #tail(): QueuedPacket | undefined {
+    return this.isEmpty ? undefined : this.#packets[this.#packets.length - 1];
+  }
+
+  #copyInto(packet: QueuedPacket, source: PinnedBuffer, offset: number, bytes: number): void {
+    copyPinned(source, offset, packet.buffer, packet.bytes, bytes);
+    packet.bytes += bytes;
+    this.#queuedBytes += bytes;
+  }
+
+  #lose(source: PinnedBuffer, offset: number, bytes: number): number {
+    this.#isShedding = true;
+    this.#ledger.record(source.words, offset, bytes);
+    return QUEUE_FULL;
+  }
+
+  #compact(): void {
+    if (this.#head === this.#packets.length) this.#packets.length = 0;
+    else if (this.#head >= 32) this.#packets.splice(0, this.#head);
+    else return;
+    this.#head = 0;
+  }
+}
+
+/**
+ * Nothing more can be sent. EMSGSIZE counts too: the socket's SO_SNDBUF does not hold one packet,
+ * and never will. All other failures (EAGAIN, ENOBUFS, ENOMEM) are waited out with EPOLLOUT.
+ */
+function isGone(outcome: number): boolean {
+  return outcome === PEER_CLOSED || outcome === RECORD_TOO_LARGE;
+}
+
+/** The header word of a message whose fds wait on the lane. */
+function laneKind(kind: number): number {
+  return (kind | (FLAG_FDS_ON_LANE << 8)) >>> 0;
+}
+
+/** The header word of a message whose fds are kept back: no fd count, the flag set. */
+function withheldKind(kind: number): number {
+  return ((kind & 0xffff) | (FLAG_FDS_WITHHELD << 8)) >>> 0;
+}

@@ -1,0 +1,372 @@
+/**
+ * The life of connections: accepted, welcomed, read from, flushed, and ended, whatever brought the
+ * end about.
+ *
+ * Invariants: a connection leaves the tables, closes its sockets and frees its slot in bury(), at
+ * the end of a turn and never in the middle of one; what one client does ends at most that client;
+ * fds that came from a client are closed exactly once.
+ */
+
+import { type ErrorCode, ProtocolError, SyscallError } from "../errors.ts";
+import { PacketReceiver, sendPacketWithFds } from "../ffi/ancillary.ts";
+import { EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT } from "../ffi/constants.ts";
+import { closeFd, OwnedFd } from "../ffi/owned-fd.ts";
+import { PinnedBuffer } from "../ffi/pinned-buffer.ts";
+import { openSeqpacketPair, sendPacket, shutdownBoth } from "../ffi/seqpacket.ts";
+import { setSendBufferBytes } from "../ffi/socket-options.ts";
+import { PEER_CLOSED, RECORD_TRUNCATED } from "../ffi/syscall-result.ts";
+import { errorBody, goodbyeBody, type Hello, welcomeBody } from "../protocol/control-messages.ts";
+import { PACKET_BYTES_MAX, PROTOCOL_VERSION } from "../protocol/limits.ts";
+import { FEATURE_FD_LANE, FLAG_FATAL, OPCODE } from "../protocol/opcodes.ts";
+import { STATUS, type StatusName } from "../protocol/status-codes.ts";
+import { SOFTWARE } from "../version.ts";
+import { BusState } from "./bus-state.ts";
+import { Connection } from "./connection.ts";
+import { ConnectionTable } from "./connection-table.ts";
+import { CONTROL_FRAME_BUFFER, encodeControlFrame } from "./control-frames.ts";
+import type { BrokerEventListener } from "./events.ts";
+import { readPeerIdentity } from "./identity.ts";
+import { type ControlSender, Introductions } from "./introductions.ts";
+import {
+  DISCARDED_PACKETS_MAX,
+  HELLO_TIMEOUT_MS,
+  PACKETS_PER_TURN,
+  SOCKET_SEND_BUFFER_BYTES,
+  UNFLUSHED_CONNECTIONS_MAX,
+} from "./limits.ts";
+import { PacketHandler, type PacketHost } from "./packet-handler.ts";
+import { PacketPool } from "./packet-pool.ts";
+import type { Policy } from "./policy/rules.ts";
+import { Requests } from "./requests.ts";
+import { Router, type RouterHost } from "./router.ts";
+import {
+  ACCEPTED,
+  BLOCKED,
+  type PacketSink,
+  PEER_GONE,
+  QUEUE_FULL,
+  SendQueue,
+} from "./send-queue.ts";
+import type { SocketWatch } from "./socket-watch.ts";
+
+const SINK: PacketSink = { sendPacket, sendPacketWithFds };
+
+/** Why a connection ends, where it is not the client's own wish. */
+interface Cause {
+  readonly code: ErrorCode;
+  readonly message: string;
+}
+
+/** What sessions are made from. */
+export interface SessionsOptions {
+  readonly policy: Policy;
+  /** Serve this uid alone; undefined where a policy file decides. */
+  readonly onlyUid: number | undefined;
+  readonly connectionsMax: number;
+  readonly watch: SocketWatch;
+  /** Milliseconds, monotonic. */
+  readonly now: () => number;
+  readonly onEvent: BrokerEventListener;
+}
+
+/** All connections of one broker. */
+export class Sessions implements RouterHost, PacketHost {
+  readonly #options: SessionsOptions;
+  readonly #state: BusState;
+  readonly #table: ConnectionTable;
+  readonly #introductions: Introductions;
+  readonly #handler: PacketHandler;
+  readonly #pool = new PacketPool();
+  readonly #receiver = new PacketReceiver(new PinnedBuffer(PACKET_BYTES_MAX));
+  readonly #unflushed: Connection[] = [];
+  readonly #doomed: { connection: Connection; cause: Cause | undefined }[] = [];
+
+  constructor(options: SessionsOptions) {
+    this.#options = options;
+    this.#state = new BusState(options.policy);
+    this.#table = new ConnectionTable(options.connectionsMax);
+    this.#introductions = new Introductions(this.#send);
+    const router = new Router(this.#state, this.#introductions, this);
+    const requests = new Requests(this.#state, this.#send, options.onEvent);
+    this.#handler = new PacketHandler(router, requests, this);
+  }
+
+  get size(): number {
+    return this.#table.size;
+  }
+
+  /** The connection behind a reactor token, if it is still there. */
+  at(slot: number): Connection | undefined {
+    return this.#table.at(slot);
+  }
+
+  /**
+   * Takes an accepted socket.
+   * @param fd owned by the sessions from here on, also where the client is refused
+   * @throws {SyscallError} where the kernel does not say who it is; the socket is closed then
+   */
+  adopt(fd: number): void {
+    const socket = OwnedFd.adopt(fd);
+    try {
+      const identity = readPeerIdentity(fd);
+      setSendBufferBytes(fd, SOCKET_SEND_BUFFER_BYTES);
+      const connection = new Connection({
+        ...this.#table.nextPlace(),
+        socket,
+        identity,
+        queue: new SendQueue(fd, SINK, this.#pool),
+        acceptedAt: this.#options.now(),
+      });
+      const isOverLimit = !this.#table.hasRoomFor(identity.uid);
+      this.#options.watch.add(connection);
+      const evicted = this.#table.add(connection);
+      this.#options.onEvent({ type: "connected", connection: connection.id, identity });
+      if (evicted !== undefined) this.#end(evicted, tooManyAwaitingHello());
+      if (isOverLimit) this.#end(connection, tooManyConnections());
+      else if (!this.#isServed(identity.uid)) this.#end(connection, notOwner(identity.uid));
+    } catch (error) {
+      socket.close();
+      throw error;
+    }
+  }
+
+  /** Handles one readiness event of a connection's socket or lane. */
+  ready(connection: Connection, events: number): void {
+    if ((events & EPOLLOUT) !== 0) this.#flush(connection);
+    if ((events & (EPOLLIN | EPOLLHUP | EPOLLERR)) === 0 || connection.state === "DOOMED") return;
+    if (connection.isReadingStopped) return this.#doom(connection, undefined);
+    try {
+      this.#readPackets(connection);
+    } catch (error) {
+      if (error instanceof ProtocolError) this.#endForProtocol(connection, error);
+      else if (error instanceof SyscallError) this.#doom(connection, undefined);
+      else throw error;
+    }
+  }
+
+  /** Sends what this turn left in the queues. */
+  flushAll(): void {
+    for (let index = 0; index < this.#unflushed.length; index += 1) {
+      const connection = this.#unflushed[index] as Connection;
+      connection.isUnflushed = false;
+      if (connection.state !== "DOOMED") this.#flush(connection);
+    }
+    this.#unflushed.length = 0;
+  }
+
+  /** Ends connections that took too long to say HELLO. */
+  expireHellos(): void {
+    for (;;) {
+      const oldest = this.#table.oldestAwaitingHello();
+      if (oldest === undefined || this.helloDeadline() > this.#options.now()) return;
+      const message = `Cannot serve client: no HELLO within ${HELLO_TIMEOUT_MS} ms`;
+      this.#end(oldest, { code: "TIMEOUT_HELLO", message });
+    }
+  }
+
+  /** When expireHellos() has something to do; Infinity where nobody is awaited. */
+  helloDeadline(): number {
+    const oldest = this.#table.oldestAwaitingHello();
+    return oldest === undefined ? Number.POSITIVE_INFINITY : oldest.acceptedAt + HELLO_TIMEOUT_MS;
+  }
+
+  /** Closes what is doomed. At the end of a turn. */
+  bury(): void {
+    for (let next = this.#doomed.pop(); next !== undefined; next = this.#doomed.pop()) {
+      const { connection, cause } = next;
+      this.#introductions.announceGone(connection, this.#state.leave(connection));
+      this.#options.watch.remove(connection);
+      connection.queue.clear();
+      this.#hangUp(connection.socket.number);
+      connection.socket.close();
+      connection.lane?.close();
+      this.#table.remove(connection);
+      const { id, identity } = connection;
+      const { code, message } = cause ?? { code: undefined, message: undefined };
+      this.#options.onEvent({ type: "disconnected", connection: id, identity, code, message });
+    }
+  }
+
+  /** Says goodbye to everybody and reads no more. Then flushAll() and hasQueued() until closeAll(). */
+  sayGoodbye(): void {
+    const message = "The broker is shutting down";
+    const body = goodbyeBody({ status: STATUS.CLOSED_BY_BROKER, message });
+    for (const connection of this.#table.all()) {
+      if (connection.state === "DOOMED") continue;
+      this.#options.watch.stopReading(connection);
+      this.#send(connection, { opcode: OPCODE.GOODBYE, id: 0, body });
+    }
+    this.flushAll();
+  }
+
+  /** Whether any client has not taken all that is meant for it. */
+  hasQueued(): boolean {
+    for (const connection of this.#table.all()) {
+      if (connection.state !== "DOOMED" && !connection.queue.isEmpty) return true;
+    }
+    return false;
+  }
+
+  /** Closes every connection. */
+  closeAll(): void {
+    for (const connection of this.#table.all()) this.#doom(connection, undefined);
+    this.bury();
+  }
+
+  /** RouterHost */
+  noteUnflushed(connection: Connection): void {
+    connection.isUnflushed = true;
+    this.#unflushed.push(connection);
+    if (this.#unflushed.length >= UNFLUSHED_CONNECTIONS_MAX) this.flushAll();
+  }
+
+  /** RouterHost */
+  notePeerGone(connection: Connection): void {
+    this.#doom(connection, undefined);
+  }
+
+  /** PacketHost */
+  closeFd(fd: number): void {
+    closeFd(fd);
+  }
+
+  /** PacketHost */
+  welcome(connection: Connection, hello: Hello): void {
+    this.#table.noteHello(connection);
+    const wantsLane = (hello.features & FEATURE_FD_LANE) !== 0;
+    const { uid, gid, pid } = connection.identity;
+    const body = (features: number) =>
+      welcomeBody({
+        protocol: PROTOCOL_VERSION,
+        features,
+        connection: connection.id,
+        uid,
+        gid,
+        pid,
+        software: SOFTWARE,
+      });
+    connection.state = "OPEN";
+    if (!wantsLane) {
+      return this.#send(connection, { opcode: OPCODE.WELCOME, id: 0, body: body(0) });
+    }
+    try {
+      this.#welcomeWithLane(connection, body(FEATURE_FD_LANE));
+    } catch (error) {
+      if (!(error instanceof SyscallError)) throw error;
+      this.#end(connection, noFdsLeft(error));
+    }
+  }
+
+  /** Without a lane such a client would lose fds silently, so no lane means no connection. */
+  #welcomeWithLane(connection: Connection, body: ReturnType<typeof welcomeBody>): void {
+    const [ours, theirs] = openSeqpacketPair();
+    connection.lane = OwnedFd.adopt(ours);
+    using lent = OwnedFd.adopt(theirs);
+    const bytes = encodeControlFrame({ opcode: OPCODE.WELCOME, fdCount: 1, id: 0, body });
+    const sent = connection.queue.sendNow(CONTROL_FRAME_BUFFER, bytes, [lent.number]);
+    if (sent !== bytes) return this.#doom(connection, undefined);
+    connection.queue.useLane(ours);
+  }
+
+  #isServed(uid: number): boolean {
+    return this.#options.onlyUid === undefined || this.#options.onlyUid === uid;
+  }
+
+  #readPackets(connection: Connection): void {
+    const fd = connection.socket.number;
+    for (let packets = 0; packets < PACKETS_PER_TURN; packets += 1) {
+      const bytes = this.#receiver.receive(fd);
+      if (bytes > 0) {
+        this.#handler.handle(connection, this.#receiver, bytes);
+        if (connection.state === "DOOMED") return;
+      } else if (bytes === PEER_CLOSED) {
+        return this.#doom(connection, undefined);
+      } else if (bytes === RECORD_TRUNCATED) {
+        const message = `Cannot read packet: it has more than ${PACKET_BYTES_MAX} bytes`;
+        throw new ProtocolError("PROTOCOL_PACKET_SIZE", message, 0);
+      } else return;
+    }
+  }
+
+  #flush(connection: Connection): void {
+    const outcome = connection.queue.flush();
+    if (outcome === ACCEPTED) this.#options.watch.watchWritable(connection, -1);
+    else if (outcome === BLOCKED) {
+      this.#options.watch.watchWritable(connection, connection.queue.blockedFd);
+    } else if (outcome === PEER_GONE) this.#doom(connection, undefined);
+    else this.#evict(connection);
+  }
+
+  /** Queues a control frame; it leaves at the end of the turn. */
+  readonly #send: ControlSender = (connection, frame) => {
+    if (connection.state === "DOOMED") return;
+    const bytes = encodeControlFrame(frame);
+    if (connection.queue.push(CONTROL_FRAME_BUFFER, bytes) === QUEUE_FULL) this.#evict(connection);
+    else if (!connection.isUnflushed && connection.watchedFd < 0) this.noteUnflushed(connection);
+  };
+
+  #evict(connection: Connection): void {
+    const message = "Cannot serve client: it does not read, and control frames no longer fit";
+    this.#doom(connection, { code: "LIMIT_CONTROL_QUEUE", message });
+  }
+
+  #endForProtocol(connection: Connection, error: ProtocolError): void {
+    const { code, message, byteOffset } = error;
+    const protocol = code === "PROTOCOL_VERSION" ? PROTOCOL_VERSION : undefined;
+    this.#end(connection, { code, message }, { offset: byteOffset, protocol });
+  }
+
+  /** Tells a client why it is closed, and closes it. */
+  #end(
+    connection: Connection,
+    cause: Cause,
+    fields: { offset?: number; protocol?: number | undefined } = {},
+  ): void {
+    if (connection.state === "DOOMED") return;
+    const status = STATUS[cause.code as StatusName];
+    const body = errorBody({ status, message: cause.message, ...fields });
+    const frame = { opcode: OPCODE.ERROR, flags: FLAG_FATAL, id: 0, body };
+    connection.queue.push(CONTROL_FRAME_BUFFER, encodeControlFrame(frame));
+    connection.queue.flush();
+    this.#doom(connection, cause);
+  }
+
+  #doom(connection: Connection, cause: Cause | undefined): void {
+    if (connection.state === "DOOMED") return;
+    this.#table.noteHello(connection);
+    connection.state = "DOOMED";
+    this.#doomed.push({ connection, cause });
+  }
+
+  /**
+   * Ends the stream so that the client can still read what it was sent: closing a socket with
+   * unread packets would turn into ECONNRESET at the other end.
+   */
+  #hangUp(fd: number): void {
+    shutdownBoth(fd);
+    for (let packets = 0; packets < DISCARDED_PACKETS_MAX; packets += 1) {
+      const bytes = this.#receiver.receive(fd);
+      this.#receiver.closeFds();
+      if (bytes < 0 && bytes !== RECORD_TRUNCATED) return;
+    }
+  }
+}
+
+function tooManyConnections(): Cause {
+  const message = "Cannot serve client: too many connections are open";
+  return { code: "LIMIT_CONNECTIONS", message };
+}
+
+function noFdsLeft(error: SyscallError): Cause {
+  return { code: "LIMIT_CONNECTIONS", message: `Cannot serve client: ${error.message}` };
+}
+
+function tooManyAwaitingHello(): Cause {
+  const message = "Cannot serve client: too many connections of this user have not said HELLO";
+  return { code: "LIMIT_CONNECTIONS", message };
+}
+
+function notOwner(uid: number): Cause {
+  const message = `Cannot serve uid ${uid}: this broker has no policy and serves its own user alone`;
+  return { code: "REJECTED_NOT_OWNER", message };
+}

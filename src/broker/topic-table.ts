@@ -1,0 +1,80 @@
+/**
+ * Topics that somebody has open, by name and by id. Ids are small numbers, used again once nobody
+ * holds the topic; a connection that saw an id under an old name is told the new one first.
+ * Holds no rights and sends nothing.
+ */
+
+import { assert } from "../assert.ts";
+import type { Connection } from "./connection.ts";
+import { TOPICS_MAX } from "./limits.ts";
+import type { Route } from "./route.ts";
+
+/** A topic that at least one connection has open for publishing. */
+export class Topic {
+  readonly id: number;
+  readonly name: string;
+  /** Connections that have it open. */
+  holders = 0;
+  /** Where its messages go; valid while `routeGeneration` is the subscription index's. */
+  route: Route | undefined = undefined;
+  /** The generation of the subscription index at which `route` was computed; -1 for never. */
+  routeGeneration = -1;
+  /** Destinations of `route` that do not get fds; undefined until the first message with fds. */
+  withheldFrom: ReadonlySet<Connection> | undefined = undefined;
+
+  constructor(id: number, name: string) {
+    this.id = id;
+    this.name = name;
+  }
+
+  /** The subscriptions changed for this topic: find its route anew at the next message. */
+  forgetRoute(): void {
+    this.routeGeneration = -1;
+  }
+}
+
+/** All topics of a broker. */
+export class TopicTable {
+  readonly #byName = new Map<string, Topic>();
+  readonly #freeIds: number[] = [];
+  #idsUsed = 0;
+
+  get size(): number {
+    return this.#byName.size;
+  }
+
+  /** The topic of this name, if anybody has it open. */
+  find(name: string): Topic | undefined {
+    return this.#byName.get(name);
+  }
+
+  /**
+   * Adds a holder to a topic, which is made if need be.
+   * @returns undefined where TOPICS_MAX topics are open
+   */
+  hold(name: string): Topic | undefined {
+    let topic = this.#byName.get(name);
+    if (topic === undefined) {
+      if (this.#byName.size >= TOPICS_MAX) return undefined;
+      topic = new Topic(this.#freeIds.pop() ?? this.#nextId(), name);
+      this.#byName.set(name, topic);
+    }
+    topic.holders += 1;
+    return topic;
+  }
+
+  /** Takes a holder away; the last one frees the topic and its id. */
+  release(topic: Topic): void {
+    assert(topic.holders > 0, "a topic is released once by each holder");
+    topic.holders -= 1;
+    if (topic.holders > 0) return;
+    this.#byName.delete(topic.name);
+    this.#freeIds.push(topic.id);
+  }
+
+  /** Id 0 is never given: in a GAP frame it stands for several topics. */
+  #nextId(): number {
+    this.#idsUsed += 1;
+    return this.#idsUsed;
+  }
+}

@@ -1,0 +1,261 @@
+/**
+ * Packets from the broker, taken apart: messages to the subscriptions that match, everything else
+ * to the bus. Keeps what topic ids and connection ids stand for. Touches no socket.
+ */
+
+import { ProtocolError } from "../errors.ts";
+import {
+  decodeErrorBody,
+  decodeGapBody,
+  decodeGoodbyeBody,
+  decodeSenderBody,
+  decodeTopicBody,
+  type ErrorBody,
+  type GapBody,
+  type GoodbyeBody,
+} from "../protocol/control-messages.ts";
+import { fdCountOf, flagsOf, kindWord, opcodeOf, paddedBytes } from "../protocol/frame.ts";
+import { FRAME_HEADER_BYTES } from "../protocol/limits.ts";
+import {
+  type Encoding,
+  FLAG_FATAL,
+  FLAG_FDS_ON_LANE,
+  FLAG_FDS_WITHHELD,
+  FLAGS_ENCODING_MASK,
+  OPCODE,
+} from "../protocol/opcodes.ts";
+import { brokerFrameError } from "../protocol/packet.ts";
+import { topicMatches } from "../protocol/topics.ts";
+import { Message, type Sender } from "./message.ts";
+import { ReceivedFds } from "./received-fds.ts";
+import type { AnySubscription } from "./subscription.ts";
+
+/** Where frames go that are not messages. */
+export interface InboundHost {
+  onAck(requestId: number, body: Uint8Array): void;
+  onError(requestId: number, body: ErrorBody, isFatal: boolean): void;
+  onGap(topic: string | undefined, gap: GapBody): void;
+  onGoodbye(body: GoodbyeBody): void;
+  onFdsLost(topic: string, count: number): void;
+  /** Fetches `count` fds of the next lane record; they are the caller's. */
+  takeLaneFds(count: number): number[];
+}
+
+interface InboundTopic {
+  readonly name: string;
+  /** Those that match, valid while `generation` is the table's. */
+  subscriptions: readonly AnySubscription[];
+  generation: number;
+}
+
+/** A kind word without its encoding bits equals PLAIN_KIND for a message without fds. */
+const PLAIN_MASK = ~(FLAGS_ENCODING_MASK << 8);
+const PLAIN_KIND = kindWord(OPCODE.MESSAGE, 0, 0);
+
+/** The receiving half of a bus. */
+export class Inbound {
+  readonly #host: InboundHost;
+  readonly #topics = new Map<number, InboundTopic>();
+  readonly #senders = new Map<number, Sender>();
+  readonly #subscriptions = new Set<AnySubscription>();
+  #generation = 0;
+  #lastTopicId = -1;
+  #lastTopic: InboundTopic | undefined;
+  #lastOrigin = -1;
+  #lastSender: Sender | undefined;
+
+  constructor(host: InboundHost) {
+    this.#host = host;
+  }
+
+  /** Messages that match go there from now on. */
+  addSubscription(subscription: AnySubscription): void {
+    this.#subscriptions.add(subscription);
+    this.#generation += 1;
+  }
+
+  /** No message goes there any more. */
+  removeSubscription(subscription: AnySubscription): void {
+    this.#subscriptions.delete(subscription);
+    this.#generation += 1;
+  }
+
+  /** All open subscriptions. */
+  get subscriptions(): ReadonlySet<AnySubscription> {
+    return this.#subscriptions;
+  }
+
+  /**
+   * Takes one packet apart.
+   * @param packet kept by the messages in it, so it must not be used again
+   * @throws {ProtocolError} the broker broke the protocol: close the bus
+   */
+  take(packet: Uint8Array): void {
+    const words = wordsOf(packet);
+    const end = packet.byteLength;
+    for (let at = 0; at < end; ) {
+      const frameBytes = words[at >>> 2] as number;
+      const kind = words[(at >>> 2) + 1] as number;
+      if (frameBytes < FRAME_HEADER_BYTES || frameBytes > end - at) throw frameLengthError(at);
+      if ((kind & PLAIN_MASK) === PLAIN_KIND) {
+        this.#message(packet, words, at, kind, ReceivedFds.NONE);
+      } else {
+        const code = brokerFrameError(kind, frameBytes);
+        if (code !== 0) throw new ProtocolError(code, `Cannot read frame at byte ${at}`, at);
+        this.#other(packet, words, at, kind);
+      }
+      at += paddedBytes(frameBytes);
+    }
+  }
+
+  #message(
+    packet: Uint8Array,
+    words: Uint32Array,
+    at: number,
+    kind: number,
+    fds: ReceivedFds,
+  ): void {
+    const word = at >>> 2;
+    const topic = this.#topicOf(words[word + 2] as number, at);
+    const sender = this.#senderOf(words[word + 3] as number, at);
+    const flags = flagsOf(kind);
+    const message = new Message(
+      topic.name,
+      sender,
+      (flags & FLAGS_ENCODING_MASK) as Encoding,
+      packet,
+      at + FRAME_HEADER_BYTES,
+      at + (words[word] as number),
+      fds,
+      (flags & FLAG_FDS_WITHHELD) !== 0,
+    );
+    const subscriptions = topic.subscriptions;
+    if (subscriptions.length === 1) subscriptions[0]?.accept(message);
+    else this.#fanOut(subscriptions, message);
+  }
+
+  /** Several subscriptions of this program match: each gets fds of its own to take and close. */
+  #fanOut(subscriptions: readonly AnySubscription[], message: Message): void {
+    if (subscriptions.length === 0 || message.fds.length === 0) {
+      for (const subscription of subscriptions) subscription.accept(message);
+      if (subscriptions.length === 0) message.fds.close();
+      return;
+    }
+    const copies = subscriptions.map((_, index) =>
+      index === 0 ? message.fds : message.fds.duplicate(),
+    );
+    subscriptions.forEach((subscription, index) => {
+      subscription.accept(message.withFds(copies[index] ?? ReceivedFds.NONE));
+    });
+  }
+
+  #other(packet: Uint8Array, words: Uint32Array, at: number, kind: number): void {
+    const id = words[(at >>> 2) + 2] as number;
+    const start = at + FRAME_HEADER_BYTES;
+    const end = at + (words[at >>> 2] as number);
+    switch (opcodeOf(kind)) {
+      case OPCODE.MESSAGE:
+        return this.#messageWithFlags(packet, words, at, kind);
+      case OPCODE.ACK:
+        return this.#host.onAck(id, packet.subarray(start, end));
+      case OPCODE.ERROR: {
+        const isFatal = (flagsOf(kind) & FLAG_FATAL) !== 0;
+        return this.#host.onError(id, decodeErrorBody(packet, start, end), isFatal);
+      }
+      case OPCODE.TOPIC:
+        return this.#learnTopic(id, decodeTopicBody(packet, start, end).topic);
+      case OPCODE.SENDER: {
+        const { uid, gid, pid, groups } = decodeSenderBody(packet, start, end);
+        const sender: Sender = Object.freeze({ connection: id, uid, gid, pid, groups });
+        this.#senders.set(id, sender);
+        return;
+      }
+      case OPCODE.SENDER_GONE:
+        this.#senders.delete(id);
+        return;
+      case OPCODE.GAP:
+        return this.#gap(id, decodeGapBody(packet, start, end));
+      case OPCODE.GOODBYE:
+        return this.#host.onGoodbye(decodeGoodbyeBody(packet, start, end));
+      default:
+        throw new ProtocolError("PROTOCOL_STATE", `Cannot take frame at byte ${at}: not now`, at);
+    }
+  }
+
+  #messageWithFlags(packet: Uint8Array, words: Uint32Array, at: number, kind: number): void {
+    const count = fdCountOf(kind);
+    if ((flagsOf(kind) & FLAG_FDS_ON_LANE) === 0) {
+      if (count === 0) return this.#message(packet, words, at, kind, ReceivedFds.NONE);
+      throw new ProtocolError("PROTOCOL_LANE", "Cannot take fds: they did not come by lane", at);
+    }
+    const fds = new ReceivedFds(this.#host.takeLaneFds(count));
+    if (fds.length < count) {
+      const topic = this.#topicOf(words[(at >>> 2) + 2] as number, at);
+      this.#host.onFdsLost(topic.name, count - fds.length);
+    }
+    this.#message(packet, words, at, kind, fds);
+  }
+
+  #learnTopic(id: number, name: string): void {
+    this.#topics.set(id, { name, subscriptions: [], generation: -1 });
+    this.#lastTopicId = -1;
+  }
+
+  #gap(topicId: number, gap: GapBody): void {
+    const topic = topicId === 0 ? undefined : this.#topicOf(topicId, 0);
+    const missed = topic?.subscriptions ?? this.#subscriptions;
+    for (const subscription of missed) subscription.noteGap(gap.count);
+    this.#host.onGap(topic?.name, gap);
+  }
+
+  #topicOf(id: number, at: number): InboundTopic {
+    let topic = this.#lastTopic;
+    if (id !== this.#lastTopicId || topic === undefined) {
+      topic = this.#topics.get(id);
+      if (topic === undefined) {
+        const message = `Cannot take message at byte ${at}: topic id ${id} was not announced`;
+        throw new ProtocolError("PROTOCOL_TOPIC_ID", message, at);
+      }
+      this.#lastTopic = topic;
+      this.#lastTopicId = id;
+    }
+    if (topic.generation !== this.#generation) this.#match(topic);
+    return topic;
+  }
+
+  #match(topic: InboundTopic): void {
+    topic.subscriptions = [...this.#subscriptions].filter((subscription) =>
+      topicMatches(subscription.pattern, topic.name),
+    );
+    topic.generation = this.#generation;
+  }
+
+  #senderOf(id: number, at: number): Sender {
+    if (id === this.#lastOrigin && this.#lastSender !== undefined) return this.#lastSender;
+    const sender = this.#senders.get(id);
+    if (sender === undefined) {
+      const message = `Cannot take message at byte ${at}: sender ${id} was not announced`;
+      throw new ProtocolError("PROTOCOL_STATE", message, at);
+    }
+    this.#lastOrigin = id;
+    this.#lastSender = sender;
+    return sender;
+  }
+}
+
+/** The packet as words, copied only where Bun handed out a misaligned view. */
+function wordsOf(packet: Uint8Array): Uint32Array {
+  if (packet.byteLength % 8 !== 0 || packet.byteLength < FRAME_HEADER_BYTES) {
+    const message = `Cannot read packet: it has ${packet.byteLength} bytes`;
+    throw new ProtocolError("PROTOCOL_PACKET_SIZE", message, 0);
+  }
+  if (packet.byteOffset % 4 === 0) {
+    return new Uint32Array(packet.buffer, packet.byteOffset, packet.byteLength >>> 2);
+  }
+  return new Uint32Array(packet.slice().buffer);
+}
+
+function frameLengthError(at: number): ProtocolError {
+  const message = `Cannot read frame at byte ${at}: it does not end inside its packet`;
+  return new ProtocolError("PROTOCOL_FRAME_LENGTH", message, at);
+}

@@ -1,0 +1,22 @@
+/** The public API of seqbus. Re-exports only. */
+
+export {
+  ArgumentError,
+  ClosedError,
+  DataError,
+  ERROR_CODES,
+  type ErrorCode,
+  LimitError,
+  ProtocolError,
+  RejectedError,
+  SyscallError,
+  TimeoutError,
+} from "../errors.ts";
+export type { EncodingName } from "./body-codec.ts";
+export { Bus, type FlushOptions, type Receipt, type Self, type TopicMap } from "./bus.ts";
+export { type ConnectOptions, connect } from "./connect.ts";
+export { Message, type Sender } from "./message.ts";
+export type { FdLike, PublishOptions } from "./publisher.ts";
+export { ReceivedFd, ReceivedFds } from "./received-fds.ts";
+export type { GapReason, StatusEvent } from "./status.ts";
+export { type SubscribeOptions, Subscription } from "./subscription.ts";

@@ -1,0 +1,189 @@
+/**
+ * Publishing by topic name: opens a topic at its first message, keeps order over all topics while
+ * the broker answers, and remembers what was denied.
+ */
+
+import { ArgumentError, LimitError } from "../errors.ts";
+import { assertFd } from "../ffi/fd-number.ts";
+import { duplicateFd, OwnedFd } from "../ffi/owned-fd.ts";
+import { MESSAGE_BODY_BYTES_MAX, MESSAGE_FDS_MAX } from "../protocol/limits.ts";
+import { ENCODING, type Encoding } from "../protocol/opcodes.ts";
+import { checkTopicName } from "../protocol/topics.ts";
+import { type EncodingName, encodeBody } from "./body-codec.ts";
+import { OUTBOUND_BYTES_HIGH, OUTBOUND_BYTES_MAX } from "./limits.ts";
+import type { Outbound } from "./outbound.ts";
+
+/** Something that stands for an open fd: a number, or an object that has one (Bun, node:fs). */
+export type FdLike = number | { readonly fd: number };
+
+/** Choices for one message. */
+export interface PublishOptions {
+  /** Default "auto": bytes for a Uint8Array, text for a string, msgpack for all else. */
+  readonly encoding?: EncodingName;
+  /** Files to pass along, at most 253. Borrowed: you may close yours when publish() returns. */
+  readonly fds?: readonly FdLike[];
+}
+
+/** Asks the broker for a topic id. */
+export type TopicOpener = (name: string) => Promise<number>;
+
+interface OpenedTopic {
+  readonly name: string;
+  /** 0 until the broker has answered. */
+  id: number;
+  /** Why nothing can be published here. */
+  denial: Error | undefined;
+}
+
+interface HeldMessage {
+  readonly topic: OpenedTopic;
+  readonly encoding: Encoding;
+  readonly body: Uint8Array;
+  readonly fds: readonly OwnedFd[];
+}
+
+const NO_FDS: readonly number[] = [];
+
+/** The publishing half of a bus. */
+export class Publisher {
+  readonly #outbound: Outbound;
+  readonly #openTopic: TopicOpener;
+  readonly #onDenied: (error: Error) => void;
+  readonly #topics = new Map<string, OpenedTopic>();
+  /** Messages and barriers that came while a topic before them was not open yet. */
+  #held: (HeldMessage | (() => void))[] = [];
+  #heldBytes = 0;
+
+  constructor(outbound: Outbound, openTopic: TopicOpener, onDenied: (error: Error) => void) {
+    this.#outbound = outbound;
+    this.#openTopic = openTopic;
+    this.#onDenied = onDenied;
+  }
+
+  /** See Bus.publish(). */
+  publish(name: string, data: unknown, options?: PublishOptions): boolean {
+    const topic = this.#topics.get(name) ?? this.#open(name);
+    if (options === undefined && data instanceof Uint8Array) {
+      this.#write(topic, ENCODING.BYTES, data, NO_FDS);
+    } else {
+      const { encoding, bytes } = encodeBody(data, options?.encoding ?? "auto");
+      this.#write(topic, encoding, bytes, fdNumbers(options?.fds));
+    }
+    return this.#outbound.waitingBytes + this.#heldBytes < OUTBOUND_BYTES_HIGH;
+  }
+
+  /** Calls back when everything published so far has gone to the outbound packets. */
+  barrier(callback: () => void): void {
+    if (this.#held.length === 0) callback();
+    else this.#held.push(callback);
+  }
+
+  /** Lets go of messages that wait for a topic. */
+  clear(): void {
+    for (const held of this.#held) {
+      if (typeof held !== "function") for (const fd of held.fds) fd.close();
+    }
+    this.#held = [];
+    this.#heldBytes = 0;
+  }
+
+  #write(topic: OpenedTopic, encoding: Encoding, body: Uint8Array, fds: readonly number[]): void {
+    if (body.byteLength > MESSAGE_BODY_BYTES_MAX) throw tooLarge(topic.name, body.byteLength);
+    if (topic.denial !== undefined) throw topic.denial;
+    if (topic.id === 0 || this.#held.length > 0) this.#hold(topic, encoding, body, fds);
+    else if (fds.length > 0) this.#outbound.messageWithFds(topic.id, encoding, body, fds);
+    else this.#outbound.message(topic.id, encoding, body);
+  }
+
+  #hold(topic: OpenedTopic, encoding: Encoding, body: Uint8Array, fds: readonly number[]): void {
+    if (this.#heldBytes + body.byteLength > OUTBOUND_BYTES_MAX) {
+      throw new LimitError(
+        "LIMIT_OUTBOUND",
+        `Cannot publish on "${topic.name}": ${this.#heldBytes} bytes wait for topics to open`,
+        { limit: OUTBOUND_BYTES_MAX, actual: this.#heldBytes + body.byteLength },
+      );
+    }
+    this.#heldBytes += body.byteLength;
+    const owned = fds.map((fd) => OwnedFd.adopt(duplicateFd(fd)));
+    this.#held.push({ topic, encoding, body: body.slice(), fds: owned });
+  }
+
+  #open(name: string): OpenedTopic {
+    const flaw = checkTopicName(name);
+    if (flaw !== undefined) {
+      throw new ArgumentError("ARGUMENT_TOPIC", `Cannot publish: ${flaw}`, "topic");
+    }
+    const topic: OpenedTopic = { name, id: 0, denial: undefined };
+    this.#topics.set(name, topic);
+    this.#openTopic(name).then(
+      (id) => {
+        topic.id = id;
+        this.#release();
+      },
+      (error: Error) => {
+        topic.denial = error;
+        this.#release();
+      },
+    );
+    return topic;
+  }
+
+  /** Sends held messages in order, up to the first whose topic is still not answered for. */
+  #release(): void {
+    let released = 0;
+    for (const held of this.#held) {
+      if (typeof held === "function") held();
+      else if (held.topic.denial !== undefined) this.#refuse(held, held.topic.denial);
+      else if (held.topic.id === 0) break;
+      else this.#releaseMessage(held);
+      released += 1;
+    }
+    this.#held.splice(0, released);
+  }
+
+  #releaseMessage(held: HeldMessage): void {
+    try {
+      const fds = held.fds.map((fd) => fd.number);
+      const { id } = held.topic;
+      if (fds.length === 0) this.#outbound.message(id, held.encoding, held.body);
+      else this.#outbound.messageWithFds(id, held.encoding, held.body, fds);
+    } catch (error) {
+      this.#onDenied(error as Error);
+    }
+    this.#forget(held);
+  }
+
+  #refuse(held: HeldMessage, denial: Error): void {
+    this.#forget(held);
+    this.#onDenied(denial);
+  }
+
+  #forget(held: HeldMessage): void {
+    this.#heldBytes -= held.body.byteLength;
+    for (const fd of held.fds) fd.close();
+  }
+}
+
+function fdNumbers(fds: readonly FdLike[] | undefined): readonly number[] {
+  if (fds === undefined || fds.length === 0) return NO_FDS;
+  if (fds.length > MESSAGE_FDS_MAX) {
+    throw new LimitError(
+      "LIMIT_MESSAGE_FDS",
+      `Cannot publish ${fds.length} fds with one message, limit is ${MESSAGE_FDS_MAX}`,
+      { limit: MESSAGE_FDS_MAX, actual: fds.length },
+    );
+  }
+  return fds.map((fd) => {
+    const number: unknown = typeof fd === "number" ? fd : fd?.fd;
+    assertFd(number, "fds");
+    return number;
+  });
+}
+
+function tooLarge(name: string, bytes: number): LimitError {
+  return new LimitError(
+    "LIMIT_MESSAGE_BYTES",
+    `Cannot publish on "${name}": message is ${bytes} bytes, limit is ${MESSAGE_BODY_BYTES_MAX}`,
+    { limit: MESSAGE_BODY_BYTES_MAX, actual: bytes },
+  );
+}

@@ -1,0 +1,99 @@
+/**
+ * The life of a bus as data: every thing that happened to it and is not the answer to a call.
+ * Nothing is lost silently: a denial, a gap, an end all come by here.
+ */
+
+import type { ClosedError, ProtocolError, RejectedError, SyscallError } from "../errors.ts";
+import { STATUS_EVENTS_MAX } from "./limits.ts";
+
+/** One event. */
+export type StatusEvent =
+  | { readonly type: "connected"; readonly path: string; readonly connection: number }
+  /** Messages that this client should have got are missing. Topic undefined: several topics. */
+  | {
+      readonly type: "gap";
+      readonly topic: string | undefined;
+      readonly count: number;
+      readonly reason: GapReason;
+    }
+  /** Messages that were published are refused. */
+  | { readonly type: "denied"; readonly error: RejectedError | Error }
+  /** Received fds were lost because this process may hold no more. */
+  | { readonly type: "fds-lost"; readonly topic: string; readonly count: number }
+  | { readonly type: "closed"; readonly error: BusError | undefined };
+
+/** Where messages got lost: in the broker's queue for us, or in our subscription's own. */
+export type GapReason = "send-queue-full" | "subscription-full" | "unknown";
+
+/** What can end a bus. */
+export type BusError = ClosedError | ProtocolError | RejectedError | SyscallError | Error;
+
+/** Events for any number of readers, each with a bounded queue of its own. */
+export class StatusFeed {
+  readonly #readers = new Set<StatusReader>();
+
+  /** A new reader, which sees events from now on. */
+  open(): AsyncIterableIterator<StatusEvent> {
+    const reader = new StatusReader(() => this.#readers.delete(reader));
+    this.#readers.add(reader);
+    return reader;
+  }
+
+  /** Gives an event to every reader. */
+  emit(event: StatusEvent): void {
+    for (const reader of this.#readers) reader.push(event);
+  }
+
+  /** Ends all readers after what they still have. */
+  end(): void {
+    for (const reader of this.#readers) reader.end();
+    this.#readers.clear();
+  }
+}
+
+class StatusReader implements AsyncIterableIterator<StatusEvent> {
+  readonly #events: StatusEvent[] = [];
+  readonly #leave: () => void;
+  #waiting: ((result: IteratorResult<StatusEvent>) => void) | undefined;
+  #isEnded = false;
+
+  constructor(leave: () => void) {
+    this.#leave = leave;
+  }
+
+  push(event: StatusEvent): void {
+    const waiting = this.#waiting;
+    this.#waiting = undefined;
+    if (waiting !== undefined) waiting({ done: false, value: event });
+    else {
+      if (this.#events.length >= STATUS_EVENTS_MAX) this.#events.shift();
+      this.#events.push(event);
+    }
+  }
+
+  end(): void {
+    this.#isEnded = true;
+    this.#waiting?.({ done: true, value: undefined });
+    this.#waiting = undefined;
+  }
+
+  next(): Promise<IteratorResult<StatusEvent>> {
+    const value = this.#events.shift();
+    if (value !== undefined) return Promise.resolve({ done: false, value });
+    if (this.#isEnded) return Promise.resolve({ done: true, value: undefined });
+    return new Promise((resolve) => {
+      this.#waiting = resolve;
+    });
+  }
+
+  return(): Promise<IteratorResult<StatusEvent>> {
+    this.#leave();
+    this.end();
+    this.#events.length = 0;
+    return Promise.resolve({ done: true, value: undefined });
+  }
+
+  [Symbol.asyncIterator](): this {
+    return this;
+  }
+}

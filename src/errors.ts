@@ -1,0 +1,222 @@
+/**
+ * Every error class and every error code of seqbus.
+ *
+ * A class per reaction, a code per cause: match on `code`, never on the text. Nothing else in the
+ * project may throw a bare `Error` for an operating condition. `docs/errors.md` holds the same
+ * codes with the same sentences; a test compares them.
+ */
+
+/** Code and meaning of every error that is not a plain errno. One sentence each. */
+export const ERROR_CODES = {
+  PROTOCOL_VERSION: "The two sides do not speak the same protocol version.",
+  PROTOCOL_STATE: "A frame came before HELLO, or a second HELLO came.",
+  PROTOCOL_PACKET_SIZE: "A packet is empty, too large, or its length is not a multiple of 8.",
+  PROTOCOL_FRAME_LENGTH: "A frame is shorter than its header or reaches past its packet.",
+  PROTOCOL_OPCODE: "The opcode is unknown or may not be sent in this direction.",
+  PROTOCOL_FLAGS: "A flag is set that is unknown or may not be sent in this direction.",
+  PROTOCOL_FD_COUNT: "The fd count of a frame differs from the fds the kernel delivered with it.",
+  PROTOCOL_CONTROL_BODY: "The body of a control frame is not the msgpack map it should be.",
+  PROTOCOL_TOPIC_ID: "A message uses a topic id that this connection has not opened.",
+  PROTOCOL_REQUEST_ID: "A request has the id 0, or an answer has an id that nobody waits for.",
+  PROTOCOL_LANE: "The fd lane and the packet stream do not agree.",
+  REJECTED_BY_POLICY: "The policy does not grant this right on this topic.",
+  REJECTED_NOT_OWNER: "The broker runs without a policy and serves only its own user.",
+  REJECTED_TOPIC_NAME: "The topic name is malformed or reserved.",
+  REJECTED_PATTERN: "The topic pattern is malformed.",
+  REJECTED_SUBSCRIPTION: "The connection has no subscription with this id.",
+  REJECTED_BROKER: "The process that listens on the socket is not one this client trusts.",
+  LIMIT_CONNECTIONS: "The broker serves as many connections as it may.",
+  LIMIT_TOPICS: "The connection has opened as many topics as it may, or the broker is full.",
+  LIMIT_SUBSCRIPTIONS: "The connection has as many subscriptions as it may.",
+  LIMIT_MESSAGE_BYTES: "A message is larger than one packet can carry.",
+  LIMIT_MESSAGE_FDS: "A message carries more file descriptors than one packet can.",
+  LIMIT_QUEUED_FDS: "File descriptors could not be passed on because a process may hold no more.",
+  LIMIT_CONTROL_QUEUE: "The client reads so slowly that not even control frames fit any more.",
+  LIMIT_OUTBOUND: "The client library holds as many unsent bytes as it may.",
+  CLOSED_BY_BROKER: "The broker is shutting down and says goodbye.",
+  CLOSED_BY_PEER: "The other side closed the connection without saying goodbye.",
+  CLOSED_BY_USER: "This program closed the bus or the object itself.",
+  TIMEOUT_CONNECT: "The broker did not answer the connection in time.",
+  TIMEOUT_HELLO: "The client connected and did not say HELLO in time.",
+  TIMEOUT_FLUSH: "The broker did not confirm a flush in time.",
+  ARGUMENT_TOPIC: "The topic name is malformed.",
+  ARGUMENT_PATTERN: "The topic pattern is malformed.",
+  ARGUMENT_DATA: "The data cannot be encoded as asked.",
+  ARGUMENT_FD: "The value is not an open file descriptor number.",
+  ARGUMENT_SOCKET_PATH: "The socket path is empty, too long or not a pathname.",
+  ARGUMENT_OPTION: "An option has a value outside its range.",
+  CONFIG_POLICY: "A policy file is unreadable, empty or wrong.",
+  CONFIG_SOCKET_DIRECTORY: "The directory of the socket is missing or cannot be trusted.",
+  CONFIG_SOCKET_IN_USE: "Another broker serves this socket path.",
+  CONFIG_PLATFORM: "This machine or runtime cannot run seqbus.",
+  DATA_FDS_TAKEN: "The received file descriptor was already taken or closed.",
+  DATA_DECODE: "The body of a message does not decode as its encoding says.",
+} as const;
+
+/** Any code of the table above. */
+export type ErrorCode = keyof typeof ERROR_CODES;
+
+type CodeOf<Prefix extends string> = Extract<ErrorCode, `${Prefix}_${string}`>;
+
+export type ProtocolErrorCode = CodeOf<"PROTOCOL">;
+export type RejectedErrorCode = CodeOf<"REJECTED">;
+export type LimitErrorCode = CodeOf<"LIMIT">;
+export type ClosedErrorCode = CodeOf<"CLOSED">;
+export type TimeoutErrorCode = CodeOf<"TIMEOUT">;
+export type ArgumentErrorCode = CodeOf<"ARGUMENT">;
+export type ConfigErrorCode = CodeOf<"CONFIG">;
+export type DataErrorCode = CodeOf<"DATA">;
+
+/** A system call failed. Reaction: retry or report. */
+export class SyscallError extends Error {
+  override readonly name = "SyscallError";
+  /** The errno's kernel name, such as "ECONNREFUSED". */
+  readonly code: string;
+  readonly errno: number;
+  readonly syscall: string;
+  readonly path: string | undefined;
+
+  constructor(
+    message: string,
+    fields: { code: string; errno: number; syscall: string; path?: string },
+    options?: ErrorOptions,
+  ) {
+    super(message, options);
+    this.code = fields.code;
+    this.errno = fields.errno;
+    this.syscall = fields.syscall;
+    this.path = fields.path;
+  }
+}
+
+/** The other side broke the protocol. Reaction: drop that peer, nobody else. */
+export class ProtocolError extends Error {
+  override readonly name = "ProtocolError";
+  readonly code: ProtocolErrorCode;
+  /** Where in the packet, in bytes from its start. */
+  readonly byteOffset: number;
+
+  constructor(code: ProtocolErrorCode, message: string, byteOffset = 0, options?: ErrorOptions) {
+    super(message, options);
+    this.code = code;
+    this.byteOffset = byteOffset;
+  }
+}
+
+/** The broker refused a request. Reaction: change the request, or the policy. */
+export class RejectedError extends Error {
+  override readonly name = "RejectedError";
+  readonly code: RejectedErrorCode;
+  /** The wire number of the code. */
+  readonly status: number;
+  /** The rule that decided, as `id` or `file:line`; undefined where no rule spoke. */
+  readonly rule: string | undefined;
+  readonly topic: string | undefined;
+
+  constructor(
+    code: RejectedErrorCode,
+    message: string,
+    fields: { status: number; rule?: string | undefined; topic?: string | undefined },
+    options?: ErrorOptions,
+  ) {
+    super(message, options);
+    this.code = code;
+    this.status = fields.status;
+    this.rule = fields.rule;
+    this.topic = fields.topic;
+  }
+}
+
+/** Something is larger than its limit. Reaction: back off, or ask for less. */
+export class LimitError extends RangeError {
+  override readonly name = "LimitError";
+  readonly code: LimitErrorCode;
+  /** Undefined where the broker set the limit and did not say it. */
+  readonly limit: number | undefined;
+  readonly actual: number | undefined;
+
+  constructor(
+    code: LimitErrorCode,
+    message: string,
+    fields: { limit?: number; actual?: number } = {},
+    options?: ErrorOptions,
+  ) {
+    super(message, options);
+    this.code = code;
+    this.limit = fields.limit;
+    this.actual = fields.actual;
+  }
+}
+
+/** The connection is gone. Reaction: connect again. */
+export class ClosedError extends Error {
+  override readonly name = "ClosedError";
+  readonly code: ClosedErrorCode;
+
+  constructor(code: ClosedErrorCode, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.code = code;
+  }
+}
+
+/** Nothing came in time. Reaction: retry. */
+export class TimeoutError extends Error {
+  override readonly name = "TimeoutError";
+  readonly code: TimeoutErrorCode;
+  readonly elapsedMs: number;
+
+  constructor(code: TimeoutErrorCode, message: string, elapsedMs: number, options?: ErrorOptions) {
+    super(message, options);
+    this.code = code;
+    this.elapsedMs = elapsedMs;
+  }
+}
+
+/** The caller passed something impossible. Reaction: fix the call. */
+export class ArgumentError extends TypeError {
+  override readonly name = "ArgumentError";
+  readonly code: ArgumentErrorCode;
+  /** The name of the parameter. */
+  readonly argument: string;
+
+  constructor(code: ArgumentErrorCode, message: string, argument: string, options?: ErrorOptions) {
+    super(message, options);
+    this.code = code;
+    this.argument = argument;
+  }
+}
+
+/** The machine or a file of the administrator is not as it must be. Reaction: mend it, start again. */
+export class ConfigError extends Error {
+  override readonly name = "ConfigError";
+  readonly code: ConfigErrorCode;
+  readonly path: string | undefined;
+  /** 1-based; undefined where the whole file is meant. */
+  readonly line: number | undefined;
+  /** 1-based. */
+  readonly column: number | undefined;
+
+  constructor(
+    code: ConfigErrorCode,
+    message: string,
+    fields: { path?: string; line?: number; column?: number } = {},
+    options?: ErrorOptions,
+  ) {
+    super(message, options);
+    this.code = code;
+    this.path = fields.path;
+    this.line = fields.line;
+    this.column = fields.column;
+  }
+}
+
+/** A received message or fd cannot be used as asked. Reaction: treat that message as lost. */
+export class DataError extends Error {
+  override readonly name = "DataError";
+  readonly code: DataErrorCode;
+
+  constructor(code: DataErrorCode, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.code = code;
+  }
+}

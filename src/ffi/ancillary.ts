@@ -1,0 +1,263 @@
+/**
+ * sendmsg(2) and recvmsg(2) with file descriptors (SCM_RIGHTS). The only way to receive here, since
+ * any peer may attach fds to any record, and each one that is not fetched and closed is a leak.
+ *
+ * Never set SO_PASSPIDFD on a socket that is read here: the pidfds would not be closed.
+ */
+
+import type { Pointer } from "bun:ffi";
+import { assert } from "../assert.ts";
+import { LimitError } from "../errors.ts";
+import * as kernel from "./constants.ts";
+import { assertFd } from "./fd-number.ts";
+import { libc } from "./libc.ts";
+import { closeFd } from "./owned-fd.ts";
+import { assertRange, PinnedBuffer } from "./pinned-buffer.ts";
+import { sendFailure } from "./seqpacket.ts";
+import * as structs from "./structs.ts";
+import {
+  FDS_REFUSED,
+  lastErrno,
+  NO_MEMORY,
+  PEER_CLOSED,
+  RECORD_TRUNCATED,
+  syscallError,
+  WOULD_BLOCK,
+} from "./syscall-result.ts";
+
+const FD_BYTES = 4;
+const RECEIVE_FLAGS = kernel.MSG_DONTWAIT | kernel.MSG_CMSG_CLOEXEC;
+const SEND_FLAGS = kernel.MSG_DONTWAIT | kernel.MSG_NOSIGNAL;
+
+/** Room for the most fds that one record can carry, and for a struct ucred beside them. */
+const CONTROL_BYTES =
+  structs.controlSpace(kernel.SCM_MAX_FD * FD_BYTES) + structs.controlSpace(structs.UCRED_BYTES);
+
+/**
+ * What recvmsg(2) and sendmsg(2) are given, in one piece of memory:
+ *
+ *     0    struct msghdr   56 bytes
+ *     56   struct iovec    16 bytes
+ *     72   control data    CONTROL_BYTES
+ */
+const IOVEC_OFFSET = structs.MSGHDR_BYTES;
+const CONTROL_OFFSET = IOVEC_OFFSET + structs.IOVEC_BYTES;
+const SCRATCH_BYTES = CONTROL_OFFSET + CONTROL_BYTES;
+
+const CONTROLLEN_WORD = structs.MSGHDR_CONTROLLEN_OFFSET >>> 2;
+const FLAGS_WORD = structs.MSGHDR_FLAGS_OFFSET >>> 2;
+
+function createScratch(): PinnedBuffer {
+  const scratch = new PinnedBuffer(SCRATCH_BYTES);
+  structs.packMessageHeader(scratch.words, 0, {
+    iovecAddress: scratch.address + IOVEC_OFFSET,
+    controlAddress: scratch.address + CONTROL_OFFSET,
+    controlBytes: 0,
+  });
+  return scratch;
+}
+
+/**
+ * Receives records into one buffer, and holds the fds of the last record until they are taken or
+ * closed. One object serves any number of sockets, one after the other.
+ */
+export class PacketReceiver {
+  /** Where the record is after receive(): from byte 0 on. */
+  readonly buffer: PinnedBuffer;
+  readonly #scratch = createScratch();
+  readonly #fds = new Int32Array(CONTROL_BYTES / FD_BYTES);
+  #fdCount = 0;
+  #controlTruncated = false;
+
+  /**
+   * @param buffer receives the records; shared with the caller
+   * @param capacityBytes the longest record that is taken whole, 1..buffer.byteLength
+   */
+  constructor(buffer: PinnedBuffer, capacityBytes: number = buffer.byteLength) {
+    assertRange(buffer, 0, capacityBytes);
+    assert(capacityBytes >= 1, "a receiver has room for a record");
+    this.buffer = buffer;
+    const words = this.#scratch.words;
+    structs.packU64(words, IOVEC_OFFSET, buffer.address);
+    structs.packU64(words, IOVEC_OFFSET + structs.IOVEC_LEN_OFFSET, capacityBytes);
+  }
+
+  /** How many fds of the last record wait for takeFds() or closeFds(). */
+  get receivedFdCount(): number {
+    return this.#fdCount;
+  }
+
+  /**
+   * MSG_CTRUNC: fds of the last record are missing, mostly because this process may hold no more.
+   * Those that did arrive are held as usual.
+   */
+  get controlTruncated(): boolean {
+    return this.#controlTruncated;
+  }
+
+  /**
+   * recvmsg(2) of one record, without waiting. Received fds are close-on-exec.
+   *
+   * The fds of the record before must have been taken or closed. ECONNRESET is not the end: it tells
+   * once that the peer closed without reading everything, and what the peer sent before can still
+   * be received; so the call is repeated, once.
+   * @param fd borrowed
+   * @returns bytes received (1..capacityBytes), WOULD_BLOCK, PEER_CLOSED, NO_MEMORY, or
+   *   RECORD_TRUNCATED (longer than capacityBytes; its fds are closed already). An empty record
+   *   counts as PEER_CLOSED, as the kernel cannot tell them apart; its fds are closed already
+   * @throws {ArgumentError} ARGUMENT_FD
+   * @throws {AssertionError} when fds of the record before are still held
+   * @throws {SyscallError} any other errno
+   */
+  receive(fd: number): number {
+    assertFd(fd, "fd");
+    assert(this.#fdCount === 0, "the fds of the last record are taken or closed");
+    const words = this.#scratch.words;
+    this.#controlTruncated = false;
+    let wasReset = false;
+    for (;;) {
+      words[CONTROLLEN_WORD] = CONTROL_BYTES;
+      const bytes = libc.recvmsg(fd, this.#scratch.address as Pointer, RECEIVE_FLAGS);
+      if (bytes >= 0) return this.#finish(bytes);
+      const errno = lastErrno();
+      if (errno === kernel.EAGAIN) return WOULD_BLOCK;
+      if (errno === kernel.EINTR) continue;
+      if (errno !== kernel.ECONNRESET) return receiveFailure(fd, errno);
+      if (wasReset) return PEER_CLOSED;
+      wasReset = true;
+    }
+  }
+
+  /**
+   * Hands the fds of the last record over.
+   * @returns them in the order of sending, each owned by the caller and close-on-exec; empty if none
+   */
+  takeFds(): number[] {
+    const fds = Array.from(this.#fds.subarray(0, this.#fdCount));
+    this.#fdCount = 0;
+    return fds;
+  }
+
+  /**
+   * Closes the fds of the last record that were not taken.
+   * @returns how many there were
+   */
+  closeFds(): number {
+    const count = this.#fdCount;
+    this.#fdCount = 0;
+    for (let index = 0; index < count; index += 1) closeFd(this.#fds[index] as number);
+    return count;
+  }
+
+  #finish(bytes: number): number {
+    const words = this.#scratch.words;
+    const controlBytes = words[CONTROLLEN_WORD] as number;
+    if (controlBytes !== 0) this.#collectFds(controlBytes);
+    const flags = words[FLAGS_WORD] as number;
+    if ((flags & kernel.MSG_CTRUNC) !== 0) this.#controlTruncated = true;
+    if ((flags & kernel.MSG_TRUNC) !== 0) {
+      this.closeFds();
+      return RECORD_TRUNCATED;
+    }
+    if (bytes === 0) {
+      this.closeFds();
+      return PEER_CLOSED;
+    }
+    return bytes;
+  }
+
+  /** Walks all ancillary messages, as CMSG_NXTHDR(3) would, and gathers every fd. */
+  #collectFds(controlBytes: number): void {
+    const words = this.#scratch.words;
+    const end = CONTROL_OFFSET + controlBytes;
+    let offset = CONTROL_OFFSET;
+    while (offset + structs.CMSGHDR_BYTES <= end) {
+      const length = words[offset >>> 2] as number;
+      assert(length >= structs.CMSGHDR_BYTES, "an ancillary message has its header");
+      assert(offset + length <= end, "an ancillary message lies inside the control data");
+      const level = words[(offset + structs.CMSGHDR_LEVEL_OFFSET) >>> 2];
+      const type = words[(offset + structs.CMSGHDR_TYPE_OFFSET) >>> 2];
+      if (level === kernel.SOL_SOCKET && type === kernel.SCM_RIGHTS) {
+        const first = (offset + structs.CMSGHDR_BYTES) >>> 2;
+        const last = (offset + length) >>> 2;
+        for (let index = first; index < last; index += 1) {
+          this.#fds[this.#fdCount] = words[index] as number;
+          this.#fdCount += 1;
+        }
+      }
+      offset += structs.alignControl(length);
+    }
+  }
+}
+
+function receiveFailure(fd: number, errno: number): number {
+  if (errno === kernel.ENOMEM || errno === kernel.ENOBUFS) return NO_MEMORY;
+  throw syscallError("recvmsg", errno, `fd ${fd}`);
+}
+
+const sendScratch = createScratch();
+
+/**
+ * sendmsg(2) of one record with fds attached. Never waits, never raises SIGPIPE, repeats after EINTR.
+ * The receiver gets fds of its own; the caller still owns, and may close, those given here.
+ * @param fd connected, borrowed
+ * @param buffer borrowed
+ * @param offset where the record starts
+ * @param bytes its length, 1 or more
+ * @param fds 1..253 open fds, borrowed; any other number of them is a bug or a LimitError
+ * @returns `bytes`; or WOULD_BLOCK, PEER_CLOSED, NO_MEMORY, RECORD_TOO_LARGE, or FDS_REFUSED: more
+ *   fds are in flight than this user may have (ETOOMANYREFS, counted per user against the sender's
+ *   RLIMIT_NOFILE), or the receiver takes none (EPERM, SO_PASSRIGHTS off). Nothing was sent then
+ * @throws {ArgumentError} ARGUMENT_FD, also for an element of fds
+ * @throws {LimitError} LIMIT_MESSAGE_FDS for more than 253 fds
+ * @throws {AssertionError} for no fds, or a range outside the buffer
+ * @throws {SyscallError} EBADF (one of the fds is not open), or any other errno
+ * @see unix(7) SCM_RIGHTS
+ */
+export function sendPacketWithFds(
+  fd: number,
+  buffer: PinnedBuffer,
+  offset: number,
+  bytes: number,
+  fds: readonly number[],
+): number {
+  assertFd(fd, "fd");
+  assertRange(buffer, offset, bytes);
+  assert(bytes >= 1, "fds travel with at least one byte");
+  packFds(fds);
+  const words = sendScratch.words;
+  structs.packU64(words, IOVEC_OFFSET, buffer.address + offset);
+  structs.packU64(words, IOVEC_OFFSET + structs.IOVEC_LEN_OFFSET, bytes);
+  for (;;) {
+    const sent = libc.sendmsg(fd, sendScratch.address as Pointer, SEND_FLAGS);
+    if (sent >= 0) return sent;
+    const errno = lastErrno();
+    if (errno === kernel.ETOOMANYREFS || errno === kernel.EPERM) return FDS_REFUSED;
+    if (errno !== kernel.EINTR) return sendFailure("sendmsg", fd, errno);
+  }
+}
+
+/** Leaves one SCM_RIGHTS message in sendScratch. */
+function packFds(fds: readonly number[]): void {
+  const count = fds.length;
+  assert(count >= 1, "sendPacketWithFds() has fds to send");
+  if (count > kernel.SCM_MAX_FD) {
+    throw new LimitError(
+      "LIMIT_MESSAGE_FDS",
+      `Cannot send ${count} file descriptors in one record, limit is ${kernel.SCM_MAX_FD}`,
+      { limit: kernel.SCM_MAX_FD, actual: count },
+    );
+  }
+  const words = sendScratch.words;
+  const dataWord = (CONTROL_OFFSET + structs.CMSGHDR_BYTES) >>> 2;
+  for (let index = 0; index < count; index += 1) {
+    const fd = fds[index];
+    assertFd(fd, "fds");
+    words[dataWord + index] = fd;
+  }
+  const dataBytes = count * FD_BYTES;
+  structs.packU64(words, CONTROL_OFFSET, structs.CMSGHDR_BYTES + dataBytes);
+  words[(CONTROL_OFFSET + structs.CMSGHDR_LEVEL_OFFSET) >>> 2] = kernel.SOL_SOCKET;
+  words[(CONTROL_OFFSET + structs.CMSGHDR_TYPE_OFFSET) >>> 2] = kernel.SCM_RIGHTS;
+  words[CONTROLLEN_WORD] = structs.controlSpace(dataBytes);
+}

@@ -1,0 +1,245 @@
+/**
+ * The bodies of the control frames of docs/protocol.md section 4, as types, with a decoder and the
+ * way back for each. What the values mean for a connection is not decided here: a topic name may
+ * still be malformed, an id unknown.
+ *
+ * decodeX() throws ProtocolError PROTOCOL_CONTROL_BODY where the body is not of its shape. Bodies
+ * from clients are taken strictly, those from the broker leniently (control-shape.ts).
+ */
+
+import {
+  type BodyDecoder,
+  type BodyMapper,
+  bodyMapper,
+  brokerBodyDecoder,
+  COUNT,
+  clientBodyDecoder,
+  decodeClientMap,
+  FLAG,
+  optional,
+  type Shape,
+  shortText,
+  TEXT,
+  takeShape,
+  U32,
+  u32List,
+} from "./control-shape.ts";
+import { PROTOCOL_VERSION, SENDER_GROUPS_MAX, SOFTWARE_BYTES_MAX } from "./limits.ts";
+
+/** HELLO, to the broker. */
+export interface Hello {
+  readonly protocol: number;
+  /** Sum of the feature bits that the client wants; unknown bits are allowed. */
+  readonly features: number;
+  /** Free text for the log, at most SOFTWARE_BYTES_MAX bytes. */
+  readonly software?: string | undefined;
+}
+
+/** WELCOME, to the client. */
+export interface Welcome {
+  readonly protocol: number;
+  /** Sum of the feature bits in force. */
+  readonly features: number;
+  /** The client's own connection id. */
+  readonly connection: number;
+  readonly uid: number;
+  readonly gid: number;
+  readonly pid: number;
+  readonly software: string;
+}
+
+/** OPEN_TOPIC, to the broker. */
+export interface OpenTopic {
+  /** Not yet checked as a topic name. */
+  readonly topic: string;
+}
+
+/** ACK of OPEN_TOPIC, to the client. */
+export interface OpenTopicAck {
+  /** The topic id. */
+  readonly topic: number;
+  /** Whether messages on the topic may carry fds. */
+  readonly sendFds: boolean;
+}
+
+/** SUBSCRIBE, to the broker. */
+export interface Subscribe {
+  /** Not yet checked as a pattern. */
+  readonly pattern: string;
+}
+
+/** ACK of SUBSCRIBE, to the client. */
+export interface SubscribeAck {
+  /** The number that UNSUBSCRIBE takes. */
+  readonly subscription: number;
+}
+
+/** UNSUBSCRIBE, to the broker. */
+export interface Unsubscribe {
+  readonly subscription: number;
+}
+
+/** ACK of SYNC, to the client: figures since the last SYNC. */
+export interface SyncAck {
+  readonly published: number;
+  readonly matched: number;
+  readonly delivered: number;
+  readonly dropped: number;
+  readonly denied: number;
+}
+
+/** ERROR, to the client. */
+export interface ErrorBody {
+  /** A value of STATUS, or a number of a later protocol version. */
+  readonly status: number;
+  /** For a person, never to be parsed. */
+  readonly message: string;
+  /** The topic or pattern that was refused. */
+  readonly topic?: string | undefined;
+  /** The rule that decided, as `id` or `file:line`. */
+  readonly rule?: string | undefined;
+  /** Byte offset into the refused packet. */
+  readonly offset?: number | undefined;
+  /** The version that the broker speaks, with PROTOCOL_VERSION. */
+  readonly protocol?: number | undefined;
+}
+
+/** TOPIC, to the client. */
+export interface TopicBody {
+  readonly topic: string;
+}
+
+/** SENDER, to the client. */
+export interface SenderBody {
+  readonly uid: number;
+  readonly gid: number;
+  readonly pid: number;
+  /** Supplementary group ids, the first SENDER_GROUPS_MAX of them. */
+  readonly groups: number[];
+}
+
+/** GAP, to the client. */
+export interface GapBody {
+  /** Messages that are missing. */
+  readonly count: number;
+  /** A value of GAP_REASON, or a number of a later protocol version. */
+  readonly reason: number;
+}
+
+/** GOODBYE, to the client. */
+export interface GoodbyeBody {
+  /** A value of STATUS, or a number of a later protocol version. */
+  readonly status: number;
+  readonly message: string;
+}
+
+const HELLO: Shape<Hello> = {
+  protocol: U32,
+  features: U32,
+  software: optional(shortText(SOFTWARE_BYTES_MAX)),
+};
+const WELCOME: Shape<Welcome> = {
+  protocol: U32,
+  features: U32,
+  connection: U32,
+  uid: U32,
+  gid: U32,
+  pid: U32,
+  software: TEXT,
+};
+const OPEN_TOPIC: Shape<OpenTopic> = { topic: TEXT };
+const OPEN_TOPIC_ACK: Shape<OpenTopicAck> = { topic: U32, sendFds: FLAG };
+const SUBSCRIBE: Shape<Subscribe> = { pattern: TEXT };
+const SUBSCRIBE_ACK: Shape<SubscribeAck> = { subscription: U32 };
+const UNSUBSCRIBE: Shape<Unsubscribe> = { subscription: U32 };
+const SYNC_ACK: Shape<SyncAck> = {
+  published: COUNT,
+  matched: COUNT,
+  delivered: COUNT,
+  dropped: COUNT,
+  denied: COUNT,
+};
+const ERROR: Shape<ErrorBody> = {
+  status: U32,
+  message: TEXT,
+  topic: optional(TEXT),
+  rule: optional(TEXT),
+  offset: optional(U32),
+  protocol: optional(U32),
+};
+const TOPIC: Shape<TopicBody> = { topic: TEXT };
+const SENDER: Shape<SenderBody> = {
+  uid: U32,
+  gid: U32,
+  pid: U32,
+  groups: u32List(SENDER_GROUPS_MAX),
+};
+const GAP: Shape<GapBody> = { count: COUNT, reason: U32 };
+const GOODBYE: Shape<GoodbyeBody> = { status: U32, message: TEXT };
+
+/**
+ * Decodes HELLO. Of a version that is not ours only `protocol` is looked at, since the rest may
+ * have another shape there; the result then has `features` 0, and the broker answers
+ * PROTOCOL_VERSION.
+ * @throws {ProtocolError} PROTOCOL_CONTROL_BODY
+ */
+export function decodeHello(bytes: Uint8Array, start: number, end: number): Hello {
+  const map = decodeClientMap("HELLO", bytes, start, end);
+  const protocol = map["protocol"];
+  if (protocol !== undefined && U32.accepts(protocol) && protocol !== PROTOCOL_VERSION) {
+    return { protocol, features: 0 };
+  }
+  return takeShape("HELLO", HELLO, map, { byteOffset: start, unknownKeys: "refuse" });
+}
+export const helloBody: BodyMapper<Hello> = bodyMapper("HELLO", HELLO);
+
+export const decodeWelcome: BodyDecoder<Welcome> = brokerBodyDecoder("WELCOME", WELCOME);
+export const welcomeBody: BodyMapper<Welcome> = bodyMapper("WELCOME", WELCOME);
+
+export const decodeOpenTopic: BodyDecoder<OpenTopic> = clientBodyDecoder("OPEN_TOPIC", OPEN_TOPIC);
+export const openTopicBody: BodyMapper<OpenTopic> = bodyMapper("OPEN_TOPIC", OPEN_TOPIC);
+
+export const decodeOpenTopicAck: BodyDecoder<OpenTopicAck> = brokerBodyDecoder(
+  "ACK of OPEN_TOPIC",
+  OPEN_TOPIC_ACK,
+);
+export const openTopicAckBody: BodyMapper<OpenTopicAck> = bodyMapper(
+  "ACK of OPEN_TOPIC",
+  OPEN_TOPIC_ACK,
+);
+
+export const decodeSubscribe: BodyDecoder<Subscribe> = clientBodyDecoder("SUBSCRIBE", SUBSCRIBE);
+export const subscribeBody: BodyMapper<Subscribe> = bodyMapper("SUBSCRIBE", SUBSCRIBE);
+
+export const decodeSubscribeAck: BodyDecoder<SubscribeAck> = brokerBodyDecoder(
+  "ACK of SUBSCRIBE",
+  SUBSCRIBE_ACK,
+);
+export const subscribeAckBody: BodyMapper<SubscribeAck> = bodyMapper(
+  "ACK of SUBSCRIBE",
+  SUBSCRIBE_ACK,
+);
+
+export const decodeUnsubscribe: BodyDecoder<Unsubscribe> = clientBodyDecoder(
+  "UNSUBSCRIBE",
+  UNSUBSCRIBE,
+);
+export const unsubscribeBody: BodyMapper<Unsubscribe> = bodyMapper("UNSUBSCRIBE", UNSUBSCRIBE);
+
+export const decodeSyncAck: BodyDecoder<SyncAck> = brokerBodyDecoder("ACK of SYNC", SYNC_ACK);
+export const syncAckBody: BodyMapper<SyncAck> = bodyMapper("ACK of SYNC", SYNC_ACK);
+
+export const decodeErrorBody: BodyDecoder<ErrorBody> = brokerBodyDecoder("ERROR", ERROR);
+export const errorBody: BodyMapper<ErrorBody> = bodyMapper("ERROR", ERROR);
+
+export const decodeTopicBody: BodyDecoder<TopicBody> = brokerBodyDecoder("TOPIC", TOPIC);
+export const topicBody: BodyMapper<TopicBody> = bodyMapper("TOPIC", TOPIC);
+
+export const decodeSenderBody: BodyDecoder<SenderBody> = brokerBodyDecoder("SENDER", SENDER);
+export const senderBody: BodyMapper<SenderBody> = bodyMapper("SENDER", SENDER);
+
+export const decodeGapBody: BodyDecoder<GapBody> = brokerBodyDecoder("GAP", GAP);
+export const gapBody: BodyMapper<GapBody> = bodyMapper("GAP", GAP);
+
+export const decodeGoodbyeBody: BodyDecoder<GoodbyeBody> = brokerBodyDecoder("GOODBYE", GOODBYE);
+export const goodbyeBody: BodyMapper<GoodbyeBody> = bodyMapper("GOODBYE", GOODBYE);

@@ -1,0 +1,197 @@
+/**
+ * A small table-driven checker for the maps of control frames: which keys, which values. Not a
+ * validation library; it knows what control-messages.ts needs and no more.
+ */
+
+import { assert } from "../assert.ts";
+import { ProtocolError } from "../errors.ts";
+import { type ControlMap, type ControlValue, decodeControlBody } from "./control-body.ts";
+import { CONTROL_BODY_BYTES_MAX } from "./limits.ts";
+
+/** What one key of a map must hold. */
+export interface Field<Value, Optional extends boolean = boolean> {
+  readonly optional: Optional;
+  /** The end of the sentence "the key … is not …". */
+  readonly wanted: string;
+  readonly accepts: (value: ControlValue) => value is Value & ControlValue;
+}
+
+/** A field for each key of a body. The compiler checks value types and which are optional. */
+export type Shape<Body> = {
+  readonly [Key in keyof Body]-?: undefined extends Body[Key]
+    ? Field<Exclude<Body[Key], undefined>, true>
+    : Field<Body[Key], false>;
+};
+
+/** Decodes the body of one kind of control frame; the parameters are decodeControlBody()'s. */
+export type BodyDecoder<Body> = (bytes: Uint8Array, start: number, end: number) => Body;
+
+/** Turns a body into the map that encodeControlBody() and PacketWriter.appendControl() take. */
+export type BodyMapper<Body> = (body: Body) => ControlMap;
+
+/** An integer that fits a u32. */
+export const U32: Field<number, false> = {
+  optional: false,
+  wanted: "an integer from 0 to 2^32 - 1",
+  accepts: (value): value is number => isCount(value) && value < 2 ** 32,
+};
+
+/** An integer from 0 to 2^53 - 1. */
+export const COUNT: Field<number, false> = {
+  optional: false,
+  wanted: "an integer from 0 to 2^53 - 1",
+  accepts: isCount,
+};
+
+/** True or false. */
+export const FLAG: Field<boolean, false> = {
+  optional: false,
+  wanted: "a boolean",
+  accepts: (value): value is boolean => typeof value === "boolean",
+};
+
+/** A string of any length that fits a body. */
+export const TEXT: Field<string, false> = {
+  optional: false,
+  wanted: "a string",
+  accepts: (value): value is string => typeof value === "string",
+};
+
+/** A string of at most `bytesMax` bytes in UTF-8. */
+export function shortText(bytesMax: number): Field<string, false> {
+  return {
+    optional: false,
+    wanted: `a string of at most ${bytesMax} bytes`,
+    accepts: (value): value is string =>
+      typeof value === "string" && Buffer.byteLength(value) <= bytesMax,
+  };
+}
+
+/** An array of at most `countMax` integers that fit a u32. */
+export function u32List(countMax: number): Field<number[], false> {
+  return {
+    optional: false,
+    wanted: `an array of at most ${countMax} integers from 0 to 2^32 - 1`,
+    accepts: (value): value is number[] =>
+      Array.isArray(value) && value.length <= countMax && value.every(U32.accepts),
+  };
+}
+
+/** The same field, but the key may be missing. */
+export function optional<Value>(field: Field<Value, false>): Field<Value, true> {
+  return { ...field, optional: true };
+}
+
+/**
+ * Makes the decoder for a body that clients send: at most CONTROL_BODY_BYTES_MAX bytes, and an
+ * unknown key is an error.
+ * @param name of the frame, for messages
+ * @returns a function that throws ProtocolError PROTOCOL_CONTROL_BODY for anything else
+ */
+export function clientBodyDecoder<Body>(name: string, shape: Shape<Body>): BodyDecoder<Body> {
+  return (bytes, start, end) => {
+    const map = decodeClientMap(name, bytes, start, end);
+    return takeShape(name, shape, map, { byteOffset: start, unknownKeys: "refuse" });
+  };
+}
+
+/**
+ * Makes the decoder for a body that the broker sends: unknown keys are ignored, since a later
+ * broker may send more.
+ * @param name of the frame, for messages
+ * @returns a function that throws ProtocolError PROTOCOL_CONTROL_BODY for a missing or wrong key
+ */
+export function brokerBodyDecoder<Body>(name: string, shape: Shape<Body>): BodyDecoder<Body> {
+  return (bytes, start, end) => {
+    const map = decodeControlBody(bytes, start, end);
+    return takeShape(name, shape, map, { byteOffset: start, unknownKeys: "ignore" });
+  };
+}
+
+/**
+ * Makes the way back: from a body to a map with the keys in the order of the shape.
+ * @returns a function that asserts each value, since a wrong one is a bug of the caller
+ */
+export function bodyMapper<Body>(name: string, shape: Shape<Body>): BodyMapper<Body> {
+  return (body) => {
+    const map: ControlMap = Object.create(null);
+    for (const [key, field] of fieldsOf(shape)) {
+      const value = (body as Readonly<Record<string, ControlValue | undefined>>)[key];
+      if (value === undefined && field.optional) continue;
+      assert(value !== undefined, `${name} has the key "${key}"`);
+      assert(field.accepts(value), `the key "${key}" of ${name} is ${field.wanted}`);
+      map[key] = value;
+    }
+    return map;
+  };
+}
+
+/**
+ * decodeControlBody() with the size limit for bodies from clients.
+ * @param name of the frame, for messages
+ * @throws {ProtocolError} PROTOCOL_CONTROL_BODY
+ */
+export function decodeClientMap(
+  name: string,
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+): ControlMap {
+  if (end - start > CONTROL_BODY_BYTES_MAX) {
+    const reason = `it has ${end - start} bytes, limit is ${CONTROL_BODY_BYTES_MAX}`;
+    throw shapeError(name, reason, start);
+  }
+  return decodeControlBody(bytes, start, end);
+}
+
+/** How takeShape() treats what the shape does not say. */
+interface ShapeOptions {
+  /** Of the body, for errors. */
+  readonly byteOffset: number;
+  readonly unknownKeys: "refuse" | "ignore";
+}
+
+/**
+ * Checks a decoded map and copies the keys of the shape out of it.
+ * @param name of the frame, for messages
+ * @throws {ProtocolError} PROTOCOL_CONTROL_BODY
+ */
+export function takeShape<Body>(
+  name: string,
+  shape: Shape<Body>,
+  map: ControlMap,
+  options: ShapeOptions,
+): Body {
+  const body: ControlMap = {};
+  let known = 0;
+  for (const [key, field] of fieldsOf(shape)) {
+    const value = map[key];
+    if (value === undefined) {
+      if (field.optional) continue;
+      throw shapeError(name, `the key "${key}" is missing`, options.byteOffset);
+    }
+    if (!field.accepts(value)) {
+      throw shapeError(name, `the key "${key}" is not ${field.wanted}`, options.byteOffset);
+    }
+    body[key] = value;
+    known += 1;
+  }
+  if (options.unknownKeys === "refuse" && Object.keys(map).length > known) {
+    throw shapeError(name, "it has an unknown key", options.byteOffset);
+  }
+  return body as Body;
+}
+
+function fieldsOf(shape: Shape<unknown>): [string, Field<ControlValue>][] {
+  return Object.entries(shape);
+}
+
+function shapeError(name: string, reason: string, byteOffset: number): ProtocolError {
+  const message = `Cannot read body of ${name}: ${reason}`;
+  return new ProtocolError("PROTOCOL_CONTROL_BODY", message, byteOffset);
+}
+
+function isCount(value: ControlValue): value is number {
+  // decodeControlBody() lets safe integers through alone; bodies of our own are checked here.
+  return Number.isSafeInteger(value) && (value as number) >= 0;
+}

@@ -1,0 +1,47 @@
+/**
+ * Wire numbers of the error codes that ERROR and GOODBYE frames carry. Numbers are never reused;
+ * docs/protocol.md lists them and a test compares.
+ */
+
+import type { ErrorCode } from "../errors.ts";
+
+/** Wire number of each code that can cross the wire. */
+export const STATUS = {
+  PROTOCOL_VERSION: 1,
+  PROTOCOL_STATE: 2,
+  PROTOCOL_PACKET_SIZE: 3,
+  PROTOCOL_FRAME_LENGTH: 4,
+  PROTOCOL_OPCODE: 5,
+  PROTOCOL_FLAGS: 6,
+  PROTOCOL_FD_COUNT: 7,
+  PROTOCOL_CONTROL_BODY: 8,
+  PROTOCOL_TOPIC_ID: 9,
+  PROTOCOL_REQUEST_ID: 10,
+  REJECTED_BY_POLICY: 32,
+  REJECTED_NOT_OWNER: 33,
+  REJECTED_TOPIC_NAME: 34,
+  REJECTED_PATTERN: 35,
+  REJECTED_SUBSCRIPTION: 36,
+  LIMIT_CONNECTIONS: 64,
+  LIMIT_TOPICS: 65,
+  LIMIT_SUBSCRIPTIONS: 66,
+  LIMIT_QUEUED_FDS: 67,
+  LIMIT_CONTROL_QUEUE: 68,
+  CLOSED_BY_BROKER: 96,
+  TIMEOUT_HELLO: 128,
+} as const satisfies Partial<Record<ErrorCode, number>>;
+
+/** A code that has a wire number. */
+export type StatusName = keyof typeof STATUS;
+
+const NAME_BY_STATUS = new Map<number, StatusName>(
+  Object.entries(STATUS).map(([name, status]) => [status, name as StatusName]),
+);
+
+/**
+ * The code behind a wire number.
+ * @returns undefined for a number of a later protocol version
+ */
+export function statusName(status: number): StatusName | undefined {
+  return NAME_BY_STATUS.get(status);
+}

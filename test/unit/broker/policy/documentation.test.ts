@@ -1,0 +1,102 @@
+/** What docs/policy.md and examples/policy show is what the code does. */
+
+import { describe, expect, test } from "bun:test";
+import { readFileSync } from "node:fs";
+import { decide, decideSubscribe } from "../../../../src/broker/policy/decide.ts";
+import { ACTIONS } from "../../../../src/broker/policy/rules.ts";
+import { client, parse, refusalOf } from "./policy-fixture.ts";
+
+const ROOT = new URL("../../../../", import.meta.url);
+const DOCUMENT = readFileSync(new URL("docs/policy.md", ROOT), "utf8");
+const EXAMPLE = readFileSync(new URL("examples/policy/first.toml", ROOT), "utf8");
+
+/** Fenced blocks of the document: what stands behind the fence, and what between. */
+const BLOCKS = [...DOCUMENT.matchAll(/^```(.+)\n([\s\S]*?)^```$/gm)].map((match) => ({
+  kind: match[1] ?? "",
+  text: match[2] ?? "",
+}));
+
+describe("docs/policy.md", () => {
+  const right = BLOCKS.filter((block) => block.kind === "toml");
+  for (const [index, block] of right.entries()) {
+    test(`shows a policy that loads, number ${index + 1}`, () => {
+      expect(parse(block.text).rules.length).toBeGreaterThan(0);
+    });
+  }
+
+  const wrong = BLOCKS.filter((block) => block.kind === "toml wrong");
+  for (const [index, block] of wrong.entries()) {
+    test(`shows the error that a wrong policy gives, number ${index + 1}`, () => {
+      const shown = BLOCKS[BLOCKS.indexOf(block) + 1];
+
+      const error = refusalOf(() => parse(block.text));
+
+      expect(shown?.kind).toBe("text");
+      expect(shown?.text).toBe(`${error.message}\n`);
+    });
+  }
+
+  test("shows both kinds", () => {
+    expect(right.length).toBeGreaterThan(0);
+    expect(wrong.length).toBeGreaterThan(0);
+  });
+
+  test("has a row for each action and each key, and for no other", () => {
+    const { message } = refusalOf(() => parse("[[rule]]\nx = 1\n"));
+    const keys = message.split("expected one of ")[1]?.split(", ") ?? [];
+
+    expect(firstColumn("### Actions")).toEqual([...ACTIONS]);
+    expect(firstColumn("## A rule").toSorted()).toEqual(keys.toSorted());
+  });
+});
+
+describe("examples/policy/first.toml", () => {
+  const policy = parse(EXAMPLE);
+  const sensord = client(990);
+  const openerd = client(991);
+  const displayd = client(992);
+  const alice = client(1_000, { groups: [44] });
+  const guest = client(1_001, { groups: [2_000] });
+
+  test("lets the sensor daemon alone publish readings", () => {
+    const topic = "sensors.kitchen.temperature";
+
+    expect(decide(policy, sensord, "publish", topic).rule).toBe("sensors-publish");
+    for (const other of [openerd, displayd, alice, guest, client(0)]) {
+      expect(decide(policy, other, "publish", topic)).toEqual({ allowed: false, rule: undefined });
+    }
+  });
+
+  test("lets everybody read temperatures, but guests none of the bedroom", () => {
+    const bedroom = "sensors.bedroom.temperature";
+
+    expect(decide(policy, guest, "subscribe", "sensors.kitchen.temperature").allowed).toBe(true);
+    expect(decide(policy, guest, "subscribe", bedroom).rule).toBe("guests-not-bedroom");
+    expect(decide(policy, alice, "subscribe", bedroom).rule).toBe("temperatures-read");
+    expect(decideSubscribe(policy, guest, "sensors.>").allowed).toBe(true);
+    expect(decideSubscribe(policy, guest, "sensors.bedroom.*").allowed).toBe(false);
+  });
+
+  test("lets the opener alone publish opened files, and media have them", () => {
+    const topic = "files.opened";
+
+    expect(decide(policy, openerd, "publish", topic).allowed).toBe(true);
+    expect(decide(policy, openerd, "send-fds", topic).allowed).toBe(true);
+    expect(decide(policy, sensord, "publish", topic).allowed).toBe(false);
+    expect(decide(policy, alice, "subscribe", topic).allowed).toBe(true);
+    expect(decide(policy, alice, "receive-fds", topic).allowed).toBe(true);
+    expect(decide(policy, guest, "subscribe", topic).allowed).toBe(false);
+  });
+
+  test("lets the display see messages of the opener without the files", () => {
+    expect(decide(policy, displayd, "subscribe", "files.opened").allowed).toBe(true);
+    expect(decide(policy, displayd, "receive-fds", "files.opened").allowed).toBe(false);
+  });
+});
+
+/** The code words in the first column of the first table after a heading. */
+function firstColumn(heading: string): string[] {
+  const section = DOCUMENT.slice(DOCUMENT.indexOf(`\n${heading}\n`));
+  const table = section.match(/^\|[\s\S]*?\n\n/m)?.[0] ?? "";
+  return [...table.matchAll(/^\| `([^`]+)`/gm)].map((match) => match[1] ?? "");
+}
