@@ -58,6 +58,7 @@ export type ErrorCode = keyof typeof ERROR_CODES;
 
 type CodeOf<Prefix extends string> = Extract<ErrorCode, `${Prefix}_${string}`>;
 
+/** The codes of one class of error each. */
 export type ProtocolErrorCode = CodeOf<"PROTOCOL">;
 export type RejectedErrorCode = CodeOf<"REJECTED">;
 export type LimitErrorCode = CodeOf<"LIMIT">;

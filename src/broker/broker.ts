@@ -21,7 +21,7 @@ import { ownUidPolicy } from "./policy/decide.ts";
 import type { Policy } from "./policy/rules.ts";
 import { Reactor, type ReactorHandler } from "./reactor.ts";
 import { Sessions } from "./sessions.ts";
-import { LISTENER_TOKEN, SocketWatch, slotOfToken } from "./socket-watch.ts";
+import { isLaneToken, LISTENER_TOKEN, SocketWatch, slotOfToken } from "./socket-watch.ts";
 
 /** A socket and, worst case, a lane for each connection. */
 const FDS_PER_CONNECTION = 2;
@@ -121,15 +121,14 @@ export class Broker implements ReactorHandler {
   ready(token: number, events: number): void {
     if (token === LISTENER_TOKEN) return this.#accept();
     const connection = this.#sessions.at(slotOfToken(token));
-    if (connection !== undefined) this.#sessions.ready(connection, events);
+    if (connection === undefined) return;
+    if (isLaneToken(token)) this.#sessions.laneReady(connection);
+    else this.#sessions.ready(connection, events);
   }
 
   /** ReactorHandler */
   endTurn(): void {
-    this.#sessions.expireHellos();
-    this.#sessions.flushAll();
-    this.#sessions.bury();
-    this.#sessions.flushAll();
+    this.#sessions.settle();
     if (this.#isStopping) {
       const isDrained = !this.#sessions.hasQueued() || this.#now() >= this.#drainEndsAt;
       if (isDrained) this.#reactor.stop();

@@ -2,7 +2,7 @@
  * The life of connections: accepted, welcomed, read from, flushed, and ended, whatever brought the
  * end about.
  *
- * Invariants: a connection leaves the tables, closes its sockets and frees its slot in bury(), at
+ * Invariants: a connection leaves the tables, closes its sockets and frees its slot in settle(), at
  * the end of a turn and never in the middle of one; what one client does ends at most that client;
  * fds that came from a client are closed exactly once.
  */
@@ -144,8 +144,23 @@ export class Sessions implements RouterHost, PacketHost {
     }
   }
 
+  /** The lane of a connection whose queue waits for it takes records again, or is closed. */
+  laneReady(connection: Connection): void {
+    if (connection.state !== "DOOMED") this.#flush(connection);
+  }
+
+  /** Ends a turn: looks at the clock, sends what is queued, closes what is doomed. */
+  settle(): void {
+    this.#expireHellos();
+    this.#flushAll();
+    while (this.#doomed.length > 0) {
+      this.#bury();
+      this.#flushAll();
+    }
+  }
+
   /** Sends what this turn left in the queues. */
-  flushAll(): void {
+  #flushAll(): void {
     for (let index = 0; index < this.#unflushed.length; index += 1) {
       const connection = this.#unflushed[index] as Connection;
       connection.isUnflushed = false;
@@ -155,7 +170,7 @@ export class Sessions implements RouterHost, PacketHost {
   }
 
   /** Ends connections that took too long to say HELLO. */
-  expireHellos(): void {
+  #expireHellos(): void {
     for (;;) {
       const oldest = this.#table.oldestAwaitingHello();
       if (oldest === undefined || this.helloDeadline() > this.#options.now()) return;
@@ -164,14 +179,14 @@ export class Sessions implements RouterHost, PacketHost {
     }
   }
 
-  /** When expireHellos() has something to do; Infinity where nobody is awaited. */
+  /** When settle() has to look at the clock again; Infinity where nobody is awaited. */
   helloDeadline(): number {
     const oldest = this.#table.oldestAwaitingHello();
     return oldest === undefined ? Number.POSITIVE_INFINITY : oldest.acceptedAt + HELLO_TIMEOUT_MS;
   }
 
-  /** Closes what is doomed. At the end of a turn. */
-  bury(): void {
+  /** Closes what is doomed. */
+  #bury(): void {
     for (let next = this.#doomed.pop(); next !== undefined; next = this.#doomed.pop()) {
       const { connection, cause } = next;
       this.#introductions.announceGone(connection, this.#state.leave(connection));
@@ -187,7 +202,7 @@ export class Sessions implements RouterHost, PacketHost {
     }
   }
 
-  /** Says goodbye to everybody and reads no more. Then flushAll() and hasQueued() until closeAll(). */
+  /** Says goodbye to everybody and reads no more. hasQueued() tells when it has gone out. */
   sayGoodbye(): void {
     const message = "The broker is shutting down";
     const body = goodbyeBody({ status: STATUS.CLOSED_BY_BROKER, message });
@@ -196,7 +211,7 @@ export class Sessions implements RouterHost, PacketHost {
       this.#options.watch.stopReading(connection);
       this.#send(connection, { opcode: OPCODE.GOODBYE, id: 0, body });
     }
-    this.flushAll();
+    this.#flushAll();
   }
 
   /** Whether any client has not taken all that is meant for it. */
@@ -210,14 +225,14 @@ export class Sessions implements RouterHost, PacketHost {
   /** Closes every connection. */
   closeAll(): void {
     for (const connection of this.#table.all()) this.#doom(connection, undefined);
-    this.bury();
+    this.#bury();
   }
 
   /** RouterHost */
   noteUnflushed(connection: Connection): void {
     connection.isUnflushed = true;
     this.#unflushed.push(connection);
-    if (this.#unflushed.length >= UNFLUSHED_CONNECTIONS_MAX) this.flushAll();
+    if (this.#unflushed.length >= UNFLUSHED_CONNECTIONS_MAX) this.#flushAll();
   }
 
   /** RouterHost */

@@ -19,6 +19,11 @@ export function slotOfToken(token: number): number {
   return token & ~LANE_BIT;
 }
 
+/** Whether a token (not LISTENER_TOKEN) stands for a lane and not for a connection's socket. */
+export function isLaneToken(token: number): boolean {
+  return (token & LANE_BIT) !== 0;
+}
+
 /** Registers sockets with epoll. */
 export class SocketWatch {
   readonly #epoll: Epoll;

@@ -103,8 +103,6 @@ export class Bus<Topics extends TopicMap = TopicMap>
   attach(transport: Transport): void {
     this.#transport = transport;
     this.#outbound.attach(transport);
-    const { connection } = this.self;
-    this.#status.emit({ type: "connected", path: this.path, connection });
   }
 
   /**
@@ -155,7 +153,7 @@ export class Bus<Topics extends TopicMap = TopicMap>
       this.#inbound.removeSubscription(subscription);
       throw error;
     }
-    options.signal?.addEventListener("abort", () => void subscription.close(), { once: true });
+    subscription.obey(options.signal);
     return subscription;
   }
 

@@ -3,6 +3,7 @@
 export {
   ArgumentError,
   ClosedError,
+  ConfigError,
   DataError,
   ERROR_CODES,
   type ErrorCode,

@@ -8,7 +8,6 @@ import { STATUS_EVENTS_MAX } from "./limits.ts";
 
 /** One event. */
 export type StatusEvent =
-  | { readonly type: "connected"; readonly path: string; readonly connection: number }
   /** Messages that this client should have got are missing. Topic undefined: several topics. */
   | {
       readonly type: "gap";

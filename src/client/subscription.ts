@@ -57,6 +57,7 @@ export class Subscription<Data = unknown>
   #lost = 0;
   #isEnded = false;
   #error: Error | undefined;
+  #signal: AbortSignal | undefined;
 
   /** Made by Bus.subscribe(). */
   constructor(pattern: string, host: SubscriptionHost, options: SubscribeOptions<Data> = {}) {
@@ -118,6 +119,13 @@ export class Subscription<Data = unknown>
     await this.close();
   }
 
+  /** For the bus: from now on aborting the signal closes the subscription. */
+  obey(signal: AbortSignal | undefined): void {
+    this.#signal = signal;
+    if (signal?.aborted) this.#onAbort();
+    else signal?.addEventListener("abort", this.#onAbort);
+  }
+
   /** For the bus: a message came. */
   accept(message: Message<Data>): void {
     if (this.#onMessage !== undefined) this.#call(this.#onMessage, message);
@@ -138,12 +146,15 @@ export class Subscription<Data = unknown>
     if (this.#isEnded) return;
     this.#isEnded = true;
     this.#error = error;
+    this.#signal?.removeEventListener("abort", this.#onAbort);
     for (const waiting of this.#waiting.splice(0)) {
       if (error === undefined) waiting.resolve({ done: true, value: undefined });
       else waiting.reject(error);
     }
     this.#reportLoss();
   }
+
+  readonly #onAbort = (): void => void this.close();
 
   #call(onMessage: NonNullable<SubscribeOptions<Data>["onMessage"]>, message: Message<Data>): void {
     let result: void | Promise<void>;

@@ -44,7 +44,6 @@ export const EPOLL_CTL_ADD = 1;
 export const EPOLL_CTL_DEL = 2;
 export const EPOLL_CTL_MOD = 3;
 export const EPOLLIN = 0x001;
-export const EPOLLPRI = 0x002;
 export const EPOLLOUT = 0x004;
 export const EPOLLERR = 0x008;
 export const EPOLLHUP = 0x010;
@@ -95,7 +94,6 @@ export const O_LARGEFILE = arm64 ? 0o400000 : 0o100000;
 // flock(2)
 export const LOCK_EX = 2;
 export const LOCK_NB = 4;
-export const LOCK_UN = 8;
 
 // getrlimit(2)
 export const RLIMIT_NOFILE = 7;

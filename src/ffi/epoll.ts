@@ -18,7 +18,7 @@ const LAYOUT = epollEventLayout(process.arch);
 const EVENT_WORDS = LAYOUT.bytes >>> 2;
 const TOKEN_WORD = LAYOUT.dataOffset >>> 2;
 
-/** 100 times what one turn of a busy broker sees; bounds the memory, not the number of fds. */
+/** Guess, untuned: bounds the memory of one wait(), not the number of fds. */
 const EVENTS_MAX_DEFAULT = 256;
 
 /** One epoll instance with room for the events of one wait(). */

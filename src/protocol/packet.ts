@@ -2,8 +2,8 @@
  * Packets: the rules for what may stand in one, a reader that checks a whole packet before anything
  * in it takes effect, and a writer. No body is decoded here, and no socket is touched.
  *
- * The broker walks packets of messages in a loop of its own; it must ask the same predicates, so
- * that the rules stand in one place.
+ * Broker and client walk plain messages in loops of their own. Whatever is not plain comes here or
+ * to the predicates, so that the rules stand in one place.
  */
 
 import { assert } from "../assert.ts";
