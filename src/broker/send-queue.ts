@@ -64,6 +64,7 @@ export class SendQueue {
   #queuedBytes = 0;
   #queuedFds = 0;
   #isShedding = false;
+  #isAbandoned = false;
   #laneFd = -1;
   #laneSequence = 0;
 
@@ -106,6 +107,7 @@ export class SendQueue {
    * @returns ACCEPTED, QUEUE_FULL (recorded as lost) or PEER_GONE
    */
   deliver(source: PinnedBuffer, offset: number, bytes: number): number {
+    if (this.#isAbandoned) return PEER_GONE;
     if (bytes >= DIRECT_SEND_BYTES_MIN && this.#head === this.#packets.length) {
       const outcome = this.#sink.sendPacket(this.#fd, source, offset, bytes);
       if (outcome === bytes) return ACCEPTED;
@@ -124,6 +126,7 @@ export class SendQueue {
    * @returns as deliver(); a message whose fds the kernel refuses is delivered as withheld
    */
   deliverWithFds(source: PinnedBuffer, offset: number, bytes: number, bundle: FdBundle): number {
+    if (this.#isAbandoned) return PEER_GONE;
     if (this.isEmpty) {
       const outcome = this.#sendFdsNow(source, offset, bytes, bundle);
       if (outcome !== BLOCKED) return outcome;
@@ -167,6 +170,7 @@ export class SendQueue {
    * @returns ACCEPTED, or QUEUE_FULL where even the reserve is used up
    */
   push(source: PinnedBuffer, bytes: number): number {
+    if (this.#isAbandoned) return ACCEPTED;
     if (this.#queuedBytes + bytes > SEND_QUEUE_BYTES_MAX + SEND_QUEUE_CONTROL_BYTES_MAX) {
       return QUEUE_FULL;
     }
@@ -201,8 +205,13 @@ export class SendQueue {
     }
   }
 
-  /** Lets go of everything that waits. The queue is not to be used afterwards. */
-  clear(): void {
+  /**
+   * Nobody reads at the other end any more: lets go of everything that waits, and takes no more.
+   * deliver() returns PEER_GONE from now on, push() and flush() do nothing.
+   */
+  abandon(): void {
+    this.#isAbandoned = true;
+    this.blockedFd = -1;
     for (let index = this.#head; index < this.#packets.length; index += 1) {
       const packet = this.#packets[index];
       if (packet !== undefined) this.#pool.release(packet);

@@ -191,7 +191,7 @@ export class Sessions implements RouterHost, PacketHost {
       const { connection, cause } = next;
       this.#introductions.announceGone(connection, this.#state.leave(connection));
       this.#options.watch.remove(connection);
-      connection.queue.clear();
+      connection.queue.abandon();
       this.#hangUp(connection.socket.number);
       connection.socket.close();
       connection.lane?.close();
@@ -235,9 +235,13 @@ export class Sessions implements RouterHost, PacketHost {
     if (this.#unflushed.length >= UNFLUSHED_CONNECTIONS_MAX) this.#flushAll();
   }
 
-  /** RouterHost */
+  /**
+   * RouterHost. The client does not read any more, but what it sent before may still wait for us:
+   * so nothing more is sent, and the connection ends when reading finds its end.
+   */
   notePeerGone(connection: Connection): void {
-    this.#doom(connection, undefined);
+    connection.queue.abandon();
+    this.#options.watch.watchWritable(connection, -1);
   }
 
   /** PacketHost */
@@ -308,7 +312,7 @@ export class Sessions implements RouterHost, PacketHost {
     if (outcome === ACCEPTED) this.#options.watch.watchWritable(connection, -1);
     else if (outcome === BLOCKED) {
       this.#options.watch.watchWritable(connection, connection.queue.blockedFd);
-    } else if (outcome === PEER_GONE) this.#doom(connection, undefined);
+    } else if (outcome === PEER_GONE) this.notePeerGone(connection);
     else this.#evict(connection);
   }
 
