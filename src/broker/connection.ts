@@ -3,6 +3,7 @@
  * router.ts, requests in requests.ts, life and death in broker.ts.
  */
 
+import { ProtocolError } from "../errors.ts";
 import type { OwnedFd } from "../ffi/owned-fd.ts";
 import type { PeerIdentity } from "./identity.ts";
 import type { Route } from "./route.ts";
@@ -92,4 +93,16 @@ export class Connection {
     this.counters.denied = 0;
     return taken;
   }
+}
+
+/** @throws {ProtocolError} PROTOCOL_TOPIC_ID for an id that the connection has not opened */
+export function openTopicOf(
+  connection: Connection,
+  topicId: number,
+  byteOffset: number,
+): OpenTopic {
+  const open = connection.openTopics.get(topicId);
+  if (open !== undefined) return open;
+  const message = `Cannot use topic at byte ${byteOffset}: its id is not open on this connection`;
+  throw new ProtocolError("PROTOCOL_TOPIC_ID", message, byteOffset);
 }

@@ -10,10 +10,13 @@ import type { Hello } from "../protocol/control-messages.ts";
 import { opcodeOf } from "../protocol/frame.ts";
 import { OPCODE } from "../protocol/opcodes.ts";
 import { PacketReader } from "../protocol/packet.ts";
-import type { Connection } from "./connection.ts";
+import { type Connection, openTopicOf } from "./connection.ts";
 import { FdBundle } from "./fd-bundle.ts";
-import type { ControlFrame, Requests } from "./requests.ts";
-import { openTopic, type Router } from "./router.ts";
+import type { ControlFrame, Request, Requests } from "./requests.ts";
+import type { Router } from "./router.ts";
+
+/** An id that no topic has: TopicTable never gives it. */
+const NO_TOPIC = 0;
 
 /** A packet as the kernel delivered it. PacketReceiver of src/ffi fits. */
 export interface ReceivedPacket {
@@ -87,25 +90,45 @@ export class PacketHandler {
     this.#host.welcome(connection, this.#requests.readHello(frame));
   }
 
+  /** Messages and control frames mixed. All of it is read before any of it takes effect. */
   #handleFrames(connection: Connection, buffer: PinnedBuffer, packetBytes: number): void {
     const frameCount = this.#read(buffer, packetBytes, 0);
     const { offsets } = this.#reader;
+    const requests = this.#readRequests(connection, buffer, frameCount);
     let index = 0;
-    while (index < frameCount) {
-      const offset = offsets[index] as number;
-      const stop = this.#router.routeStretch(connection, buffer, offset, packetBytes);
+    for (const request of requests) {
+      const start = offsets[index] as number;
+      const stop = this.#router.routeStretch(connection, buffer, start, packetBytes);
       while (index < frameCount && (offsets[index] as number) < stop) index += 1;
-      if (index >= frameCount) return;
-      this.#requests.handle(connection, frameAt(buffer, offsets[index] as number));
+      this.#requests.carryOut(connection, request);
       index += 1;
     }
+    if (index >= frameCount) return;
+    this.#router.routeStretch(connection, buffer, offsets[index] as number, packetBytes);
+  }
+
+  /** The packet's control frames in order, with every message's topic found open. */
+  #readRequests(connection: Connection, buffer: PinnedBuffer, frameCount: number): Request[] {
+    const requests: Request[] = [];
+    const closed = new Set<number>();
+    for (let index = 0; index < frameCount; index += 1) {
+      const frame = frameAt(buffer, this.#reader.offsets[index] as number);
+      if (frame.opcode === OPCODE.MESSAGE) {
+        openTopicOf(connection, closed.has(frame.id) ? NO_TOPIC : frame.id, frame.offset);
+        continue;
+      }
+      const request = this.#requests.read(connection, frame);
+      if (request.opcode === OPCODE.CLOSE_TOPIC) closed.add(request.topicId);
+      requests.push(request);
+    }
+    return requests;
   }
 
   /** A packet with fds holds one frame, and only MESSAGE may carry them: read() sees to that. */
   #handleWithFds(connection: Connection, packet: ReceivedPacket, packetBytes: number): void {
     const { buffer } = packet;
     this.#read(buffer, packetBytes, packet.receivedFdCount);
-    const open = openTopic(connection, frameAt(buffer, 0).id, 0);
+    const open = openTopicOf(connection, frameAt(buffer, 0).id, 0);
     if (!open.maySendFds) {
       const refused = { topic: open.topic.name, rule: open.sendFdsRule, byFdTable: false };
       this.#requests.refuseFds(connection, refused);

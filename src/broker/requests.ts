@@ -22,7 +22,7 @@ import { OPCODE } from "../protocol/opcodes.ts";
 import { STATUS, type StatusName } from "../protocol/status-codes.ts";
 import { checkPattern, checkTopicName, isReservedTopic } from "../protocol/topics.ts";
 import type { BusState } from "./bus-state.ts";
-import type { Connection } from "./connection.ts";
+import { type Connection, openTopicOf } from "./connection.ts";
 import type { BrokerEventListener } from "./events.ts";
 import type { ControlSender } from "./introductions.ts";
 import {
@@ -44,6 +44,19 @@ export interface ControlFrame {
   /** Header and body, without padding. */
   readonly frameBytes: number;
 }
+
+/** A control frame that was read and found good. */
+export type Request =
+  | { readonly opcode: typeof OPCODE.NOOP }
+  | { readonly opcode: typeof OPCODE.CLOSE_TOPIC; readonly topicId: number }
+  | { readonly opcode: typeof OPCODE.OPEN_TOPIC; readonly id: number; readonly topic: string }
+  | { readonly opcode: typeof OPCODE.SUBSCRIBE; readonly id: number; readonly pattern: string }
+  | {
+      readonly opcode: typeof OPCODE.UNSUBSCRIBE;
+      readonly id: number;
+      readonly subscription: number;
+    }
+  | { readonly opcode: typeof OPCODE.SYNC; readonly id: number };
 
 /** Carries out requests. */
 export class Requests {
@@ -72,33 +85,55 @@ export class Requests {
   }
 
   /**
-   * Carries out one request of a client that has said HELLO.
-   * @throws {ProtocolError} where the frame itself is wrong; a refusal is answered instead
+   * Reads one control frame of a client that has said HELLO. Nothing takes effect yet, so a packet
+   * can be read whole before any of it does.
+   * @throws {ProtocolError} where the frame itself is wrong
    */
-  handle(connection: Connection, frame: ControlFrame): void {
-    switch (frame.opcode) {
+  read(connection: Connection, frame: ControlFrame): Request {
+    const { opcode, id, bytes, offset } = frame;
+    const start = bodyStart(frame);
+    const end = bodyEnd(frame);
+    switch (opcode) {
+      case OPCODE.NOOP:
+        return { opcode };
+      case OPCODE.CLOSE_TOPIC:
+        openTopicOf(connection, id, offset);
+        return { opcode, topicId: id };
+      case OPCODE.OPEN_TOPIC:
+        checkRequestId(frame);
+        return { opcode, id, topic: decodeOpenTopic(bytes, start, end).topic };
+      case OPCODE.SUBSCRIBE:
+        checkRequestId(frame);
+        return { opcode, id, pattern: decodeSubscribe(bytes, start, end).pattern };
+      case OPCODE.UNSUBSCRIBE:
+        checkRequestId(frame);
+        return { opcode, id, subscription: decodeUnsubscribe(bytes, start, end).subscription };
+      case OPCODE.SYNC:
+        checkRequestId(frame);
+        return { opcode, id };
+      default: {
+        const message = "Cannot take HELLO: this connection has said it";
+        throw new ProtocolError("PROTOCOL_STATE", message, offset);
+      }
+    }
+  }
+
+  /** Carries out what read() returned: grants and answers it, or answers why not. */
+  carryOut(connection: Connection, request: Request): void {
+    switch (request.opcode) {
       case OPCODE.NOOP:
         return;
       case OPCODE.CLOSE_TOPIC:
-        return this.#closeTopic(connection, frame);
-      case OPCODE.HELLO:
-        throw new ProtocolError(
-          "PROTOCOL_STATE",
-          "Cannot take HELLO: this connection has said it",
-          frame.offset,
-        );
+        return this.#closeTopic(connection, request.topicId);
+      case OPCODE.OPEN_TOPIC:
+        return this.#openTopic(connection, request.id, request.topic);
+      case OPCODE.SUBSCRIBE:
+        return this.#subscribe(connection, request.id, request.pattern);
+      case OPCODE.UNSUBSCRIBE:
+        return this.#unsubscribe(connection, request.id, request.subscription);
+      case OPCODE.SYNC:
+        return this.#sync(connection, request.id);
     }
-    if (frame.id === 0) {
-      throw new ProtocolError(
-        "PROTOCOL_REQUEST_ID",
-        "Cannot answer request: its id is 0",
-        frame.offset,
-      );
-    }
-    if (frame.opcode === OPCODE.OPEN_TOPIC) this.#openTopic(connection, frame);
-    else if (frame.opcode === OPCODE.SUBSCRIBE) this.#subscribe(connection, frame);
-    else if (frame.opcode === OPCODE.UNSUBSCRIBE) this.#unsubscribe(connection, frame);
-    else this.#sync(connection, frame);
   }
 
   /** Tells a publisher that a message with fds was refused for want of the right. */
@@ -115,29 +150,28 @@ export class Requests {
     this.#deny(connection, 0, "send-fds", refused.topic, refused.rule);
   }
 
-  #openTopic(connection: Connection, frame: ControlFrame): void {
-    const { topic: name } = decodeOpenTopic(frame.bytes, bodyStart(frame), bodyEnd(frame));
+  #openTopic(connection: Connection, id: number, name: string): void {
     const flaw = isReservedTopic(name) ? "it belongs to the bus" : checkTopicName(name);
     if (flaw !== undefined) {
       const message = `Cannot open topic: ${flaw}`;
-      return this.#refuse(connection, frame.id, "REJECTED_TOPIC_NAME", message, {});
+      return this.#refuse(connection, id, "REJECTED_TOPIC_NAME", message, {});
     }
     const known = this.#state.topics.find(name);
     const open = known === undefined ? undefined : connection.openTopics.get(known.id);
     if (open !== undefined) {
       const body = openTopicAckBody({ topic: open.topic.id, sendFds: open.maySendFds });
-      return this.#send(connection, { opcode: OPCODE.ACK, id: frame.id, body });
+      return this.#send(connection, { opcode: OPCODE.ACK, id: id, body });
     }
     const { policy } = this.#state;
     const decision = decide(policy, connection.identity, "publish", name);
     if (!decision.allowed) {
-      return this.#deny(connection, frame.id, "publish", name, decision.rule);
+      return this.#deny(connection, id, "publish", name, decision.rule);
     }
     const hasRoom = connection.openTopics.size < TOPICS_PER_CONNECTION_MAX;
     const topic = hasRoom ? this.#state.topics.hold(name) : undefined;
     if (topic === undefined) {
       const message = `Cannot open topic "${name}": too many topics are open`;
-      return this.#refuse(connection, frame.id, "LIMIT_TOPICS", message, { topic: name });
+      return this.#refuse(connection, id, "LIMIT_TOPICS", message, { topic: name });
     }
     const fds = decide(policy, connection.identity, "send-fds", name);
     connection.openTopics.set(topic.id, {
@@ -147,63 +181,56 @@ export class Requests {
       introducedTo: undefined,
     });
     const body = openTopicAckBody({ topic: topic.id, sendFds: fds.allowed });
-    this.#send(connection, { opcode: OPCODE.ACK, id: frame.id, body });
+    this.#send(connection, { opcode: OPCODE.ACK, id: id, body });
   }
 
-  #closeTopic(connection: Connection, frame: ControlFrame): void {
-    const open = connection.openTopics.get(frame.id);
-    if (open === undefined) {
-      throw new ProtocolError(
-        "PROTOCOL_TOPIC_ID",
-        "Cannot close topic: its id is not open on this connection",
-        frame.offset,
-      );
-    }
-    connection.openTopics.delete(frame.id);
+  /** A second CLOSE_TOPIC in one packet finds nothing to close any more. */
+  #closeTopic(connection: Connection, topicId: number): void {
+    const open = connection.openTopics.get(topicId);
+    if (open === undefined) return;
+    connection.openTopics.delete(topicId);
     this.#state.topics.release(open.topic);
   }
 
-  #subscribe(connection: Connection, frame: ControlFrame): void {
-    const { pattern } = decodeSubscribe(frame.bytes, bodyStart(frame), bodyEnd(frame));
+  #subscribe(connection: Connection, id: number, pattern: string): void {
     const flaw = checkPattern(pattern);
     if (flaw !== undefined) {
       const message = `Cannot subscribe: ${flaw}`;
-      return this.#refuse(connection, frame.id, "REJECTED_PATTERN", message, {});
+      return this.#refuse(connection, id, "REJECTED_PATTERN", message, {});
     }
     const decision = decideSubscribe(this.#state.policy, connection.identity, pattern);
     if (!decision.allowed) {
-      return this.#deny(connection, frame.id, "subscribe", pattern, decision.rule);
+      return this.#deny(connection, id, "subscribe", pattern, decision.rule);
     }
     const isFull =
       connection.subscriptions.size >= SUBSCRIPTIONS_PER_CONNECTION_MAX ||
       this.#state.subscriptions.size >= SUBSCRIPTIONS_MAX;
     if (isFull) {
       const message = `Cannot subscribe to "${pattern}": there are too many subscriptions`;
-      return this.#refuse(connection, frame.id, "LIMIT_SUBSCRIPTIONS", message, { topic: pattern });
+      return this.#refuse(connection, id, "LIMIT_SUBSCRIPTIONS", message, { topic: pattern });
     }
     const subscription = connection.nextSubscription();
     connection.subscriptions.set(subscription, pattern);
     this.#state.subscribe(connection, pattern);
     const body = subscribeAckBody({ subscription });
-    this.#send(connection, { opcode: OPCODE.ACK, id: frame.id, body });
+    this.#send(connection, { opcode: OPCODE.ACK, id: id, body });
   }
 
-  #unsubscribe(connection: Connection, frame: ControlFrame): void {
-    const { subscription } = decodeUnsubscribe(frame.bytes, bodyStart(frame), bodyEnd(frame));
+  #unsubscribe(connection: Connection, id: number, subscription: number): void {
     const pattern = connection.subscriptions.get(subscription);
     if (pattern === undefined) {
       const message = `Cannot unsubscribe: this connection has no subscription ${subscription}`;
-      return this.#refuse(connection, frame.id, "REJECTED_SUBSCRIPTION", message, {});
+      return this.#refuse(connection, id, "REJECTED_SUBSCRIPTION", message, {});
     }
     connection.subscriptions.delete(subscription);
     this.#state.unsubscribe(connection, pattern);
-    this.#send(connection, { opcode: OPCODE.ACK, id: frame.id });
+    this.#send(connection, { opcode: OPCODE.ACK, id });
   }
 
-  #sync(connection: Connection, frame: ControlFrame): void {
+  #sync(connection: Connection, id: number): void {
     const { published, matched, dropped, denied } = connection.takeCounters();
     const body = syncAckBody({ published, matched, delivered: matched - dropped, dropped, denied });
-    this.#send(connection, { opcode: OPCODE.ACK, id: frame.id, body });
+    this.#send(connection, { opcode: OPCODE.ACK, id: id, body });
   }
 
   #deny(
@@ -216,8 +243,8 @@ export class Requests {
     const why = rule === undefined ? "no rule allows it" : `rule "${rule}" denies it`;
     const message = `Cannot ${ACTION_WORDS[action]} "${topic}" as uid ${connection.identity.uid}: ${why}`;
     this.#refuse(connection, requestId, "REJECTED_BY_POLICY", message, { topic, rule });
-    const { id, identity } = connection;
-    this.#onEvent({ type: "denied", connection: id, identity, action, topic, rule });
+    const { identity } = connection;
+    this.#onEvent({ type: "denied", connection: connection.id, identity, action, topic, rule });
   }
 
   #refuse(
@@ -238,6 +265,12 @@ const ACTION_WORDS: { readonly [A in Action]: string } = {
   "send-fds": "send fds on",
   "receive-fds": "receive fds on",
 };
+
+function checkRequestId(frame: ControlFrame): void {
+  if (frame.id !== 0) return;
+  const message = "Cannot answer request: its id is 0";
+  throw new ProtocolError("PROTOCOL_REQUEST_ID", message, frame.offset);
+}
 
 function bodyStart(frame: ControlFrame): number {
   return frame.offset + FRAME_HEADER_BYTES;

@@ -13,13 +13,12 @@
  */
 
 import { assert } from "../assert.ts";
-import { ProtocolError } from "../errors.ts";
 import type { PinnedBuffer } from "../ffi/pinned-buffer.ts";
 import { kindWord } from "../protocol/frame.ts";
 import { FRAME_HEADER_BYTES, PACKET_FRAMES_MAX } from "../protocol/limits.ts";
 import { FLAGS_ENCODING_MASK, OPCODE } from "../protocol/opcodes.ts";
 import type { BusState } from "./bus-state.ts";
-import type { Connection, OpenTopic } from "./connection.ts";
+import { type Connection, type OpenTopic, openTopicOf } from "./connection.ts";
 import type { FdBundle } from "./fd-bundle.ts";
 import type { Introductions } from "./introductions.ts";
 import type { Route } from "./route.ts";
@@ -70,9 +69,9 @@ export class Router {
   }
 
   /**
-   * Routes the messages without fds that stand at the start of a stretch of well-formed frames.
+   * Routes the messages without fds that stand at the start of a stretch of well-formed frames,
+   * whose topics the caller found open.
    * @returns the byte offset of the first frame that is not such a message, or `end`
-   * @throws {ProtocolError} as routePacket()
    */
   routeStretch(sender: Connection, buffer: PinnedBuffer, start: number, end: number): number {
     const stop = this.#walk(sender, buffer.words, start, end);
@@ -130,7 +129,7 @@ export class Router {
         if (count > 0) runs[count * RUN_WORDS - 1] = messages;
         runs[count * RUN_WORDS] = at;
         if (count > 0) runs[(count - 1) * RUN_WORDS + 1] = at;
-        this.#runTopics[count] = openTopic(sender, id, at);
+        this.#runTopics[count] = openTopicOf(sender, id, at);
         count += 1;
         topicId = id;
         messages = 0;
@@ -211,15 +210,4 @@ export class Router {
   readonly #introduceTopic = (destination: Connection, topic: Topic): void => {
     this.#introductions.introduceTopic(destination, topic);
   };
-}
-
-/** @throws {ProtocolError} PROTOCOL_TOPIC_ID for an id that the sender has not opened */
-export function openTopic(sender: Connection, topicId: number, byteOffset: number): OpenTopic {
-  const open = sender.openTopics.get(topicId);
-  if (open !== undefined) return open;
-  throw new ProtocolError(
-    "PROTOCOL_TOPIC_ID",
-    `Cannot route message at byte ${byteOffset}: its topic id is not open on this connection`,
-    byteOffset,
-  );
 }

@@ -191,14 +191,18 @@ export function decodeHello(bytes: Uint8Array, start: number, end: number): Hell
   }
   return takeShape("HELLO", HELLO, map, { byteOffset: start, unknownKeys: "refuse" });
 }
+/** Makes the body of HELLO. */
 export const helloBody: BodyMapper<Hello> = bodyMapper("HELLO", HELLO);
 
+/** Decodes the body of WELCOME, and makes it. */
 export const decodeWelcome: BodyDecoder<Welcome> = brokerBodyDecoder("WELCOME", WELCOME);
 export const welcomeBody: BodyMapper<Welcome> = bodyMapper("WELCOME", WELCOME);
 
+/** Decodes the body of OPEN_TOPIC, and makes it. */
 export const decodeOpenTopic: BodyDecoder<OpenTopic> = clientBodyDecoder("OPEN_TOPIC", OPEN_TOPIC);
 export const openTopicBody: BodyMapper<OpenTopic> = bodyMapper("OPEN_TOPIC", OPEN_TOPIC);
 
+/** Decodes the body of the ACK of OPEN_TOPIC, and makes it. */
 export const decodeOpenTopicAck: BodyDecoder<OpenTopicAck> = brokerBodyDecoder(
   "ACK of OPEN_TOPIC",
   OPEN_TOPIC_ACK,
@@ -208,9 +212,11 @@ export const openTopicAckBody: BodyMapper<OpenTopicAck> = bodyMapper(
   OPEN_TOPIC_ACK,
 );
 
+/** Decodes the body of SUBSCRIBE, and makes it. */
 export const decodeSubscribe: BodyDecoder<Subscribe> = clientBodyDecoder("SUBSCRIBE", SUBSCRIBE);
 export const subscribeBody: BodyMapper<Subscribe> = bodyMapper("SUBSCRIBE", SUBSCRIBE);
 
+/** Decodes the body of the ACK of SUBSCRIBE, and makes it. */
 export const decodeSubscribeAck: BodyDecoder<SubscribeAck> = brokerBodyDecoder(
   "ACK of SUBSCRIBE",
   SUBSCRIBE_ACK,
@@ -220,26 +226,33 @@ export const subscribeAckBody: BodyMapper<SubscribeAck> = bodyMapper(
   SUBSCRIBE_ACK,
 );
 
+/** Decodes the body of UNSUBSCRIBE, and makes it. */
 export const decodeUnsubscribe: BodyDecoder<Unsubscribe> = clientBodyDecoder(
   "UNSUBSCRIBE",
   UNSUBSCRIBE,
 );
 export const unsubscribeBody: BodyMapper<Unsubscribe> = bodyMapper("UNSUBSCRIBE", UNSUBSCRIBE);
 
+/** Decodes the body of the ACK of SYNC, and makes it. */
 export const decodeSyncAck: BodyDecoder<SyncAck> = brokerBodyDecoder("ACK of SYNC", SYNC_ACK);
 export const syncAckBody: BodyMapper<SyncAck> = bodyMapper("ACK of SYNC", SYNC_ACK);
 
+/** Decodes the body of ERROR, and makes it. */
 export const decodeErrorBody: BodyDecoder<ErrorBody> = brokerBodyDecoder("ERROR", ERROR);
 export const errorBody: BodyMapper<ErrorBody> = bodyMapper("ERROR", ERROR);
 
+/** Decodes the body of TOPIC, and makes it. */
 export const decodeTopicBody: BodyDecoder<TopicBody> = brokerBodyDecoder("TOPIC", TOPIC);
 export const topicBody: BodyMapper<TopicBody> = bodyMapper("TOPIC", TOPIC);
 
+/** Decodes the body of SENDER, and makes it. */
 export const decodeSenderBody: BodyDecoder<SenderBody> = brokerBodyDecoder("SENDER", SENDER);
 export const senderBody: BodyMapper<SenderBody> = bodyMapper("SENDER", SENDER);
 
+/** Decodes the body of GAP, and makes it. */
 export const decodeGapBody: BodyDecoder<GapBody> = brokerBodyDecoder("GAP", GAP);
 export const gapBody: BodyMapper<GapBody> = bodyMapper("GAP", GAP);
 
+/** Decodes the body of GOODBYE, and makes it. */
 export const decodeGoodbyeBody: BodyDecoder<GoodbyeBody> = brokerBodyDecoder("GOODBYE", GOODBYE);
 export const goodbyeBody: BodyMapper<GoodbyeBody> = bodyMapper("GOODBYE", GOODBYE);

@@ -26,8 +26,6 @@ export const OPCODE = {
   GOODBYE: 0x87,
 } as const;
 
-export type OpcodeName = keyof typeof OPCODE;
-
 /** How the body of a MESSAGE is encoded: the low two bits of its flags. The broker never looks. */
 export const ENCODING = { BYTES: 0, TEXT: 1, JSON: 2, MSGPACK: 3 } as const;
 

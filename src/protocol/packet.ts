@@ -39,15 +39,6 @@ import {
 export type PacketSide = "client" | "broker";
 
 /**
- * Whether a client may send a frame of this kind: opcode, flags and fd count are all within its
- * rule. Whether the fds came, and came alone, is for the reader of the whole packet to check.
- * @param kind the header word at byte 4
- */
-export function clientKindAllowed(kind: number): boolean {
-  return kindError(CLIENT_RULES, kind) === 0;
-}
-
-/**
  * Checks what one frame header from a client says by itself.
  * @param kind the header word at byte 4
  * @param frameBytes the header word at byte 0; that it ends inside its packet is for the caller

@@ -1,0 +1,104 @@
+/** Every body of a control frame: its decoder, the way back, and an example with all keys. */
+
+import type { ControlMap } from "../../../src/protocol/control-body.ts";
+import * as messages from "../../../src/protocol/control-messages.ts";
+import type { BodyDecoder, BodyMapper } from "../../../src/protocol/control-shape.ts";
+
+/** One kind of body. */
+export interface BodyFixture {
+  /** As docs/protocol.md heads it: `### NAME`, or `→ ACK` behind the name of the request. */
+  readonly name: string;
+  readonly from: "client" | "broker";
+  /** An example with every key, also the optional ones. */
+  readonly example: ControlMap;
+  readonly optionalKeys: readonly string[];
+  readonly decode: (bytes: Uint8Array, start: number, end: number) => object;
+  /** decode() and the way back, for an example that is known to be right. */
+  readonly toMap: (body: object) => ControlMap;
+}
+
+function bodyFixture<Body extends object>(
+  name: string,
+  from: "client" | "broker",
+  codec: readonly [BodyDecoder<Body>, BodyMapper<Body>],
+  example: Required<Body> & ControlMap,
+  ...optionalKeys: readonly (keyof Body & string)[]
+): BodyFixture {
+  const toMap = (body: object) => codec[1](body as Body);
+  return { name, from, example, optionalKeys, decode: codec[0], toMap };
+}
+
+/** In the order of docs/protocol.md. */
+export const BODY_FIXTURES: readonly BodyFixture[] = [
+  bodyFixture(
+    "HELLO",
+    "client",
+    [messages.decodeHello, messages.helloBody],
+    { protocol: 1, features: 1, software: "probe" },
+    "software",
+  ),
+  bodyFixture("WELCOME", "broker", [messages.decodeWelcome, messages.welcomeBody], {
+    protocol: 1,
+    features: 0,
+    connection: 3,
+    uid: 1000,
+    gid: 1000,
+    pid: 77,
+    software: "seqbus",
+  }),
+  bodyFixture("OPEN_TOPIC", "client", [messages.decodeOpenTopic, messages.openTopicBody], {
+    topic: "a.b",
+  }),
+  bodyFixture(
+    "OPEN_TOPIC → ACK",
+    "broker",
+    [messages.decodeOpenTopicAck, messages.openTopicAckBody],
+    { topic: 7, sendFds: false },
+  ),
+  bodyFixture("SUBSCRIBE", "client", [messages.decodeSubscribe, messages.subscribeBody], {
+    pattern: "a.>",
+  }),
+  bodyFixture(
+    "SUBSCRIBE → ACK",
+    "broker",
+    [messages.decodeSubscribeAck, messages.subscribeAckBody],
+    {
+      subscription: 1,
+    },
+  ),
+  bodyFixture("UNSUBSCRIBE", "client", [messages.decodeUnsubscribe, messages.unsubscribeBody], {
+    subscription: 1,
+  }),
+  bodyFixture("SYNC → ACK", "broker", [messages.decodeSyncAck, messages.syncAckBody], {
+    published: 2 ** 40,
+    matched: 3,
+    delivered: 2,
+    dropped: 1,
+    denied: 0,
+  }),
+  bodyFixture(
+    "ERROR",
+    "broker",
+    [messages.decodeErrorBody, messages.errorBody],
+    { status: 32, message: "no", topic: "a.b", rule: "policy:3", offset: 16, protocol: 1 },
+    "topic",
+    "rule",
+    "offset",
+    "protocol",
+  ),
+  bodyFixture("TOPIC", "broker", [messages.decodeTopicBody, messages.topicBody], { topic: "a.b" }),
+  bodyFixture("SENDER", "broker", [messages.decodeSenderBody, messages.senderBody], {
+    uid: 1000,
+    gid: 1000,
+    pid: 77,
+    groups: [4, 2 ** 32 - 1],
+  }),
+  bodyFixture("GAP", "broker", [messages.decodeGapBody, messages.gapBody], {
+    count: 12,
+    reason: 1,
+  }),
+  bodyFixture("GOODBYE", "broker", [messages.decodeGoodbyeBody, messages.goodbyeBody], {
+    status: 96,
+    message: "bye",
+  }),
+];
