@@ -1,0 +1,41 @@
+/**
+ * A broker as a process of its own, without the command line. One argument: BrokerProcessOptions as
+ * JSON. Every event goes to stderr as one line of JSON; SIGTERM ends it cleanly.
+ */
+
+import { Broker } from "../../src/broker/broker.ts";
+import { parsePolicy } from "../../src/broker/policy/policy-file.ts";
+import { dropPrivileges } from "../../src/ffi/process-credentials.ts";
+
+/** What the process is started with. */
+export interface BrokerProcessOptions {
+  readonly path: string;
+  /** TOML text with numbers for users and groups; undefined for none. */
+  readonly policy?: string | undefined;
+  /** Who to become before the socket is bound; undefined to stay. */
+  readonly uid?: number | undefined;
+  /** How much faster the broker's clock runs than the wall's. Default 1. */
+  readonly clockSpeed?: number | undefined;
+}
+
+function report(event: unknown): void {
+  process.stderr.write(`${JSON.stringify(event)}\n`);
+}
+
+const options: BrokerProcessOptions = JSON.parse(process.argv[2] ?? "");
+const { path, uid, clockSpeed = 1 } = options;
+if (uid !== undefined) dropPrivileges({ uid, gid: uid, groups: [] });
+const nobody = { findUser: () => undefined, findGroup: () => undefined };
+const policy =
+  options.policy === undefined ? undefined : parsePolicy(options.policy, "policy.toml", nobody);
+
+try {
+  const now = () => performance.now() * clockSpeed;
+  const broker = new Broker({ path, policy, now, onEvent: report });
+  process.on("SIGTERM", () => broker.stop());
+  await broker.run();
+} catch (error) {
+  const { name, code, message } = error as Error & { code?: string };
+  report({ type: "failed", name, code, message });
+  process.exitCode = 1;
+}

@@ -1,0 +1,149 @@
+/**
+ * A real broker process in a temporary directory of its own, for `await using`. At the end of the
+ * block it is killed and everything of it removed.
+ */
+
+import { chmodSync, chownSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { BrokerEvent } from "../../src/broker/events.ts";
+import type { BrokerProcessOptions } from "./broker-process.ts";
+import { eventually } from "./eventually.ts";
+
+/** What broker-process.ts reports: an event of the broker, or that it could not start. */
+export type ReportedEvent =
+  | BrokerEvent
+  | { readonly type: "failed"; name: string; code?: string; message: string };
+
+/** Choices for one broker. */
+export type SpawnOptions = Omit<BrokerProcessOptions, "path"> & {
+  /** Reuse this path, which somebody else cleans up. Default: a new temporary directory. */
+  readonly path?: string;
+  readonly env?: Readonly<Record<string, string>>;
+};
+
+type Child = Bun.Subprocess<"ignore", "ignore", "pipe">;
+
+/**
+ * Starts a broker and waits until clients can connect.
+ * @throws {Error} where it fails to start, with what it reported
+ */
+export async function spawnBroker(options: SpawnOptions = {}): Promise<SpawnedBroker> {
+  const broker = startBroker(options);
+  const isKnown = () => broker.find("listening") ?? broker.find("failed");
+  const event = await eventually(isKnown, "the broker started or failed");
+  if (event.type === "listening") return broker;
+  await broker[Symbol.asyncDispose]();
+  throw new Error(`The broker failed: ${JSON.stringify(event)}`);
+}
+
+/** Starts a broker that may well fail; its events tell. */
+export function startBroker(options: SpawnOptions = {}): SpawnedBroker {
+  const { path, env, ...rest } = options;
+  const directory = path === undefined ? makeDirectory(options.uid) : undefined;
+  const socketPath = path ?? join(directory ?? "", "bus.sock");
+  const processOptions: BrokerProcessOptions = { ...rest, path: socketPath };
+  const script = `${import.meta.dir}/broker-process.ts`;
+  const child = Bun.spawn([process.execPath, script, JSON.stringify(processOptions)], {
+    env: { ...process.env, ...env },
+    stdin: "ignore",
+    stdout: "ignore",
+    stderr: "pipe",
+  });
+  return new SpawnedBroker(socketPath, directory, child);
+}
+
+/** A broker process. */
+export class SpawnedBroker implements AsyncDisposable {
+  readonly path: string;
+  readonly pid: number;
+  /** All that it reported so far, oldest first. */
+  readonly events: ReportedEvent[] = [];
+  /** Lines on stderr that are not events: crashes end up here. */
+  readonly complaints: string[] = [];
+  readonly #directory: string | undefined;
+  readonly #child: Child;
+  readonly #reading: Promise<void>;
+
+  constructor(path: string, directory: string | undefined, child: Child) {
+    this.path = path;
+    this.pid = child.pid;
+    this.#directory = directory;
+    this.#child = child;
+    this.#reading = this.#readEvents();
+  }
+
+  /** The first reported event of a type. */
+  find<Type extends ReportedEvent["type"]>(
+    type: Type,
+  ): Extract<ReportedEvent, { type: Type }> | undefined {
+    return this.findAll(type)[0];
+  }
+
+  /** All reported events of a type. */
+  findAll<Type extends ReportedEvent["type"]>(
+    type: Type,
+  ): Extract<ReportedEvent, { type: Type }>[] {
+    return this.events.filter(
+      (event): event is Extract<ReportedEvent, { type: Type }> => event.type === type,
+    );
+  }
+
+  /** Open fds of the process, counted in /proc/PID/fd. */
+  countFds(): number {
+    return readdirSync(`/proc/${this.pid}/fd`).length;
+  }
+
+  /** Waits until the process has exactly so many fds, which proves that none leaked. */
+  async expectFds(count: number): Promise<void> {
+    const what = () => `the broker has ${count} fds, it has ${this.countFds()}`;
+    await eventually(() => this.countFds() === count, what);
+  }
+
+  /** Sends a signal. */
+  kill(signal: NodeJS.Signals): void {
+    this.#child.kill(signal);
+  }
+
+  /** SIGTERM, and the exit code once it has ended and all events are read. */
+  async stop(): Promise<number> {
+    this.kill("SIGTERM");
+    return await this.exited();
+  }
+
+  /** The exit code; all events are read by then. */
+  async exited(): Promise<number> {
+    const code = await this.#child.exited;
+    await this.#reading;
+    return code;
+  }
+
+  /** Kills it if need be and removes its directory. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.kill("SIGKILL");
+    await this.exited();
+    if (this.#directory !== undefined) rmSync(this.#directory, { recursive: true, force: true });
+    if (this.complaints.length > 0) throw new Error(this.complaints.join("\n"));
+  }
+
+  async #readEvents(): Promise<void> {
+    let rest = "";
+    const decoder = new TextDecoder();
+    for await (const chunk of this.#child.stderr) {
+      const lines = (rest + decoder.decode(chunk, { stream: true })).split("\n");
+      rest = lines.pop() ?? "";
+      for (const line of lines) {
+        if (line.startsWith("{")) this.events.push(JSON.parse(line));
+        else this.complaints.push(line);
+      }
+    }
+  }
+}
+
+/** Every uid may enter; the broker's owns it. */
+function makeDirectory(uid: number | undefined): string {
+  const directory = mkdtempSync(join(tmpdir(), "seqbus-test-"));
+  chmodSync(directory, 0o755);
+  if (uid !== undefined) chownSync(directory, uid, uid);
+  return directory;
+}
