@@ -108,9 +108,16 @@ export class Broker implements ReactorHandler {
     this.#sessions.sayGoodbye();
   }
 
+  /** Puts another policy in force; see Sessions.replacePolicy(). */
+  replacePolicy(policy: Policy): void {
+    this.#sessions.replacePolicy(policy);
+    this.#onEvent({ type: "policy-replaced", policy: policy.path, rules: policy.rules.length });
+  }
+
   /** ReactorHandler */
   sleepMs(): number {
     if (this.#isStopping && !this.#sessions.hasQueued()) return 0;
+    if (this.#sessions.hasStale) return 0;
     const deadline = this.#nextDeadline();
     if (deadline === Number.POSITIVE_INFINITY) return IDLE_WAIT_MS;
     const remaining = Math.ceil(deadline - this.#now());

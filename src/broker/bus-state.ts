@@ -18,11 +18,31 @@ export type TopicIntroducer = (destination: Connection, topic: Topic) => void;
 export class BusState {
   readonly topics = new TopicTable();
   readonly subscriptions = new SubscriptionIndex<Connection>();
-  readonly policy: Policy;
   readonly #routes = new RouteTable();
+  #policy: Policy;
+  #policyGeneration = 0;
 
   constructor(policy: Policy) {
-    this.policy = policy;
+    this.#policy = policy;
+  }
+
+  get policy(): Policy {
+    return this.#policy;
+  }
+
+  /** Raised by each replacePolicy(); connections compare theirs. */
+  get policyGeneration(): number {
+    return this.#policyGeneration;
+  }
+
+  /**
+   * Puts another policy in force, for every decision from now on. Routes are computed anew at their
+   * next use; rights that connections hold are rights.ts's to refresh.
+   */
+  replacePolicy(policy: Policy): void {
+    this.#policy = policy;
+    this.#policyGeneration += 1;
+    this.subscriptions.touch();
   }
 
   /**
@@ -36,7 +56,7 @@ export class BusState {
     }
     const destinations: Connection[] = [];
     for (const connection of this.subscriptions.match(topic.name)) {
-      const decision = decide(this.policy, connection.identity, "subscribe", topic.name);
+      const decision = decide(this.#policy, connection.identity, "subscribe", topic.name);
       if (decision.allowed) destinations.push(connection);
     }
     const route = this.#routes.intern(destinations);
@@ -52,7 +72,7 @@ export class BusState {
     if (topic.withheldFrom !== undefined) return topic.withheldFrom;
     const withheld = new Set<Connection>();
     for (const connection of route.destinations) {
-      const decision = decide(this.policy, connection.identity, "receive-fds", topic.name);
+      const decision = decide(this.#policy, connection.identity, "receive-fds", topic.name);
       if (!decision.allowed) withheld.add(connection);
     }
     topic.withheldFrom = withheld;

@@ -10,12 +10,14 @@ import type { Route } from "./route.ts";
 import type { SendQueue } from "./send-queue.ts";
 import type { Topic } from "./topic-table.ts";
 
-/** A topic that a connection has open, with the rights that the policy gave it there. */
+/** A topic that a connection has open, with the rights that the policy gives it there. */
 export interface OpenTopic {
   readonly topic: Topic;
-  readonly maySendFds: boolean;
+  /** False once a reload of the policy took the right away. */
+  mayPublish: boolean;
+  maySendFds: boolean;
   /** The rule that denies fds, for the refusal; undefined where none spoke. */
-  readonly sendFdsRule: string | undefined;
+  sendFdsRule: string | undefined;
   /** The route whose destinations have all been told who this sender is. */
   introducedTo: Route | undefined;
 }
@@ -53,6 +55,8 @@ export class Connection {
   readonly introducedTo = new Set<Connection>();
 
   state: ConnectionState = "AWAIT_HELLO";
+  /** The generation of the policy that its rights were computed from. */
+  policyGeneration: number;
   lane: OwnedFd | undefined = undefined;
   /** The fd that epoll watches for EPOLLOUT because the queue waits for it; -1 for none. */
   watchedFd = -1;
@@ -69,6 +73,7 @@ export class Connection {
     identity: PeerIdentity;
     queue: SendQueue;
     acceptedAt: number;
+    policyGeneration: number;
   }) {
     this.id = fields.id;
     this.slot = fields.slot;
@@ -76,6 +81,7 @@ export class Connection {
     this.identity = fields.identity;
     this.queue = fields.queue;
     this.acceptedAt = fields.acceptedAt;
+    this.policyGeneration = fields.policyGeneration;
   }
 
   /** A number for a new subscription of this connection. */

@@ -26,6 +26,15 @@ export type BrokerEvent =
       readonly topic: string;
       readonly rule: string | undefined;
     }
+  | {
+      readonly type: "revoked";
+      readonly connection: number;
+      readonly identity: PeerIdentity;
+      readonly action: string;
+      readonly topic: string;
+      readonly rule: string | undefined;
+    }
+  | { readonly type: "policy-replaced"; readonly policy: string; readonly rules: number }
   | { readonly type: "accept-paused"; readonly reason: string }
   | { readonly type: "stopped"; readonly path: string };
 

@@ -84,6 +84,9 @@ export const ACCEPTS_PER_TURN = 64;
 /** Connections with unsent frames in one turn; at this many they are flushed early. */
 export const UNFLUSHED_CONNECTIONS_MAX = 256;
 
+/** Milliseconds of one turn spent on refreshing rights after a reload of the policy. */
+export const REFRESH_MS_PER_TURN = 2;
+
 /** Milliseconds between visits to the runtime's own event loop (signals, timers) when busy. */
 export const RUNTIME_YIELD_INTERVAL_MS = 10;
 

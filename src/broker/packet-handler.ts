@@ -13,6 +13,7 @@ import { PacketReader } from "../protocol/packet.ts";
 import { type Connection, openTopicOf } from "./connection.ts";
 import { FdBundle } from "./fd-bundle.ts";
 import type { ControlFrame, Request, Requests } from "./requests.ts";
+import type { Rights } from "./rights.ts";
 import type { Router } from "./router.ts";
 
 /** An id that no topic has: TopicTable never gives it. */
@@ -43,12 +44,14 @@ export interface PacketHost {
 export class PacketHandler {
   readonly #router: Router;
   readonly #requests: Requests;
+  readonly #rights: Rights;
   readonly #host: PacketHost;
   readonly #reader = new PacketReader();
 
-  constructor(router: Router, requests: Requests, host: PacketHost) {
+  constructor(router: Router, requests: Requests, rights: Rights, host: PacketHost) {
     this.#router = router;
     this.#requests = requests;
+    this.#rights = rights;
     this.#host = host;
   }
 
@@ -58,6 +61,7 @@ export class PacketHandler {
    * @throws {ProtocolError} the sender broke the protocol: drop it, and nobody else
    */
   handle(connection: Connection, packet: ReceivedPacket, packetBytes: number): void {
+    if (this.#rights.areStale(connection)) this.#rights.refresh(connection);
     try {
       if (packet.controlTruncated) {
         this.#requests.refuseFds(connection, { topic: "", rule: undefined, byFdTable: true });
@@ -129,6 +133,10 @@ export class PacketHandler {
     const { buffer } = packet;
     this.#read(buffer, packetBytes, packet.receivedFdCount);
     const open = openTopicOf(connection, frameAt(buffer, 0).id, 0);
+    if (!open.mayPublish) {
+      connection.counters.denied += 1;
+      return;
+    }
     if (!open.maySendFds) {
       const refused = { topic: open.topic.name, rule: open.sendFdsRule, byFdTable: false };
       this.#requests.refuseFds(connection, refused);

@@ -32,6 +32,8 @@ import {
 } from "./limits.ts";
 import { decide, decideSubscribe } from "./policy/decide.ts";
 import type { Action } from "./policy/rules.ts";
+import { refusalMessage } from "./refusal.ts";
+import type { Topic } from "./topic-table.ts";
 
 /** One control frame of a packet that was found well-formed. */
 export interface ControlFrame {
@@ -158,7 +160,7 @@ export class Requests {
     }
     const known = this.#state.topics.find(name);
     const open = known === undefined ? undefined : connection.openTopics.get(known.id);
-    if (open !== undefined) {
+    if (open?.mayPublish === true) {
       const body = openTopicAckBody({ topic: open.topic.id, sendFds: open.maySendFds });
       return this.#send(connection, { opcode: OPCODE.ACK, id: id, body });
     }
@@ -167,8 +169,7 @@ export class Requests {
     if (!decision.allowed) {
       return this.#deny(connection, id, "publish", name, decision.rule);
     }
-    const hasRoom = connection.openTopics.size < TOPICS_PER_CONNECTION_MAX;
-    const topic = hasRoom ? this.#state.topics.hold(name) : undefined;
+    const topic = open?.topic ?? this.#holdTopic(connection, name);
     if (topic === undefined) {
       const message = `Cannot open topic "${name}": too many topics are open`;
       return this.#refuse(connection, id, "LIMIT_TOPICS", message, { topic: name });
@@ -176,12 +177,19 @@ export class Requests {
     const fds = decide(policy, connection.identity, "send-fds", name);
     connection.openTopics.set(topic.id, {
       topic,
+      mayPublish: true,
       maySendFds: fds.allowed,
       sendFdsRule: fds.rule,
       introducedTo: undefined,
     });
     const body = openTopicAckBody({ topic: topic.id, sendFds: fds.allowed });
     this.#send(connection, { opcode: OPCODE.ACK, id: id, body });
+  }
+
+  /** @returns undefined where the connection or the broker has as many topics as it may */
+  #holdTopic(connection: Connection, name: string): Topic | undefined {
+    if (connection.openTopics.size >= TOPICS_PER_CONNECTION_MAX) return undefined;
+    return this.#state.topics.hold(name);
   }
 
   /** A second CLOSE_TOPIC in one packet finds nothing to close any more. */
@@ -240,8 +248,7 @@ export class Requests {
     topic: string,
     rule: string | undefined,
   ): void {
-    const why = rule === undefined ? "no rule allows it" : `rule "${rule}" denies it`;
-    const message = `Cannot ${ACTION_WORDS[action]} "${topic}" as uid ${connection.identity.uid}: ${why}`;
+    const message = refusalMessage(connection.identity, action, topic, rule);
     this.#refuse(connection, requestId, "REJECTED_BY_POLICY", message, { topic, rule });
     const { identity } = connection;
     this.#onEvent({ type: "denied", connection: connection.id, identity, action, topic, rule });
@@ -258,13 +265,6 @@ export class Requests {
     this.#send(connection, { opcode: OPCODE.ERROR, id: requestId, body });
   }
 }
-
-const ACTION_WORDS: { readonly [A in Action]: string } = {
-  publish: "publish on",
-  subscribe: "subscribe to",
-  "send-fds": "send fds on",
-  "receive-fds": "receive fds on",
-};
 
 function checkRequestId(frame: ControlFrame): void {
   if (frame.id !== 0) return;

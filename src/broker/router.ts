@@ -32,6 +32,9 @@ const PLAIN_KIND = kindWord(OPCODE.MESSAGE, 0, 0);
 /** Numbers in one run record: first byte, byte after the last, messages. */
 const RUN_WORDS = 3;
 
+/** Stands for the route of a topic on which the sender may not publish any more. */
+const REVOKED_ROUTE: Route = { destinations: [] };
+
 /** What the router needs of the process around it. */
 export interface RouterHost {
   /** The connection's queue holds frames to be flushed at the end of the turn. */
@@ -155,8 +158,8 @@ export class Router {
     for (let run = 0; run < this.#runCount; run += 1) {
       const open = this.#runTopics[run];
       assert(open !== undefined, "a run has a topic");
-      const next = this.#routeFor(sender, open);
       const at = run * RUN_WORDS;
+      const next = open.mayPublish ? this.#routeFor(sender, open) : REVOKED_ROUTE;
       if (next !== route) {
         if (route !== undefined) this.#deliverRun(sender, route, buffer, start, end, messages);
         route = next;
@@ -177,6 +180,10 @@ export class Router {
     end: number,
     messages: number,
   ): void {
+    if (route === REVOKED_ROUTE) {
+      sender.counters.denied += messages;
+      return;
+    }
     const destinations = route.destinations;
     sender.counters.published += messages;
     sender.counters.matched += messages * destinations.length;

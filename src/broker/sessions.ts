@@ -31,6 +31,7 @@ import {
   DISCARDED_PACKETS_MAX,
   HELLO_TIMEOUT_MS,
   PACKETS_PER_TURN,
+  REFRESH_MS_PER_TURN,
   SOCKET_SEND_BUFFER_BYTES,
   UNFLUSHED_CONNECTIONS_MAX,
 } from "./limits.ts";
@@ -38,6 +39,7 @@ import { PacketHandler, type PacketHost } from "./packet-handler.ts";
 import { PacketPool } from "./packet-pool.ts";
 import type { Policy } from "./policy/rules.ts";
 import { Requests } from "./requests.ts";
+import { Rights } from "./rights.ts";
 import { Router, type RouterHost } from "./router.ts";
 import {
   ACCEPTED,
@@ -76,6 +78,9 @@ export class Sessions implements RouterHost, PacketHost {
   readonly #table: ConnectionTable;
   readonly #introductions: Introductions;
   readonly #handler: PacketHandler;
+  readonly #rights: Rights;
+  /** Connections whose rights are still to be refreshed after the policy was replaced. */
+  #stale: Iterator<Connection> | undefined;
   readonly #pool = new PacketPool();
   readonly #receiver = new PacketReceiver(new PinnedBuffer(PACKET_BYTES_MAX));
   readonly #unflushed: Connection[] = [];
@@ -88,7 +93,8 @@ export class Sessions implements RouterHost, PacketHost {
     this.#introductions = new Introductions(this.#send);
     const router = new Router(this.#state, this.#introductions, this);
     const requests = new Requests(this.#state, this.#send, options.onEvent);
-    this.#handler = new PacketHandler(router, requests, this);
+    this.#rights = new Rights(this.#state, this.#send, options.onEvent);
+    this.#handler = new PacketHandler(router, requests, this.#rights, this);
   }
 
   get size(): number {
@@ -116,6 +122,7 @@ export class Sessions implements RouterHost, PacketHost {
         identity,
         queue: new SendQueue(fd, SINK, this.#pool),
         acceptedAt: this.#options.now(),
+        policyGeneration: this.#state.policyGeneration,
       });
       const isOverLimit = !this.#table.hasRoomFor(identity.uid);
       this.#options.watch.add(connection);
@@ -152,10 +159,39 @@ export class Sessions implements RouterHost, PacketHost {
   /** Ends a turn: looks at the clock, sends what is queued, closes what is doomed. */
   settle(): void {
     this.#expireHellos();
+    this.#refreshStale();
     this.#flushAll();
     while (this.#doomed.length > 0) {
       this.#bury();
       this.#flushAll();
+    }
+  }
+
+  /**
+   * Puts another policy in force. Every decision from now on is the new one's; rights that are gone
+   * are taken from a connection before its next packet, and told to it in the following turns.
+   */
+  replacePolicy(policy: Policy): void {
+    this.#state.replacePolicy(policy);
+    this.#stale = this.#table.all();
+  }
+
+  /** Whether settle() wants to be called again soon. */
+  get hasStale(): boolean {
+    return this.#stale !== undefined;
+  }
+
+  /** Refreshes rights for a moment, so that a reload never holds up delivery for long. */
+  #refreshStale(): void {
+    if (this.#stale === undefined) return;
+    const until = this.#options.now() + REFRESH_MS_PER_TURN;
+    while (this.#options.now() < until) {
+      const { done, value } = this.#stale.next();
+      if (done === true) {
+        this.#stale = undefined;
+        return;
+      }
+      if (value.state === "OPEN" && this.#rights.areStale(value)) this.#rights.refresh(value);
     }
   }
 
@@ -191,7 +227,6 @@ export class Sessions implements RouterHost, PacketHost {
       const { connection, cause } = next;
       this.#introductions.announceGone(connection, this.#state.leave(connection));
       this.#options.watch.remove(connection);
-      connection.queue.abandon();
       this.#hangUp(connection.socket.number);
       connection.socket.close();
       connection.lane?.close();
@@ -354,6 +389,7 @@ export class Sessions implements RouterHost, PacketHost {
     if (connection.state === "DOOMED") return;
     this.#table.noteHello(connection);
     connection.state = "DOOMED";
+    connection.queue.abandon();
     this.#doomed.push({ connection, cause });
   }
 

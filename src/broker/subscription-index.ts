@@ -34,9 +34,14 @@ export class SubscriptionIndex<Subscriber> {
     return this.#size;
   }
 
-  /** Raised whenever a wildcard pattern is added or removed, so that cached matches can tell. */
+  /** Raised when cached matches are to be forgotten: a wildcard was added or removed, or touch(). */
   get generation(): number {
     return this.#generation;
+  }
+
+  /** Raises `generation`: what matched before is to be looked at again, for another reason. */
+  touch(): void {
+    this.#generation += 1;
   }
 
   /**

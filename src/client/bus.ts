@@ -3,7 +3,13 @@
  * publishing half, the receiving half and the requests between them; the socket is transport.ts's.
  */
 
-import { ArgumentError, ClosedError, ProtocolError, TimeoutError } from "../errors.ts";
+import {
+  ArgumentError,
+  ClosedError,
+  ProtocolError,
+  RejectedError,
+  TimeoutError,
+} from "../errors.ts";
 import type { ControlMap } from "../protocol/control-body.ts";
 import {
   decodeOpenTopicAck,
@@ -13,11 +19,13 @@ import {
   type GapBody,
   type GoodbyeBody,
   openTopicBody,
+  type RevokedBody,
   type SyncAck,
   subscribeBody,
   unsubscribeBody,
 } from "../protocol/control-messages.ts";
 import { GAP_REASON, OPCODE } from "../protocol/opcodes.ts";
+import { STATUS } from "../protocol/status-codes.ts";
 import { checkPattern } from "../protocol/topics.ts";
 import { Inbound, type InboundHost } from "./inbound.ts";
 import { CLOSE_DRAIN_MS, FLUSH_TIMEOUT_MS_DEFAULT } from "./limits.ts";
@@ -79,7 +87,11 @@ export class Bus<Topics extends TopicMap = TopicMap>
   readonly #outbound: Outbound;
   readonly #publisher: Publisher;
   /** Broker's numbers of subscriptions that were confirmed. */
-  readonly #numbers = new Map<AnySubscription, Promise<number>>();
+  readonly #numbers = new Map<AnySubscription, number>();
+  /** Subscriptions that were revoked in the very packet that confirmed them. */
+  readonly #revokedEarly = new Map<number, Error>();
+  /** Subscribe requests under way. */
+  #subscribing = 0;
   readonly #closed = Promise.withResolvers<Error | undefined>();
   #transport: Transport | undefined;
   #isClosed = false;
@@ -142,14 +154,9 @@ export class Bus<Topics extends TopicMap = TopicMap>
     type Data = Pattern extends keyof Topics ? Topics[Pattern] : unknown;
     const subscription = new Subscription<Data>(pattern, this, options);
     this.#inbound.addSubscription(subscription);
-    const number = this.#request(OPCODE.SUBSCRIBE, subscribeBody({ pattern })).then(
-      (body) => decodeSubscribeAck(body, 0, body.byteLength).subscription,
-    );
-    this.#numbers.set(subscription, number);
     try {
-      await number;
+      await this.#requestSubscription(subscription);
     } catch (error) {
-      this.#numbers.delete(subscription);
       this.#inbound.removeSubscription(subscription);
       throw error;
     }
@@ -259,6 +266,22 @@ export class Bus<Topics extends TopicMap = TopicMap>
   }
 
   /** InboundHost */
+  onRevoked(body: RevokedBody): void {
+    const { action, topic, message, rule } = body;
+    const fields = { status: STATUS.REJECTED_BY_POLICY, rule, topic };
+    const error = new RejectedError("REJECTED_BY_POLICY", message, fields);
+    if (action === "publish") this.#publisher.revoke(topic, error);
+    if (body.subscription !== undefined) this.#endSubscription(body.subscription, error);
+    this.#status.emit({ type: "revoked", action, topic, error });
+  }
+
+  /** InboundHost */
+  onPolicyChanged(): void {
+    this.#publisher.forgetDenials();
+    this.#status.emit({ type: "policy-changed" });
+  }
+
+  /** InboundHost */
   onFdsLost(topic: string, count: number): void {
     this.#status.emit({ type: "fds-lost", topic, count });
   }
@@ -276,13 +299,40 @@ export class Bus<Topics extends TopicMap = TopicMap>
   /** SubscriptionHost */
   async unsubscribe(subscription: AnySubscription): Promise<void> {
     this.#inbound.removeSubscription(subscription);
-    const number = await this.#numbers.get(subscription)?.catch(() => undefined);
+    const number = this.#numbers.get(subscription);
     this.#numbers.delete(subscription);
     if (number === undefined || this.#isClosed) return;
     const body = unsubscribeBody({ subscription: number });
     await this.#request(OPCODE.UNSUBSCRIBE, body).catch((error: Error) => {
       if (!(error instanceof ClosedError)) throw error;
     });
+  }
+
+  async #requestSubscription(subscription: AnySubscription): Promise<void> {
+    const { pattern } = subscription;
+    this.#subscribing += 1;
+    try {
+      const body = await this.#request(OPCODE.SUBSCRIBE, subscribeBody({ pattern }));
+      const number = decodeSubscribeAck(body, 0, body.byteLength).subscription;
+      const revocation = this.#revokedEarly.get(number);
+      if (revocation !== undefined) throw revocation;
+      this.#numbers.set(subscription, number);
+    } finally {
+      this.#subscribing -= 1;
+      if (this.#subscribing === 0) this.#revokedEarly.clear();
+    }
+  }
+
+  /** The broker removed a subscription. */
+  #endSubscription(number: number, error: Error): void {
+    for (const [subscription, itsNumber] of this.#numbers) {
+      if (itsNumber !== number) continue;
+      this.#numbers.delete(subscription);
+      this.#inbound.removeSubscription(subscription);
+      subscription.end(error);
+      return;
+    }
+    if (this.#subscribing > 0) this.#revokedEarly.set(number, error);
   }
 
   async #requestTopic(name: string): Promise<number> {

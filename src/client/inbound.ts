@@ -8,11 +8,13 @@ import {
   decodeErrorBody,
   decodeGapBody,
   decodeGoodbyeBody,
+  decodeRevokedBody,
   decodeSenderBody,
   decodeTopicBody,
   type ErrorBody,
   type GapBody,
   type GoodbyeBody,
+  type RevokedBody,
 } from "../protocol/control-messages.ts";
 import { fdCountOf, flagsOf, kindWord, opcodeOf, paddedBytes } from "../protocol/frame.ts";
 import { FRAME_HEADER_BYTES } from "../protocol/limits.ts";
@@ -36,6 +38,8 @@ export interface InboundHost {
   onError(requestId: number, body: ErrorBody, isFatal: boolean): void;
   onGap(topic: string | undefined, gap: GapBody): void;
   onGoodbye(body: GoodbyeBody): void;
+  onRevoked(body: RevokedBody): void;
+  onPolicyChanged(): void;
   onFdsLost(topic: string, count: number): void;
   /** Fetches `count` fds of the next lane record; they are the caller's. */
   takeLaneFds(count: number): number[];
@@ -177,6 +181,10 @@ export class Inbound {
         return this.#gap(id, decodeGapBody(packet, start, end));
       case OPCODE.GOODBYE:
         return this.#host.onGoodbye(decodeGoodbyeBody(packet, start, end));
+      case OPCODE.REVOKED:
+        return this.#host.onRevoked(decodeRevokedBody(packet, start, end));
+      case OPCODE.POLICY_CHANGED:
+        return this.#host.onPolicyChanged();
       default:
         throw new ProtocolError("PROTOCOL_STATE", `Cannot take frame at byte ${at}: not now`, at);
     }

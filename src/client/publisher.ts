@@ -78,13 +78,28 @@ export class Publisher {
     else this.#held.push(callback);
   }
 
-  /** Lets go of messages that wait for a topic. */
-  clear(): void {
-    for (const held of this.#held) {
-      if (typeof held !== "function") for (const fd of held.fds) fd.close();
+  /** The broker took the right to publish on a topic away: publish() throws from now on. */
+  revoke(name: string, error: Error): void {
+    const topic = this.#topics.get(name);
+    if (topic !== undefined) topic.denial = error;
+  }
+
+  /** The policy changed: topics that were denied are asked for again at their next message. */
+  forgetDenials(): void {
+    for (const topic of this.#topics.values()) {
+      if (topic.denial !== undefined) this.#topics.delete(topic.name);
     }
+  }
+
+  /** Lets go of messages that wait for a topic. Barriers call back: nothing is before them now. */
+  clear(): void {
+    const dropped = this.#held;
     this.#held = [];
     this.#heldBytes = 0;
+    for (const held of dropped) {
+      if (typeof held === "function") held();
+      else for (const fd of held.fds) fd.close();
+    }
   }
 
   #write(topic: OpenedTopic, encoding: Encoding, body: Uint8Array, fds: readonly number[]): void {

@@ -17,6 +17,15 @@ export type StatusEvent =
     }
   /** Messages that were published are refused. */
   | { readonly type: "denied"; readonly error: RejectedError | Error }
+  /** A reload of the policy took a right away; a subscription that it ends rejects with the same. */
+  | {
+      readonly type: "revoked";
+      readonly action: string;
+      readonly topic: string;
+      readonly error: RejectedError;
+    }
+  /** The policy was loaded anew: what was denied before may be allowed now. */
+  | { readonly type: "policy-changed" }
   /** Received fds were lost because this process may hold no more. */
   | { readonly type: "fds-lost"; readonly topic: string; readonly count: number }
   | { readonly type: "closed"; readonly error: BusError | undefined };

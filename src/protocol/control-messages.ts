@@ -133,6 +133,20 @@ export interface GoodbyeBody {
   readonly message: string;
 }
 
+/** REVOKED, to the client. */
+export interface RevokedBody {
+  /** For a person, never to be parsed. */
+  readonly message: string;
+  /** The right that is gone, as the policy file calls it. */
+  readonly action: string;
+  /** The topic, or the pattern of the subscription. */
+  readonly topic: string;
+  /** The rule that decided, as `id` or `file:line`. */
+  readonly rule?: string | undefined;
+  /** The subscription that is removed, where `action` is "subscribe". */
+  readonly subscription?: number | undefined;
+}
+
 const HELLO: Shape<Hello> = {
   protocol: U32,
   features: U32,
@@ -176,6 +190,13 @@ const SENDER: Shape<SenderBody> = {
 };
 const GAP: Shape<GapBody> = { count: COUNT, reason: U32 };
 const GOODBYE: Shape<GoodbyeBody> = { status: U32, message: TEXT };
+const REVOKED: Shape<RevokedBody> = {
+  message: TEXT,
+  action: TEXT,
+  topic: TEXT,
+  rule: optional(TEXT),
+  subscription: optional(U32),
+};
 
 /**
  * Decodes HELLO. Of a version that is not ours only `protocol` is looked at, since the rest may
@@ -256,3 +277,7 @@ export const gapBody: BodyMapper<GapBody> = bodyMapper("GAP", GAP);
 /** Decodes the body of GOODBYE, and makes it. */
 export const decodeGoodbyeBody: BodyDecoder<GoodbyeBody> = brokerBodyDecoder("GOODBYE", GOODBYE);
 export const goodbyeBody: BodyMapper<GoodbyeBody> = bodyMapper("GOODBYE", GOODBYE);
+
+/** Decodes the body of REVOKED, and makes it. */
+export const decodeRevokedBody: BodyDecoder<RevokedBody> = brokerBodyDecoder("REVOKED", REVOKED);
+export const revokedBody: BodyMapper<RevokedBody> = bodyMapper("REVOKED", REVOKED);

@@ -24,6 +24,8 @@ export const OPCODE = {
   SENDER_GONE: 0x85,
   GAP: 0x86,
   GOODBYE: 0x87,
+  REVOKED: 0x88,
+  POLICY_CHANGED: 0x89,
 } as const;
 
 /** How the body of a MESSAGE is encoded: the low two bits of its flags. The broker never looks. */
@@ -46,9 +48,6 @@ export const FLAG_FATAL = 0x01;
 
 /** Feature bit: the client wants fds on a lane of its own instead of in-band. */
 export const FEATURE_FD_LANE = 0x01;
-
-/** All feature bits of protocol version 1. */
-export const FEATURES_KNOWN = FEATURE_FD_LANE;
 
 /** Why messages are missing, as a GAP frame says it. */
 export const GAP_REASON = {
@@ -100,6 +99,8 @@ export const BROKER_FRAME_RULES: readonly FrameRule[] = [
   controlRule(OPCODE.SENDER_GONE, 0),
   controlRule(OPCODE.GAP, MESSAGE_BODY_BYTES_MAX),
   controlRule(OPCODE.GOODBYE, MESSAGE_BODY_BYTES_MAX),
+  controlRule(OPCODE.REVOKED, MESSAGE_BODY_BYTES_MAX),
+  controlRule(OPCODE.POLICY_CHANGED, 0),
 ];
 
 function controlRule(opcode: number, bodyBytesMax: number): FrameRule {

@@ -14,7 +14,9 @@ const FROM_CLIENT: readonly Allowed[] = [
 ];
 
 const FROM_BROKER: readonly Allowed[] = [
-  ...[0x81, 0x82, 0x83, 0x84, 0x85, 0x86, 0x87].map((opcode) => [opcode, 0, 0, 0] as const),
+  ...[0x81, 0x82, 0x83, 0x84, 0x85, 0x86, 0x87, 0x88, 0x89].map(
+    (opcode) => [opcode, 0, 0, 0] as const,
+  ),
   [0x80, 0, 0, 1],
   [0x82, 0x01, 0, 0],
   ...[0, 1, 2, 3].flatMap((encoding) => [

@@ -1,0 +1,26 @@
+/** How a denial of the policy is put into words, the same on every path. */
+
+import type { PeerIdentity } from "./identity.ts";
+import type { Action } from "./policy/rules.ts";
+
+const ACTION_WORDS: { readonly [A in Action]: string } = {
+  publish: "publish on",
+  subscribe: "subscribe to",
+  "send-fds": "send fds on",
+  "receive-fds": "receive fds on",
+};
+
+/**
+ * The sentence that a client and the log are told.
+ * @param topic a topic name or pattern
+ * @param rule the deciding rule; undefined where none spoke
+ */
+export function refusalMessage(
+  identity: PeerIdentity,
+  action: Action,
+  topic: string,
+  rule: string | undefined,
+): string {
+  const why = rule === undefined ? "no rule allows it" : `rule "${rule}" denies it`;
+  return `Cannot ${ACTION_WORDS[action]} "${topic}" as uid ${identity.uid}: ${why}`;
+}

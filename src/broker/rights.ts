@@ -1,0 +1,80 @@
+/**
+ * Rights that connections hold, brought up to date after the policy was replaced: what is gone is
+ * taken away and told by REVOKED, what is new can be asked for at once. Each connection is
+ * refreshed before its next packet is handled, or in its turn, whichever comes first.
+ */
+
+import { revokedBody } from "../protocol/control-messages.ts";
+import { OPCODE } from "../protocol/opcodes.ts";
+import type { BusState } from "./bus-state.ts";
+import type { Connection, OpenTopic } from "./connection.ts";
+import type { BrokerEventListener } from "./events.ts";
+import type { ControlSender } from "./introductions.ts";
+import { type Decision, decide, decideSubscribe } from "./policy/decide.ts";
+import type { Action } from "./policy/rules.ts";
+import { refusalMessage } from "./refusal.ts";
+
+/** Refreshes rights. */
+export class Rights {
+  readonly #state: BusState;
+  readonly #send: ControlSender;
+  readonly #onEvent: BrokerEventListener;
+
+  constructor(state: BusState, send: ControlSender, onEvent: BrokerEventListener) {
+    this.#state = state;
+    this.#send = send;
+    this.#onEvent = onEvent;
+  }
+
+  /** Whether the policy was replaced since this connection's rights were computed. */
+  areStale(connection: Connection): boolean {
+    return connection.policyGeneration !== this.#state.policyGeneration;
+  }
+
+  /** Computes all rights of one connection anew and tells it what it lost. */
+  refresh(connection: Connection): void {
+    connection.policyGeneration = this.#state.policyGeneration;
+    if (connection.state === "OPEN") {
+      this.#send(connection, { opcode: OPCODE.POLICY_CHANGED, id: 0 });
+    }
+    for (const open of connection.openTopics.values()) this.#refreshTopic(connection, open);
+    for (const [subscription, pattern] of connection.subscriptions) {
+      const decision = decideSubscribe(this.#state.policy, connection.identity, pattern);
+      if (decision.allowed) continue;
+      connection.subscriptions.delete(subscription);
+      this.#state.unsubscribe(connection, pattern);
+      this.#revoke(connection, "subscribe", pattern, decision, { subscription });
+    }
+  }
+
+  #refreshTopic(connection: Connection, open: OpenTopic): void {
+    const { policy } = this.#state;
+    const { id, name } = open.topic;
+    const publish = decide(policy, connection.identity, "publish", name);
+    const sendFds = decide(policy, connection.identity, "send-fds", name);
+    if (open.mayPublish && !publish.allowed) {
+      this.#revoke(connection, "publish", name, publish, { topicId: id });
+    }
+    if (open.maySendFds && !sendFds.allowed) {
+      this.#revoke(connection, "send-fds", name, sendFds, { topicId: id });
+    }
+    open.mayPublish = publish.allowed;
+    open.maySendFds = sendFds.allowed;
+    open.sendFdsRule = sendFds.rule;
+  }
+
+  #revoke(
+    connection: Connection,
+    action: Action,
+    topic: string,
+    { rule }: Decision,
+    about: { topicId?: number; subscription?: number },
+  ): void {
+    const message = refusalMessage(connection.identity, action, topic, rule);
+    const { subscription } = about;
+    const body = revokedBody({ message, action, topic, rule, subscription });
+    this.#send(connection, { opcode: OPCODE.REVOKED, id: about.topicId ?? 0, body });
+    const { id, identity } = connection;
+    this.#onEvent({ type: "revoked", connection: id, identity, action, topic, rule });
+  }
+}
