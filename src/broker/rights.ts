@@ -19,6 +19,8 @@ export class Rights {
   readonly #state: BusState;
   readonly #send: ControlSender;
   readonly #onEvent: BrokerEventListener;
+  /** Connections that sweep() has still to look at. */
+  #unswept: Iterator<Connection> | undefined;
 
   constructor(state: BusState, send: ControlSender, onEvent: BrokerEventListener) {
     this.#state = state;
@@ -29,6 +31,28 @@ export class Rights {
   /** Whether the policy was replaced since this connection's rights were computed. */
   areStale(connection: Connection): boolean {
     return connection.policyGeneration !== this.#state.policyGeneration;
+  }
+
+  /** The policy was replaced: sweep() is to look at all of these. */
+  sweepLater(connections: Iterator<Connection>): void {
+    this.#unswept = connections;
+  }
+
+  /** Whether sweep() has anything left to do. */
+  get isSweeping(): boolean {
+    return this.#unswept !== undefined;
+  }
+
+  /**
+   * Refreshes stale connections one after the other.
+   * @param hasTime asked before each, so that a reload never holds up delivery for long
+   */
+  sweep(hasTime: () => boolean): void {
+    while (this.#unswept !== undefined && hasTime()) {
+      const { done, value } = this.#unswept.next();
+      if (done === true) this.#unswept = undefined;
+      else if (value.state === "OPEN" && this.areStale(value)) this.refresh(value);
+    }
   }
 
   /** Computes all rights of one connection anew and tells it what it lost. */

@@ -7,7 +7,7 @@
  * fds that came from a client are closed exactly once.
  */
 
-import { type ErrorCode, ProtocolError, SyscallError } from "../errors.ts";
+import { ProtocolError, SyscallError } from "../errors.ts";
 import { PacketReceiver, sendPacketWithFds } from "../ffi/ancillary.ts";
 import { EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT } from "../ffi/constants.ts";
 import { closeFd, OwnedFd } from "../ffi/owned-fd.ts";
@@ -24,6 +24,15 @@ import { BusState } from "./bus-state.ts";
 import { Connection } from "./connection.ts";
 import { ConnectionTable } from "./connection-table.ts";
 import { CONTROL_FRAME_BUFFER, encodeControlFrame } from "./control-frames.ts";
+import {
+  type Cause,
+  doesNotRead,
+  noFdsLeft,
+  noHello,
+  notOwner,
+  tooManyAwaitingHello,
+  tooManyConnections,
+} from "./endings.ts";
 import type { BrokerEventListener } from "./events.ts";
 import { readPeerIdentity } from "./identity.ts";
 import { type ControlSender, Introductions } from "./introductions.ts";
@@ -53,12 +62,6 @@ import type { SocketWatch } from "./socket-watch.ts";
 
 const SINK: PacketSink = { sendPacket, sendPacketWithFds };
 
-/** Why a connection ends, where it is not the client's own wish. */
-interface Cause {
-  readonly code: ErrorCode;
-  readonly message: string;
-}
-
 /** What sessions are made from. */
 export interface SessionsOptions {
   readonly policy: Policy;
@@ -79,8 +82,6 @@ export class Sessions implements RouterHost, PacketHost {
   readonly #introductions: Introductions;
   readonly #handler: PacketHandler;
   readonly #rights: Rights;
-  /** Connections whose rights are still to be refreshed after the policy was replaced. */
-  #stale: Iterator<Connection> | undefined;
   readonly #pool = new PacketPool();
   readonly #receiver = new PacketReceiver(new PinnedBuffer(PACKET_BYTES_MAX));
   readonly #unflushed: Connection[] = [];
@@ -159,7 +160,10 @@ export class Sessions implements RouterHost, PacketHost {
   /** Ends a turn: looks at the clock, sends what is queued, closes what is doomed. */
   settle(): void {
     this.#expireHellos();
-    this.#refreshStale();
+    if (this.#rights.isSweeping) {
+      const startedAt = this.#options.now();
+      this.#rights.sweep(() => this.#options.now() - startedAt < REFRESH_MS_PER_TURN);
+    }
     this.#flushAll();
     while (this.#doomed.length > 0) {
       this.#bury();
@@ -173,26 +177,12 @@ export class Sessions implements RouterHost, PacketHost {
    */
   replacePolicy(policy: Policy): void {
     this.#state.replacePolicy(policy);
-    this.#stale = this.#table.all();
+    this.#rights.sweepLater(this.#table.all());
   }
 
   /** Whether settle() wants to be called again soon. */
   get hasStale(): boolean {
-    return this.#stale !== undefined;
-  }
-
-  /** Refreshes rights for a moment, so that a reload never holds up delivery for long. */
-  #refreshStale(): void {
-    if (this.#stale === undefined) return;
-    const until = this.#options.now() + REFRESH_MS_PER_TURN;
-    while (this.#options.now() < until) {
-      const { done, value } = this.#stale.next();
-      if (done === true) {
-        this.#stale = undefined;
-        return;
-      }
-      if (value.state === "OPEN" && this.#rights.areStale(value)) this.#rights.refresh(value);
-    }
+    return this.#rights.isSweeping;
   }
 
   /** Sends what this turn left in the queues. */
@@ -210,8 +200,7 @@ export class Sessions implements RouterHost, PacketHost {
     for (;;) {
       const oldest = this.#table.oldestAwaitingHello();
       if (oldest === undefined || this.helloDeadline() > this.#options.now()) return;
-      const message = `Cannot serve client: no HELLO within ${HELLO_TIMEOUT_MS} ms`;
-      this.#end(oldest, { code: "TIMEOUT_HELLO", message });
+      this.#end(oldest, noHello());
     }
   }
 
@@ -360,8 +349,7 @@ export class Sessions implements RouterHost, PacketHost {
   };
 
   #evict(connection: Connection): void {
-    const message = "Cannot serve client: it does not read, and control frames no longer fit";
-    this.#doom(connection, { code: "LIMIT_CONTROL_QUEUE", message });
+    this.#doom(connection, doesNotRead());
   }
 
   #endForProtocol(connection: Connection, error: ProtocolError): void {
@@ -405,23 +393,4 @@ export class Sessions implements RouterHost, PacketHost {
       if (bytes < 0 && bytes !== RECORD_TRUNCATED) return;
     }
   }
-}
-
-function tooManyConnections(): Cause {
-  const message = "Cannot serve client: too many connections are open";
-  return { code: "LIMIT_CONNECTIONS", message };
-}
-
-function noFdsLeft(error: SyscallError): Cause {
-  return { code: "LIMIT_CONNECTIONS", message: `Cannot serve client: ${error.message}` };
-}
-
-function tooManyAwaitingHello(): Cause {
-  const message = "Cannot serve client: too many connections of this user have not said HELLO";
-  return { code: "LIMIT_CONNECTIONS", message };
-}
-
-function notOwner(uid: number): Cause {
-  const message = `Cannot serve uid ${uid}: this broker has no policy and serves its own user alone`;
-  return { code: "REJECTED_NOT_OWNER", message };
 }

@@ -1,0 +1,45 @@
+/** Why the broker ends connections, as code and words. The wording of all endings stands here. */
+
+import type { ErrorCode, SyscallError } from "../errors.ts";
+import { HELLO_TIMEOUT_MS } from "./limits.ts";
+
+/** Why a connection ends, where it is not the client's own wish. */
+export interface Cause {
+  readonly code: ErrorCode;
+  readonly message: string;
+}
+
+/** More connections, of all users or of this one, than the limits allow. */
+export function tooManyConnections(): Cause {
+  const message = "Cannot serve client: too many connections are open";
+  return { code: "LIMIT_CONNECTIONS", message };
+}
+
+/** The broker could not make the fd lane that the client asked for. */
+export function noFdsLeft(error: SyscallError): Cause {
+  return { code: "LIMIT_CONNECTIONS", message: `Cannot serve client: ${error.message}` };
+}
+
+/** A newer connection of the same user took this one's place in the waiting room. */
+export function tooManyAwaitingHello(): Cause {
+  const message = "Cannot serve client: too many connections of this user have not said HELLO";
+  return { code: "LIMIT_CONNECTIONS", message };
+}
+
+/** The broker has no policy, and the client is somebody else. */
+export function notOwner(uid: number): Cause {
+  const message = `Cannot serve uid ${uid}: this broker has no policy and serves its own user alone`;
+  return { code: "REJECTED_NOT_OWNER", message };
+}
+
+/** HELLO_TIMEOUT_MS went by. */
+export function noHello(): Cause {
+  const message = `Cannot serve client: no HELLO within ${HELLO_TIMEOUT_MS} ms`;
+  return { code: "TIMEOUT_HELLO", message };
+}
+
+/** The client left its queue to overflow, the reserve for control frames included. */
+export function doesNotRead(): Cause {
+  const message = "Cannot serve client: it does not read, and control frames no longer fit";
+  return { code: "LIMIT_CONTROL_QUEUE", message };
+}
