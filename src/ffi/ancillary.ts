@@ -1,6 +1,7 @@
 /**
- * sendmsg(2) and recvmsg(2) with file descriptors (SCM_RIGHTS). The only way to receive here, since
- * any peer may attach fds to any record, and each one that is not fetched and closed is a leak.
+ * sendmsg(2) and recvmsg(2) with file descriptors (SCM_RIGHTS), and with the sender of each record
+ * (SCM_CREDENTIALS) where that is asked for. The only way to receive here, since any peer may attach
+ * fds to any record, and each one that is not fetched and closed is a leak.
  *
  * Never set SO_PASSPIDFD on a socket that is read here: the pidfds would not be closed.
  */
@@ -68,6 +69,10 @@ export class PacketReceiver {
   readonly #fds = new Int32Array(CONTROL_BYTES / FD_BYTES);
   #fdCount = 0;
   #controlTruncated = false;
+  #hasCredentials = false;
+  #credentialsPid = 0;
+  #credentialsUid = 0;
+  #credentialsGid = 0;
 
   /**
    * @param buffer receives the records; shared with the caller
@@ -96,6 +101,35 @@ export class PacketReceiver {
   }
 
   /**
+   * Whether the last record said who sent it: SCM_CREDENTIALS, which comes with every record of a
+   * socket that has SO_PASSCRED (enablePacketCredentials()), and with none of any other socket.
+   */
+  get hasCredentials(): boolean {
+    return this.#hasCredentials;
+  }
+
+  /**
+   * The process that sent the last record; 0 where it cannot be seen from this pid namespace, or
+   * sent before SO_PASSCRED stood. Good only with hasCredentials, like the two below.
+   */
+  get credentialsPid(): number {
+    return this.#credentialsPid;
+  }
+
+  /**
+   * The sender's real uid, while SO_PEERCRED names the effective one. The sender may name another
+   * of its own ids itself, and with CAP_SETUID any.
+   */
+  get credentialsUid(): number {
+    return this.#credentialsUid;
+  }
+
+  /** The sender's real gid, as credentialsUid. */
+  get credentialsGid(): number {
+    return this.#credentialsGid;
+  }
+
+  /**
    * recvmsg(2) of one record, without waiting. Received fds are close-on-exec.
    *
    * The fds of the record before must have been taken or closed. ECONNRESET is not the end: it tells
@@ -114,6 +148,7 @@ export class PacketReceiver {
     assert(this.#fdCount === 0, "the fds of the last record are taken or closed");
     const words = this.#scratch.words;
     this.#controlTruncated = false;
+    this.#hasCredentials = false;
     let wasReset = false;
     for (;;) {
       words[CONTROLLEN_WORD] = CONTROL_BYTES;
@@ -152,7 +187,7 @@ export class PacketReceiver {
   #finish(bytes: number): number {
     const words = this.#scratch.words;
     const controlBytes = words[CONTROLLEN_WORD] as number;
-    if (controlBytes !== 0) this.#collectFds(controlBytes);
+    if (controlBytes !== 0) this.#collectControl(controlBytes);
     const flags = words[FLAGS_WORD] as number;
     if ((flags & kernel.MSG_CTRUNC) !== 0) this.#controlTruncated = true;
     if ((flags & kernel.MSG_TRUNC) !== 0) {
@@ -166,8 +201,8 @@ export class PacketReceiver {
     return bytes;
   }
 
-  /** Walks all ancillary messages, as CMSG_NXTHDR(3) would, and gathers every fd. */
-  #collectFds(controlBytes: number): void {
+  /** Walks all ancillary messages, as CMSG_NXTHDR(3) would: every fd, and the credentials. */
+  #collectControl(controlBytes: number): void {
     const words = this.#scratch.words;
     const end = CONTROL_OFFSET + controlBytes;
     let offset = CONTROL_OFFSET;
@@ -177,16 +212,31 @@ export class PacketReceiver {
       assert(offset + length <= end, "an ancillary message lies inside the control data");
       const level = words[(offset + structs.CMSGHDR_LEVEL_OFFSET) >>> 2];
       const type = words[(offset + structs.CMSGHDR_TYPE_OFFSET) >>> 2];
+      const data = offset + structs.CMSGHDR_BYTES;
       if (level === kernel.SOL_SOCKET && type === kernel.SCM_RIGHTS) {
-        const first = (offset + structs.CMSGHDR_BYTES) >>> 2;
-        const last = (offset + length) >>> 2;
-        for (let index = first; index < last; index += 1) {
-          this.#fds[this.#fdCount] = words[index] as number;
-          this.#fdCount += 1;
-        }
+        this.#collectFds(data, offset + length);
+      } else if (level === kernel.SOL_SOCKET && type === kernel.SCM_CREDENTIALS) {
+        assert(length >= structs.CMSGHDR_BYTES + structs.UCRED_BYTES, "the credentials are whole");
+        this.#collectCredentials(data);
       }
       offset += structs.alignControl(length);
     }
+  }
+
+  #collectFds(start: number, end: number): void {
+    const words = this.#scratch.words;
+    for (let index = start >>> 2; index < end >>> 2; index += 1) {
+      this.#fds[this.#fdCount] = words[index] as number;
+      this.#fdCount += 1;
+    }
+  }
+
+  #collectCredentials(start: number): void {
+    const words = this.#scratch.words;
+    this.#hasCredentials = true;
+    this.#credentialsPid = structs.unpackU32(words, start);
+    this.#credentialsUid = structs.unpackU32(words, start + structs.UCRED_UID_OFFSET);
+    this.#credentialsGid = structs.unpackU32(words, start + structs.UCRED_GID_OFFSET);
   }
 }
 

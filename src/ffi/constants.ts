@@ -16,8 +16,12 @@ export const SOL_SOCKET = 1;
 export const SO_TYPE = 3;
 export const SO_SNDBUF = 7;
 export const SO_RCVBUF = 8;
+/** Each received packet brings the SCM_CREDENTIALS of its sender. */
+export const SO_PASSCRED = 16;
 export const SO_PEERCRED = 17;
 export const SO_ACCEPTCONN = 30;
+/** Label that a security module gave the peer. */
+export const SO_PEERSEC = 31;
 /** Like SO_SNDBUF, but above net.core.wmem_max; needs CAP_NET_ADMIN. */
 export const SO_SNDBUFFORCE = 32;
 /** Like SO_RCVBUF, but above net.core.rmem_max; needs CAP_NET_ADMIN. */
@@ -25,6 +29,8 @@ export const SO_RCVBUFFORCE = 33;
 export const SO_DOMAIN = 39;
 /** Supplementary groups of the peer; Linux 4.13. */
 export const SO_PEERGROUPS = 59;
+/** A pidfd of the peer; Linux 6.5. */
+export const SO_PEERPIDFD = 77;
 
 // send(2), recv(2)
 export const MSG_CTRUNC = 0x08;
@@ -35,6 +41,7 @@ export const MSG_CMSG_CLOEXEC = 0x4000_0000;
 
 // unix(7): ancillary messages of the level SOL_SOCKET
 export const SCM_RIGHTS = 1;
+export const SCM_CREDENTIALS = 2;
 /** Most fds that one SCM_RIGHTS message can carry: include/net/scm.h. */
 export const SCM_MAX_FD = 253;
 
@@ -90,6 +97,18 @@ export const O_DIRECTORY = arm64 ? 0o40000 : 0o200000;
 export const O_NOFOLLOW = arm64 ? 0o100000 : 0o400000;
 export const O_DIRECT = arm64 ? 0o200000 : 0o40000;
 export const O_LARGEFILE = arm64 ? 0o400000 : 0o100000;
+
+// openat2(2): no wrapper in the C library; RESOLVE_CACHED is of Linux 5.12
+export const SYS_OPENAT2 = 437;
+export const AT_FDCWD = -100;
+export const RESOLVE_NO_SYMLINKS = 0x04;
+export const RESOLVE_CACHED = 0x20;
+
+// statx(2): older C libraries have no wrapper
+export const SYS_STATX = arm64 ? 291 : 332;
+export const AT_EMPTY_PATH = 0x1000;
+export const AT_STATX_DONT_SYNC = 0x4000;
+export const STATX_INO = 0x100;
 
 // flock(2)
 export const LOCK_EX = 2;

@@ -85,6 +85,18 @@ const SYMBOLS = {
   flock: { args: [/* fd */ "i32", /* operation */ "i32"], returns: "i32" },
   memcpy: { args: [/* dest */ "ptr", /* src */ "ptr", /* size_t */ "u64"], returns: "void" },
   memmove: { args: [/* dest */ "ptr", /* src */ "ptr", /* size_t */ "u64"], returns: "void" },
+  // syscall(2), for openat2(2) and statx(2): the C library wraps them late or never
+  syscall: {
+    args: [
+      /* number */ "i64",
+      /* int dirfd */ "i64",
+      /* char* path */ "ptr",
+      /* open_how*, or int flags */ "u64",
+      /* size_t, or unsigned mask */ "u64",
+      /* statx* */ "ptr",
+    ],
+    returns: "i32", // long
+  },
 
   // Identity: credentials(7), getpwnam(3), getgrnam(3), getrlimit(2)
   setgroups: { args: [/* size_t */ "u64", /* gid_t* */ "ptr"], returns: "i32" },

@@ -88,6 +88,21 @@ export function setReceiveBufferBytes(fd: number, bytes: number): void {
   if (errno !== 0) throw syscallError("setsockopt SO_RCVBUF", errno, `fd ${fd}`);
 }
 
+/**
+ * setsockopt(2) SO_PASSCRED on: every packet received from here on brings SCM_CREDENTIALS, which
+ * the kernel writes where the sender did not. An accepted socket inherits it from its listener. Set
+ * it on the listener, before listen(2): a packet that was sent before the option stood has none, and
+ * then says pid 0.
+ * @param fd a Unix socket, borrowed
+ * @throws {ArgumentError} ARGUMENT_FD
+ * @throws {SyscallError} EBADF, ENOTSOCK
+ * @see unix(7) SO_PASSCRED
+ */
+export function enablePacketCredentials(fd: number): void {
+  const errno = setInteger(fd, kernel.SO_PASSCRED, 1);
+  if (errno !== 0) throw syscallError("setsockopt SO_PASSCRED", errno, `fd ${fd}`);
+}
+
 function getInteger(fd: number, option: number, optionName: string): number {
   assertFd(fd, "fd");
   scratch.words[1] = INT_BYTES;
@@ -103,7 +118,7 @@ function getInteger(fd: number, option: number, optionName: string): number {
 function setInteger(fd: number, option: number, value: number): number {
   assertFd(fd, "fd");
   assert((value | 0) === value, "a socket option is a 32-bit integer");
-  assert(value >= 1, "a buffer has a size");
+  assert(value >= 1, "a buffer has a size, and a switch is turned on");
   scratch.words[0] = value;
   const address = scratch.address as Pointer;
   if (libc.setsockopt(fd, kernel.SOL_SOCKET, option, address, INT_BYTES) === 0) return 0;

@@ -117,6 +117,28 @@ export const PASSWD_GID_OFFSET = 20;
 export const GROUP_BYTES = 32;
 export const GROUP_GID_OFFSET = 16;
 
+/**
+ * struct open_how, openat2(2):
+ *
+ *     0   u64   flags
+ *     8   u64   mode
+ *     16  u64   resolve
+ */
+export const OPEN_HOW_BYTES = 24;
+export const OPEN_HOW_RESOLVE_OFFSET = 16;
+
+/**
+ * struct statx, statx(2); what is left out here is not read:
+ *
+ *     32   u64   stx_ino
+ *     136  u32   stx_dev_major
+ *     140  u32   stx_dev_minor
+ */
+export const STATX_BYTES = 256;
+export const STATX_INO_OFFSET = 32;
+export const STATX_DEV_MAJOR_OFFSET = 136;
+export const STATX_DEV_MINOR_OFFSET = 140;
+
 /** Where the fields of struct epoll_event are; the events always start at byte 0. */
 export interface EpollEventLayout {
   readonly bytes: number;

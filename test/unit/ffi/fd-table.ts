@@ -16,7 +16,7 @@ import { createMemfd } from "../../../src/ffi/memfd.ts";
 import { closeFd } from "../../../src/ffi/owned-fd.ts";
 
 /** What tests of src/ffi open. Bun's own threads open and close pipes, eventfds and modules. */
-const OWN_KINDS = /^(socket:|\/memfd:|anon_inode:\[eventpoll\]|\/etc\/)/;
+const OWN_KINDS = /^(socket:|\/memfd:|anon_inode:\[(eventpoll|pidfd)\]|pidfd:|\/etc\/)/;
 
 /** Open fds of the kinds that src/ffi makes, each as number and target: "12 socket:[3456]". */
 export function openFds(): Set<string> {

@@ -4,18 +4,26 @@ import { waitReadable } from "../../../src/ffi/blocking-poll.ts";
 import { createMemfd } from "../../../src/ffi/memfd.ts";
 import { OwnedFd } from "../../../src/ffi/owned-fd.ts";
 import {
+  decodeLabel,
   getPeerCredentials,
   getPeerGroups,
+  getPeerLabel,
+  getPeerPidfd,
   type PeerCredentials,
+  supportsPeerPidfd,
 } from "../../../src/ffi/peer-credentials.ts";
+import { readPidOfPidfd } from "../../../src/ffi/pidfd.ts";
 import * as seqpacket from "../../../src/ffi/seqpacket.ts";
 import { testUnless } from "../../support/loud-skip.ts";
+import { isCloseOnExec, leakingNoFds } from "./fd-table.ts";
 import { runFixture } from "./fixture-process.ts";
 import { SocketDirectory } from "./socket-directory.ts";
 import { SocketPair } from "./socket-pair.ts";
 
 const CONNECT_MS_MAX = 4_000;
 const notRoot = process.getuid?.() !== 0;
+const noPidfd = !supportsPeerPidfd();
+const PIDFD_REASON = "the kernel has no SO_PEERPIDFD";
 const ROOT_REASON = "only root can start a process under another uid";
 
 /** What the kernel says of a peer, and the pid that the peer says of itself. */
@@ -110,4 +118,61 @@ test("an fd that is no socket throws ENOTSOCK", () => {
   using file = OwnedFd.adopt(createMemfd("no socket"));
   expect(() => getPeerCredentials(file.number)).toThrow("ENOTSOCK");
   expect(() => getPeerGroups(file.number)).toThrow("ENOTSOCK");
+  expect(() => getPeerLabel(file.number)).toThrow("ENOTSOCK");
+  expect(() => getPeerPidfd(file.number)).toThrow("ENOTSOCK");
+});
+
+testUnless(
+  noPidfd,
+  PIDFD_REASON,
+  "getPeerPidfd() returns a close-on-exec pidfd of the process that SO_PEERCRED names",
+  leakingNoFds(() => {
+    using pair = new SocketPair();
+    using pidfd = getPeerPidfd(pair.near.number);
+    expect(pidfd).toBeDefined();
+    expect(isCloseOnExec(pidfd?.number ?? -1)).toBe(true);
+    expect(readPidOfPidfd(pidfd?.number ?? -1)).toBe(process.pid);
+  }),
+);
+
+test(
+  "getPeerPidfd() returns undefined for a socket that was never connected",
+  leakingNoFds(() => {
+    using socket = OwnedFd.adopt(seqpacket.openSeqpacket());
+    expect(getPeerPidfd(socket.number)).toBeUndefined();
+  }),
+);
+
+test(
+  "supportsPeerPidfd() agrees with getPeerPidfd(), and keeps no fd",
+  leakingNoFds(() => {
+    using pair = new SocketPair();
+    using pidfd = getPeerPidfd(pair.near.number);
+    expect(supportsPeerPidfd()).toBe(pidfd !== undefined);
+  }),
+);
+
+test("getPeerLabel() returns a label where a security module gives one, and else undefined", () => {
+  using pair = new SocketPair();
+  expect(getPeerLabel(pair.near.number)).toBe(ownLabel());
+});
+
+/** What the security module calls this process; undefined without one that labels. */
+function ownLabel(): string | undefined {
+  try {
+    const text = readFileSync("/proc/self/attr/current", "utf8");
+    return text.replace(/[\0\n]+$/, "") || undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+test.each([
+  ["", undefined],
+  ["00", undefined],
+  ["756e636f6e66696e6564", "unconfined"],
+  ["66697265666f782028656e666f7263652900", "firefox (enforce)"],
+  ["61006200", "a"],
+])("decodeLabel() reads %j as %p", (hex, label) => {
+  expect(decodeLabel(Uint8Array.fromHex(hex))).toBe(label);
 });
