@@ -2,18 +2,28 @@
  * The verdict: may this client do that on this topic?
  *
  * Pure and order-free: a deny that applies always wins, then any allow, else the answer is no.
- * Called when a topic is opened or subscribed, never for a message. It scans all rules.
+ * Called when a topic is opened or subscribed, never for a message. A denial that only permissive
+ * files want is allowed and marked.
  */
 
-import { patternCovers, patternsIntersect, topicMatches } from "../../protocol/topics.ts";
 import type { PeerIdentity } from "../identity.ts";
-import { ACTIONS, type Action, type Policy, type Rule } from "./rules.ts";
+import { buildPolicy } from "./policy-build.ts";
+import type { Relation, RuleKind } from "./rule-bucket.ts";
+import { ACTIONS, type Action, defaultMode, type Policy, type Rule } from "./rules.ts";
 
 /** A verdict and who is answerable for it. */
 export interface Decision {
   readonly allowed: boolean;
-  /** The id of the deciding rule, the first in file order; undefined: no rule spoke, so denied. */
+  /**
+   * The id of the deciding rule, the first in file order. Undefined: no rule spoke, so denied; or
+   * allowed because all files are permissive.
+   */
   readonly rule: string | undefined;
+  /**
+   * There where permissive files alone keep this from being denied: to be delivered, told and
+   * counted. Its rule is the one that would deny; undefined: no rule allows it.
+   */
+  readonly wouldDeny?: { readonly rule: string | undefined };
 }
 
 const DENIED_BY_DEFAULT: Decision = { allowed: false, rule: undefined };
@@ -22,22 +32,11 @@ const DENIED_BY_DEFAULT: Decision = { allowed: false, rule: undefined };
 const RESERVED_TOPICS_PATTERN = "$bus.>";
 
 /**
- * One way in which a rule says whom it is about.
- * @returns whether it holds; undefined where the rule does not use it
- */
-type Condition = (rule: Rule, identity: PeerIdentity) => boolean | undefined;
-
-/** By user, by group. All that a rule uses must hold. */
-const CONDITIONS: readonly Condition[] = [
-  (rule, identity) => rule.users?.includes(identity.uid),
-  (rule, identity) => rule.groups?.some((gid) => isMember(identity, gid)),
-];
-
-/**
  * Decides about one topic.
  * @param topic a valid topic name, not a pattern
- * @returns denied by the first rule that denies; else allowed by the first that allows; else
- *   denied with no rule
+ * @returns denied by the first rule that denies in a file that is enforced; else allowed by the
+ *   first that allows; else denied with no rule, or allowed with no rule where every file is
+ *   permissive. A client with unmapped ids is always denied
  */
 export function decide(
   policy: Policy,
@@ -45,22 +44,60 @@ export function decide(
   action: Action,
   topic: string,
 ): Decision {
-  const matches = (pattern: string) => topicMatches(pattern, topic);
-  return verdict(policy, identity, action, { deny: matches, allow: matches });
+  return decisionOf(policy, findDeciding(policy, identity, action, topic));
 }
 
 /**
  * Decides whether a subscription may be made at all. A yes for a pattern promises nothing about
  * one topic: each topic that would be delivered must still pass decide(…, "subscribe", topic).
  * @param pattern a valid topic name or pattern
- * @returns denied by the first rule that denies all of it; else allowed by the first rule that
- *   allows some of it; else denied with no rule. For a name, that is what decide() says
+ * @returns as decide(), where a rule denies if it denies all of the pattern, and allows if it
+ *   allows some of it. For a name, that is what decide() says
  */
 export function decideSubscribe(policy: Policy, identity: PeerIdentity, pattern: string): Decision {
-  return verdict(policy, identity, "subscribe", {
-    deny: (outer) => patternCovers(outer, pattern),
-    allow: (other) => patternsIntersect(other, pattern),
-  });
+  return decisionOf(policy, findDeciding(policy, identity, "subscribe", pattern, "pattern"));
+}
+
+/** The rules that have a say in one verdict, each the first of its kind. */
+export interface DecidingRules {
+  readonly identity: PeerIdentity;
+  readonly denying: Rule | undefined;
+  readonly allowing: Rule | undefined;
+  readonly wouldDeny: Rule | undefined;
+}
+
+/**
+ * Finds the rules that a verdict hangs on.
+ * @param asked a valid topic name, or with "pattern" a pattern to subscribe to
+ */
+export function findDeciding(
+  policy: Policy,
+  identity: PeerIdentity,
+  action: Action,
+  asked: string,
+  asking: "topic" | "pattern" = "topic",
+): DecidingRules {
+  const find = (kind: RuleKind, relation: Relation) =>
+    policy.index.first({ kind, action, relation, asked, identity });
+  const whole = asking === "topic" ? "matches" : "covers";
+  const some = asking === "topic" ? "matches" : "intersects";
+  return {
+    identity,
+    denying: find("deny", whole),
+    allowing: find("allow", some),
+    wouldDeny: find("would-deny", whole),
+  };
+}
+
+/** The verdict that follows from the rules. */
+export function decisionOf(policy: Policy, rules: DecidingRules): Decision {
+  const { identity, denying, allowing, wouldDeny } = rules;
+  if (identity.unmapped === true) return DENIED_BY_DEFAULT;
+  if (denying !== undefined) return { allowed: false, rule: denying.id };
+  if (allowing === undefined && defaultMode(policy) === "enforce") return DENIED_BY_DEFAULT;
+  const allowed = { allowed: true, rule: allowing?.id };
+  if (allowing !== undefined && wouldDeny === undefined) return allowed;
+  return { ...allowed, wouldDeny: { rule: wouldDeny?.id } };
 }
 
 /**
@@ -70,53 +107,21 @@ export function decideSubscribe(policy: Policy, identity: PeerIdentity, pattern:
 export function ownUidPolicy(uid: number): Policy {
   const rule: Rule = {
     id: "own-uid",
+    path: "",
     line: 0,
-    allow: new Set(ACTIONS),
-    deny: new Set(),
+    mode: "enforce",
+    allow: [...ACTIONS],
+    deny: [],
     topics: [">", RESERVED_TOPICS_PATTERN],
-    users: [uid],
-    groups: undefined,
     any: false,
-    who: `user ${uid}`,
+    users: [uid],
+    userWords: [String(uid)],
   };
-  return { rules: [rule], path: "" };
-}
-
-/** How the patterns of a rule are held against what is asked for. */
-interface Matchers {
-  readonly deny: (pattern: string) => boolean;
-  readonly allow: (pattern: string) => boolean;
-}
-
-function verdict(
-  policy: Policy,
-  identity: PeerIdentity,
-  action: Action,
-  matchers: Matchers,
-): Decision {
-  let allowing: Rule | undefined;
-  for (const rule of policy.rules) {
-    const denies = rule.deny.has(action);
-    if (!denies && (allowing !== undefined || !rule.allow.has(action))) continue;
-    if (!isAbout(rule, identity)) continue;
-    if (denies && rule.topics.some(matchers.deny)) return { allowed: false, rule: rule.id };
-    if (!denies && rule.topics.some(matchers.allow)) allowing = rule;
-  }
-  return allowing === undefined ? DENIED_BY_DEFAULT : { allowed: true, rule: allowing.id };
-}
-
-/** A rule that names nobody is about nobody: being about everybody takes `any`. */
-function isAbout(rule: Rule, identity: PeerIdentity): boolean {
-  if (rule.any) return true;
-  let named = false;
-  for (const condition of CONDITIONS) {
-    const holds = condition(rule, identity);
-    if (holds === false) return false;
-    if (holds === true) named = true;
-  }
-  return named;
-}
-
-function isMember(identity: PeerIdentity, gid: number): boolean {
-  return identity.gid === gid || identity.groups.includes(gid);
+  return buildPolicy({
+    path: "",
+    files: [],
+    rules: [rule],
+    topicSettings: [],
+    limits: { defaults: {}, overrides: [] },
+  });
 }

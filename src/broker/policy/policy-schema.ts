@@ -2,13 +2,33 @@
  * The shape of a policy file: which keys there are and what each may hold.
  *
  * Looks at one value at a time. What needs two values or the user database (who is meant, what
- * contradicts what) is rule-resolution.ts. A new key gets its line in RULE_ENTRIES here.
+ * contradicts what) is rule-resolution.ts and setting-resolution.ts. A new key gets its line in
+ * the entries here.
  */
 
+import { normalize } from "node:path/posix";
 import * as v from "valibot";
 import { checkPattern } from "../../protocol/topics.ts";
-import { ACTIONS } from "./rules.ts";
-import type { TomlPath, TomlTable } from "./toml-document.ts";
+import {
+  ACTIONS,
+  FD_KINDS,
+  FDS_DENIED_POLICIES,
+  type IdRange,
+  type LIMIT_KEYS,
+  OVERFLOW_POLICIES,
+} from "./rules.ts";
+import type { TomlTable } from "./toml-document.ts";
+import {
+  describeValue,
+  integer,
+  listOf,
+  oneOf,
+  oneOrMany,
+  type Problem,
+  problemsOf,
+  tableOf,
+  wrongValue,
+} from "./value-schema.ts";
 
 /** The largest uid or gid: 2^32 - 1 means "no change" to the kernel and is nobody. */
 export const ID_MAX = 4_294_967_294;
@@ -19,56 +39,48 @@ const RULE_ID_LENGTH_MAX = 64;
 /** No `:` in it, so that no id looks like the `path:line` of a rule without one. */
 const RULE_ID = new RegExp(`^[A-Za-z0-9._-]{1,${RULE_ID_LENGTH_MAX}}$`);
 
-/** How valibot marks a key that a strict object does not have. */
-const UNKNOWN_KEY = "never";
+/** The kernel's longest path, and more than any unit or label has. */
+const WILDCARD_LENGTH_MAX = 4_096;
 
-/** Something wrong in a policy file. */
-export interface Problem {
-  readonly path: TomlPath;
-  /** What of it is wrong, and so where to point. */
-  readonly origin: "key" | "value";
-  readonly message: string;
-  /** The error underneath, where there is one. */
-  readonly cause?: unknown;
-}
+/** Of a policy without rules, in all its files. */
+export const NO_RULE = "No rule, expected at least one [[rule]]";
 
-/** The part of a valibot issue that messages are made from. */
-interface Issue {
-  readonly input: unknown;
-  readonly expected: string | null;
-}
+const ID_NUMBER = integer({ first: 0, last: ID_MAX });
 
 const PRINCIPAL_NAME = v.string(wrongValue("a name or a number"));
 
-const PRINCIPAL_NUMBER = v.pipe(
-  v.bigint(),
-  v.minValue(0n, wrongRange),
-  v.maxValue(BigInt(ID_MAX), wrongRange),
-  v.transform(Number),
-);
+const PRINCIPAL = v.lazy((input) => (typeof input === "bigint" ? ID_NUMBER : PRINCIPAL_NAME));
 
-const PRINCIPAL = v.lazy((input) =>
-  typeof input === "bigint" ? PRINCIPAL_NUMBER : PRINCIPAL_NAME,
-);
+const PRINCIPALS = oneOrMany(PRINCIPAL, "names or numbers");
 
-const ONE_PRINCIPAL = v.pipe(
-  PRINCIPAL,
-  v.transform((principal) => [principal]),
-);
+const UID_RANGE_WORDS = 'a uid, or a range such as "1000-1999"';
 
-const MANY_PRINCIPALS = listOf(PRINCIPAL, "names or numbers");
-
-/** One name or number, or a list of them; a list either way once parsed. */
-const PRINCIPALS = v.lazy((input) => (Array.isArray(input) ? MANY_PRINCIPALS : ONE_PRINCIPAL));
-
-const ACTION = v.pipe(
-  v.string(wrongValue("an action")),
-  v.picklist(
-    ACTIONS,
-    (issue) =>
-      `Unknown action ${describeValue(issue.input)}, expected one of ${ACTIONS.join(", ")}`,
+const UID_RANGE = v.pipe(
+  v.string(wrongValue(UID_RANGE_WORDS)),
+  v.regex(/^[0-9]{1,10}-[0-9]{1,10}$/, wrongValue(UID_RANGE_WORDS)),
+  v.transform(rangeOf),
+  v.check(
+    ({ first, last }) => first <= last && last <= ID_MAX,
+    ({ input: { first, last } }) =>
+      `Wrong range: got ${first}-${last}, expected a first and a last of 0 to ${ID_MAX}`,
   ),
 );
+
+const ONE_UID = v.pipe(
+  ID_NUMBER,
+  v.transform((id): IdRange => ({ first: id, last: id })),
+);
+
+const UIDS = oneOrMany(
+  v.lazy((input) => (typeof input === "bigint" ? ONE_UID : UID_RANGE)),
+  "uids or ranges",
+);
+
+const UNITS = wildcardTexts("a unit, such as sensord.service", isUnit);
+
+const EXES = wildcardTexts("an absolute path", isAbsolutePath);
+
+const LABELS = wildcardTexts("a label", () => true);
 
 const TOPIC_PATTERN = v.pipe(
   v.string(wrongValue("a topic pattern")),
@@ -78,12 +90,20 @@ const TOPIC_PATTERN = v.pipe(
   ),
 );
 
+const TOPICS = listOf(TOPIC_PATTERN, "topic patterns");
+
+const ACTION_LIST = v.optional(listOf(oneOf(ACTIONS, "action"), "actions"));
+
 const RULE_ENTRIES = {
-  allow: v.optional(listOf(ACTION, "actions")),
-  deny: v.optional(listOf(ACTION, "actions")),
-  topics: listOf(TOPIC_PATTERN, "topic patterns"),
+  allow: ACTION_LIST,
+  deny: ACTION_LIST,
+  topics: TOPICS,
   user: v.optional(PRINCIPALS),
+  uid: v.optional(UIDS),
   group: v.optional(PRINCIPALS),
+  unit: v.optional(UNITS),
+  exe: v.optional(EXES),
+  label: v.optional(LABELS),
   any: v.optional(v.literal(true, wrongValue('true, or no "any" at all'))),
   id: v.optional(
     v.pipe(
@@ -103,97 +123,108 @@ const RULE = tableOf(RULE_ENTRIES, {
   missing: 'The rule has no "topics", expected a list of topic patterns',
 });
 
-const NO_RULE = "No rule, expected at least one [[rule]]";
-
-const POLICY_ENTRIES = {
-  rule: v.pipe(v.array(RULE, wrongValue("[[rule]] tables")), v.minLength(1, NO_RULE)),
+const TOPIC_ENTRIES = {
+  topics: TOPICS,
+  fds: v.optional(listOf(oneOf(FD_KINDS, "kind of file"), "kinds of files")),
+  "message-bytes-max": v.optional(integer({ first: 1, last: Number.MAX_SAFE_INTEGER })),
+  retain: v.optional(v.boolean(wrongValue("true or false"))),
+  overflow: v.optional(oneOf(OVERFLOW_POLICIES, "overflow policy")),
+  "fds-denied": v.optional(oneOf(FDS_DENIED_POLICIES, "word")),
 };
 
-const POLICY = tableOf(POLICY_ENTRIES, { expected: "a table", missing: NO_RULE });
+const TOPIC = tableOf(TOPIC_ENTRIES, {
+  expected: "a [[topic]] table",
+  missing: 'The setting has no "topics", expected a list of topic patterns',
+});
 
-/** A rule as written, its values known to be of the right kind. */
-export type RuleShape = v.InferOutput<typeof POLICY>["rule"][number];
+const LIMIT_VALUE = v.optional(integer({ first: 0, last: Number.MAX_SAFE_INTEGER }));
+
+const LIMIT_ENTRIES = {
+  connections: LIMIT_VALUE,
+  subscriptions: LIMIT_VALUE,
+  topics: LIMIT_VALUE,
+  "queued-bytes": LIMIT_VALUE,
+  "retained-bytes": LIMIT_VALUE,
+  fds: LIMIT_VALUE,
+  "pending-calls": LIMIT_VALUE,
+} satisfies Record<(typeof LIMIT_KEYS)[number], unknown>;
+
+const LIMITS_USER = tableOf(
+  { user: v.optional(PRINCIPALS), uid: v.optional(UIDS), ...LIMIT_ENTRIES },
+  { expected: "a [[limits.user]] table" },
+);
+
+const LIMITS = tableOf(
+  {
+    ...LIMIT_ENTRIES,
+    user: v.optional(tables(LIMITS_USER, "[[limits.user]]", "The list is empty, expected tables")),
+  },
+  { expected: "a [limits] table" },
+);
+
+const FILE = tableOf(
+  {
+    rule: v.optional(tables(RULE, "[[rule]]", NO_RULE)),
+    topic: v.optional(tables(TOPIC, "[[topic]]", "The list is empty, expected [[topic]] tables")),
+    limits: v.optional(LIMITS),
+    mode: v.optional(oneOf(["enforce", "permissive"], "mode")),
+  },
+  { expected: "a table" },
+);
+
+/** A file as written, its values known to be of the right kind. */
+export type FileShape = v.InferOutput<typeof FILE>;
+
+/** One of its rules. */
+export type RuleShape = NonNullable<FileShape["rule"]>[number];
+
+/** One of its `[[topic]]` tables. */
+export type TopicShape = NonNullable<FileShape["topic"]>[number];
+
+/** Its `[limits]`. */
+export type LimitsShape = NonNullable<FileShape["limits"]>;
 
 /**
  * Checks the shape of a whole policy file.
  * @param root of the parsed document
- * @returns the rules in file order, or all that is wrong in no particular order
+ * @returns what stands in it, or all that is wrong in no particular order
  */
 export function checkPolicyShape(
   root: TomlTable,
-): { readonly rules: readonly RuleShape[] } | { readonly problems: readonly Problem[] } {
-  const result = v.safeParse(POLICY, root);
-  if (result.success) return { rules: result.output.rule };
-  return { problems: withoutFollowUps(result.issues).map(problemOf) };
+): { readonly shape: FileShape } | { readonly problems: readonly Problem[] } {
+  const result = v.safeParse(FILE, root);
+  if (result.success) return { shape: result.output };
+  return { problems: problemsOf(result.issues) };
 }
 
-/** What a value is, as far as an error message should show it. Strings are cut, never raw. */
-export function describeValue(value: unknown): string {
-  if (typeof value === "string") {
-    const cut = value.length > 80 ? `${value.slice(0, 80)}…` : value;
-    return JSON.stringify(cut);
-  }
-  if (typeof value === "bigint" || typeof value === "boolean") return String(value);
-  if (typeof value === "number") return `the float ${value}`;
-  if (value instanceof Date) return "a date";
-  return Array.isArray(value) ? "a list" : "a table";
+function tables<const Item extends v.GenericSchema>(item: Item, header: string, none: string) {
+  return v.pipe(v.array(item, wrongValue(`${header} tables`)), v.minLength(1, none));
 }
 
-function listOf<const Item extends v.GenericSchema>(item: Item, what: string) {
-  return v.pipe(
-    v.array(item, wrongValue(`a list of ${what}`)),
-    v.minLength(1, `The list is empty, expected ${what}`),
-  );
-}
-
-/**
- * valibot takes lists and dates for objects too; a TOML table is neither.
- * @param messages `missing` must hold for the one key that may not be left out
- */
-function tableOf<const Entries extends v.ObjectEntries>(
-  entries: Entries,
-  messages: { readonly expected: string; readonly missing: string },
-) {
-  const keys = Object.keys(entries).join(", ");
-  return v.pipe(
-    v.custom<Record<string, unknown>>(isTable, wrongValue(messages.expected)),
-    v.strictObject(entries, (issue) =>
-      issue.expected === UNKNOWN_KEY
-        ? `Unknown key ${describeValue(issue.input)}, expected one of ${keys}`
-        : messages.missing,
+/** One wildcard text, or a list of them. */
+function wildcardTexts(what: string, isRight: (text: string) => boolean) {
+  const text = v.pipe(
+    v.string(wrongValue(what)),
+    v.check(
+      (value) => value !== "" && value.length <= WILDCARD_LENGTH_MAX && isRight(value),
+      wrongValue(what),
     ),
   );
+  return oneOrMany(text, `what is ${what} each`);
 }
 
-function isTable(value: unknown): boolean {
-  return typeof value === "object" && !Array.isArray(value) && !(value instanceof Date);
+/** A name without its type, such as `sensord`, would be about no unit at all. */
+function isUnit(name: string): boolean {
+  const parts = name.split("/");
+  return parts.length <= 2 && parts.every((part) => part.includes(".") || part.endsWith("*"));
 }
 
-function wrongValue(expected: string): (issue: Issue) => string {
-  return (issue) => `Wrong value: got ${describeValue(issue.input)}, expected ${expected}`;
+/** The kernel says paths without `..`, `//` and `/` at their end; others would match nothing. */
+function isAbsolutePath(path: string): boolean {
+  return path.startsWith("/") && !path.endsWith("/") && normalize(path) === path;
 }
 
-function wrongRange(issue: Issue): string {
-  return `Wrong number: got ${describeValue(issue.input)}, expected 0 to ${ID_MAX}`;
-}
-
-/** A key that is misspelt is also a key that is missing; only the first is worth telling. */
-function withoutFollowUps(issues: readonly v.BaseIssue<unknown>[]): v.BaseIssue<unknown>[] {
-  const misspelt = new Set<unknown>();
-  for (const issue of issues) {
-    if (issue.expected === UNKNOWN_KEY) misspelt.add(issue.path?.at(-1)?.input);
-  }
-  return issues.filter(
-    (issue) =>
-      issue.expected === UNKNOWN_KEY ||
-      issue.path?.at(-1)?.origin !== "key" ||
-      !misspelt.has(issue.path.at(-1)?.input),
-  );
-}
-
-function problemOf(issue: v.BaseIssue<unknown>): Problem {
-  const path: (string | number)[] = [];
-  for (const item of issue.path ?? []) path.push(item.key as string | number);
-  const last = issue.path?.at(-1);
-  return { path, origin: last?.origin === "key" ? "key" : "value", message: issue.message };
+function rangeOf(text: string): IdRange {
+  const [first, last] = text.split("-");
+  return { first: Number(first), last: Number(last) };
 }

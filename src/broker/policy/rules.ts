@@ -1,40 +1,199 @@
 /**
- * What a loaded policy is: rules with numbers in them, ready to decide on.
+ * What a policy is: rules with numbers in them, ready to decide on.
  *
- * Only policy-file.ts (and ownUidPolicy() in decide.ts) makes them; nothing changes one later, so
- * a reload replaces the whole policy. Names of users and groups stand in `who`, for people, and
- * must not be compared: two names can mean one uid.
+ * All but the index is plain data that survives JSON and structuredClone(), so that a policy can
+ * be read in one place and used in another. Nothing changes one later; a reload replaces it whole.
+ * Names of users and groups stand in userWords and groupWords, for people, and must not be compared:
+ * two names can mean one uid.
  */
 
+import type { RuleIndex } from "./rule-index.ts";
+
 /** Everything that a rule can allow or deny, in the order in which messages list it. */
-export const ACTIONS = ["publish", "subscribe", "send-fds", "receive-fds"] as const;
+export const ACTIONS = [
+  "publish",
+  "subscribe",
+  "call",
+  "serve",
+  "monitor",
+  "send-fds",
+  "receive-fds",
+  "channel",
+] as const;
 
 /** One of ACTIONS. */
 export type Action = (typeof ACTIONS)[number];
 
-/** One `[[rule]]` of a policy file. */
+/** Each action as a verb, to be followed by a topic. */
+export const ACTION_WORDS: { readonly [A in Action]: string } = {
+  publish: "publish on",
+  subscribe: "subscribe to",
+  call: "call",
+  serve: "serve",
+  monitor: "monitor",
+  "send-fds": "send fds on",
+  "receive-fds": "receive fds on",
+  channel: "open a channel on",
+};
+
+/** Whether denials of a file are carried out, or only told. */
+export type Mode = "enforce" | "permissive";
+
+/** Ids from first to last, both included. */
+export interface IdRange {
+  readonly first: number;
+  readonly last: number;
+}
+
+/** One `[[rule]]` of a policy file. Of users to labels, all that are there must hold. */
 export interface Rule {
   /** As written in the file, else `path:line`. Unique within its policy. */
   readonly id: string;
+  /** The file it stands in; empty for a rule that stands in none. */
+  readonly path: string;
   /** 1-based line where the rule starts; 0 for a rule that stands in no file. */
   readonly line: number;
-  readonly allow: ReadonlySet<Action>;
-  readonly deny: ReadonlySet<Action>;
+  /** Of its file. */
+  readonly mode: Mode;
+  readonly allow: readonly Action[];
+  readonly deny: readonly Action[];
   /** Valid patterns, at least one. */
   readonly topics: readonly string[];
-  /** The client's uid must be one of these; undefined where the rule does not name users. */
-  readonly users: readonly number[] | undefined;
-  /** The client must be in one of these gids; undefined where the rule does not name groups. */
-  readonly groups: readonly number[] | undefined;
-  /** The rule is about everybody. Then users and groups are undefined. */
+  /** The rule is about everybody. Then none of the following is there. */
   readonly any: boolean;
-  /** Whom the rule is about, in words: `user "sensord" (990) and group 44`. */
-  readonly who: string;
+  /** The client's uid must be one of these. */
+  readonly users?: readonly number[];
+  /** The same one by one, for people: `"sensord" (990)`. */
+  readonly userWords?: readonly string[];
+  /** The client's uid must be in one of these. */
+  readonly uids?: readonly IdRange[];
+  /** The client must be in one of these gids. */
+  readonly groups?: readonly number[];
+  /** The same one by one, for people. */
+  readonly groupWords?: readonly string[];
+  /** Wildcard texts, of which the client's unit must match one. */
+  readonly units?: readonly string[];
+  /** Wildcard texts, of which the client's executable must match one. */
+  readonly exes?: readonly string[];
+  /** Wildcard texts, of which the client's label must match one. */
+  readonly labels?: readonly string[];
 }
 
-/** All rules of one file, in file order. */
-export interface Policy {
-  readonly rules: readonly Rule[];
-  /** The file as the administrator named it; empty for ownUidPolicy(). */
+/** Kinds of open files that `[[topic]]` can name. */
+export const FD_KINDS = [
+  "memfd-sealed",
+  "memfd",
+  "file-read-only",
+  "file",
+  "pipe",
+  "socket",
+  "eventfd",
+  "pidfd",
+  "tty",
+  "device",
+  "directory",
+  "path",
+] as const;
+
+/** One of FD_KINDS. */
+export type FdKind = (typeof FD_KINDS)[number];
+
+/** What happens to messages that a subscriber does not read in time. */
+export const OVERFLOW_POLICIES = [
+  "drop-oldest",
+  "drop-newest",
+  "latest-per-topic",
+  "disconnect",
+  "block",
+] as const;
+
+/** What happens to a message whose files a subscriber does not get. */
+export const FDS_DENIED_POLICIES = ["withhold", "drop"] as const;
+
+/** One `[[topic]]` of a policy file. Carried along for the parts of the broker that it is about. */
+export interface TopicSetting {
   readonly path: string;
+  readonly line: number;
+  readonly topics: readonly string[];
+  readonly fds?: readonly FdKind[];
+  readonly messageBytesMax?: number;
+  readonly retain?: boolean;
+  readonly overflow?: (typeof OVERFLOW_POLICIES)[number];
+  readonly fdsDenied?: (typeof FDS_DENIED_POLICIES)[number];
+}
+
+/** What is counted against a user, as `[limits]` spells it. */
+export const LIMIT_KEYS = [
+  "connections",
+  "subscriptions",
+  "topics",
+  "queued-bytes",
+  "retained-bytes",
+  "fds",
+  "pending-calls",
+] as const;
+
+/** Limits by name; one that is not there is not changed by the policy. */
+export type LimitValues = {
+  readonly [K in (typeof LIMIT_KEYS)[number]]?: number | undefined;
+};
+
+/** One `[[limits.user]]`: limits of some users in place of the default. */
+export interface LimitOverride {
+  readonly path: string;
+  readonly line: number;
+  /** No uid is in the ranges of two overrides. */
+  readonly uids: readonly IdRange[];
+  readonly values: LimitValues;
+}
+
+/** Limits of each user. */
+export interface PolicyLimits {
+  readonly defaults: LimitValues;
+  readonly overrides: readonly LimitOverride[];
+}
+
+/** One file of a policy. */
+export interface PolicyFile {
+  readonly path: string;
+  readonly mode: Mode;
+}
+
+/** A policy without its index: plain data. */
+export interface PolicySource {
+  /** The main file as the administrator named it; empty for ownUidPolicy(). */
+  readonly path: string;
+  /** The main file and its drop-ins, in the order in which they were read. */
+  readonly files: readonly PolicyFile[];
+  /** The rules of all files, in file order. */
+  readonly rules: readonly Rule[];
+  readonly topicSettings: readonly TopicSetting[];
+  readonly limits: PolicyLimits;
+}
+
+/** A policy to decide with. Made by buildPolicy() and nowhere else. */
+export interface Policy extends PolicySource {
+  readonly index: RuleIndex;
+}
+
+/**
+ * The mode in which a denial falls that no rule is answerable for.
+ * @returns permissive where all files are
+ */
+export function defaultMode({ files }: Pick<PolicySource, "files">): Mode {
+  if (files.length === 0) return "enforce";
+  return files.every((file) => file.mode === "permissive") ? "permissive" : "enforce";
+}
+
+/** Whether an id is in one of the ranges. */
+export function isInRanges(ranges: readonly IdRange[], id: number): boolean {
+  for (const { first, last } of ranges) {
+    if (id >= first && id <= last) return true;
+  }
+  return false;
+}
+
+/** A range as people read it. */
+export function rangeInWords({ first, last }: IdRange): string {
+  return first === last ? String(first) : `${first}-${last}`;
 }

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { decide, decideSubscribe, ownUidPolicy } from "../../../../src/broker/policy/decide.ts";
 import { ACTIONS } from "../../../../src/broker/policy/rules.ts";
-import { client, parse } from "./policy-fixture.ts";
+import { client, parse, policyOf } from "./policy-fixture.ts";
 
 const SENSORD = client(990);
 const ALICE = client(1_000, { groups: [44, 2_000] });
@@ -121,14 +121,15 @@ rule = [
 
   test("never takes a rule without user, group and any for one about everybody", () => {
     const [rule] = POLICY.rules;
-    const aboutNobody = { ...rule, users: undefined, groups: undefined, any: false };
-    const policy = { path: "", rules: [aboutNobody] } as typeof POLICY;
+    if (rule === undefined) return expect.unreachable();
+    const { users, ...aboutNobody } = rule;
+    const policy = policyOf([aboutNobody]);
 
     expect(decide(policy, SENSORD, "publish", "sensors.a").allowed).toBe(false);
   });
 
   test("denies everything by a policy without rules", () => {
-    expect(decide({ rules: [], path: "" }, BOB, "publish", "a").allowed).toBe(false);
+    expect(decide(policyOf([]), BOB, "publish", "a").allowed).toBe(false);
   });
 });
 

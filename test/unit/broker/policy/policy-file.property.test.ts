@@ -130,8 +130,12 @@ function checkOutcome(text: string): void {
   }
   expect(policy.rules.length).toBeGreaterThan(0);
   for (const rule of policy.rules) {
-    expect(rule.allow.size + rule.deny.size).toBeGreaterThan(0);
+    expect(rule.allow.length + rule.deny.length).toBeGreaterThan(0);
     expect(rule.topics.length).toBeGreaterThan(0);
-    expect(rule.any).toBe(rule.users === undefined && rule.groups === undefined);
+    const { users, uids, groups, units, exes, labels } = rule;
+    const isNobodyNamed = [users, uids, groups, units, exes, labels].every(
+      (who) => who === undefined,
+    );
+    expect(rule.any).toBe(isNobodyNamed);
   }
 }

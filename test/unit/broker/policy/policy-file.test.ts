@@ -34,24 +34,42 @@ allow = ["publish", "send-fds"]
 deny = ["subscribe"]
 topics = ["sensors.*.raw", "sensors.>"]
 user = ["sensord", 4294967294]
+uid = [5, "1000-1999"]
 group = "media"
+unit = "sensord.service"
+exe = ["/usr/bin/*"]
+label = "*:sensord_t:*"
 `);
+    const { index, ...source } = policy;
 
-    expect(policy).toEqual({
+    expect(source).toEqual({
       path: POLICY_PATH,
+      files: [{ path: POLICY_PATH, mode: "enforce" }],
       rules: [
         {
           id: "all-fields",
+          path: POLICY_PATH,
           line: 2,
-          allow: new Set(["publish", "send-fds"]),
-          deny: new Set(["subscribe"]),
+          mode: "enforce",
+          allow: ["publish", "send-fds"],
+          deny: ["subscribe"],
           topics: ["sensors.*.raw", "sensors.>"],
-          users: [990, 4_294_967_294],
-          groups: [44],
           any: false,
-          who: 'user "sensord" (990) or 4294967294 and group "media" (44)',
+          users: [990, 4_294_967_294],
+          userWords: ['"sensord" (990)', "4294967294"],
+          uids: [
+            { first: 5, last: 5 },
+            { first: 1_000, last: 1_999 },
+          ],
+          groups: [44],
+          groupWords: ['"media" (44)'],
+          units: ["sensord.service"],
+          exes: ["/usr/bin/*"],
+          labels: ["*:sensord_t:*"],
         },
       ],
+      topicSettings: [],
+      limits: { defaults: {}, overrides: [] },
     });
   });
 
@@ -91,7 +109,8 @@ group = "media"
 
     expect(policy.rules[0]?.users).toEqual([54_321]);
     expect(policy.rules[0]?.groups).toEqual([54_322]);
-    expect(policy.rules[0]?.who).toBe("user 54321 and group 54322");
+    expect(policy.rules[0]?.userWords).toEqual(["54321"]);
+    expect(policy.rules[0]?.groupWords).toEqual(["54322"]);
   });
 
   test("refuses a name that cannot be looked up, and keeps the cause", () => {
@@ -138,7 +157,7 @@ group = "media"
 
     expect(error.message).toBe(
       'policy.toml:5:1: Unknown key "a\\nb\\u0007", expected one of ' +
-        "allow, deny, topics, user, group, any, id",
+        "allow, deny, topics, user, uid, group, unit, exe, label, any, id",
     );
   });
 });

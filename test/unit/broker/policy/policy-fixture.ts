@@ -2,9 +2,10 @@
 
 import { expect } from "bun:test";
 import type { PeerIdentity } from "../../../../src/broker/identity.ts";
-import { parsePolicy } from "../../../../src/broker/policy/policy-file.ts";
-import type { UserDirectory } from "../../../../src/broker/policy/rule-resolution.ts";
-import type { Policy } from "../../../../src/broker/policy/rules.ts";
+import { buildPolicy } from "../../../../src/broker/policy/policy-build.ts";
+import { type PolicyIo, parsePolicy } from "../../../../src/broker/policy/policy-file.ts";
+import type { UserDirectory } from "../../../../src/broker/policy/principals.ts";
+import type { Policy, Rule } from "../../../../src/broker/policy/rules.ts";
 import { ConfigError } from "../../../../src/errors.ts";
 
 /** The path that all tests of this folder parse under. */
@@ -17,6 +18,7 @@ const USERS = new Map([
   ["openerd", 991],
   ["displayd", 992],
   ["alice", 1000],
+  ["nobody", 65_534],
 ]);
 
 const GROUPS = new Map([
@@ -40,6 +42,31 @@ export const directory: UserDirectory = {
 /** Parses under POLICY_PATH with the users and groups above. */
 export function parse(text: string): Policy {
   return parsePolicy(text, POLICY_PATH, directory);
+}
+
+/** Regular files of root that nobody else may write, by path; directories come of the paths. */
+export function filesOf(files: Readonly<Record<string, string>>): PolicyIo {
+  return {
+    readFile(path) {
+      const text = files[path];
+      if (text === undefined) throw new Error(`ENOENT: no such file, open '${path}'`);
+      return { text, ownerUid: 0, mode: 0o100_644 };
+    },
+    readDirectory(path) {
+      const names = Object.keys(files)
+        .filter((file) => file.startsWith(`${path}/`))
+        .map((file) => file.slice(path.length + 1));
+      return names.length === 0 ? undefined : { names, ownerUid: 0, mode: 0o040_755 };
+    },
+    ownUid: 0,
+    directory,
+  };
+}
+
+/** Rules without a file, as buildPolicy() takes them. */
+export function policyOf(rules: readonly Rule[]): Policy {
+  const limits = { defaults: {}, overrides: [] };
+  return buildPolicy({ path: "", files: [], rules, topicSettings: [], limits });
 }
 
 /** A client with one group of its own, and none beside it unless given. */

@@ -9,9 +9,12 @@ export interface Refusal {
   readonly message: string;
 }
 
-const KEYS = "allow, deny, topics, user, group, any, id";
-const ACTIONS = "publish, subscribe, send-fds, receive-fds";
+const KEYS = "allow, deny, topics, user, uid, group, unit, exe, label, any, id";
+const FILE_KEYS = "rule, topic, limits, mode";
+const ACTIONS = "publish, subscribe, call, serve, monitor, send-fds, receive-fds, channel";
 const ID_RANGE = "0 to 4294967294";
+const RANGE = 'a uid, or a range such as "1000-1999"';
+const UNIT = "a unit, such as sensord.service";
 
 /** Lines 1 to 4: a rule that is right and about everybody. */
 const RIGHT = `[[rule]]
@@ -33,7 +36,8 @@ function refusal(behaviour: string, text: string, at: string, message: string): 
 }
 
 const NO_RULE = "No rule, expected at least one [[rule]]";
-const ANY_ALONE = '"any" stands for everybody, expected no "user" or "group" beside it';
+const NOBODY_NAMED =
+  'The rule is about nobody, expected "user", "uid", "group", "unit", "exe", "label" or "any = true"';
 
 const FILES: readonly Refusal[] = [
   refusal("an empty file", "", "1:1", NO_RULE),
@@ -44,8 +48,8 @@ const FILES: readonly Refusal[] = [
   refusal("a number for a rule", "rule = [5]", "1:9", got("5", "a [[rule]] table")),
   refusal("a list for a rule", 'rule = [["a"]]', "1:9", got("a list", "a [[rule]] table")),
   refusal("a date for a rule", "rule = [1979-05-27]", "1:9", got("a date", "a [[rule]] table")),
-  refusal("a key beside the rules", `mode = 1\n${RIGHT}`, "1:1", unknownKey("mode", "rule")),
-  refusal("a misspelt table", "[[rules]]\n", "1:3", unknownKey("rules", "rule")),
+  refusal("a key beside the rules", `modus = 1\n${RIGHT}`, "1:1", unknownKey("modus", FILE_KEYS)),
+  refusal("a misspelt table", "[[rules]]\n", "1:3", unknownKey("rules", FILE_KEYS)),
 ];
 
 const TOML: readonly Refusal[] = [
@@ -102,13 +106,13 @@ const RULE_KEYS: readonly Refusal[] = [
     "an id twice",
     `${RIGHT}id = "a"\n${RIGHT}id = "a"\n`,
     "10:6",
-    'Rule id "a" is taken by an earlier rule, expected a new one',
+    'Rule id "a" is taken by the rule at policy.toml:1, expected a new one',
   ),
   refusal(
     "two rules without id on one line",
     'rule = [{allow=["publish"], topics=["a"], any=true}, {deny=["publish"], topics=["b"], user=0}]',
     "1:54",
-    'Rule id "policy.toml:1" is taken by an earlier rule, expected a new one',
+    'Rule id "policy.toml:1" is taken by the rule at policy.toml:1, expected a new one',
   ),
 ];
 
@@ -168,16 +172,11 @@ const TOPICS: readonly Refusal[] = [
 ];
 
 const WHO: readonly Refusal[] = [
-  refusal(
-    "a rule about nobody",
-    NOBODY,
-    "1:1",
-    'The rule is about nobody, expected "user", "group" or "any = true"',
-  ),
+  refusal("a rule about nobody", NOBODY, "1:1", NOBODY_NAMED),
   refusal("any = false", `${NOBODY}any = false`, "4:7", got("false", 'true, or no "any" at all')),
   refusal("any = 1", `${NOBODY}any = 1`, "4:7", got("1", 'true, or no "any" at all')),
-  refusal("any beside user", `${RIGHT}user = 0`, "4:1", ANY_ALONE),
-  refusal("any beside group", `${RIGHT}group = [0]`, "4:1", ANY_ALONE),
+  refusal("any beside user", `${RIGHT}user = 0`, "4:1", anyAlone("user")),
+  refusal("any beside group", `${RIGHT}group = [0]`, "4:1", anyAlone("group")),
   refusal("an unknown user", `${NOBODY}user = "sensrod"`, "4:8", 'Unknown user "sensrod"'),
   refusal("an unknown user in a list", `${NOBODY}user = [0, "x"]`, "4:12", 'Unknown user "x"'),
   refusal("an unknown group", `${NOBODY}group = "medai"`, "4:9", 'Unknown group "medai"'),
@@ -210,7 +209,180 @@ const WHO: readonly Refusal[] = [
     "4:8",
     got("a table", "a name or a number"),
   ),
+  ...["65534", "[0, 65534]"].map((value) =>
+    refusal(
+      `the overflow uid as ${value}`,
+      `${NOBODY}user = ${value}`,
+      value.startsWith("[") ? "4:12" : "4:8",
+      standsForOthers("user"),
+    ),
+  ),
+  refusal(
+    "the name of the overflow uid",
+    `${NOBODY}user = "nobody"`,
+    "4:8",
+    standsForOthers("user"),
+  ),
+  refusal("the overflow gid", `${NOBODY}group = 65534`, "4:9", standsForOthers("group")),
+  refusal(
+    "a range with the overflow uid",
+    `${NOBODY}uid = "1000-70000"`,
+    "4:7",
+    standsForOthers("user"),
+  ),
+  refusal("a name for a range", `${NOBODY}uid = "root"`, "4:7", got('"root"', RANGE)),
+  refusal("an open range", `${NOBODY}uid = "1000-"`, "4:7", got('"1000-"', RANGE)),
+  refusal("a negative uid in a list", `${NOBODY}uid = [5, -1]`, "4:11", badNumber("-1")),
+  refusal("a range that runs down", `${NOBODY}uid = ["9-5"]`, "4:8", badRange("9-5")),
+  refusal("a range too far", `${NOBODY}uid = "0-4294967295"`, "4:7", badRange("0-4294967295")),
+  refusal("no range", `${NOBODY}uid = []`, "4:7", "The list is empty, expected uids or ranges"),
+  refusal("a unit without its type", `${NOBODY}unit = "sensord"`, "4:8", got('"sensord"', UNIT)),
+  refusal(
+    "a path for a unit",
+    `${NOBODY}unit = "/a.slice/b.c"`,
+    "4:8",
+    got('"/a.slice/b.c"', UNIT),
+  ),
+  refusal("an empty unit", `${NOBODY}unit = [""]`, "4:9", got('""', UNIT)),
+  refusal("a number for a unit", `${NOBODY}unit = 1`, "4:8", got("1", UNIT)),
+  refusal("a relative path", `${NOBODY}exe = "bin/a"`, "4:7", got('"bin/a"', "an absolute path")),
+  refusal(
+    "a path with ..",
+    `${NOBODY}exe = "/a/../b"`,
+    "4:7",
+    got('"/a/../b"', "an absolute path"),
+  ),
+  refusal(
+    "a path of a directory",
+    `${NOBODY}exe = ["/a/"]`,
+    "4:8",
+    got('"/a/"', "an absolute path"),
+  ),
+  refusal("an empty label", `${NOBODY}label = ""`, "4:9", got('""', "a label")),
+  refusal("any beside unit", `${RIGHT}unit = "*"`, "4:1", anyAlone("unit")),
   refusal("a sub-table", `${NOBODY}user.name = "x"`, "4:1", got("a table", "a name or a number")),
+];
+
+const TOPIC_SETTINGS: readonly Refusal[] = [
+  refusal(
+    "an unknown key of a topic",
+    '[[topic]]\ntopics = ["a"]\nretian = true\n',
+    "3:1",
+    unknownKey("retian", "topics, fds, message-bytes-max, retain, overflow, fds-denied"),
+  ),
+  refusal(
+    "a setting without topics",
+    "[[topic]]\nretain = true\n",
+    "1:1",
+    'The setting has no "topics", expected a list of topic patterns',
+  ),
+  refusal(
+    "a setting that sets nothing",
+    '[[topic]]\ntopics = ["a"]\n',
+    "1:1",
+    "The setting sets nothing, expected a key beside its topics",
+  ),
+  refusal(
+    "topics twice",
+    '[[topic]]\ntopics = ["a"]\nretain = true\n[[topic]]\ntopics = ["b", "a"]\nretain = true\n',
+    "5:16",
+    'Topics "a" have their settings at policy.toml:1 already',
+  ),
+  refusal("a wrong retain", setting("retain = 1"), "3:10", got("1", "true or false")),
+  refusal(
+    "an unknown kind of file",
+    setting('fds = ["file", "fiel"]'),
+    "3:16",
+    'Unknown kind of file "fiel", expected one of memfd-sealed, memfd, file-read-only, file, ' +
+      "pipe, socket, eventfd, pidfd, tty, device, directory, path",
+  ),
+  refusal("no kind", setting("fds = []"), "3:7", "The list is empty, expected kinds of files"),
+  refusal(
+    "an unknown overflow policy",
+    setting('overflow = "drop"'),
+    "3:12",
+    'Unknown overflow policy "drop", expected one of drop-oldest, drop-newest, ' +
+      "latest-per-topic, disconnect, block",
+  ),
+  refusal(
+    "an unknown word for denied files",
+    setting('fds-denied = "keep"'),
+    "3:14",
+    'Unknown word "keep", expected one of withhold, drop',
+  ),
+  refusal(
+    "a message size of 0",
+    setting("message-bytes-max = 0"),
+    "3:21",
+    "Wrong number: got 0, expected 1 to 9007199254740991",
+  ),
+  refusal(
+    "a message size with a fraction",
+    setting("message-bytes-max = 1.5"),
+    "3:21",
+    got("the float 1.5", "a whole number"),
+  ),
+];
+
+const LIMIT_KEYS =
+  "connections, subscriptions, topics, queued-bytes, retained-bytes, fds, pending-calls";
+
+const LIMITS: readonly Refusal[] = [
+  refusal("an unknown limit", "[limits]\nfd = 1\n", "2:1", unknownKey("fd", `${LIMIT_KEYS}, user`)),
+  refusal("no limit", "[limits]\n", "1:1", `No limit, expected one of ${LIMIT_KEYS}`),
+  refusal("limits that are a number", "limits = 5", "1:10", got("5", "a [limits] table")),
+  refusal(
+    "a negative limit",
+    "[limits]\nfds = -1\n",
+    "2:7",
+    "Wrong number: got -1, expected 0 to 9007199254740991",
+  ),
+  refusal(
+    "limits of nobody",
+    "[[limits.user]]\nfds = 1\n",
+    "1:1",
+    'Whom the limits are about is not said once, expected "user" or "uid"',
+  ),
+  refusal(
+    "limits of a user and a range",
+    "[[limits.user]]\nuser = 0\nuid = 1\nfds = 1\n",
+    "1:1",
+    'Whom the limits are about is not said once, expected "user" or "uid"',
+  ),
+  refusal(
+    "a user without limits",
+    "[[limits.user]]\nuser = 0\n",
+    "1:1",
+    `No limit, expected one of ${LIMIT_KEYS}`,
+  ),
+  refusal(
+    "limits of an unknown user",
+    '[[limits.user]]\nuser = "sensrod"\nfds = 1\n',
+    "2:8",
+    'Unknown user "sensrod"',
+  ),
+  refusal(
+    "a user with limits twice, under another name",
+    '[[limits.user]]\nuser = "root"\nfds = 1\n[[limits.user]]\nuser = "toor"\nfds = 2\n',
+    "4:1",
+    "uid 0 has limits at policy.toml:1 already",
+  ),
+  refusal(
+    "ranges of limits that overlap",
+    '[[limits.user]]\nuid = "5-9"\nfds = 1\n[[limits.user]]\nuid = ["0-4", "9-10"]\nfds = 2\n',
+    "4:1",
+    "uid 9-10 has limits at policy.toml:1 already",
+  ),
+];
+
+const MODES: readonly Refusal[] = [
+  refusal(
+    "an unknown mode",
+    `mode = "permisive"\n${RIGHT}`,
+    "1:8",
+    'Unknown mode "permisive", expected one of enforce, permissive',
+  ),
+  refusal("a mode of a rule", `${RIGHT}mode = "enforce"`, "5:1", unknownKey("mode", KEYS)),
 ];
 
 const ORDER: readonly Refusal[] = [
@@ -224,7 +396,7 @@ const ORDER: readonly Refusal[] = [
     "the first of two faults of the meaning",
     `${RIGHT}id = "a"\n${NOBODY}id = "a"\ngroup = ["nope"]\nuser = "nobody-here"\n`,
     "9:6",
-    'Rule id "a" is taken by an earlier rule, expected a new one',
+    'Rule id "a" is taken by the rule at policy.toml:1, expected a new one',
   ),
 ];
 
@@ -236,6 +408,9 @@ export const REFUSALS: readonly Refusal[] = [
   ...ACTION_LISTS,
   ...TOPICS,
   ...WHO,
+  ...TOPIC_SETTINGS,
+  ...LIMITS,
+  ...MODES,
   ...ORDER,
 ];
 
@@ -255,6 +430,10 @@ function unknownKey(key: string, keys: string): string {
   return `Unknown key "${key}", expected one of ${keys}`;
 }
 
+function anyAlone(key: string): string {
+  return `"any" stands for everybody, expected no "${key}" beside it`;
+}
+
 function badId(id: string): string {
   return `Bad rule id "${id}", expected 1 to 64 letters, digits, ".", "_" and "-"`;
 }
@@ -265,4 +444,17 @@ function badTopic(pattern: string, why: string): string {
 
 function badNumber(number: string): string {
   return `Wrong number: got ${number}, expected ${ID_RANGE}`;
+}
+
+function badRange(range: string): string {
+  return `Wrong range: got ${range}, expected a first and a last of ${ID_RANGE}`;
+}
+
+function setting(line: string): string {
+  return `[[topic]]\ntopics = ["a"]\n${line}\n`;
+}
+
+function standsForOthers(key: "user" | "group"): string {
+  const why = `65534 stands for every ${key} of other namespaces`;
+  return `Unusable ${key}: ${why}, expected a ${key} of this one`;
 }

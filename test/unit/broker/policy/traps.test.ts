@@ -70,9 +70,15 @@ describe("CVE-2018-12550: an empty list means everything", () => {
     ["allow", '["publish"]'],
     ["topics", '["a"]'],
     ["user", "[0]"],
+    ["uid", "[0]"],
+    ["group", "[0]"],
+    ["unit", '["a.service"]'],
+    ["exe", '["/bin/a"]'],
+    ["label", '["a"]'],
   ]) {
     test(`an empty list of ${key} is refused`, () => {
-      const error = refusalOf(() => parse(RIGHT.replace(`${key} = ${value}`, `${key} = []`)));
+      const right = RIGHT.includes(`${key} = `) ? RIGHT : `${RIGHT}${key} = ${value}\n`;
+      const error = refusalOf(() => parse(right.replace(`${key} = ${value}`, `${key} = []`)));
 
       expect(error.message).toContain("The list is empty");
     });
@@ -123,5 +129,112 @@ describe("dbus-broker #326: the order of rules decides", () => {
 
     expect(decide(before, client(1), "publish", "a").allowed).toBe(false);
     expect(decide(after, client(1), "publish", "a").allowed).toBe(false);
+  });
+});
+
+describe("user namespaces: an id without a number of its own reads as 65534", () => {
+  const policy = parse(`
+[[rule]]
+id = "everybody"
+allow = ["publish"]
+topics = [">"]
+any = true
+
+[[rule]]
+id = "high-uids"
+allow = ["call"]
+topics = [">"]
+uid = ["1000-65533", "65535-4294967294"]
+`);
+
+  test("no rule is about such a client, not even one about everybody", () => {
+    const stranger = client(65_534, { unmapped: true });
+
+    expect(decide(policy, stranger, "publish", "a")).toEqual({ allowed: false, rule: undefined });
+    expect(decideSubscribe(policy, stranger, ">").allowed).toBe(false);
+  });
+
+  test("where the listener allows such clients, only a rule about everybody is about them", () => {
+    const nobody = client(65_534);
+
+    expect(decide(policy, nobody, "publish", "a").rule).toBe("everybody");
+    expect(decide(policy, nobody, "call", "a").allowed).toBe(false);
+  });
+
+  test("a rule cannot name it, by number, by name or within a range", () => {
+    for (const who of [
+      "user = 65534",
+      'user = "nobody"',
+      'uid = "0-4294967294"',
+      "group = 65534",
+    ]) {
+      const text = `[[rule]]\nallow = ["publish"]\ntopics = ["a"]\n${who}\n`;
+
+      expect(refusalOf(() => parse(text)).message).toContain("of other namespaces");
+    }
+  });
+
+  test("the kernel may be told another number, which counts then", () => {
+    const other = { ...directory, overflow: { uid: 1_000, gid: 1_000 } };
+    const text = '[[rule]]\nallow = ["publish"]\ntopics = ["a"]\nuser = "alice"\n';
+
+    expect(refusalOf(() => parsePolicy(text, POLICY_PATH, other)).line).toBe(4);
+  });
+});
+
+describe("polkit CVE-2013-4288: a process hides what it is by ending in time", () => {
+  const policy = parse(`
+[[rule]]
+id = "all"
+allow = ["call"]
+topics = [">"]
+any = true
+
+[[rule]]
+id = "no-sandbox"
+deny = ["call"]
+topics = ["admin"]
+unit = ["sandbox.service", "sandbox-*.scope"]
+
+[[rule]]
+id = "no-browser"
+deny = ["call"]
+topics = ["keys"]
+exe = "/usr/bin/browser"
+
+[[rule]]
+id = "by-unit"
+allow = ["publish"]
+topics = ["admin"]
+unit = "admin.service"
+`);
+
+  test("a deny holds for a client whose unit or executable is unknown", () => {
+    expect(decide(policy, client(1_000), "call", "admin").rule).toBe("no-sandbox");
+    expect(decide(policy, client(1_000), "call", "keys").rule).toBe("no-browser");
+  });
+
+  test("an allow does not", () => {
+    expect(decide(policy, client(1_000), "publish", "admin").allowed).toBe(false);
+  });
+
+  test("a client that is known to be in no unit is not denied", () => {
+    const known = client(1_000, { cgroup: "/", exe: "/usr/bin/other" });
+
+    expect(decide(policy, known, "call", "admin").rule).toBe("all");
+    expect(decide(policy, known, "call", "keys").rule).toBe("all");
+  });
+});
+
+describe("systemd: a user gives a unit of his own the name of one of the system", () => {
+  test("no rule about the system's unit is about it, with wildcards neither", () => {
+    const liar = client(1_000, { unit: "user@1000.service/sensord.service" });
+
+    for (const unit of ["sensord.service", "*", "*sensord.service", "user@1000?service?*"]) {
+      const rule = `allow = ["publish"]\ntopics = ["a"]\nunit = ${JSON.stringify(unit)}\n`;
+      const policy = parse(`[[rule]]\n${rule}`);
+
+      expect(decide(policy, liar, "publish", "a").allowed).toBe(false);
+    }
   });
 });
