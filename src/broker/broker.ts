@@ -3,11 +3,12 @@
  * nothing and reads no configuration; that is the command line's.
  */
 
-import { SyscallError } from "../errors.ts";
+import { ConfigError, SyscallError } from "../errors.ts";
 import { Epoll } from "../ffi/epoll.ts";
 import { raiseOpenFilesLimit } from "../ffi/resource-limits.ts";
 import { findRuntimeEpoll } from "../ffi/runtime-epoll.ts";
 import { INTERRUPTED, PEER_CLOSED, WOULD_BLOCK } from "../ffi/syscall-result.ts";
+import type { AdministrationHost } from "./administration.ts";
 import type { BrokerEventListener } from "./events.ts";
 import {
   ACCEPT_PAUSE_MS,
@@ -17,7 +18,9 @@ import {
   SHUTDOWN_DRAIN_MS,
 } from "./limits.ts";
 import { Listener } from "./listener.ts";
+import { overflowIds } from "./overflow-ids.ts";
 import { ownUidPolicy } from "./policy/decide.ts";
+import { PolicyAssembly } from "./policy/policy-build.ts";
 import type { Policy } from "./policy/rules.ts";
 import { Reactor, type ReactorHandler } from "./reactor.ts";
 import { Sessions } from "./sessions.ts";
@@ -36,15 +39,27 @@ export interface BrokerOptions {
   readonly path: string;
   /** Undefined: serve the broker's own uid alone, with everything allowed. */
   readonly policy?: Policy | undefined;
+  /**
+   * Reads the policy files again, away from this thread: the pieces of serializePolicy(). Undefined
+   * where there is nothing to read again. May reject with ConfigError.
+   */
+  readonly readPolicy?: (() => Promise<readonly string[]>) | undefined;
   /** Permissions of the socket. Default: 0666 with a policy, 0600 without. */
   readonly mode?: number | undefined;
+  /**
+   * "connect": a client is who connected, also when it hands its socket on. "message": each packet
+   * must come from the process that connected. Default "connect".
+   */
+  readonly verify?: "connect" | "message" | undefined;
+  /** Let rules match clients whose uid or gid has no mapping here, or is nobody's. Default false. */
+  readonly allowUnmapped?: boolean | undefined;
   readonly onEvent?: BrokerEventListener;
   /** Milliseconds, monotonic. Default: performance.now. */
   readonly now?: () => number;
 }
 
 /** One broker process's broker. */
-export class Broker implements ReactorHandler {
+export class Broker implements ReactorHandler, AdministrationHost {
   readonly #listener: Listener;
   readonly #sessions: Sessions;
   readonly #epoll: Epoll;
@@ -52,6 +67,9 @@ export class Broker implements ReactorHandler {
   readonly #reactor: Reactor;
   readonly #now: () => number;
   readonly #onEvent: BrokerEventListener;
+  readonly #readPolicy: BrokerOptions["readPolicy"];
+  /** The reload under way, or the last one. */
+  #reload: Promise<unknown> = Promise.resolve();
   #acceptResumesAt = 0;
   #isAcceptPaused = false;
   #isStopping = false;
@@ -68,16 +86,24 @@ export class Broker implements ReactorHandler {
     const uid = process.geteuid?.() ?? 0;
     this.#now = options.now ?? (() => performance.now());
     this.#onEvent = options.onEvent ?? (() => {});
+    this.#readPolicy = options.readPolicy;
     const openFiles = raiseOpenFilesLimit();
     const mode = options.mode ?? (policy === undefined ? MODE_OWN_UID : MODE_WITH_POLICY);
-    this.#listener = Listener.open(path, mode);
+    // A broker that itself runs as nobody, without a policy, serves nobody.
+    const servesNobody = policy === undefined && uid === overflowIds().uid;
+    const verifiesPackets = options.verify === "message";
+    this.#listener = Listener.open(path, { mode, verifiesPackets });
     const runtimeEpoll = findRuntimeEpoll();
     this.#epoll = new Epoll();
     this.#watch = new SocketWatch(this.#epoll);
     this.#sessions = new Sessions({
       policy: policy ?? ownUidPolicy(uid),
-      onlyUid: policy === undefined ? uid : undefined,
+      ownUid: uid,
+      servesOwnUidOnly: policy === undefined,
+      administration: this,
       connectionsMax: Math.floor((openFiles.soft - FDS_RESERVED) / FDS_PER_CONNECTION),
+      identity: { allowUnmapped: options.allowUnmapped ?? servesNobody },
+      verifiesPackets,
       watch: this.#watch,
       now: this.#now,
       onEvent: this.#onEvent,
@@ -108,16 +134,45 @@ export class Broker implements ReactorHandler {
     this.#sessions.sayGoodbye();
   }
 
-  /** Puts another policy in force; see Sessions.replacePolicy(). */
-  replacePolicy(policy: Policy): void {
-    this.#sessions.replacePolicy(policy);
-    this.#onEvent({ type: "policy-replaced", policy: policy.path, rules: policy.rules.length });
+  /**
+   * Reads the policy anew and puts it in force, after any reload before it. Until then, and if it
+   * is wrong, the old one stays in force. Delivery goes on meanwhile.
+   * @returns how many rules the new policy has
+   * @throws {ConfigError} CONFIG_POLICY
+   */
+  reloadPolicy(): Promise<number> {
+    const reload = this.#reload.then(() => this.#loadPolicy());
+    this.#reactor.yieldSoon();
+    this.#reload = reload.catch(() => {});
+    return reload;
+  }
+
+  async #loadPolicy(): Promise<number> {
+    try {
+      if (this.#readPolicy === undefined) throw noPolicyFile();
+      const policy = await this.#assemble(await this.#readPolicy());
+      this.#sessions.replacePolicy(policy);
+      this.#onEvent({ type: "policy-loaded", policy: policy.path, rules: policy.rules.length });
+      return policy.rules.length;
+    } catch (error) {
+      if (error instanceof ConfigError) {
+        this.#onEvent({ type: "policy-refused", message: error.message });
+      }
+      throw error;
+    }
+  }
+
+  /** Builds a policy piece by piece, between the packets. */
+  #assemble(pieces: readonly string[]): Promise<Policy> {
+    return new Promise((resolve) => {
+      this.#sessions.background.add(assembleSteps(pieces, resolve));
+    });
   }
 
   /** ReactorHandler */
   sleepMs(): number {
     if (this.#isStopping && !this.#sessions.hasQueued()) return 0;
-    if (this.#sessions.hasStale) return 0;
+    if (!this.#sessions.isSettled) return 0;
     const deadline = this.#nextDeadline();
     if (deadline === Number.POSITIVE_INFINITY) return IDLE_WAIT_MS;
     const remaining = Math.ceil(deadline - this.#now());
@@ -175,4 +230,23 @@ export class Broker implements ReactorHandler {
     this.#isAcceptPaused = true;
     this.#watch.setListenerPaused(this.#listener.fd, true);
   }
+}
+
+function* assembleSteps(
+  pieces: readonly string[],
+  done: (policy: Policy) => void,
+): Generator<void, void> {
+  const assembly = new PolicyAssembly();
+  for (const piece of pieces) {
+    assembly.add(piece);
+    yield;
+  }
+  done(assembly.finish());
+}
+
+function noPolicyFile(): ConfigError {
+  return new ConfigError(
+    "CONFIG_POLICY",
+    "Cannot reload the policy: this broker was started without a policy file",
+  );
 }

@@ -5,14 +5,22 @@
  */
 
 import type { Connection } from "./connection.ts";
-import { decide } from "./policy/decide.ts";
-import type { Policy } from "./policy/rules.ts";
+import type { PeerIdentity } from "./identity.ts";
+import { type Decision, decide, decideSubscribe } from "./policy/decide.ts";
+import { type Explanation, explain } from "./policy/explain.ts";
+import type { Action, Policy } from "./policy/rules.ts";
 import { type Route, RouteTable } from "./route.ts";
 import { SubscriptionIndex } from "./subscription-index.ts";
 import { type Topic, TopicTable } from "./topic-table.ts";
 
 /** Called when a topic's route was computed anew, for each destination, before it is used. */
 export type TopicIntroducer = (destination: Connection, topic: Topic) => void;
+
+/** Called where a rule of a permissive file would have denied something. */
+export type WouldDenyListener = (
+  connection: Connection,
+  denial: { action: Action; topic: string; rule: string | undefined },
+) => void;
 
 /** The shared tables of one broker. */
 export class BusState {
@@ -21,13 +29,48 @@ export class BusState {
   readonly #routes = new RouteTable();
   #policy: Policy;
   #policyGeneration = 0;
+  readonly #onWouldDeny: WouldDenyListener;
 
-  constructor(policy: Policy) {
+  /**
+   * @param onWouldDeny told of what only the permissive mode of a policy file lets pass
+   */
+  constructor(policy: Policy, onWouldDeny: WouldDenyListener) {
     this.#policy = policy;
+    this.#onWouldDeny = onWouldDeny;
   }
 
-  get policy(): Policy {
-    return this.#policy;
+  /** What the policy says of one connection and one topic. */
+  decide(connection: Connection, action: Action, topic: string): Decision {
+    const decision = this.peek(connection, action, topic);
+    this.noteUse(connection, { action, topic }, decision);
+    return decision;
+  }
+
+  /** The same, for a right that is not used yet: noteUse() is to follow when it is. */
+  peek(connection: Connection, action: Action, topic: string): Decision {
+    return decide(this.#policy, connection.identity, action, topic);
+  }
+
+  /** Reports the use of a right that only the permissive mode of a policy file gives. */
+  noteUse(
+    connection: Connection,
+    use: { action: Action; topic: string },
+    decision: Pick<Decision, "wouldDeny">,
+  ): void {
+    if (decision.wouldDeny === undefined) return;
+    this.#onWouldDeny(connection, { ...use, rule: decision.wouldDeny.rule });
+  }
+
+  /** What the policy says of anybody, and why. */
+  explain(identity: PeerIdentity, action: Action, topic: string): Explanation {
+    return explain(this.#policy, identity, action, topic);
+  }
+
+  /** Whether one connection may subscribe to a pattern at all. */
+  decideSubscribe(connection: Connection, pattern: string): Decision {
+    const decision = decideSubscribe(this.#policy, connection.identity, pattern);
+    this.noteUse(connection, { action: "subscribe", topic: pattern }, decision);
+    return decision;
   }
 
   /** Raised by each replacePolicy(); connections compare theirs. */
@@ -56,8 +99,7 @@ export class BusState {
     }
     const destinations: Connection[] = [];
     for (const connection of this.subscriptions.match(topic.name)) {
-      const decision = decide(this.#policy, connection.identity, "subscribe", topic.name);
-      if (decision.allowed) destinations.push(connection);
+      if (this.decide(connection, "subscribe", topic.name).allowed) destinations.push(connection);
     }
     const route = this.#routes.intern(destinations);
     topic.route = route;
@@ -72,8 +114,7 @@ export class BusState {
     if (topic.withheldFrom !== undefined) return topic.withheldFrom;
     const withheld = new Set<Connection>();
     for (const connection of route.destinations) {
-      const decision = decide(this.#policy, connection.identity, "receive-fds", topic.name);
-      if (!decision.allowed) withheld.add(connection);
+      if (!this.decide(connection, "receive-fds", topic.name).allowed) withheld.add(connection);
     }
     topic.withheldFrom = withheld;
     return withheld;

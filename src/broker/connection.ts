@@ -6,6 +6,7 @@
 import { ProtocolError } from "../errors.ts";
 import type { OwnedFd } from "../ffi/owned-fd.ts";
 import type { PeerIdentity } from "./identity.ts";
+import type { Decision } from "./policy/decide.ts";
 import type { Route } from "./route.ts";
 import type { SendQueue } from "./send-queue.ts";
 import type { Topic } from "./topic-table.ts";
@@ -15,9 +16,8 @@ export interface OpenTopic {
   readonly topic: Topic;
   /** False once a reload of the policy took the right away. */
   mayPublish: boolean;
-  maySendFds: boolean;
-  /** The rule that denies fds, for the refusal; undefined where none spoke. */
-  sendFdsRule: string | undefined;
+  /** May messages there carry fds, and by which rule. */
+  sendFds: Decision;
   /** The route whose destinations have all been told who this sender is. */
   introducedTo: Route | undefined;
 }

@@ -32,6 +32,12 @@ export function notOwner(uid: number): Cause {
   return { code: "REJECTED_NOT_OWNER", message };
 }
 
+/** The listener verifies each packet, and this one came from another process. */
+export function anotherSender(): Cause {
+  const message = "Cannot take packet: another process sent it than the one that connected";
+  return { code: "REJECTED_SENDER", message };
+}
+
 /** HELLO_TIMEOUT_MS went by. */
 export function noHello(): Cause {
   const message = `Cannot serve client: no HELLO within ${HELLO_TIMEOUT_MS} ms`;

@@ -19,7 +19,8 @@ export type BrokerEvent =
       readonly message: string | undefined;
     }
   | {
-      readonly type: "denied";
+      /** Denied; with "would-deny" only a permissive policy file lets it pass. */
+      readonly type: "denied" | "would-deny";
       readonly connection: number;
       readonly identity: PeerIdentity;
       readonly action: string;
@@ -34,7 +35,14 @@ export type BrokerEvent =
       readonly topic: string;
       readonly rule: string | undefined;
     }
-  | { readonly type: "policy-replaced"; readonly policy: string; readonly rules: number }
+  | {
+      /** A message with fds was refused, because the broker may hold no more of them. */
+      readonly type: "fds-refused";
+      readonly connection: number;
+      readonly identity: PeerIdentity;
+    }
+  | { readonly type: "policy-loaded"; readonly policy: string; readonly rules: number }
+  | { readonly type: "policy-refused"; readonly message: string }
   | { readonly type: "accept-paused"; readonly reason: string }
   | { readonly type: "stopped"; readonly path: string };
 

@@ -40,8 +40,9 @@ export class Introductions {
     if (destination.knownSenders.has(sender)) return;
     destination.knownSenders.add(sender);
     sender.introducedTo.add(destination);
-    const { uid, gid, pid, groups } = sender.identity;
-    const body = senderBody({ uid, gid, pid, groups: groups.slice(0, SENDER_GROUPS_MAX) });
+    const { uid, gid, pid, unit, exe } = sender.identity;
+    const groups = sender.identity.groups.slice(0, SENDER_GROUPS_MAX);
+    const body = senderBody({ uid, gid, pid, groups, unit, exe });
     this.#send(destination, { opcode: OPCODE.SENDER, id: sender.id, body });
   }
 

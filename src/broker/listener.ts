@@ -27,6 +27,7 @@ import {
   listen,
   openSeqpacket,
 } from "../ffi/seqpacket.ts";
+import { enablePacketCredentials } from "../ffi/socket-options.ts";
 import { LISTEN_BACKLOG } from "./limits.ts";
 
 /** S_ISVTX, inode(7). */
@@ -53,12 +54,13 @@ export class Listener {
   /**
    * Takes a path and listens on it.
    * @param path absolute or relative pathname, at most 107 bytes
-   * @param mode permissions of the socket; connecting needs write permission
+   * @param options mode: permissions of the socket, connecting needs write permission;
+   *   verifiesPackets: each packet of its connections is to say who sent it
    * @throws {ArgumentError} ARGUMENT_SOCKET_PATH
    * @throws {ConfigError} CONFIG_SOCKET_DIRECTORY, CONFIG_SOCKET_IN_USE
    * @throws {SyscallError} any other failure, with the path
    */
-  static open(path: string, mode: number): Listener {
+  static open(path: string, options: { mode: number; verifiesPackets: boolean }): Listener {
     using socket = new Handover(openSeqpacket());
     checkDirectory(path);
     using lock = new Handover(takeLock(path));
@@ -69,7 +71,8 @@ export class Listener {
     } finally {
       process.umask(umask);
     }
-    chmodSync(path, mode);
+    chmodSync(path, options.mode);
+    if (options.verifiesPackets) enablePacketCredentials(socket.fd);
     listen(socket.fd, LISTEN_BACKLOG);
     return new Listener(path, socket.take(), lock.take());
   }

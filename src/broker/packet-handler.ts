@@ -63,10 +63,10 @@ export class PacketHandler {
   handle(connection: Connection, packet: ReceivedPacket, packetBytes: number): void {
     if (this.#rights.areStale(connection)) this.#rights.refresh(connection);
     try {
-      if (packet.controlTruncated) {
-        this.#requests.refuseFds(connection, { topic: "", rule: undefined, byFdTable: true });
-      } else if (connection.state === "AWAIT_HELLO") {
+      if (connection.state === "AWAIT_HELLO") {
         this.#handleFirst(connection, packet, packetBytes);
+      } else if (packet.controlTruncated) {
+        this.#requests.refuseFds(connection, { topic: "", rule: undefined, byFdTable: true });
       } else if (packet.receivedFdCount > 0) {
         this.#handleWithFds(connection, packet, packetBytes);
       } else if (!this.#isPlainPacket(connection, packet.buffer, packetBytes)) {
@@ -137,11 +137,12 @@ export class PacketHandler {
       connection.counters.denied += 1;
       return;
     }
-    if (!open.maySendFds) {
-      const refused = { topic: open.topic.name, rule: open.sendFdsRule, byFdTable: false };
+    if (!open.sendFds.allowed) {
+      const refused = { topic: open.topic.name, rule: open.sendFds.rule, byFdTable: false };
       this.#requests.refuseFds(connection, refused);
       return;
     }
+    this.#requests.noteFdsSent(connection, open);
     const bundle = new FdBundle(packet.takeFds(), (fd) => this.#host.closeFd(fd));
     try {
       this.#router.routeWithFds(connection, open, buffer, packetBytes, bundle);

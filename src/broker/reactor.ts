@@ -65,6 +65,14 @@ export class Reactor {
     }
   }
 
+  /**
+   * Lets Bun's loop run after the current turn: for whoever starts something asynchronous in a turn,
+   * since promises are not served while the loop sleeps.
+   */
+  yieldSoon(): void {
+    this.#isRuntimeReady = true;
+  }
+
   /** Ends run() after the current turn. */
   stop(): void {
     this.#isStopped = true;

@@ -1,14 +1,7 @@
 /** How a denial of the policy is put into words, the same on every path. */
 
 import type { PeerIdentity } from "./identity.ts";
-import type { Action } from "./policy/rules.ts";
-
-const ACTION_WORDS: { readonly [A in Action]: string } = {
-  publish: "publish on",
-  subscribe: "subscribe to",
-  "send-fds": "send fds on",
-  "receive-fds": "receive fds on",
-};
+import { ACTION_WORDS, type Action } from "./policy/rules.ts";
 
 /**
  * The sentence that a client and the log are told.

@@ -7,10 +7,12 @@
 import { ProtocolError, type RejectedErrorCode } from "../errors.ts";
 import type { ControlMap } from "../protocol/control-body.ts";
 import {
+  decodeExplain,
   decodeHello,
   decodeOpenTopic,
   decodeSubscribe,
   decodeUnsubscribe,
+  type Explain,
   errorBody,
   type Hello,
   openTopicAckBody,
@@ -21,8 +23,9 @@ import { FRAME_HEADER_BYTES, PROTOCOL_VERSION } from "../protocol/limits.ts";
 import { OPCODE } from "../protocol/opcodes.ts";
 import { STATUS, type StatusName } from "../protocol/status-codes.ts";
 import { checkPattern, checkTopicName, isReservedTopic } from "../protocol/topics.ts";
+import type { Administration } from "./administration.ts";
 import type { BusState } from "./bus-state.ts";
-import { type Connection, openTopicOf } from "./connection.ts";
+import { type Connection, type OpenTopic, openTopicOf } from "./connection.ts";
 import type { BrokerEventListener } from "./events.ts";
 import type { ControlSender } from "./introductions.ts";
 import {
@@ -30,7 +33,6 @@ import {
   SUBSCRIPTIONS_PER_CONNECTION_MAX,
   TOPICS_PER_CONNECTION_MAX,
 } from "./limits.ts";
-import { decide, decideSubscribe } from "./policy/decide.ts";
 import type { Action } from "./policy/rules.ts";
 import { refusalMessage } from "./refusal.ts";
 import type { Topic } from "./topic-table.ts";
@@ -58,16 +60,25 @@ export type Request =
       readonly id: number;
       readonly subscription: number;
     }
-  | { readonly opcode: typeof OPCODE.SYNC; readonly id: number };
+  | { readonly opcode: typeof OPCODE.SYNC; readonly id: number }
+  | { readonly opcode: typeof OPCODE.RELOAD_POLICY; readonly id: number }
+  | { readonly opcode: typeof OPCODE.EXPLAIN; readonly id: number; readonly question: Explain };
 
 /** Carries out requests. */
 export class Requests {
   readonly #state: BusState;
+  readonly #administration: Administration;
   readonly #send: ControlSender;
   readonly #onEvent: BrokerEventListener;
 
-  constructor(state: BusState, send: ControlSender, onEvent: BrokerEventListener) {
+  constructor(
+    state: BusState,
+    administration: Administration,
+    send: ControlSender,
+    onEvent: BrokerEventListener,
+  ) {
     this.#state = state;
+    this.#administration = administration;
     this.#send = send;
     this.#onEvent = onEvent;
   }
@@ -111,8 +122,12 @@ export class Requests {
         checkRequestId(frame);
         return { opcode, id, subscription: decodeUnsubscribe(bytes, start, end).subscription };
       case OPCODE.SYNC:
+      case OPCODE.RELOAD_POLICY:
         checkRequestId(frame);
         return { opcode, id };
+      case OPCODE.EXPLAIN:
+        checkRequestId(frame);
+        return { opcode, id, question: decodeExplain(bytes, start, end) };
       default: {
         const message = "Cannot take HELLO: this connection has said it";
         throw new ProtocolError("PROTOCOL_STATE", message, offset);
@@ -135,7 +150,17 @@ export class Requests {
         return this.#unsubscribe(connection, request.id, request.subscription);
       case OPCODE.SYNC:
         return this.#sync(connection, request.id);
+      case OPCODE.RELOAD_POLICY:
+        return this.#administration.reloadPolicy(connection, request.id);
+      case OPCODE.EXPLAIN:
+        return this.#administration.explain(connection, request.id, request.question);
     }
+  }
+
+  /** A publisher uses its right to send fds. */
+  noteFdsSent(connection: Connection, open: OpenTopic): void {
+    const topic = open.topic.name;
+    this.#state.noteUse(connection, { action: "send-fds", topic }, open.sendFds);
   }
 
   /** Tells a publisher that a message with fds was refused for want of the right. */
@@ -147,6 +172,8 @@ export class Requests {
     if (refused.byFdTable) {
       const message = "Cannot pass fds on: the broker may hold no more of them now";
       this.#refuse(connection, 0, "LIMIT_QUEUED_FDS", message, {});
+      const { id, identity } = connection;
+      this.#onEvent({ type: "fds-refused", connection: id, identity });
       return;
     }
     this.#deny(connection, 0, "send-fds", refused.topic, refused.rule);
@@ -161,11 +188,10 @@ export class Requests {
     const known = this.#state.topics.find(name);
     const open = known === undefined ? undefined : connection.openTopics.get(known.id);
     if (open?.mayPublish === true) {
-      const body = openTopicAckBody({ topic: open.topic.id, sendFds: open.maySendFds });
+      const body = openTopicAckBody({ topic: open.topic.id, sendFds: open.sendFds.allowed });
       return this.#send(connection, { opcode: OPCODE.ACK, id: id, body });
     }
-    const { policy } = this.#state;
-    const decision = decide(policy, connection.identity, "publish", name);
+    const decision = this.#state.decide(connection, "publish", name);
     if (!decision.allowed) {
       return this.#deny(connection, id, "publish", name, decision.rule);
     }
@@ -174,15 +200,14 @@ export class Requests {
       const message = `Cannot open topic "${name}": too many topics are open`;
       return this.#refuse(connection, id, "LIMIT_TOPICS", message, { topic: name });
     }
-    const fds = decide(policy, connection.identity, "send-fds", name);
+    const sendFds = this.#state.peek(connection, "send-fds", name);
     connection.openTopics.set(topic.id, {
       topic,
       mayPublish: true,
-      maySendFds: fds.allowed,
-      sendFdsRule: fds.rule,
+      sendFds,
       introducedTo: undefined,
     });
-    const body = openTopicAckBody({ topic: topic.id, sendFds: fds.allowed });
+    const body = openTopicAckBody({ topic: topic.id, sendFds: sendFds.allowed });
     this.#send(connection, { opcode: OPCODE.ACK, id: id, body });
   }
 
@@ -206,7 +231,7 @@ export class Requests {
       const message = `Cannot subscribe: ${flaw}`;
       return this.#refuse(connection, id, "REJECTED_PATTERN", message, {});
     }
-    const decision = decideSubscribe(this.#state.policy, connection.identity, pattern);
+    const decision = this.#state.decideSubscribe(connection, pattern);
     if (!decision.allowed) {
       return this.#deny(connection, id, "subscribe", pattern, decision.rule);
     }

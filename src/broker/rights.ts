@@ -10,7 +10,7 @@ import type { BusState } from "./bus-state.ts";
 import type { Connection, OpenTopic } from "./connection.ts";
 import type { BrokerEventListener } from "./events.ts";
 import type { ControlSender } from "./introductions.ts";
-import { type Decision, decide, decideSubscribe } from "./policy/decide.ts";
+import type { Decision } from "./policy/decide.ts";
 import type { Action } from "./policy/rules.ts";
 import { refusalMessage } from "./refusal.ts";
 
@@ -19,8 +19,6 @@ export class Rights {
   readonly #state: BusState;
   readonly #send: ControlSender;
   readonly #onEvent: BrokerEventListener;
-  /** Connections that sweep() has still to look at. */
-  #unswept: Iterator<Connection> | undefined;
 
   constructor(state: BusState, send: ControlSender, onEvent: BrokerEventListener) {
     this.#state = state;
@@ -33,25 +31,12 @@ export class Rights {
     return connection.policyGeneration !== this.#state.policyGeneration;
   }
 
-  /** The policy was replaced: sweep() is to look at all of these. */
-  sweepLater(connections: Iterator<Connection>): void {
-    this.#unswept = connections;
-  }
-
-  /** Whether sweep() has anything left to do. */
-  get isSweeping(): boolean {
-    return this.#unswept !== undefined;
-  }
-
-  /**
-   * Refreshes stale connections one after the other.
-   * @param hasTime asked before each, so that a reload never holds up delivery for long
-   */
-  sweep(hasTime: () => boolean): void {
-    while (this.#unswept !== undefined && hasTime()) {
-      const { done, value } = this.#unswept.next();
-      if (done === true) this.#unswept = undefined;
-      else if (value.state === "OPEN" && this.areStale(value)) this.refresh(value);
+  /** Refreshes all of these that are stale by then, one a step. */
+  *sweep(connections: Iterable<Connection>): Generator<void, void> {
+    for (const connection of connections) {
+      if (connection.state !== "OPEN" || !this.areStale(connection)) continue;
+      this.refresh(connection);
+      yield;
     }
   }
 
@@ -63,7 +48,7 @@ export class Rights {
     }
     for (const open of connection.openTopics.values()) this.#refreshTopic(connection, open);
     for (const [subscription, pattern] of connection.subscriptions) {
-      const decision = decideSubscribe(this.#state.policy, connection.identity, pattern);
+      const decision = this.#state.decideSubscribe(connection, pattern);
       if (decision.allowed) continue;
       connection.subscriptions.delete(subscription);
       this.#state.unsubscribe(connection, pattern);
@@ -72,19 +57,17 @@ export class Rights {
   }
 
   #refreshTopic(connection: Connection, open: OpenTopic): void {
-    const { policy } = this.#state;
     const { id, name } = open.topic;
-    const publish = decide(policy, connection.identity, "publish", name);
-    const sendFds = decide(policy, connection.identity, "send-fds", name);
+    const publish = this.#state.decide(connection, "publish", name);
+    const sendFds = this.#state.peek(connection, "send-fds", name);
     if (open.mayPublish && !publish.allowed) {
       this.#revoke(connection, "publish", name, publish, { topicId: id });
     }
-    if (open.maySendFds && !sendFds.allowed) {
+    if (open.sendFds.allowed && !sendFds.allowed) {
       this.#revoke(connection, "send-fds", name, sendFds, { topicId: id });
     }
     open.mayPublish = publish.allowed;
-    open.maySendFds = sendFds.allowed;
-    open.sendFdsRule = sendFds.rule;
+    open.sendFds = sendFds;
   }
 
   #revoke(

@@ -20,11 +20,14 @@ import { PACKET_BYTES_MAX, PROTOCOL_VERSION } from "../protocol/limits.ts";
 import { FEATURE_FD_LANE, FLAG_FATAL, OPCODE } from "../protocol/opcodes.ts";
 import { STATUS, type StatusName } from "../protocol/status-codes.ts";
 import { SOFTWARE } from "../version.ts";
+import { Administration, type AdministrationHost } from "./administration.ts";
+import { Background } from "./background.ts";
 import { BusState } from "./bus-state.ts";
 import { Connection } from "./connection.ts";
 import { ConnectionTable } from "./connection-table.ts";
 import { CONTROL_FRAME_BUFFER, encodeControlFrame } from "./control-frames.ts";
 import {
+  anotherSender,
   type Cause,
   doesNotRead,
   noFdsLeft,
@@ -34,13 +37,14 @@ import {
   tooManyConnections,
 } from "./endings.ts";
 import type { BrokerEventListener } from "./events.ts";
-import { readPeerIdentity } from "./identity.ts";
+import { type IdentityOptions, isSentBy, readPeerIdentity } from "./identity.ts";
 import { type ControlSender, Introductions } from "./introductions.ts";
 import {
+  BACKGROUND_MS_PER_TURN,
+  BYTES_PER_TURN,
   DISCARDED_PACKETS_MAX,
   HELLO_TIMEOUT_MS,
   PACKETS_PER_TURN,
-  REFRESH_MS_PER_TURN,
   SOCKET_SEND_BUFFER_BYTES,
   UNFLUSHED_CONNECTIONS_MAX,
 } from "./limits.ts";
@@ -65,9 +69,17 @@ const SINK: PacketSink = { sendPacket, sendPacketWithFds };
 /** What sessions are made from. */
 export interface SessionsOptions {
   readonly policy: Policy;
-  /** Serve this uid alone; undefined where a policy file decides. */
-  readonly onlyUid: number | undefined;
+  /** The broker's effective uid. */
+  readonly ownUid: number;
+  /** Serve the broker's own uid alone, for want of a policy file. */
+  readonly servesOwnUidOnly: boolean;
+  /** What administrators may ask for. */
+  readonly administration: AdministrationHost;
   readonly connectionsMax: number;
+  /** How identities are read. */
+  readonly identity: IdentityOptions;
+  /** Whether each packet must come from the process that connected. */
+  readonly verifiesPackets: boolean;
   readonly watch: SocketWatch;
   /** Milliseconds, monotonic. */
   readonly now: () => number;
@@ -76,6 +88,8 @@ export interface SessionsOptions {
 
 /** All connections of one broker. */
 export class Sessions implements RouterHost, PacketHost {
+  /** Work that settle() does a little of each time. */
+  readonly background = new Background();
   readonly #options: SessionsOptions;
   readonly #state: BusState;
   readonly #table: ConnectionTable;
@@ -89,11 +103,19 @@ export class Sessions implements RouterHost, PacketHost {
 
   constructor(options: SessionsOptions) {
     this.#options = options;
-    this.#state = new BusState(options.policy);
+    this.#state = new BusState(options.policy, ({ id, identity }, denial) =>
+      options.onEvent({ type: "would-deny", connection: id, identity, ...denial }),
+    );
     this.#table = new ConnectionTable(options.connectionsMax);
     this.#introductions = new Introductions(this.#send);
     const router = new Router(this.#state, this.#introductions, this);
-    const requests = new Requests(this.#state, this.#send, options.onEvent);
+    const { administration, ownUid, onEvent } = options;
+    const requests = new Requests(
+      this.#state,
+      new Administration(this.#state, administration, ownUid, this.#send),
+      this.#send,
+      onEvent,
+    );
     this.#rights = new Rights(this.#state, this.#send, options.onEvent);
     this.#handler = new PacketHandler(router, requests, this.#rights, this);
   }
@@ -115,7 +137,7 @@ export class Sessions implements RouterHost, PacketHost {
   adopt(fd: number): void {
     const socket = OwnedFd.adopt(fd);
     try {
-      const identity = readPeerIdentity(fd);
+      const identity = readPeerIdentity(fd, this.#options.identity);
       setSendBufferBytes(fd, SOCKET_SEND_BUFFER_BYTES);
       const connection = new Connection({
         ...this.#table.nextPlace(),
@@ -157,12 +179,18 @@ export class Sessions implements RouterHost, PacketHost {
     if (connection.state !== "DOOMED") this.#flush(connection);
   }
 
+  /** Whether settle() has nothing to do before something happens. */
+  get isSettled(): boolean {
+    const isSent = this.#unflushed.length === 0 && this.#doomed.length === 0;
+    return isSent && this.background.isIdle;
+  }
+
   /** Ends a turn: looks at the clock, sends what is queued, closes what is doomed. */
   settle(): void {
     this.#expireHellos();
-    if (this.#rights.isSweeping) {
+    if (!this.background.isIdle) {
       const startedAt = this.#options.now();
-      this.#rights.sweep(() => this.#options.now() - startedAt < REFRESH_MS_PER_TURN);
+      this.background.run(() => this.#options.now() - startedAt < BACKGROUND_MS_PER_TURN);
     }
     this.#flushAll();
     while (this.#doomed.length > 0) {
@@ -177,12 +205,7 @@ export class Sessions implements RouterHost, PacketHost {
    */
   replacePolicy(policy: Policy): void {
     this.#state.replacePolicy(policy);
-    this.#rights.sweepLater(this.#table.all());
-  }
-
-  /** Whether settle() wants to be called again soon. */
-  get hasStale(): boolean {
-    return this.#rights.isSweeping;
+    this.background.add(this.#rights.sweep(this.#table.all()));
   }
 
   /** Sends what this turn left in the queues. */
@@ -312,16 +335,22 @@ export class Sessions implements RouterHost, PacketHost {
   }
 
   #isServed(uid: number): boolean {
-    return this.#options.onlyUid === undefined || this.#options.onlyUid === uid;
+    return !this.#options.servesOwnUidOnly || this.#options.ownUid === uid;
   }
 
   #readPackets(connection: Connection): void {
     const fd = connection.socket.number;
+    let turnBytes = 0;
     for (let packets = 0; packets < PACKETS_PER_TURN; packets += 1) {
       const bytes = this.#receiver.receive(fd);
       if (bytes > 0) {
+        turnBytes += bytes;
+        if (this.#options.verifiesPackets && !isSentBy(connection.identity, this.#receiver)) {
+          this.#receiver.closeFds();
+          return this.#end(connection, anotherSender());
+        }
         this.#handler.handle(connection, this.#receiver, bytes);
-        if (connection.state === "DOOMED") return;
+        if (connection.state === "DOOMED" || turnBytes >= BYTES_PER_TURN) return;
       } else if (bytes === PEER_CLOSED) {
         return this.#doom(connection, undefined);
       } else if (bytes === RECORD_TRUNCATED) {

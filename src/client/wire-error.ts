@@ -3,6 +3,8 @@
 import {
   ClosedError,
   type ClosedErrorCode,
+  ConfigError,
+  type ConfigErrorCode,
   LimitError,
   type LimitErrorCode,
   ProtocolError,
@@ -16,7 +18,13 @@ import type { ErrorBody } from "../protocol/control-messages.ts";
 import { statusName } from "../protocol/status-codes.ts";
 
 /** Any error that the broker can send. */
-export type WireError = ProtocolError | RejectedError | LimitError | ClosedError | TimeoutError;
+export type WireError =
+  | ProtocolError
+  | RejectedError
+  | LimitError
+  | ClosedError
+  | TimeoutError
+  | ConfigError;
 
 /**
  * The error that an ERROR or GOODBYE frame stands for.
@@ -36,5 +44,6 @@ export function errorFromWire(body: ErrorBody): WireError {
   if (status >= 128 && status < 160) {
     return new TimeoutError((code ?? "TIMEOUT_HELLO") as TimeoutErrorCode, message, 0);
   }
+  if (status >= 160) return new ConfigError((code ?? "CONFIG_POLICY") as ConfigErrorCode, message);
   return new ClosedError((code ?? "CLOSED_BY_BROKER") as ClosedErrorCode, message);
 }

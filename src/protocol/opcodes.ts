@@ -15,6 +15,8 @@ export const OPCODE = {
   UNSUBSCRIBE: 0x05,
   SYNC: 0x06,
   NOOP: 0x07,
+  RELOAD_POLICY: 0x08,
+  EXPLAIN: 0x09,
   MESSAGE: 0x10,
   WELCOME: 0x80,
   ACK: 0x81,
@@ -75,6 +77,8 @@ export const CLIENT_FRAME_RULES: readonly FrameRule[] = [
   controlRule(OPCODE.UNSUBSCRIBE, CONTROL_BODY_BYTES_MAX),
   controlRule(OPCODE.SYNC, 0),
   controlRule(OPCODE.NOOP, 0),
+  controlRule(OPCODE.RELOAD_POLICY, 0),
+  controlRule(OPCODE.EXPLAIN, CONTROL_BODY_BYTES_MAX),
   {
     opcode: OPCODE.MESSAGE,
     flags: FLAGS_ENCODING_MASK,

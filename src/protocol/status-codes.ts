@@ -22,6 +22,9 @@ export const STATUS = {
   REJECTED_TOPIC_NAME: 34,
   REJECTED_PATTERN: 35,
   REJECTED_SUBSCRIPTION: 36,
+  REJECTED_SENDER: 37,
+  REJECTED_NOT_ADMINISTRATOR: 38,
+  REJECTED_ACTION: 39,
   LIMIT_CONNECTIONS: 64,
   LIMIT_TOPICS: 65,
   LIMIT_SUBSCRIPTIONS: 66,
@@ -29,6 +32,7 @@ export const STATUS = {
   LIMIT_CONTROL_QUEUE: 68,
   CLOSED_BY_BROKER: 96,
   TIMEOUT_HELLO: 128,
+  CONFIG_POLICY: 160,
 } as const satisfies Partial<Record<ErrorCode, number>>;
 
 /** A code that has a wire number. */

@@ -103,6 +103,8 @@ const CLIENT_FRAMES: Readonly<Record<number, readonly [flags: number, bodyBytesM
   5: [0, 4096],
   6: [0, 0],
   7: [0, 0],
+  8: [0, 0],
+  9: [0, 4096],
   16: [0x03, 65_520],
 };
 const BROKER_FRAMES: typeof CLIENT_FRAMES = {
@@ -115,6 +117,8 @@ const BROKER_FRAMES: typeof CLIENT_FRAMES = {
   133: [0, 0],
   134: [0, 65_520],
   135: [0, 65_520],
+  136: [0, 65_520],
+  137: [0, 0],
 };
 
 /** The slow reading: offsets of the frames, or undefined for a packet to be refused. */

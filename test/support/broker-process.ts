@@ -29,10 +29,13 @@ const nobody = { findUser: () => undefined, findGroup: () => undefined };
 const policy =
   options.policy === undefined ? undefined : parsePolicy(options.policy, "policy.toml", nobody);
 
+let broker: Broker | undefined;
+// First of all: whoever sees the "listening" event may stop the broker at once.
+process.on("SIGTERM", () => broker?.stop());
+
 try {
   const now = () => performance.now() * clockSpeed;
-  const broker = new Broker({ path, policy, now, onEvent: report });
-  process.on("SIGTERM", () => broker.stop());
+  broker = new Broker({ path, policy, now, onEvent: report });
   await broker.run();
 } catch (error) {
   const { name, code, message } = error as Error & { code?: string };

@@ -2,8 +2,8 @@
 
 import { setTimeout as sleep } from "node:timers/promises";
 
-/** Milliseconds after which a condition is taken for one that never comes true. */
-export const CONDITION_TIMEOUT_MS = 10_000;
+/** Milliseconds after which a condition counts as one that never comes true. Less than a test has. */
+export const CONDITION_TIMEOUT_MS = 4_000;
 
 /** Milliseconds between two looks. */
 const LOOK_INTERVAL_MS = 1;

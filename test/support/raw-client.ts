@@ -127,7 +127,7 @@ export class RawClient implements Disposable {
   async requestFrame(opcode: number, body?: ControlMap): Promise<RawFrame> {
     this.#requests += 1;
     const id = this.#requests;
-    this.sendControl(opcode, id, body);
+    await this.sendEventually(packetOf((writer) => writer.appendControl(opcode, 0, id, body)));
     const isAnswer = (frame: RawFrame) =>
       (frame.opcode === OPCODE.ACK || frame.opcode === OPCODE.ERROR) && frame.id === id;
     return await eventually(() => {

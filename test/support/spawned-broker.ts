@@ -20,6 +20,8 @@ export type SpawnOptions = Omit<BrokerProcessOptions, "path"> & {
   /** Reuse this path, which somebody else cleans up. Default: a new temporary directory. */
   readonly path?: string;
   readonly env?: Readonly<Record<string, string>>;
+  /** RLIMIT_NOFILE of the process, soft and hard. Default: as this process has it. */
+  readonly openFilesMax?: number;
 };
 
 type Child = Bun.Subprocess<"ignore", "ignore", "pipe">;
@@ -39,12 +41,15 @@ export async function spawnBroker(options: SpawnOptions = {}): Promise<SpawnedBr
 
 /** Starts a broker that may well fail; its events tell. */
 export function startBroker(options: SpawnOptions = {}): SpawnedBroker {
-  const { path, env, ...rest } = options;
+  const { path, env, openFilesMax, ...rest } = options;
   const directory = path === undefined ? makeDirectory(options.uid) : undefined;
   const socketPath = path ?? join(directory ?? "", "bus.sock");
   const processOptions: BrokerProcessOptions = { ...rest, path: socketPath };
   const script = `${import.meta.dir}/broker-process.ts`;
-  const child = Bun.spawn([process.execPath, script, JSON.stringify(processOptions)], {
+  const limit = openFilesMax === undefined ? "" : `ulimit -n ${openFilesMax} && `;
+  const shell = ["sh", "-c", `${limit}exec "$@"`, "sh"];
+  const command = [...shell, process.execPath, script, JSON.stringify(processOptions)];
+  const child = Bun.spawn(command, {
     env: { ...process.env, ...env },
     stdin: "ignore",
     stdout: "ignore",

@@ -9,7 +9,9 @@ import { brokerFrameError, clientFrameError } from "../../../src/protocol/packet
 type Allowed = readonly [opcode: number, flags: number, fdsMin: number, fdsMax: number];
 
 const FROM_CLIENT: readonly Allowed[] = [
-  ...[0x01, 0x02, 0x03, 0x04, 0x05, 0x06, 0x07].map((opcode) => [opcode, 0, 0, 0] as const),
+  ...[0x01, 0x02, 0x03, 0x04, 0x05, 0x06, 0x07, 0x08, 0x09].map(
+    (opcode) => [opcode, 0, 0, 0] as const,
+  ),
   ...[0, 1, 2, 3].map((encoding) => [0x10, encoding, 0, 253] as const),
 ];
 

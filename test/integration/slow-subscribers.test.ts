@@ -1,0 +1,183 @@
+/** A subscriber that does not read: it is told what it lost, in its place, and nobody else waits. */
+
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { SEND_QUEUE_BYTES_MAX } from "../../src/broker/limits.ts";
+import { GAP_REASON, OPCODE } from "../../src/protocol/opcodes.ts";
+import { eventually } from "../support/eventually.ts";
+import { mapOf, packetOf, RawClient, type RawFrame } from "../support/raw-client.ts";
+import { type SpawnedBroker, spawnBroker } from "../support/spawned-broker.ts";
+import { connectAs } from "../support/spawned-client.ts";
+
+const BODY_BYTES = 1_008;
+const FRAME_BYTES = 1_024;
+const MESSAGES_PER_PACKET = 64;
+
+/** More than a client's socket and its queue in the broker hold together. */
+const FLOOD_MESSAGES = (2 * SEND_QUEUE_BYTES_MAX + 8 * 1024 * 1024) / FRAME_BYTES;
+
+let broker: SpawnedBroker;
+let fdsAtRest: number;
+
+beforeAll(async () => {
+  broker = await spawnBroker();
+  using _first = await RawClient.open(broker.path);
+  fdsAtRest = broker.countFds() - 1;
+});
+
+afterAll(async () => {
+  await broker.expectFds(fdsAtRest);
+  await broker[Symbol.asyncDispose]();
+});
+
+/** A packet of messages with ascending numbers, on the topics in turn. */
+function numberedPacket(topics: readonly number[], first: number, count: number): Uint8Array {
+  const body = new Uint8Array(BODY_BYTES);
+  const view = new DataView(body.buffer);
+  return packetOf((writer) => {
+    for (let number = first; number < first + count; number += 1) {
+      view.setUint32(0, number, true);
+      writer.append(OPCODE.MESSAGE, 0, 0, topics[number % topics.length] ?? 0, 0, body);
+    }
+  });
+}
+
+function numberOf(frame: RawFrame): number {
+  return new DataView(frame.body.buffer).getUint32(0, true);
+}
+
+/** Publishes messages 0 to count - 1. `afterEach` lets others read meanwhile. */
+async function flood(
+  publisher: RawClient,
+  topics: readonly number[],
+  count: number,
+  afterEach: () => void = () => {},
+): Promise<void> {
+  for (let first = 0; first < count; first += MESSAGES_PER_PACKET) {
+    await publisher.sendEventually(numberedPacket(topics, first, MESSAGES_PER_PACKET));
+    afterEach();
+  }
+}
+
+/** Reads until message `last` has come. @returns numbers of messages, and gaps as [id, count] */
+async function readUntil(
+  client: RawClient,
+  last: number,
+): Promise<(number | [id: number, count: number])[]> {
+  const seen: (number | [number, number])[] = [];
+  for (;;) {
+    const frame = await client.next();
+    if (frame.opcode === OPCODE.GAP) {
+      expect(mapOf(frame)["reason"]).toBe(GAP_REASON.SEND_QUEUE_FULL);
+      seen.push([frame.id, Number(mapOf(frame)["count"])]);
+    }
+    if (frame.opcode !== OPCODE.MESSAGE) continue;
+    seen.push(numberOf(frame));
+    if (numberOf(frame) === last) return seen;
+  }
+}
+
+describe("a subscriber that does not read", () => {
+  test("gets one gap that counts exactly what is missing, in its place", async () => {
+    using publisher = await RawClient.open(broker.path);
+    using slow = await RawClient.open(broker.path);
+    await slow.subscribe("flood");
+    const topic = await publisher.openTopic("flood");
+    await flood(publisher, [topic], FLOOD_MESSAGES);
+    const figures = await publisher.sync();
+    expect(figures).toMatchObject({ published: FLOOD_MESSAGES, matched: FLOOD_MESSAGES });
+    const dropped = Number(figures["dropped"]);
+    expect(dropped).toBeGreaterThan(0);
+    expect(figures["delivered"]).toBe(FLOOD_MESSAGES - dropped);
+
+    const kept = await readUntil(slow, FLOOD_MESSAGES - dropped - 1);
+    expect(kept).toEqual(Array.from({ length: FLOOD_MESSAGES - dropped }, (_, index) => index));
+    await publisher.sendEventually(numberedPacket([topic], FLOOD_MESSAGES, 1));
+    const rest = await readUntil(slow, FLOOD_MESSAGES);
+    expect(rest).toEqual([[topic, dropped], FLOOD_MESSAGES]);
+  });
+
+  test("is told losses by topic", async () => {
+    using publisher = await RawClient.open(broker.path);
+    using slow = await RawClient.open(broker.path);
+    await slow.subscribe("floods.*");
+    const topics = [
+      await publisher.openTopic("floods.a"),
+      await publisher.openTopic("floods.b"),
+      await publisher.openTopic("floods.c"),
+    ];
+    await flood(publisher, topics, FLOOD_MESSAGES);
+    const { dropped } = await publisher.sync();
+    const kept = FLOOD_MESSAGES - Number(dropped);
+    await readUntil(slow, kept - 1);
+    await publisher.sendEventually(numberedPacket(topics, FLOOD_MESSAGES, 1));
+    const rest = await readUntil(slow, FLOOD_MESSAGES);
+    const lost = new Map<number, number>();
+    for (let number = kept; number < FLOOD_MESSAGES; number += 1) {
+      const topic = topics[number % topics.length] ?? 0;
+      lost.set(topic, (lost.get(topic) ?? 0) + 1);
+    }
+    expect(new Map(rest.filter((item) => typeof item !== "number"))).toEqual(lost);
+  });
+
+  test("is told its losses when it is a stopped program that goes on", async () => {
+    using publisher = await RawClient.open(broker.path);
+    await using client = await connectAs(process.getuid?.() ?? 0, broker.path);
+    await client.call("subscribe", "flood");
+    const topic = await publisher.openTopic("flood");
+    client.kill("SIGSTOP");
+    await flood(publisher, [topic], FLOOD_MESSAGES);
+    const dropped = Number((await publisher.sync())["dropped"]);
+    expect(dropped).toBeGreaterThan(0);
+    client.kill("SIGCONT");
+    await eventually(async () => {
+      const { queued, lost } = await client.call("counts");
+      return queued === FLOOD_MESSAGES - dropped && lost === dropped;
+    }, "the client has counted what came and what did not");
+  });
+
+  test("costs a subscriber that reads nothing", async () => {
+    using publisher = await RawClient.open(broker.path);
+    using slow = await RawClient.open(broker.path);
+    using quick = await RawClient.open(broker.path);
+    await slow.subscribe("flood");
+    await quick.subscribe("flood");
+    const topic = await publisher.openTopic("flood");
+    const seen: number[] = [];
+    const read = () => {
+      for (const frame of quick.received()) {
+        if (frame.opcode === OPCODE.GAP) throw new Error("The quick subscriber lost something");
+        if (frame.opcode === OPCODE.MESSAGE) seen.push(numberOf(frame));
+      }
+    };
+    await flood(publisher, [topic], FLOOD_MESSAGES, read);
+    await eventually(
+      () => {
+        read();
+        return seen.length === FLOOD_MESSAGES;
+      },
+      () => `all messages came, ${seen.length} did`,
+    );
+    expect(seen).toEqual(Array.from({ length: FLOOD_MESSAGES }, (_, index) => index));
+  });
+
+  test("is evicted when not even control frames fit", async () => {
+    using publisher = await RawClient.open(broker.path);
+    using slow = await RawClient.open(broker.path);
+    await slow.subscribe("flood");
+    const topic = await publisher.openTopic("flood");
+    await flood(publisher, [topic], FLOOD_MESSAGES);
+    const { connection } = slow;
+    const isEvicted = () =>
+      broker.findAll("disconnected").find((event) => event.connection === connection);
+    // Each refused request is an answer of some hundred bytes that waits for the client.
+    const request = packetOf((writer) => {
+      writer.appendControl(OPCODE.UNSUBSCRIBE, 0, 1, { subscription: 4_294_967_295 });
+    });
+    const event = await eventually(() => {
+      for (let count = 0; count < 64; count += 1) if (slow.trySend(request) < 0) break;
+      return isEvicted();
+    }, "the slow client was evicted");
+    expect(event.code).toBe("LIMIT_CONTROL_QUEUE");
+    expect(await publisher.sync()).toMatchObject({ published: FLOOD_MESSAGES });
+  });
+});

@@ -1,0 +1,125 @@
+/**
+ * A client program in a process of its own, driven over Bun's IPC: it may run as another uid, be
+ * stopped, or be killed. Uses the library as any program would. Loaded first, then privileges are
+ * dropped, since other uids may be unable to read the checkout.
+ */
+
+import { readdirSync } from "node:fs";
+import type { Bus } from "../../src/client/bus.ts";
+import { connect } from "../../src/client/connect.ts";
+import type { Subscription } from "../../src/client/subscription.ts";
+import { dropPrivileges, type TargetCredentials } from "../../src/ffi/process-credentials.ts";
+import { readText, TestFiles } from "./test-files.ts";
+
+/** A message as it crosses the IPC channel. */
+export interface ReportedMessage {
+  readonly topic: string;
+  readonly data: unknown;
+  readonly sender: { readonly uid: number; readonly gid: number; readonly pid: number };
+  readonly fdTexts: readonly string[];
+  readonly fdsWithheld: boolean;
+}
+
+/** What an error has to say, as it crosses the IPC channel. */
+export interface ReportedError {
+  readonly name: string;
+  readonly message: string;
+  readonly code?: string;
+  readonly rule?: string;
+  readonly topic?: string;
+}
+
+let bus: Bus | undefined;
+let subscription: Subscription | undefined;
+
+function theBus(): Bus {
+  if (bus === undefined) throw new Error("connect first");
+  return bus;
+}
+
+/** What a test can ask for, by name. Arguments and results must be plain data. */
+const COMMANDS = {
+  become(target: TargetCredentials): void {
+    dropPrivileges(target);
+  },
+  async connect(path: string): Promise<unknown> {
+    bus = await connect({ path });
+    return bus.self;
+  },
+  async subscribe(pattern: string): Promise<void> {
+    subscription = await theBus().subscribe(pattern);
+  },
+  publish(topic: string, data: unknown): void {
+    theBus().publish(topic, data);
+  },
+  publishFile(topic: string, text: string): void {
+    using files = new TestFiles([text]);
+    theBus().publish(topic, text, { fds: files.fds });
+  },
+  async flush(): Promise<unknown> {
+    return await theBus().flush();
+  },
+  async messages(count: number): Promise<ReportedMessage[]> {
+    const messages: ReportedMessage[] = [];
+    while (messages.length < count) {
+      const { value: message } = await (subscription as Subscription).next();
+      const { topic, data, sender, fdsWithheld } = message;
+      const fdTexts = Array.from({ length: message.fds.length }, (_, index) => {
+        using fd = message.fds.take(index);
+        return readText(fd.fd);
+      });
+      const { uid, gid, pid } = sender;
+      messages.push({ topic, data, sender: { uid, gid, pid }, fdTexts, fdsWithheld });
+    }
+    return messages;
+  },
+  counts(): { queued: number; lost: number } {
+    const { queued, lost } = subscription as Subscription;
+    return { queued, lost };
+  },
+  countFds(): number {
+    return readdirSync("/proc/self/fd").length;
+  },
+};
+
+/** The commands that ClientProcess.call() knows, with their arguments and results. */
+export type ClientCommands = typeof COMMANDS;
+
+/** One call, as it crosses the IPC channel. */
+export interface ClientCall {
+  readonly id: number;
+  readonly command: keyof ClientCommands;
+  readonly args: readonly unknown[];
+}
+
+/** The answer to one call. */
+export interface ClientAnswer {
+  readonly id: number;
+  readonly result?: unknown;
+  readonly error?: ReportedError;
+}
+
+function describeError(error: Error & Partial<ReportedError>): ReportedError {
+  const { name, message, code, rule, topic } = error;
+  return {
+    name,
+    message,
+    ...(code === undefined ? {} : { code }),
+    ...(rule === undefined ? {} : { rule }),
+    ...(topic === undefined ? {} : { topic }),
+  };
+}
+
+async function answer({ id, command, args }: ClientCall): Promise<ClientAnswer> {
+  try {
+    const run = COMMANDS[command] as (...args: readonly unknown[]) => unknown;
+    return { id, result: await run(...args) };
+  } catch (error) {
+    return { id, error: describeError(error as Error) };
+  }
+}
+
+process.on("message", async (call: ClientCall) => {
+  process.send?.(await answer(call));
+});
+process.send?.({ id: 0 } satisfies ClientAnswer);

@@ -1,0 +1,51 @@
+/** Connections for tests of the broker's tables: on a simulated kernel, with no socket behind them. */
+
+import { Connection } from "../../../src/broker/connection.ts";
+import type { PeerIdentity } from "../../../src/broker/identity.ts";
+import { PacketPool } from "../../../src/broker/packet-pool.ts";
+import { SendQueue } from "../../../src/broker/send-queue.ts";
+import { OwnedFd } from "../../../src/ffi/owned-fd.ts";
+import { framesOf, type SentFrame } from "./frame-fixture.ts";
+import { SimulatedKernel, type SimulatedSocket } from "./simulated-kernel.ts";
+
+/** No process has fds so high: nothing real can be closed by mistake. */
+const FD_BASE = 500_000_000;
+
+/** A kernel with connections on it. */
+export class ConnectionBench {
+  readonly kernel = new SimulatedKernel();
+  readonly #pool = new PacketPool();
+  readonly #sockets = new Map<Connection, SimulatedSocket>();
+
+  /** An open connection. @param place where it stands in a table; by default as the id says */
+  connect(id: number, uid = 0, place: { slot?: number; acceptedAt?: number } = {}): Connection {
+    const fd = FD_BASE + id;
+    const socket = this.kernel.socket(fd);
+    const identity: PeerIdentity = { uid, gid: uid, pid: id, groups: [] };
+    const connection = new Connection({
+      id,
+      slot: place.slot ?? id,
+      socket: OwnedFd.adopt(fd),
+      identity,
+      queue: new SendQueue(fd, this.kernel, this.#pool),
+      acceptedAt: place.acceptedAt ?? 0,
+      policyGeneration: 0,
+    });
+    connection.state = "OPEN";
+    this.#sockets.set(connection, socket);
+    return connection;
+  }
+
+  /** The socket under a connection. */
+  socketOf(connection: Connection): SimulatedSocket {
+    const socket = this.#sockets.get(connection);
+    if (socket === undefined) throw new Error("The connection is of another bench");
+    return socket;
+  }
+
+  /** Flushes a connection's queue and takes all frames that it was sent. */
+  framesTo(connection: Connection): SentFrame[] {
+    connection.queue.flush();
+    return this.socketOf(connection).take().flatMap(framesOf);
+  }
+}

@@ -1,0 +1,285 @@
+import { beforeEach, describe, expect, test } from "bun:test";
+import { BusState } from "../../../src/broker/bus-state.ts";
+import type { Connection } from "../../../src/broker/connection.ts";
+import { CONTROL_FRAME_BUFFER, encodeControlFrame } from "../../../src/broker/control-frames.ts";
+import { Introductions } from "../../../src/broker/introductions.ts";
+import { DIRECT_SEND_BYTES_MIN } from "../../../src/broker/limits.ts";
+import { ownUidPolicy } from "../../../src/broker/policy/decide.ts";
+import { Router } from "../../../src/broker/router.ts";
+import { ProtocolError } from "../../../src/errors.ts";
+import { decodeTopicBody } from "../../../src/protocol/control-messages.ts";
+import { FLAG_FDS_WITHHELD, OPCODE } from "../../../src/protocol/opcodes.ts";
+import { ConnectionBench } from "./connection-fixture.ts";
+import { FrameBuffer, numberOf, type SentFrame } from "./frame-fixture.ts";
+
+const frames = new FrameBuffer();
+let bench: ConnectionBench;
+let state: BusState;
+let router: Router;
+let unflushed: Connection[];
+let gone: Connection[];
+let publisher: Connection;
+
+beforeEach(() => {
+  bench = new ConnectionBench();
+  state = new BusState(ownUidPolicy(0), () => {});
+  unflushed = [];
+  gone = [];
+  const introductions = new Introductions((connection, frame) => {
+    connection.queue.push(CONTROL_FRAME_BUFFER, encodeControlFrame(frame));
+  });
+  router = new Router(state, introductions, {
+    noteUnflushed: (connection) => {
+      connection.isUnflushed = true;
+      unflushed.push(connection);
+    },
+    notePeerGone: (connection) => void gone.push(connection),
+  });
+  publisher = bench.connect(1);
+});
+
+function subscriber(id: number, ...patterns: string[]): Connection {
+  const connection = bench.connect(id);
+  for (const pattern of patterns) subscribe(connection, pattern);
+  return connection;
+}
+
+function subscribe(connection: Connection, pattern: string): void {
+  connection.subscriptions.set(connection.nextSubscription(), pattern);
+  state.subscribe(connection, pattern);
+}
+
+/** Opens a topic for the publisher. @returns its id */
+function open(name: string): number {
+  const topic = state.topics.hold(name);
+  if (topic === undefined) throw new Error("There are too many topics");
+  publisher.openTopics.set(topic.id, {
+    topic,
+    mayPublish: true,
+    sendFds: { allowed: true, rule: undefined },
+    introducedTo: undefined,
+  });
+  return topic.id;
+}
+
+/** Routes one packet of messages, numbered from 0, on these topics. */
+function route(topics: readonly number[], bodyBytes = 8): boolean {
+  const messages = topics.map((topic, number) => ({ topic, number, bodyBytes }));
+  return router.routePacket(publisher, frames.buffer, frames.messages(messages));
+}
+
+function messagesTo(connection: Connection): SentFrame[] {
+  return bench.framesTo(connection).filter(({ opcode }) => opcode === OPCODE.MESSAGE);
+}
+
+describe("Router.routePacket()", () => {
+  test("brings each message to those who subscribed to its topic, in order", () => {
+    const [a, b] = [open("a"), open("b")];
+    const both = subscriber(2, ">");
+    const one = subscriber(3, "b");
+    expect(route([a, b, b, a, b])).toBe(true);
+    expect(messagesTo(both).map(numberOf)).toEqual([0, 1, 2, 3, 4]);
+    expect(messagesTo(one).map(numberOf)).toEqual([1, 2, 4]);
+    expect(publisher.counters).toMatchObject({ published: 5, matched: 8, dropped: 0 });
+  });
+
+  test("joins neighbours that go to the same subscribers in one send", () => {
+    const topics = ["t.a", "t.b", "t.c"].map(open);
+    const all = subscriber(2, "t.*");
+    const some = subscriber(3, "t.a");
+    // First packets bring the introductions, which would be queued before.
+    route(topics);
+    for (const each of [all, some]) bench.framesTo(each);
+    state.unsubscribe(some, "t.a");
+    const sendsBefore = bench.socketOf(all).sends;
+    route([...topics, ...topics], 8_000);
+    expect(6 * 8_000).toBeGreaterThan(DIRECT_SEND_BYTES_MIN);
+    expect(bench.socketOf(all).sends - sendsBefore).toBe(1);
+    expect(messagesTo(all)).toHaveLength(6);
+    expect(messagesTo(some)).toEqual([]);
+  });
+
+  test("stamps the sender's connection id on every message", () => {
+    const a = open("a");
+    const all = subscriber(2, "a");
+    route([a, a]);
+    expect(messagesTo(all).map(({ origin }) => origin)).toEqual([publisher.id, publisher.id]);
+  });
+
+  test("routes nothing of a packet that names a topic which is not open", () => {
+    const a = open("a");
+    const all = subscriber(2, ">");
+    let thrown: unknown;
+    try {
+      route([a, a, a + 1]);
+    } catch (error) {
+      thrown = error;
+    }
+    expect(thrown).toBeInstanceOf(ProtocolError);
+    expect(thrown).toMatchObject({ code: "PROTOCOL_TOPIC_ID", byteOffset: 48 });
+    expect(bench.framesTo(all)).toEqual([]);
+    expect(publisher.counters.published).toBe(0);
+  });
+
+  test.each([
+    ["a control frame behind a message", OPCODE.NOOP, 16],
+    ["a message that ends outside", OPCODE.MESSAGE, 64],
+    ["a message shorter than a header", OPCODE.MESSAGE, 8],
+  ])("leaves %s to the slow way and routes nothing", (_what, opcode, secondBytes) => {
+    const a = open("a");
+    const all = subscriber(2, ">");
+    const packetBytes = frames.messages([
+      { topic: a, number: 0, bodyBytes: 8 },
+      { topic: a, number: 1, bodyBytes: 8 },
+    ]);
+    frames.buffer.words[6] = secondBytes;
+    frames.buffer.words[7] = opcode;
+    expect(router.routePacket(publisher, frames.buffer, packetBytes)).toBe(false);
+    expect(bench.framesTo(all)).toEqual([]);
+  });
+
+  test("counts messages on a topic whose right was revoked as denied", () => {
+    const [a, b] = [open("a"), open("b")];
+    const all = subscriber(2, ">");
+    const opened = publisher.openTopics.get(b);
+    if (opened !== undefined) opened.mayPublish = false;
+    route([a, b, b, a]);
+    expect(messagesTo(all).map(numberOf)).toEqual([0, 3]);
+    expect(publisher.counters).toMatchObject({ published: 2, denied: 2 });
+  });
+
+  test("does not bring messages to those whom the policy lets not read them", () => {
+    const a = open("a");
+    const stranger = bench.connect(2, 1_000);
+    subscribe(stranger, "a");
+    route([a]);
+    expect(bench.framesTo(stranger)).toEqual([]);
+    expect(publisher.counters).toMatchObject({ published: 1, matched: 0 });
+  });
+
+  test("tells the host once of a queue that is to be flushed", () => {
+    const a = open("a");
+    const all = subscriber(2, ">");
+    route([a]);
+    route([a]);
+    expect(unflushed).toEqual([all]);
+  });
+
+  test("counts what a dead subscriber does not get, and tells the host", () => {
+    const a = open("a");
+    const dead = subscriber(2, ">");
+    route([a]);
+    bench.framesTo(dead);
+    bench.socketOf(dead).isPeerGone = true;
+    route([a], DIRECT_SEND_BYTES_MIN);
+    expect(gone).toEqual([dead]);
+    expect(publisher.counters).toMatchObject({ matched: 2, dropped: 1 });
+  });
+});
+
+describe("Router.routeWithFds()", () => {
+  function routeWithFds(topicId: number, fdCount: number): void {
+    const bundle = bench.kernel.bundle(fdCount);
+    const fields = { topic: topicId, number: 0, bodyBytes: 8, fdCount };
+    const bytes = frames.messages([fields]);
+    const opened = publisher.openTopics.get(topicId);
+    if (opened === undefined) throw new Error("The topic is not open");
+    router.routeWithFds(publisher, opened, frames.buffer, bytes, bundle);
+    bundle.release();
+  }
+
+  test("gives the fds to every subscriber and closes them once", () => {
+    const a = open("a");
+    const all = [2, 3, 4].map((id) => subscriber(id, "a"));
+    routeWithFds(a, 3);
+    expect(bench.kernel.openFds.size).toBe(3);
+    for (const each of all) expect(messagesTo(each)).toMatchObject([{ fdCount: 3, origin: 1 }]);
+    expect(bench.kernel.openFds.size).toBe(0);
+    expect(publisher.counters).toMatchObject({ published: 1, matched: 3 });
+  });
+
+  test("closes the fds where nobody listens", () => {
+    routeWithFds(open("a"), 2);
+    expect(bench.kernel.openFds.size).toBe(0);
+  });
+
+  test("withholds them from a subscriber whose kernel refuses them", () => {
+    const a = open("a");
+    const refusing = subscriber(2, "a");
+    bench.socketOf(refusing).refusesFds = true;
+    routeWithFds(a, 2);
+    expect(messagesTo(refusing)).toMatchObject([{ flags: FLAG_FDS_WITHHELD, fdCount: 0 }]);
+    expect(bench.kernel.openFds.size).toBe(0);
+  });
+});
+
+describe("Introductions", () => {
+  /** Opcodes and ids, with the name for TOPIC. */
+  function story(connection: Connection): unknown[] {
+    return bench.framesTo(connection).map(({ opcode, id, body }) => {
+      if (opcode !== OPCODE.TOPIC) return [opcode, id];
+      return [opcode, id, decodeTopicBody(body, 0, body.byteLength).topic];
+    });
+  }
+
+  test("come before the first message and once", () => {
+    const a = open("a");
+    const all = subscriber(2, ">");
+    route([a, a]);
+    route([a]);
+    expect(story(all)).toEqual([
+      [OPCODE.TOPIC, a, "a"],
+      [OPCODE.SENDER, publisher.id],
+      [OPCODE.MESSAGE, a],
+      [OPCODE.MESSAGE, a],
+      [OPCODE.MESSAGE, a],
+    ]);
+  });
+
+  test("tell the new name of an id before it is used", () => {
+    const all = subscriber(2, ">");
+    const first = open("first");
+    route([first]);
+    const opened = publisher.openTopics.get(first);
+    publisher.openTopics.delete(first);
+    if (opened !== undefined) state.topics.release(opened.topic);
+    const second = open("second");
+    expect(second).toBe(first);
+    route([second]);
+    expect(story(all)).toEqual([
+      [OPCODE.TOPIC, first, "first"],
+      [OPCODE.SENDER, publisher.id],
+      [OPCODE.MESSAGE, first],
+      [OPCODE.TOPIC, first, "second"],
+      [OPCODE.MESSAGE, first],
+    ]);
+  });
+
+  test("reach a subscriber that came later, or came back", () => {
+    const a = open("a");
+    const early = subscriber(2, "a");
+    route([a]);
+    const late = subscriber(3, "a");
+    route([a]);
+    expect(story(late).slice(0, 2)).toEqual([
+      [OPCODE.TOPIC, a, "a"],
+      [OPCODE.SENDER, publisher.id],
+    ]);
+    expect(story(early)).toHaveLength(4);
+    state.leave(late);
+    const again = subscriber(4, "a");
+    route([a]);
+    expect(story(again)).toHaveLength(3);
+    expect(story(early)).toEqual([[OPCODE.MESSAGE, a]]);
+  });
+
+  test("are taken back from those who were told, when a sender leaves", () => {
+    const a = open("a");
+    const told = subscriber(2, "a");
+    const untold = subscriber(3, "b");
+    route([a]);
+    expect(state.leave(publisher)).toEqual([told]);
+    expect(state.leave(untold)).toEqual([]);
+    expect(state.topics.size).toBe(0);
+  });
+});

@@ -1,0 +1,163 @@
+import { beforeEach, describe, expect, test } from "bun:test";
+import { OUTBOUND_BYTES_MAX } from "../../../src/client/limits.ts";
+import { Outbound } from "../../../src/client/outbound.ts";
+import { LimitError } from "../../../src/errors.ts";
+import { MESSAGE_BODY_BYTES_MAX } from "../../../src/protocol/limits.ts";
+import { ENCODING, OPCODE } from "../../../src/protocol/opcodes.ts";
+import { TestFiles } from "../../support/test-files.ts";
+import { isOpenFd, SimulatedTransport } from "./simulated-transport.ts";
+
+let transport: SimulatedTransport;
+let outbound: Outbound;
+let refused: LimitError[];
+
+beforeEach(() => {
+  refused = [];
+  transport = new SimulatedTransport();
+  outbound = new Outbound((error) => void refused.push(error));
+  outbound.attach(transport);
+});
+
+function write(number: number, bodyBytes = 1): void {
+  outbound.message(7, ENCODING.BYTES, new Uint8Array(bodyBytes).fill(number));
+}
+
+describe("Outbound", () => {
+  test("sends all messages of one tick in one packet, at its end", async () => {
+    write(1);
+    write(2);
+    outbound.control({ opcode: OPCODE.SYNC, id: 9 });
+    expect(transport.packets).toEqual([]);
+    await Promise.resolve();
+    expect(transport.packets).toHaveLength(1);
+    expect(transport.frames().map(({ opcode, id }) => [opcode, id])).toEqual([
+      [OPCODE.MESSAGE, 7],
+      [OPCODE.MESSAGE, 7],
+      [OPCODE.SYNC, 9],
+    ]);
+  });
+
+  test("sends a full packet at once", () => {
+    write(1, 40_000);
+    write(2, 40_000);
+    expect(transport.numbers()).toEqual([1]);
+    outbound.flush();
+    expect(transport.numbers()).toEqual([1, 2]);
+  });
+
+  test("sends the largest message and pads every other with zeros", () => {
+    write(0xff, MESSAGE_BODY_BYTES_MAX);
+    outbound.flush();
+    for (let bodyBytes = 0; bodyBytes < 20; bodyBytes += 1) write(0xff, bodyBytes);
+    outbound.flush();
+    const [largest, rest] = transport.packets;
+    expect(largest?.bytes).toHaveLength(65_536);
+    expect(transport.frames().map(({ body }) => body.length)).toEqual([
+      MESSAGE_BODY_BYTES_MAX,
+      ...Array.from({ length: 20 }, (_, index) => index),
+    ]);
+    const bodies = Array.from({ length: 20 }, (_, index) => index).reduce((a, b) => a + b);
+    const marks = rest?.bytes.filter((byte) => byte === 0xff);
+    expect(marks).toHaveLength(bodies);
+  });
+
+  test("keeps the order while the transport is blocked", async () => {
+    transport.room = 1;
+    for (let number = 1; number <= 4; number += 1) {
+      write(number);
+      outbound.flush();
+    }
+    expect(transport.numbers()).toEqual([1]);
+    expect(outbound.waitingBytes).toBe(3 * 24);
+    const drained = outbound.drained();
+    transport.room = 2;
+    outbound.onWritable();
+    expect(transport.numbers()).toEqual([1, 2, 3]);
+    write(5);
+    transport.room = Number.POSITIVE_INFINITY;
+    outbound.onWritable();
+    await drained;
+    expect(transport.numbers()).toEqual([1, 2, 3, 4, 5]);
+    expect(outbound.waitingBytes).toBe(0);
+  });
+
+  test("holds what comes before there is a transport", () => {
+    const early = new Outbound(() => {});
+    early.message(7, ENCODING.BYTES, Uint8Array.of(1));
+    early.flush();
+    early.message(7, ENCODING.BYTES, Uint8Array.of(2));
+    early.attach(transport);
+    expect(transport.numbers()).toEqual([1, 2]);
+  });
+
+  test("refuses messages beyond OUTBOUND_BYTES_MAX, and control frames never", () => {
+    transport.room = 0;
+    const body = new Uint8Array(MESSAGE_BODY_BYTES_MAX);
+    const fitting = OUTBOUND_BYTES_MAX / 65_536;
+    for (let count = 0; count < fitting; count += 1) {
+      outbound.message(7, ENCODING.BYTES, body);
+    }
+    write(1);
+    expect(() => {
+      for (let count = 0; count < 3; count += 1) outbound.message(7, ENCODING.BYTES, body);
+    }).toThrow(LimitError);
+    const waiting = outbound.waitingBytes;
+    outbound.control({ opcode: OPCODE.SYNC, id: 9 });
+    outbound.flush();
+    expect(outbound.waitingBytes).toBeGreaterThan(waiting);
+    outbound.clear();
+    expect(outbound.waitingBytes).toBe(0);
+  });
+});
+
+describe("Outbound.messageWithFds()", () => {
+  test("sends what was written before first, and the message alone", () => {
+    using files = new TestFiles(["a", "b"]);
+    write(1);
+    outbound.messageWithFds(7, ENCODING.TEXT, Uint8Array.of(2), files.fds);
+    write(3);
+    outbound.flush();
+    expect(transport.numbers()).toEqual([1, 2, 3]);
+    expect(transport.packets.map(({ fds }) => fds)).toEqual([[], files.fds, []]);
+    expect(transport.frames()[1]).toMatchObject({ flags: ENCODING.TEXT, fdCount: 2 });
+  });
+
+  test("keeps duplicates while it waits, and closes them once sent", () => {
+    transport.room = 0;
+    {
+      using files = new TestFiles(["a"]);
+      write(1);
+      outbound.messageWithFds(7, ENCODING.BYTES, Uint8Array.of(2), files.fds);
+      write(3);
+    }
+    transport.room = Number.POSITIVE_INFINITY;
+    outbound.onWritable();
+    expect(transport.numbers()).toEqual([1, 2, 3]);
+    const [, withFds] = transport.packets;
+    expect(withFds?.fds).toHaveLength(1);
+    expect(withFds?.fds.some(isOpenFd)).toBe(false);
+  });
+
+  test("throws LIMIT_QUEUED_FDS where the kernel refuses at once, and sends nothing", () => {
+    using files = new TestFiles(["a"]);
+    transport.refusesFds = true;
+    expect(() => {
+      outbound.messageWithFds(7, ENCODING.BYTES, Uint8Array.of(2), files.fds);
+    }).toThrow(LimitError);
+    expect(transport.packets).toEqual([]);
+    expect(refused).toEqual([]);
+  });
+
+  test("tells of a message whose fds are refused after it waited, and goes on", () => {
+    using files = new TestFiles(["a"]);
+    transport.room = 0;
+    write(1);
+    outbound.messageWithFds(7, ENCODING.BYTES, Uint8Array.of(2), files.fds);
+    write(3);
+    transport.room = Number.POSITIVE_INFINITY;
+    transport.refusesFds = true;
+    outbound.onWritable();
+    expect(transport.numbers()).toEqual([1, 3]);
+    expect(refused.map(({ code }) => code)).toEqual(["LIMIT_QUEUED_FDS"]);
+  });
+});

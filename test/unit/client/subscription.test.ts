@@ -1,0 +1,184 @@
+import { beforeEach, describe, expect, test } from "bun:test";
+import { Message, type Sender } from "../../../src/client/message.ts";
+import { ReceivedFds } from "../../../src/client/received-fds.ts";
+import {
+  type AnySubscription,
+  type SubscribeOptions,
+  Subscription,
+} from "../../../src/client/subscription.ts";
+import { duplicateFd } from "../../../src/ffi/owned-fd.ts";
+import { ENCODING } from "../../../src/protocol/opcodes.ts";
+import { TestFiles } from "../../support/test-files.ts";
+import { isOpenFd } from "./simulated-transport.ts";
+
+const SENDER: Sender = {
+  connection: 1,
+  uid: 0,
+  gid: 0,
+  pid: 1,
+  groups: [],
+  unit: undefined,
+  exe: undefined,
+};
+
+let unsubscribed: AnySubscription[];
+let losses: number[];
+
+beforeEach(() => {
+  unsubscribed = [];
+  losses = [];
+});
+
+function subscription(options: SubscribeOptions = {}): Subscription {
+  const host = {
+    unsubscribe: async (each: AnySubscription) => void unsubscribed.push(each),
+    noteLost: (count: number) => void losses.push(count),
+  };
+  return new Subscription("a", host, options);
+}
+
+function message(number: number, fds: ReceivedFds = ReceivedFds.NONE): Message {
+  const packet = Uint8Array.of(number);
+  return new Message("a", SENDER, ENCODING.BYTES, packet, 0, 1, fds, false);
+}
+
+/** Fds of a message, open until somebody closes them. */
+function receivedFds(count: number): { fds: ReceivedFds; numbers: number[] } {
+  using files = new TestFiles(Array.from({ length: count }, () => "text"));
+  const numbers = files.fds.map(duplicateFd);
+  return { fds: new ReceivedFds([...numbers]), numbers };
+}
+
+async function numbersOf(each: Subscription, count: number): Promise<unknown[]> {
+  const numbers: unknown[] = [];
+  while (numbers.length < count) numbers.push((await each.next()).value.bytes[0]);
+  return numbers;
+}
+
+describe("Subscription.next()", () => {
+  test("gives messages in order, whether it asked first or they came first", async () => {
+    const each = subscription();
+    const early = [each.next(), each.next()];
+    for (let number = 1; number <= 4; number += 1) each.accept(message(number));
+    const values = await Promise.all(early);
+    expect(values.map(({ value }) => value.bytes[0])).toEqual([1, 2]);
+    expect(each.queued).toBe(2);
+    expect(await numbersOf(each, 2)).toEqual([3, 4]);
+  });
+
+  test("keeps the order over thousands of messages in the queue", async () => {
+    const each = subscription();
+    for (let number = 0; number < 5_000; number += 1) each.accept(message(number % 251));
+    const wanted = Array.from({ length: 5_000 }, (_, index) => index % 251);
+    expect(await numbersOf(each, 3_000)).toEqual(wanted.slice(0, 3_000));
+    each.accept(message(7));
+    expect(await numbersOf(each, 2_001)).toEqual([...wanted.slice(3_000), 7]);
+  });
+
+  test("closes the fds of the message before, and not those that were taken", async () => {
+    const each = subscription();
+    const { fds, numbers } = receivedFds(2);
+    each.accept(message(1, fds));
+    const { value } = await each.next();
+    using taken = value.fds.take(0);
+    expect(numbers.map(isOpenFd)).toEqual([true, true]);
+    void each.next();
+    expect(numbers.map(isOpenFd)).toEqual([true, false]);
+    expect(taken.fd).toBe(numbers[0] ?? -1);
+  });
+
+  test("gives what is queued before it tells of the end", async () => {
+    const each = subscription();
+    each.accept(message(1));
+    each.end(new Error("gone"));
+    expect(await numbersOf(each, 1)).toEqual([1]);
+    expect(each.next()).rejects.toThrow("gone");
+    expect(await each.next()).toEqual({ done: true, value: undefined });
+  });
+});
+
+describe("a full queue", () => {
+  test("drops what comes, with its fds, and counts it", async () => {
+    const each = subscription({ queueMessagesMax: 2 });
+    const { fds, numbers } = receivedFds(1);
+    for (let number = 1; number <= 2; number += 1) each.accept(message(number));
+    each.accept(message(3, fds));
+    each.accept(message(4));
+    expect(each.lost).toBe(2);
+    expect(numbers.map(isOpenFd)).toEqual([false]);
+    expect(await numbersOf(each, 2)).toEqual([1, 2]);
+    each.end(undefined);
+    expect(losses).toEqual([2]);
+  });
+
+  test("adds to the losses that the broker tells", () => {
+    const each = subscription();
+    each.noteGap(5);
+    expect(each.lost).toBe(5);
+    expect(losses).toEqual([]);
+  });
+});
+
+describe("Subscription.close()", () => {
+  test("ends waiting calls, lets queued messages go, and tells the host once", async () => {
+    const each = subscription();
+    const { fds, numbers } = receivedFds(1);
+    const waiting = each.next();
+    each.accept(message(1));
+    each.accept(message(2, fds));
+    expect((await waiting).value.bytes[0]).toBe(1);
+    await each.close();
+    await each.close();
+    expect(numbers.map(isOpenFd)).toEqual([false]);
+    expect(unsubscribed).toEqual([each]);
+    expect(await each.next()).toEqual({ done: true, value: undefined });
+  });
+
+  test("is what leaving a loop does", async () => {
+    const each = subscription();
+    each.accept(message(1));
+    for await (const _message of each) break;
+    expect(unsubscribed).toEqual([each]);
+  });
+
+  test("follows when the signal is aborted, also where it was before", async () => {
+    const controller = new AbortController();
+    const first = subscription();
+    first.obey(controller.signal);
+    expect(unsubscribed).toEqual([]);
+    controller.abort();
+    const second = subscription();
+    second.obey(controller.signal);
+    expect(unsubscribed).toEqual([first, second]);
+    expect(await first.next()).toEqual({ done: true, value: undefined });
+  });
+});
+
+describe("onMessage", () => {
+  test("gets every message, and fds are closed when it returns", () => {
+    const seen: unknown[] = [];
+    const { fds, numbers } = receivedFds(1);
+    const each = subscription({
+      onMessage: (one) => {
+        seen.push(one.bytes[0]);
+        if (one.fds.length > 0) expect(numbers.map(isOpenFd)).toEqual([true]);
+      },
+    });
+    each.accept(message(1, fds));
+    each.accept(message(2));
+    expect(seen).toEqual([1, 2]);
+    expect(numbers.map(isOpenFd)).toEqual([false]);
+    expect(each.queued).toBe(0);
+  });
+
+  test("keeps fds open until the promise it returned is settled", async () => {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const { fds, numbers } = receivedFds(1);
+    subscription({ onMessage: () => promise }).accept(message(1, fds));
+    expect(numbers.map(isOpenFd)).toEqual([true]);
+    resolve();
+    await promise;
+    await new Promise((done) => setImmediate(done));
+    expect(numbers.map(isOpenFd)).toEqual([false]);
+  });
+});
