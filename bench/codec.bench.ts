@@ -1,0 +1,117 @@
+/**
+ * Micro benchmarks of pure code: packet reader, router, control codec, topic matching, and message
+ * bodies. Run: `bun bench/codec.bench.ts`. Figures are for one packet, frame or call, as named.
+ */
+
+import { bench, do_not_optimize, group, run } from "mitata";
+import { BusState } from "../src/broker/bus-state.ts";
+import { Connection } from "../src/broker/connection.ts";
+import { Introductions } from "../src/broker/introductions.ts";
+import { PacketPool } from "../src/broker/packet-pool.ts";
+import { ownUidPolicy } from "../src/broker/policy/decide.ts";
+import { Router } from "../src/broker/router.ts";
+import { SendQueue } from "../src/broker/send-queue.ts";
+import { SubscriptionIndex } from "../src/broker/subscription-index.ts";
+import { decodeBody, encodeBody } from "../src/client/body-codec.ts";
+import { OwnedFd } from "../src/ffi/owned-fd.ts";
+import { openSeqpacket } from "../src/ffi/seqpacket.ts";
+import { decodeControlBody, encodeControlBody } from "../src/protocol/control-body.ts";
+import { topicBody } from "../src/protocol/control-messages.ts";
+import { ENCODING } from "../src/protocol/opcodes.ts";
+import { PacketReader } from "../src/protocol/packet.ts";
+import { topicMatches } from "../src/protocol/topics.ts";
+import { buildRing, messagesPerPacket, type PrebuiltPacket } from "./message-ring.ts";
+
+const MESSAGE_BYTES = 64;
+const PACKET_BYTES = 65_536;
+const FRAMES = messagesPerPacket(MESSAGE_BYTES, PACKET_BYTES);
+
+function firstPacket(topicIds: readonly number[]): PrebuiltPacket {
+  const [packet] = buildRing(topicIds, MESSAGE_BYTES, PACKET_BYTES);
+  if (packet === undefined) throw new Error("No packet was built");
+  return packet;
+}
+
+/** A router with one sender, whose topics lead to one subscriber that takes every packet. */
+function routerFixture(topicCount: number): { route: () => boolean } {
+  const state = new BusState(ownUidPolicy(0), () => {});
+  const sink = {
+    sendPacket: (_fd: number, _buffer: unknown, _offset: number, bytes: number) => bytes,
+    sendPacketWithFds: () => 0,
+  };
+  const connect = (id: number) =>
+    new Connection({
+      id,
+      slot: id,
+      socket: OwnedFd.adopt(openSeqpacket()),
+      identity: { uid: 0, gid: 0, pid: 0, groups: [] },
+      queue: new SendQueue(id, sink, new PacketPool()),
+      acceptedAt: 0,
+      policyGeneration: 0,
+    });
+  const sender = connect(1);
+  state.subscribe(connect(2), "bench.>");
+  const topicIds = Array.from({ length: topicCount }, (_, index) => {
+    const topic = state.topics.hold(`bench.${index}`);
+    if (topic === undefined) throw new Error("No topic is left");
+    sender.openTopics.set(topic.id, {
+      topic,
+      mayPublish: true,
+      sendFds: { allowed: false, rule: undefined },
+      introducedTo: undefined,
+    });
+    return topic.id;
+  });
+  const host = { noteUnflushed: () => {}, notePeerGone: () => {} };
+  const router = new Router(state, new Introductions(() => {}), host);
+  const { buffer, bytes } = firstPacket(topicIds);
+  return { route: () => router.routePacket(sender, buffer, bytes) };
+}
+
+group(`one packet of ${FRAMES} messages of ${MESSAGE_BYTES} bytes`, () => {
+  const reader = new PacketReader();
+  const { buffer, bytes } = firstPacket([1]);
+  bench("PacketReader.read", () =>
+    do_not_optimize(reader.read(buffer.words, buffer.bytes, bytes, 0, "client")),
+  );
+  for (const topics of [1, 7, 1_000]) {
+    const fixture = routerFixture(topics);
+    bench(`Router.routePacket, ${topics} topics in turn`, () => do_not_optimize(fixture.route()));
+  }
+});
+
+group("control bodies", () => {
+  const map = topicBody({ topic: "sensors.kitchen.temperature" });
+  const target = new Uint8Array(4_096);
+  const end = encodeControlBody(map, target, 0);
+  bench("encodeControlBody", () => do_not_optimize(encodeControlBody(map, target, 0)));
+  bench("decodeControlBody", () => do_not_optimize(decodeControlBody(target, 0, end)));
+});
+
+group("topics", () => {
+  const index = new SubscriptionIndex<number>();
+  for (let number = 0; number < 100_000; number += 1) index.add(`other.${number}.>`, number);
+  index.add("sensors.*.temperature", -1);
+  bench("topicMatches", () =>
+    do_not_optimize(topicMatches("sensors.*.temperature", "sensors.kitchen.temperature")),
+  );
+  bench("SubscriptionIndex.match among 100,000", () =>
+    do_not_optimize(index.match("sensors.kitchen.temperature")),
+  );
+});
+
+group("message bodies", () => {
+  const reading = { number: 7, celsius: 21.5, unit: "C" };
+  const packet = new Uint8Array(PACKET_BYTES);
+  const start = PACKET_BYTES / 2;
+  const { bytes } = encodeBody(reading, "auto");
+  packet.set(bytes, start);
+  const end = start + bytes.byteLength;
+  bench("encodeBody, object", () => do_not_optimize(encodeBody(reading, "auto")));
+  bench("decodeBody, object", () =>
+    do_not_optimize(decodeBody(ENCODING.MSGPACK, packet, start, end)),
+  );
+  bench("decodeBody, bytes", () => do_not_optimize(decodeBody(ENCODING.BYTES, packet, start, end)));
+});
+
+await run({ throw: true });

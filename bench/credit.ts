@@ -1,0 +1,125 @@
+/**
+ * The window on messages under way. Each subscriber tells the publisher, on a socketpair past the
+ * relay, how many messages it has got; the publisher never runs further ahead than the window. So
+ * no queue has to drop, and no unbounded queue flatters the rate.
+ */
+
+import { PacketReceiver } from "../src/ffi/ancillary.ts";
+import { waitReadable } from "../src/ffi/blocking-poll.ts";
+import { PinnedBuffer } from "../src/ffi/pinned-buffer.ts";
+import { sendPacket } from "../src/ffi/seqpacket.ts";
+import { CREDIT_FD_FIRST, type WorkOrder } from "./work-order.ts";
+
+const RECORD_BYTES = 8;
+
+/** How often a window's worth of messages is acknowledged. */
+const ACKS_PER_WINDOW = 4;
+
+/** The subscriber's end. */
+export class CreditSender {
+  readonly #record = new PinnedBuffer(RECORD_BYTES);
+  readonly #step: number;
+  #due: number;
+
+  constructor(order: WorkOrder) {
+    this.#step = Math.max(1, Math.floor(order.windowMessages / ACKS_PER_WINDOW));
+    this.#due = this.#step;
+  }
+
+  /**
+   * Tells how far this subscriber is, if that is due.
+   * @returns whether it was: a good moment to look at the clock
+   */
+  acknowledge(messages: number): boolean {
+    if (messages < this.#due) return false;
+    this.#due = messages + this.#step;
+    this.#record.words[0] = messages;
+    sendPacket(CREDIT_FD_FIRST, this.#record, 0, RECORD_BYTES);
+    return true;
+  }
+}
+
+/** The publisher's end of all credit sockets, for a process that may block. */
+export class CreditWindow {
+  readonly #windowMessages: number;
+  readonly #receivers: readonly PacketReceiver[];
+  readonly #acknowledged: number[];
+
+  constructor(order: WorkOrder) {
+    this.#windowMessages = order.windowMessages;
+    const subscribers = Array.from({ length: order.subscribers });
+    this.#receivers = subscribers.map(() => new PacketReceiver(new PinnedBuffer(RECORD_BYTES)));
+    this.#acknowledged = subscribers.map(() => 0);
+  }
+
+  /** Blocks until `messages` may have been sent in all. */
+  awaitRoom(messages: number): void {
+    for (let index = 0; index < this.#receivers.length; index += 1) {
+      while (messages - (this.#acknowledged[index] as number) > this.#windowMessages) {
+        this.#receive(index);
+      }
+    }
+  }
+
+  #receive(index: number): void {
+    const fd = CREDIT_FD_FIRST + index;
+    const receiver = this.#receivers[index] as PacketReceiver;
+    if (receiver.receive(fd) === RECORD_BYTES) {
+      this.#acknowledged[index] = receiver.buffer.words[0] as number;
+    } else if (!waitReadable(fd, CREDIT_TIMEOUT_MS)) {
+      throw new Error(`Subscriber ${index} gave no credit for ${CREDIT_TIMEOUT_MS} ms`);
+    }
+  }
+}
+
+const CREDIT_TIMEOUT_MS = 5_000;
+
+/** The part of Bun's socket API that reads an inherited fd; its types lack the fd. */
+type ConnectFd = (options: {
+  fd: number;
+  socket: { data(socket: unknown, record: Uint8Array): void };
+}) => Promise<{ terminate(): void }>;
+
+/** The publisher's end of one credit socket, for a process with an event loop to feed. */
+export class AsyncCreditWindow {
+  readonly #windowMessages: number;
+  #acknowledged = 0;
+  #waiting: (() => void) | undefined;
+  #socket: { terminate(): void } | undefined;
+
+  private constructor(windowMessages: number) {
+    this.#windowMessages = windowMessages;
+  }
+
+  /** Hands the credit socket to the event loop. */
+  static async open(order: WorkOrder): Promise<AsyncCreditWindow> {
+    const window = new AsyncCreditWindow(order.windowMessages);
+    window.#socket = await (Bun.connect as unknown as ConnectFd)({
+      fd: CREDIT_FD_FIRST,
+      socket: { data: (_socket, record) => window.#take(record) },
+    });
+    return window;
+  }
+
+  /** Whether `messages` may have been sent in all. */
+  hasRoom(messages: number): boolean {
+    return messages - this.#acknowledged <= this.#windowMessages;
+  }
+
+  /** Resolves at the next word from the subscriber. */
+  next(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#waiting = resolve;
+    });
+  }
+
+  close(): void {
+    this.#socket?.terminate();
+  }
+
+  #take(record: Uint8Array): void {
+    this.#acknowledged = new DataView(record.buffer, record.byteOffset).getUint32(0, true);
+    this.#waiting?.();
+    this.#waiting = undefined;
+  }
+}

@@ -1,0 +1,159 @@
+/**
+ * Runs one scenario once: starts its processes, joins them, and takes their reports. Every message
+ * is checked by the subscribers; a process that fails makes the run fail. Prints nothing.
+ */
+
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { closeFd } from "../src/ffi/owned-fd.ts";
+import { openSeqpacketPair } from "../src/ffi/seqpacket.ts";
+import { readCpuMs, readPeakRssMib } from "./process-usage.ts";
+import { RoleProcess } from "./role-process.ts";
+import {
+  type LatencyScenario,
+  type RateScenario,
+  type Scenario,
+  windowMessages,
+} from "./scenarios.ts";
+import type { ReceivedReport, RelayKind, WorkOrder } from "./work-order.ts";
+
+/** How long and how much. */
+export interface RunLimits {
+  /** Milliseconds that count. */
+  readonly measureMs: number;
+  /** Milliseconds before that. */
+  readonly warmUpMs: number;
+  /** Messages or rounds at most. */
+  readonly messagesMax: number;
+}
+
+/** What one run of one scenario gave. */
+export interface Measurement {
+  readonly name: string;
+  /** Messages received by all subscribers a second, or round trips a second. */
+  readonly perSecond: number;
+  /** Messages received by all subscribers, or round trips, the warm-up included. */
+  readonly checked: number;
+  /** Microseconds; latency scenarios alone. */
+  readonly p50Us?: number;
+  readonly p99Us?: number;
+  /** CPU time of the relay for one delivery or round trip, in nanoseconds. */
+  readonly relayCpuNs: number;
+  readonly relayPeakRssMib: number;
+}
+
+const RELAY_FILES: Record<RelayKind, string> = {
+  floor: "floor-relay.ts",
+  broker: "roles/broker.ts",
+};
+
+/**
+ * Measures one scenario once.
+ * @throws {Error} where a message was lost, or a process failed
+ */
+export async function measure(scenario: Scenario, limits: RunLimits): Promise<Measurement> {
+  const directory = await mkdtemp(join(tmpdir(), "seqbus-bench-"));
+  const order = orderOf(scenario, join(directory, "bus.sock"), limits);
+  try {
+    await using relay = new RoleProcess(RELAY_FILES[scenario.relay], order);
+    await relay.expect("ready");
+    if (scenario.kind === "latency") return await measureLatency(scenario, order, relay);
+    return await measureRate(scenario, order, relay);
+  } finally {
+    await rm(directory, { recursive: true, force: true });
+  }
+}
+
+async function measureRate(
+  scenario: RateScenario,
+  order: WorkOrder,
+  relay: RoleProcess,
+): Promise<Measurement> {
+  await using processes = new AsyncDisposableStack();
+  const pairs = Array.from({ length: scenario.subscribers }, () => openSeqpacketPair());
+  const file = `roles/${scenario.subscriber === "raw" ? "raw" : "library"}-subscriber.ts`;
+  const subscribers = pairs.map(([fd]) =>
+    processes.use(new RoleProcess(file, order, { fds: [fd], argument: scenario.subscriber })),
+  );
+  await Promise.all(subscribers.map((subscriber) => subscriber.expect("ready")));
+  let cpuFrom = readCpuMs(relay.pid);
+  const fds = pairs.map(([, fd]) => fd);
+  const publisher = processes.use(
+    new RoleProcess(`roles/${scenario.publisher}-publisher.ts`, order, { fds }),
+  );
+  for (const fd of pairs.flat()) closeFd(fd);
+  const [first] = subscribers;
+  first?.expect("warm").then(
+    () => {
+      cpuFrom = readCpuMs(relay.pid);
+    },
+    () => {},
+  );
+  const { messages } = await publisher.expect("published");
+  const reports = await Promise.all(subscribers.map((subscriber) => subscriber.expect("received")));
+  const cpuMs = readCpuMs(relay.pid) - cpuFrom;
+  const relayPeakRssMib = readPeakRssMib(relay.pid);
+  await Promise.all([publisher, ...subscribers].map((client) => client.finished()));
+  for (const received of reports) {
+    if (received.messages !== messages) throw new Error(`${scenario.name}: messages were lost`);
+  }
+  return summarize(scenario, reports, cpuMs, relayPeakRssMib);
+}
+
+function summarize(
+  scenario: RateScenario,
+  reports: readonly ReceivedReport[],
+  cpuMs: number,
+  relayPeakRssMib: number,
+): Measurement {
+  const sum = (figure: (report: ReceivedReport) => number) =>
+    reports.reduce((total, report) => total + figure(report), 0);
+  return {
+    name: scenario.name,
+    perSecond: sum((report) => (report.warmMessages / report.warmMs) * 1000),
+    checked: sum((report) => report.messages),
+    relayCpuNs: (cpuMs * 1e6) / sum((report) => report.warmMessages),
+    relayPeakRssMib,
+  };
+}
+
+async function measureLatency(
+  scenario: LatencyScenario,
+  order: WorkOrder,
+  relay: RoleProcess,
+): Promise<Measurement> {
+  await using echo = new RoleProcess(`roles/${scenario.client}-echo.ts`, order);
+  await echo.expect("ready");
+  const cpuFrom = readCpuMs(relay.pid);
+  await using ping = new RoleProcess(`roles/${scenario.client}-ping.ts`, order);
+  const { rounds, p50Us, p99Us } = await ping.expect("latency");
+  const cpuMs = readCpuMs(relay.pid) - cpuFrom;
+  return {
+    name: scenario.name,
+    perSecond: 1e6 / p50Us,
+    checked: rounds,
+    p50Us,
+    p99Us,
+    relayCpuNs: (cpuMs * 1e6) / rounds,
+    relayPeakRssMib: readPeakRssMib(relay.pid),
+  };
+}
+
+function orderOf(scenario: Scenario, path: string, limits: RunLimits): WorkOrder {
+  const { relay, messageBytes } = scenario;
+  const isRate = scenario.kind === "rate";
+  return {
+    path,
+    relay,
+    messageBytes,
+    packetBytes: isRate ? scenario.packetBytes : 0,
+    topics: isRate ? scenario.topics : 1,
+    payload: isRate ? scenario.payload : "bytes",
+    subscribers: isRate ? scenario.subscribers : 0,
+    windowMessages: windowMessages(messageBytes),
+    warmUpMs: limits.warmUpMs,
+    durationMs: limits.warmUpMs + limits.measureMs,
+    messagesMax: limits.messagesMax,
+  };
+}

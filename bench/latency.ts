@@ -1,0 +1,49 @@
+/** Round-trip times: gathered, sorted, reported. */
+
+import type { LatencyReport, WorkOrder } from "./work-order.ts";
+
+/** Samples kept at most; a run is over before. */
+const SAMPLES_MAX = 1 << 20;
+
+/** Times of one pinging process. */
+export class RoundTrips {
+  readonly #samples = new Float64Array(SAMPLES_MAX);
+  readonly #warmAt: number;
+  readonly #endsAt: number;
+  readonly #roundsMax: number;
+  #rounds = 0;
+  #count = 0;
+  #sentAt = 0;
+
+  constructor(order: WorkOrder) {
+    this.#warmAt = performance.now() + order.warmUpMs;
+    this.#endsAt = performance.now() + order.durationMs;
+    this.#roundsMax = Math.min(order.messagesMax, SAMPLES_MAX);
+  }
+
+  /** A ping leaves. */
+  begin(): void {
+    this.#sentAt = performance.now();
+  }
+
+  /**
+   * Its answer is here.
+   * @returns false when there have been enough
+   */
+  end(): boolean {
+    const now = performance.now();
+    this.#rounds += 1;
+    if (now >= this.#warmAt || this.#roundsMax < SAMPLES_MAX) {
+      this.#samples[this.#count] = now - this.#sentAt;
+      this.#count += 1;
+    }
+    return now < this.#endsAt && this.#rounds < this.#roundsMax;
+  }
+
+  /** Percentiles of the rounds after the warm-up. */
+  report(): LatencyReport {
+    const sorted = this.#samples.subarray(0, this.#count).sort();
+    const at = (share: number) => (sorted[Math.floor(this.#count * share)] ?? 0) * 1000;
+    return { type: "latency", rounds: this.#rounds, p50Us: at(0.5), p99Us: at(0.99) };
+  }
+}

@@ -1,0 +1,76 @@
+/**
+ * `bun run bench`: measures scenarios beside their baselines, interleaved, and prints a table.
+ * Progress goes to stderr, so that stdout can be kept.
+ */
+
+import { parseArgs } from "node:util";
+import { type Measurement, measure, type RunLimits } from "./harness.ts";
+import { describeMachine, formatTable, summarizeRepeats } from "./results-table.ts";
+import { SCENARIOS, type Scenario } from "./scenarios.ts";
+
+const USAGE = `Usage: bun run bench [options]
+  --seconds N    seconds that count in each run (default 2)
+  --repeats N    runs of each scenario, interleaved (default 3)
+  --filter TEXT  scenarios whose names hold TEXT, and their baselines
+  --json FILE    also write the results there
+  --list         name the scenarios and end`;
+
+const WARM_UP_MS = 700;
+
+/** The scenarios that a filter names, with those that they are compared to. */
+function choose(filter: string): Scenario[] {
+  const named = SCENARIOS.filter(({ name }) => name.includes(filter));
+  const wanted = new Set(named.flatMap(({ name, baseline }) => [name, baseline]));
+  return SCENARIOS.filter(({ name }) => wanted.has(name));
+}
+
+/** One run of each scenario, one after the other. */
+async function runOnce(
+  scenarios: readonly Scenario[],
+  limits: RunLimits,
+  label: string,
+): Promise<Map<string, Measurement>> {
+  const measurements = new Map<string, Measurement>();
+  for (const scenario of scenarios) {
+    process.stderr.write(`${label}  ${scenario.name} …`);
+    const result = await measure(scenario, limits);
+    measurements.set(scenario.name, result);
+    process.stderr.write(` ${Math.round(result.perSecond).toLocaleString("en")} a second\n`);
+  }
+  return measurements;
+}
+
+async function main(): Promise<void> {
+  const { values } = parseArgs({
+    options: {
+      seconds: { type: "string", default: "2" },
+      repeats: { type: "string", default: "3" },
+      filter: { type: "string", default: "" },
+      json: { type: "string" },
+      list: { type: "boolean", default: false },
+      help: { type: "boolean", default: false },
+    },
+  });
+  if (values.help) return console.log(USAGE);
+  const scenarios = choose(values.filter);
+  if (values.list) return console.log(scenarios.map(({ name }) => name).join("\n"));
+  const limits: RunLimits = {
+    measureMs: Number(values.seconds) * 1000,
+    warmUpMs: WARM_UP_MS,
+    messagesMax: 0xffff_ffff,
+  };
+  const repeats: Map<string, Measurement>[] = [];
+  for (let repeat = 1; repeat <= Number(values.repeats); repeat += 1) {
+    repeats.push(await runOnce(scenarios, limits, `${repeat}/${values.repeats}`));
+  }
+  const machine = describeMachine();
+  const results = summarizeRepeats(scenarios, repeats);
+  const { cpu, cores, kernel, bun } = machine;
+  console.log(`${cores} x ${cpu}, ${kernel}, Bun ${bun}; medians of ${values.repeats} runs\n`);
+  console.log(formatTable(results));
+  if (values.json !== undefined) {
+    await Bun.write(values.json, `${JSON.stringify({ machine, results }, undefined, 2)}\n`);
+  }
+}
+
+await main();

@@ -1,0 +1,32 @@
+/** What a process has used, from /proc: CPU time and memory. Linux only. */
+
+import { readFileSync } from "node:fs";
+
+/** Clock ticks of proc(5) a second: USER_HZ, 100 on all architectures that seqbus knows. */
+const TICKS_PER_SECOND = 100;
+
+/** Fields of /proc/PID/stat after the command's closing parenthesis, counted from 0. */
+const USER_TICKS_FIELD = 11;
+const SYSTEM_TICKS_FIELD = 12;
+
+/**
+ * CPU time of a process so far, user and system.
+ * @returns milliseconds, to the nearest 10
+ * @see proc(5) /proc/pid/stat utime, stime
+ */
+export function readCpuMs(pid: number): number {
+  const text = readFileSync(`/proc/${pid}/stat`, "utf8");
+  const fields = text.slice(text.lastIndexOf(")") + 2).split(" ");
+  const ticks = Number(fields[USER_TICKS_FIELD]) + Number(fields[SYSTEM_TICKS_FIELD]);
+  return (ticks * 1000) / TICKS_PER_SECOND;
+}
+
+/**
+ * The most memory that a process has had resident.
+ * @returns MiB
+ * @see proc(5) /proc/pid/status VmHWM
+ */
+export function readPeakRssMib(pid: number): number {
+  const text = readFileSync(`/proc/${pid}/status`, "utf8");
+  return Number(/^VmHWM:\s+(\d+) kB/m.exec(text)?.[1] ?? 0) / 1024;
+}

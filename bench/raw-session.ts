@@ -1,0 +1,124 @@
+/**
+ * A client that speaks the bare protocol and blocks: it shows what the relay can do, not what the
+ * library can. The floor relay gets a short word in place of the protocol's handshake.
+ */
+
+import { PacketReceiver } from "../src/ffi/ancillary.ts";
+import { waitReadable } from "../src/ffi/blocking-poll.ts";
+import { EPOLLOUT } from "../src/ffi/constants.ts";
+import { Epoll } from "../src/ffi/epoll.ts";
+import { closeFd } from "../src/ffi/owned-fd.ts";
+import { PinnedBuffer } from "../src/ffi/pinned-buffer.ts";
+import { connectPath, openSeqpacket, sendPacket } from "../src/ffi/seqpacket.ts";
+import { setSendBufferBytes } from "../src/ffi/socket-options.ts";
+import { WOULD_BLOCK } from "../src/ffi/syscall-result.ts";
+import type { ControlMap } from "../src/protocol/control-body.ts";
+import {
+  decodeErrorBody,
+  decodeOpenTopicAck,
+  helloBody,
+  openTopicBody,
+  subscribeBody,
+} from "../src/protocol/control-messages.ts";
+import { opcodeOf } from "../src/protocol/frame.ts";
+import { FRAME_HEADER_BYTES, PACKET_BYTES_MAX, PROTOCOL_VERSION } from "../src/protocol/limits.ts";
+import { OPCODE } from "../src/protocol/opcodes.ts";
+import { PacketWriter } from "../src/protocol/packet.ts";
+import type { RelayKind } from "./work-order.ts";
+
+/** What a client of the floor relay says first: a record with one of these bits or both. */
+export const FLOOR_ROLE = { SENDS: 1, RECEIVES: 2 } as const;
+
+/** Bytes of that record; the relay answers with the same. */
+export const FLOOR_ROLE_BYTES = 8;
+
+/** As the broker's own sockets, so that both directions hold as much. */
+const SEND_BUFFER_BYTES = 1024 * 1024;
+
+/** What a raw client wants to do. */
+export interface RawIntent {
+  /** Topics to publish on. */
+  readonly publish: readonly string[];
+  /** Pattern to subscribe to; undefined for none. */
+  readonly subscribe: string | undefined;
+}
+
+/** A connected raw client. */
+export class RawSession {
+  /** Where receive() leaves a packet. */
+  readonly buffer = new PinnedBuffer(PACKET_BYTES_MAX);
+  /** Ids of the topics to publish on, in their order. */
+  readonly topicIds: number[] = [];
+  readonly #fd = openSeqpacket();
+  readonly #receiver = new PacketReceiver(this.buffer);
+  readonly #request = new PinnedBuffer(PACKET_BYTES_MAX);
+  readonly #writer = new PacketWriter(this.#request.bytes.buffer);
+  readonly #writable = new Epoll(1);
+
+  /** Connects, blocking, and makes ready what the intent names. */
+  constructor(path: string, relay: RelayKind, intent: RawIntent) {
+    connectPath(this.#fd, path);
+    setSendBufferBytes(this.#fd, SEND_BUFFER_BYTES);
+    this.#writable.add(this.#fd, EPOLLOUT, 0);
+    if (relay === "floor") this.#enterFloor(intent);
+    else this.#enterBus(intent);
+  }
+
+  /** Sends one packet; blocks while the socket is full. */
+  send(buffer: PinnedBuffer, bytes: number): void {
+    for (;;) {
+      const sent = sendPacket(this.#fd, buffer, 0, bytes);
+      if (sent === bytes) return;
+      if (sent !== WOULD_BLOCK) throw new Error(`Cannot send: outcome ${sent}`);
+      this.#writable.wait(-1);
+    }
+  }
+
+  /** Receives one packet into `buffer`; blocks until there is one. Returns its bytes. */
+  receive(): number {
+    for (;;) {
+      const bytes = this.#receiver.receive(this.#fd);
+      if (bytes > 0) return bytes;
+      if (bytes !== WOULD_BLOCK) throw new Error(`Cannot receive: outcome ${bytes}`);
+      waitReadable(this.#fd, -1);
+    }
+  }
+
+  close(): void {
+    this.#writable.close();
+    closeFd(this.#fd);
+  }
+
+  #enterFloor(intent: RawIntent): void {
+    const sends = intent.publish.length > 0 ? FLOOR_ROLE.SENDS : 0;
+    const receives = intent.subscribe === undefined ? 0 : FLOOR_ROLE.RECEIVES;
+    this.#request.words[0] = sends | receives;
+    this.send(this.#request, FLOOR_ROLE_BYTES);
+    this.receive();
+    this.topicIds.push(...intent.publish.keys());
+  }
+
+  #enterBus(intent: RawIntent): void {
+    this.#ask(OPCODE.HELLO, 0, helloBody({ protocol: PROTOCOL_VERSION, features: 0 }));
+    for (const [index, topic] of intent.publish.entries()) {
+      const ackEnd = this.#ask(OPCODE.OPEN_TOPIC, index + 1, openTopicBody({ topic }));
+      const ack = decodeOpenTopicAck(this.buffer.bytes, FRAME_HEADER_BYTES, ackEnd);
+      this.topicIds.push(ack.topic);
+    }
+    if (intent.subscribe !== undefined) {
+      this.#ask(OPCODE.SUBSCRIBE, 1, subscribeBody({ pattern: intent.subscribe }));
+    }
+  }
+
+  /** Sends a request and waits for the answer, which stands in `buffer`. Returns its end. */
+  #ask(opcode: number, id: number, body: ControlMap): number {
+    this.#writer.reset();
+    this.#writer.appendControl(opcode, 0, id, body);
+    this.send(this.#request, this.#writer.packetBytes);
+    this.receive();
+    const end = this.buffer.words[0] as number;
+    const answer = opcodeOf(this.buffer.words[1] as number);
+    if (answer !== OPCODE.ERROR) return end;
+    throw new Error(decodeErrorBody(this.buffer.bytes, FRAME_HEADER_BYTES, end).message);
+  }
+}

@@ -1,0 +1,103 @@
+/** Measurements of several repeats: medians, ratios to the baseline, and a table of them. */
+
+import { cpus, release } from "node:os";
+import type { Measurement } from "./harness.ts";
+import type { Scenario } from "./scenarios.ts";
+
+/** One line of the result: medians over the repeats. */
+export interface Result extends Measurement {
+  readonly baseline: string;
+  /** This figure by that of the baseline; the median of the repeats' own ratios. */
+  readonly ratio: number;
+  /** Lowest and highest figure of the repeats. */
+  readonly perSecondLow: number;
+  readonly perSecondHigh: number;
+}
+
+/** Where figures come from: no figure goes without it. */
+export interface Machine {
+  readonly cpu: string;
+  readonly cores: number;
+  readonly kernel: string;
+  readonly bun: string;
+  readonly date: string;
+}
+
+/** The machine that this process runs on. */
+export function describeMachine(): Machine {
+  const [first] = cpus();
+  return {
+    cpu: first?.model.trim() ?? "unknown",
+    cores: cpus().length,
+    kernel: `Linux ${release()} ${process.arch}`,
+    bun: Bun.version,
+    date: new Date().toISOString().slice(0, 10),
+  };
+}
+
+/** @param repeats one map of measurements by scenario name for each repeat */
+export function summarizeRepeats(
+  scenarios: readonly Scenario[],
+  repeats: readonly ReadonlyMap<string, Measurement>[],
+): Result[] {
+  return scenarios.map(({ name, baseline }) => {
+    const runs = repeats.flatMap((repeat) => repeat.get(name) ?? []);
+    const middle = (figure: (run: Measurement) => number | undefined) =>
+      median(runs.flatMap((run) => figure(run) ?? []));
+    const ratios = repeats.map(
+      (repeat) => (repeat.get(name)?.perSecond ?? 0) / (repeat.get(baseline)?.perSecond ?? 0),
+    );
+    const latency = runs.every((run) => run.p50Us === undefined)
+      ? {}
+      : { p50Us: middle((run) => run.p50Us), p99Us: middle((run) => run.p99Us) };
+    const rates = runs.map((run) => run.perSecond);
+    return {
+      name,
+      baseline,
+      ratio: median(ratios),
+      perSecond: middle((run) => run.perSecond),
+      perSecondLow: Math.min(...rates),
+      perSecondHigh: Math.max(...rates),
+      checked: runs.reduce((sum, run) => sum + run.checked, 0),
+      relayCpuNs: middle((run) => run.relayCpuNs),
+      relayPeakRssMib: middle((run) => run.relayPeakRssMib),
+      ...latency,
+    };
+  });
+}
+
+/** The middle value; NaN of none. */
+export function median(values: readonly number[]): number {
+  const sorted = [...values].sort((a, b) => a - b);
+  const half = (sorted.length - 1) / 2;
+  return ((sorted[Math.floor(half)] ?? Number.NaN) + (sorted[Math.ceil(half)] ?? Number.NaN)) / 2;
+}
+
+/** A Markdown table that reads well on a terminal too. */
+export function formatTable(results: readonly Result[]): string {
+  const head = ["scenario", "a second", "low - high", "ratio", "to", "p50 / p99", "CPU", "RSS"];
+  const rows = results.map((result) => [
+    result.name,
+    millions(result.perSecond),
+    `${millions(result.perSecondLow)} - ${millions(result.perSecondHigh)}`,
+    Number.isNaN(result.ratio) ? "" : result.ratio.toFixed(2),
+    result.baseline === result.name ? "itself" : result.baseline,
+    result.p50Us === undefined
+      ? ""
+      : `${result.p50Us.toFixed(0)} / ${(result.p99Us ?? 0).toFixed(0)} us`,
+    `${result.relayCpuNs.toFixed(result.relayCpuNs < 100 ? 1 : 0)} ns`,
+    `${result.relayPeakRssMib.toFixed(0)} MiB`,
+  ]);
+  const all = [head, ...rows];
+  const widths = head.map((_, column) => Math.max(...all.map((row) => row[column]?.length ?? 0)));
+  const line = (row: readonly string[]) =>
+    `| ${row.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join(" | ")} |`;
+  const rule = widths.map((width) => "-".repeat(width));
+  return [line(head), line(rule), ...rows.map(line)].join("\n");
+}
+
+/** Rates from a million on in millions, all others whole. */
+function millions(perSecond: number): string {
+  if (perSecond >= 1e6) return `${(perSecond / 1e6).toFixed(2)} M`;
+  return `${Math.round(perSecond / 100) / 10} k`;
+}

@@ -1,0 +1,20 @@
+/** Answers each ping with a pong, blocking. The harness ends it. */
+
+import { buildRing } from "../message-ring.ts";
+import { RawSession } from "../raw-session.ts";
+import { readWorkOrder, report } from "../work-order.ts";
+import { receiveMessage } from "./raw-message.ts";
+import { PING_TOPIC, PONG_TOPIC } from "./topic-names.ts";
+
+const order = readWorkOrder();
+const session = new RawSession(order.path, order.relay, {
+  publish: [PONG_TOPIC],
+  subscribe: PING_TOPIC,
+});
+const [pong] = buildRing(session.topicIds, order.messageBytes, 1);
+if (pong === undefined) throw new Error("No packet was built");
+report({ type: "ready" });
+for (;;) {
+  receiveMessage(session, order.messageBytes);
+  session.send(pong.buffer, pong.bytes);
+}

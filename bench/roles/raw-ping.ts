@@ -1,0 +1,24 @@
+/** Measures round trips, blocking, one message under way. */
+
+import { RoundTrips } from "../latency.ts";
+import { buildRing } from "../message-ring.ts";
+import { RawSession } from "../raw-session.ts";
+import { readWorkOrder, report } from "../work-order.ts";
+import { receiveMessage } from "./raw-message.ts";
+import { PING_TOPIC, PONG_TOPIC } from "./topic-names.ts";
+
+const order = readWorkOrder();
+const session = new RawSession(order.path, order.relay, {
+  publish: [PING_TOPIC],
+  subscribe: PONG_TOPIC,
+});
+const [ping] = buildRing(session.topicIds, order.messageBytes, 1);
+if (ping === undefined) throw new Error("No packet was built");
+const trips = new RoundTrips(order);
+do {
+  trips.begin();
+  session.send(ping.buffer, ping.bytes);
+  receiveMessage(session, order.messageBytes);
+} while (trips.end());
+report(trips.report());
+session.close();

@@ -1,0 +1,31 @@
+/** Sends prebuilt packets as fast as the window allows, then the end. */
+
+import { CreditWindow } from "../credit.ts";
+import { buildEnd, buildRing, messagesPerPacket } from "../message-ring.ts";
+import { RawSession } from "../raw-session.ts";
+import { readWorkOrder, report } from "../work-order.ts";
+import { benchTopics } from "./topic-names.ts";
+
+const order = readWorkOrder();
+const { path, relay, messageBytes, packetBytes } = order;
+const session = new RawSession(path, relay, {
+  publish: benchTopics(order.topics),
+  subscribe: undefined,
+});
+const ring = buildRing(session.topicIds, messageBytes, packetBytes);
+const perPacket = messagesPerPacket(messageBytes, packetBytes);
+const window = new CreditWindow(order);
+
+const endsAt = performance.now() + order.durationMs;
+let messages = 0;
+for (let at = 0; performance.now() < endsAt && messages < order.messagesMax; at += 1) {
+  const packet = ring[at % ring.length];
+  if (packet === undefined) break;
+  window.awaitRoom(messages + perPacket);
+  session.send(packet.buffer, packet.bytes);
+  messages += perPacket;
+}
+const end = buildEnd(session.topicIds[0] ?? 0, messages);
+session.send(end.buffer, end.bytes);
+report({ type: "published", messages });
+session.close();

@@ -1,0 +1,58 @@
+/** What the broker reports, as lines for people. Pure. */
+
+import type { BrokerEvent } from "../broker/events.ts";
+import type { PeerIdentity } from "../broker/identity.ts";
+import { printable } from "./printable-text.ts";
+
+/**
+ * Words for an event.
+ * @param isVerbose also tell what is in order
+ * @returns one line without its end; undefined for what is not worth one
+ */
+export function brokerLogLine(event: BrokerEvent, isVerbose: boolean): string | undefined {
+  switch (event.type) {
+    case "listening":
+      // Standard output says it.
+      return undefined;
+    case "connected":
+      return isVerbose ? `connected ${who(event.connection, event.identity)}` : undefined;
+    case "disconnected":
+      return disconnectedLine(event, isVerbose);
+    case "denied":
+      return decisionLine("denied", event);
+    case "revoked":
+      return decisionLine("revoked", event);
+    case "would-deny":
+      return decisionLine("would deny", event);
+    case "fds-refused":
+      return `refused file descriptors of ${who(event.connection, event.identity)}: none are left`;
+    case "policy-refused":
+      return printable(`policy not loaded, the old one stays in force: ${event.message}`);
+    case "policy-loaded":
+      return `policy replaced: ${printable(event.policy)} has ${event.rules} rules`;
+    case "accept-paused":
+      return `accepting no connections for a moment: ${event.reason}`;
+    case "stopped":
+      return isVerbose ? `stopped serving ${printable(event.path)}` : undefined;
+  }
+}
+
+function decisionLine(verb: string, event: Extract<BrokerEvent, { action: string }>): string {
+  const { action, topic, rule } = event;
+  const reason = rule === undefined ? "no rule allows it" : `rule "${rule}" denies it`;
+  const subject = who(event.connection, event.identity);
+  return printable(`${verb} ${action} on "${topic}" to ${subject}: ${reason}`);
+}
+
+function disconnectedLine(
+  event: Extract<BrokerEvent, { type: "disconnected" }>,
+  isVerbose: boolean,
+): string | undefined {
+  const subject = who(event.connection, event.identity);
+  if (event.code === undefined) return isVerbose ? `disconnected ${subject}` : undefined;
+  return printable(`dropped ${subject}: ${event.code}: ${event.message ?? "no reason given"}`);
+}
+
+function who(connection: number, { uid, gid, pid }: PeerIdentity): string {
+  return `connection ${connection} (uid=${uid} gid=${gid} pid=${pid})`;
+}

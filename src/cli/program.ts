@@ -1,0 +1,124 @@
+/**
+ * The commands of seqbus, their options and their help. Loads a command's code only when it runs,
+ * so that `seqbus pub` does not wait for the broker's modules.
+ */
+
+import { Command, Option } from "commander";
+import { VERSION } from "../version.ts";
+import { EXIT_CODE_HELP } from "./exit-codes.ts";
+import { stderr, stdout } from "./output.ts";
+import { addPolicyCommands } from "./policy-program.ts";
+
+const SOCKET_OPTION = "-s, --socket <path>";
+const CLIENT_SOCKET_HELP =
+  "the broker's socket (default: $SEQBUS_SOCKET, else the user's bus, else the system's)";
+
+/**
+ * Builds the command line.
+ * @param finish takes the exit code of the command that ran
+ */
+export function buildProgram(finish: (exitCode: number) => void): Command {
+  const program = new Command("seqbus")
+    .description("A message broker over Unix sockets: topics, known senders, open files.")
+    .version(VERSION, "-V, --version", "print the version")
+    .helpOption("-h, --help", "print this help")
+    .helpCommand("help [command]", "print the help of a command")
+    .addHelpText("after", EXIT_CODE_HELP)
+    .configureOutput({
+      writeOut: (text) => stdout.write(text),
+      writeErr: (text) => stderr.write(text),
+      outputError: (text, write) => write(text.replace(/^error: /, "seqbus: ")),
+    })
+    .exitOverride();
+  addBroker(program, finish);
+  addPub(program, finish);
+  addSub(program, finish);
+  addPolicyCommands(program, finish);
+  addDemo(program, finish);
+  addPolicyPieces(program, finish);
+  return program;
+}
+
+function addBroker(program: Command, finish: (exitCode: number) => void): void {
+  program
+    .command("broker")
+    .description("serve a bus; prints `listening on PATH` when clients may connect")
+    .option(
+      SOCKET_OPTION,
+      "where to listen (default: $SEQBUS_SOCKET, else the system's bus for root, the user's bus " +
+        "for others)",
+    )
+    .option("-p, --policy <file>", "who may do what (default: everything to your own uid alone)")
+    .option(
+      "-m, --mode <octal>",
+      "permissions of the socket (default: 666 with a policy, else 600)",
+    )
+    .option("-v, --verbose", "log connections as well")
+    .action(async (options) => {
+      const { runBroker } = await import("./commands/broker.ts");
+      finish(await runBroker(options));
+    });
+}
+
+function addPub(program: Command, finish: (exitCode: number) => void): void {
+  program
+    .command("pub")
+    .description("publish a message and wait until the broker has routed it")
+    .argument("<topic>", "such as sensors.kitchen.temperature")
+    .argument("[data]", "the body; standard input where it is absent or -")
+    .addOption(new Option("--text", "DATA is text in UTF-8 (default)").conflicts(["json", "bytes"]))
+    .addOption(new Option("--json", "DATA is JSON").conflicts(["text", "bytes"]))
+    .addOption(new Option("--bytes", "DATA is anything").conflicts(["text", "json"]))
+    .option("-f, --file <path>", "open a file and pass it along; may be repeated", append, [])
+    .option(SOCKET_OPTION, CLIENT_SOCKET_HELP)
+    .action(async (topic, data, options) => {
+      const { runPub } = await import("./commands/pub.ts");
+      finish(await runPub(topic, data, options));
+    });
+}
+
+function addSub(program: Command, finish: (exitCode: number) => void): void {
+  program
+    .command("sub")
+    .description("print the messages of a topic or pattern, each with who sent it")
+    .argument("<pattern>", "* stands for one token, > at the end for all that follow")
+    .option("-n, --count <n>", "end after n messages")
+    .option("--json", "print one JSON object a line")
+    .option("--cat-fds", "print what each received file holds")
+    .option(SOCKET_OPTION, CLIENT_SOCKET_HELP)
+    .action(async (pattern, options) => {
+      const { runSub } = await import("./commands/sub.ts");
+      finish(await runSub(pattern, options));
+    });
+}
+
+function addDemo(program: Command, finish: (exitCode: number) => void): void {
+  program
+    .command("demo")
+    .description("show all of it on a private bus, with every step checked")
+    .action(async () => {
+      const { runDemo } = await import("./commands/demo.ts");
+      finish(await runDemo());
+    });
+  program
+    .command("demo-actor <part>", { hidden: true })
+    .description("one of the processes of the demo")
+    .action(async (part) => {
+      const { runDemoActor } = await import("./commands/demo-actor.ts");
+      finish(await runDemoActor(part));
+    });
+}
+
+function addPolicyPieces(program: Command, finish: (exitCode: number) => void): void {
+  program
+    .command("policy-pieces <file>", { hidden: true })
+    .description("what a broker starts to read its policy anew")
+    .action(async (file) => {
+      const { printPolicyPieces } = await import("./policy-reload.ts");
+      finish(printPolicyPieces(file));
+    });
+}
+
+function append(value: string, values: readonly string[]): readonly string[] {
+  return [...values, value];
+}

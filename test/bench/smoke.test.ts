@@ -1,0 +1,43 @@
+/**
+ * Every benchmark scenario with next to no input: its processes start, find each other, check each
+ * message and end. No figure is looked at, since a test must not depend on the machine's speed.
+ */
+
+import { describe, expect, test } from "bun:test";
+import { measure } from "../../bench/harness.ts";
+import { SCENARIOS } from "../../bench/scenarios.ts";
+
+const MESSAGES = 300;
+const LIMITS = { measureMs: 2_000, warmUpMs: 0, messagesMax: MESSAGES };
+
+/** Publishers finish the packet, or the batch, in which they reach the limit. */
+const OVERSHOOT_MAX = 1_024;
+
+const TIMEOUT_MS = 30_000;
+
+describe("measure()", () => {
+  for (const scenario of SCENARIOS) {
+    test(
+      `checks every message of "${scenario.name}"`,
+      async () => {
+        const { checked } = await measure(scenario, LIMITS);
+        const receivers = scenario.kind === "rate" ? scenario.subscribers : 1;
+        expect(checked % receivers).toBe(0);
+        expect(checked / receivers).toBeGreaterThanOrEqual(MESSAGES);
+        expect(checked / receivers).toBeLessThan(MESSAGES + OVERSHOOT_MAX);
+      },
+      TIMEOUT_MS,
+    );
+  }
+});
+
+describe("SCENARIOS", () => {
+  test("name a baseline that stands before them and is measured alike", () => {
+    for (const [index, { name, baseline, kind }] of SCENARIOS.entries()) {
+      const found = SCENARIOS.findIndex((scenario) => scenario.name === baseline);
+      expect(found, name).toBeGreaterThanOrEqual(0);
+      expect(found, name).toBeLessThanOrEqual(index);
+      expect(SCENARIOS[found]?.kind, name).toBe(kind);
+    }
+  });
+});
