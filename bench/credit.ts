@@ -12,6 +12,9 @@ import { CREDIT_FD_FIRST, type WorkOrder } from "./work-order.ts";
 
 const RECORD_BYTES = 8;
 
+/** Milliseconds without credit after which a run has failed. */
+const CREDIT_TIMEOUT_MS = 5_000;
+
 /** How often a window's worth of messages is acknowledged. */
 const ACKS_PER_WINDOW = 4;
 
@@ -71,8 +74,6 @@ export class CreditWindow {
     }
   }
 }
-
-const CREDIT_TIMEOUT_MS = 5_000;
 
 /** The part of Bun's socket API that reads an inherited fd; its types lack the fd. */
 type ConnectFd = (options: {

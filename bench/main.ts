@@ -40,6 +40,12 @@ async function runOnce(
   return measurements;
 }
 
+function positive(option: string, text: string): number {
+  const number = Number(text);
+  if (number > 0) return number;
+  throw new Error(`${option} must be a number above 0, not "${text}"`);
+}
+
 async function main(): Promise<void> {
   const { values } = parseArgs({
     options: {
@@ -54,13 +60,15 @@ async function main(): Promise<void> {
   if (values.help) return console.log(USAGE);
   const scenarios = choose(values.filter);
   if (values.list) return console.log(scenarios.map(({ name }) => name).join("\n"));
+  if (scenarios.length === 0) throw new Error(`No scenario's name holds "${values.filter}"`);
   const limits: RunLimits = {
-    measureMs: Number(values.seconds) * 1000,
+    measureMs: positive("--seconds", values.seconds) * 1000,
     warmUpMs: WARM_UP_MS,
     messagesMax: 0xffff_ffff,
   };
   const repeats: Map<string, Measurement>[] = [];
-  for (let repeat = 1; repeat <= Number(values.repeats); repeat += 1) {
+  const repeatCount = positive("--repeats", values.repeats);
+  for (let repeat = 1; repeat <= repeatCount; repeat += 1) {
     repeats.push(await runOnce(scenarios, limits, `${repeat}/${values.repeats}`));
   }
   const machine = describeMachine();

@@ -1,6 +1,6 @@
 /**
  * The messages of a benchmark and the check on them. Messages carry a number that counts up to
- * RING_MESSAGES and starts again, so packets can be built once and sent over and over, and a
+ * ringMessages() and starts again, so packets can be built once and sent over and over, and a
  * subscriber still sees every loss, repeat and change of order. Touches no socket.
  *
  *   body   [u32 number][filler … to messageBytes]
@@ -13,7 +13,7 @@ import { FRAME_HEADER_BYTES } from "../src/protocol/limits.ts";
 import { OPCODE } from "../src/protocol/opcodes.ts";
 import { PacketWriter } from "../src/protocol/packet.ts";
 
-/** Messages are numbered from 0 up to this, and again. A multiple of every packet's messages. */
+/** Packets that are built; then the first is sent again. */
 export const RING_PACKETS = 16;
 
 /** Bytes of the body that ends a run. */

@@ -8,7 +8,7 @@ import type { RoleReport, WorkOrder } from "./work-order.ts";
 
 type ReportOf<Type extends RoleReport["type"]> = Extract<RoleReport, { type: Type }>;
 
-/** Seconds that a process may take beyond the time of its run. */
+/** Milliseconds that a process may take beyond the time of its run. */
 const GRACE_MS = 20_000;
 
 /** A running role. Disposing of it ends the process and waits for that. */

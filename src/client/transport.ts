@@ -1,6 +1,6 @@
 /**
  * The socket under a bus. Bun's event loop owns it and reads it with recv(2), one callback a
- * packet: the quickest wake-up there is in Bun (docs/architecture.md has the figures). recv(2)
+ * packet: the quickest wake-up there is in Bun (docs/performance.md has the figures). recv(2)
  * would drop fds, so those come on the fd lane, which takeLaneFds() reads.
  *
  * Writing goes past Bun, through a duplicate of the fd that only this file closes; so a write can

@@ -14,7 +14,7 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { AWAITING_HELLO_PER_UID_MAX } from "../../src/broker/limits.ts";
+import { AWAITING_HELLO_PER_UID_MAX, FDS_RESERVED } from "../../src/broker/limits.ts";
 import { OwnedFd } from "../../src/ffi/owned-fd.ts";
 import { bindPath, listen, openSeqpacket } from "../../src/ffi/seqpacket.ts";
 import { FLAG_FATAL, OPCODE } from "../../src/protocol/opcodes.ts";
@@ -235,5 +235,27 @@ describe("a client that has not said HELLO", () => {
     newest.sendControl(OPCODE.HELLO, 0, { protocol: 1, features: 0 });
     expect((await newest.next()).opcode).toBe(OPCODE.WELCOME);
     expect(await greeted.sync()).toMatchObject({ published: 0 });
+  });
+});
+
+describe("a broker with as many connections as it may have fds for", () => {
+  test("refuses the next one with LIMIT_CONNECTIONS, and takes one again when one has left", async () => {
+    const openFilesMax = 160;
+    const connectionsMax = (openFilesMax - FDS_RESERVED) / 2;
+    await using broker = await spawnBroker({ openFilesMax });
+    using first = await RawClient.open(broker.path, { lane: true });
+    const leaver = await RawClient.open(broker.path, { lane: true });
+    using clients = new DisposableStack();
+    for (let count = 2; count < connectionsMax; count += 1) {
+      clients.use(await RawClient.open(broker.path, { lane: true }));
+    }
+    using refused = RawClient.connect(broker.path);
+    const frames = await refused.untilEnd();
+    expect(frames).toMatchObject([{ opcode: OPCODE.ERROR, flags: FLAG_FATAL }]);
+    expect(frames[0] && mapOf(frames[0])).toMatchObject({ status: STATUS.LIMIT_CONNECTIONS });
+    leaver[Symbol.dispose]();
+    await eventually(() => broker.findAll("disconnected").length === 2, "both have left");
+    using _next = await RawClient.open(broker.path, { lane: true });
+    expect(await first.sync()).toMatchObject({ published: 0 });
   });
 });

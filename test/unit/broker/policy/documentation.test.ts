@@ -3,8 +3,19 @@
 import { describe, expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
 import { decide, decideSubscribe } from "../../../../src/broker/policy/decide.ts";
-import { ACTIONS } from "../../../../src/broker/policy/rules.ts";
-import { client, parse, refusalOf } from "./policy-fixture.ts";
+import {
+  type Explanation,
+  explain,
+  explanationLines,
+} from "../../../../src/broker/policy/explain.ts";
+import { parsePolicy } from "../../../../src/broker/policy/policy-file.ts";
+import {
+  ACTIONS,
+  FD_KINDS,
+  FDS_DENIED_POLICIES,
+  OVERFLOW_POLICIES,
+} from "../../../../src/broker/policy/rules.ts";
+import { client, directory, parse, refusalOf } from "./policy-fixture.ts";
 
 const ROOT = new URL("../../../../", import.meta.url);
 const DOCUMENT = readFileSync(new URL("docs/policy.md", ROOT), "utf8");
@@ -36,17 +47,41 @@ describe("docs/policy.md", () => {
     });
   }
 
-  test("shows both kinds", () => {
-    expect(right.length).toBeGreaterThan(0);
-    expect(wrong.length).toBeGreaterThan(0);
+  const parts = BLOCKS.filter((block) => block.kind === "toml part");
+  for (const [index, block] of parts.entries()) {
+    test(`shows a part of a policy that loads, number ${index + 1}`, () => {
+      const rule = '[[rule]]\nallow = ["publish"]\ntopics = ["a"]\nany = true\n';
+
+      expect(parse(rule + block.text).rules).toHaveLength(1);
+    });
+  }
+
+  const explained = BLOCKS.filter((block) => block.kind === "text explain");
+  for (const { text } of explained) {
+    const [command = "", ...lines] = text.trimEnd().split("\n");
+    test(`shows what is answered to ${command}`, () => {
+      expect(explanationLines(answerTo(command))).toEqual(lines);
+    });
+  }
+
+  test("shows each kind", () => {
+    for (const blocks of [right, wrong, parts, explained]) {
+      expect(blocks.length).toBeGreaterThan(0);
+    }
   });
 
   test("has a row for each action and each key, and for no other", () => {
-    const { message } = refusalOf(() => parse("[[rule]]\nx = 1\n"));
-    const keys = message.split("expected one of ")[1]?.split(", ") ?? [];
-
     expect(firstColumn("### Actions")).toEqual([...ACTIONS]);
-    expect(firstColumn("## A rule").toSorted()).toEqual(keys.toSorted());
+    expect(firstColumn("## The files")).toEqual(keysOf("x = 1\n"));
+    expect(firstColumn("## A rule").toSorted()).toEqual(keysOf("[[rule]]\nx = 1\n").toSorted());
+    expect(firstColumn("## Settings of topics")).toEqual(keysOf("[[topic]]\nx = 1\n"));
+    expect([...firstColumn("## Limits"), "user"]).toEqual(keysOf("[limits]\nx = 1\n"));
+  });
+
+  test("names each word that a setting may have", () => {
+    for (const word of [...FD_KINDS, ...OVERFLOW_POLICIES, ...FDS_DENIED_POLICIES]) {
+      expect(DOCUMENT).toContain(`\`${word}\``);
+    }
   });
 });
 
@@ -93,6 +128,24 @@ describe("examples/policy/first.toml", () => {
     expect(decide(policy, displayd, "receive-fds", "files.opened").allowed).toBe(false);
   });
 });
+
+/** The keys that an error lists about a table with an unknown one. */
+function keysOf(text: string): string[] {
+  const { message } = refusalOf(() => parse(text));
+  return message.split("expected one of ")[1]?.split(", ") ?? [];
+}
+
+/** Asks what a command of the document asks, on the users and groups of these tests. */
+function answerTo(command: string): Explanation {
+  const form = /--policy first\.toml --user (\S+)(?: --group (\S+))? (\S+) (\S+)$/;
+  const [, user = "", group, action, topic = ""] = form.exec(command) ?? [];
+  const uid = directory.findUser(user)?.uid ?? expect.unreachable(`no user in ${command}`);
+  const gid = group === undefined ? undefined : directory.findGroup(group)?.gid;
+  const known = ACTIONS.find((name) => name === action) ?? expect.unreachable("unknown action");
+  const policy = parsePolicy(EXAMPLE, "first.toml", directory);
+  const who = client(uid, { groups: gid === undefined ? [] : [gid], cgroup: "/" });
+  return explain(policy, who, known, topic);
+}
 
 /** The code words in the first column of the first table after a heading. */
 function firstColumn(heading: string): string[] {

@@ -118,7 +118,7 @@ describe("examples/policy/system denies, and says why", () => {
       [POLICY, ALICE, "call", "control.door.open"],
       [
         "because: no rule allows it",
-        'nearest: rule "household-controls" (policy.toml:25) would allow it, but',
+        'nearest: rule "household-controls" (policy.toml:24) would allow it, but',
         "  topic: is control.door.open, the rule has control.lamps.>, control.blinds.>",
       ],
     ],
@@ -135,8 +135,8 @@ describe("examples/policy/system denies, and says why", () => {
       "control to guests of the household",
       [POLICY, client(1_000, { groups: [2_000, 2_001] }), "call", "control.lamps.hall"],
       [
-        'because: rule "guests-control-nothing" (policy.toml:18) denies it',
-        'nearest: rule "household-controls" (policy.toml:25) allows it, but a rule that denies wins',
+        'because: rule "guests-control-nothing" (policy.toml:17) denies it',
+        'nearest: rule "household-controls" (policy.toml:24) allows it, but a rule that denies wins',
       ],
     ],
     [

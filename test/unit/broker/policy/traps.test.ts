@@ -182,7 +182,7 @@ uid = ["1000-65533", "65535-4294967294"]
   });
 });
 
-describe("polkit CVE-2013-4288: a process hides what it is by ending in time", () => {
+describe("PID reuse, polkit CVE-2013-4288: what a process was is unknown once it has ended", () => {
   const policy = parse(`
 [[rule]]
 id = "all"

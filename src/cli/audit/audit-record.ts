@@ -1,0 +1,117 @@
+/**
+ * What the audit log says of each event, as fields. Pure. The names of events and fields are a
+ * promise (docs/audit.md): programs read them. Must never hold anything of a message's body.
+ */
+
+import type { BrokerEvent } from "../../broker/events.ts";
+import type { PeerIdentity } from "../../broker/identity.ts";
+
+/** What an audit line may tell, under the field `event`. */
+export type AuditEventName =
+  | "started"
+  | "stopped"
+  | "connected"
+  | "disconnected"
+  | "evicted"
+  | "denied"
+  | "would-deny"
+  | "revoked"
+  | "fds-refused"
+  | "policy-loaded"
+  | "policy-refused"
+  | "accept-paused"
+  | "suppressed";
+
+/** Fields of a line, beside `level`, `time` and `message`. What is undefined is left out. */
+export interface AuditFields {
+  readonly event: AuditEventName;
+  readonly connection?: number | undefined;
+  readonly uid?: number | undefined;
+  readonly gid?: number | undefined;
+  readonly pid?: number | undefined;
+  /** Supplementary groups; only where a client connects, since there may be thousands. */
+  readonly groups?: readonly number[] | undefined;
+  readonly unit?: string | undefined;
+  readonly exe?: string | undefined;
+  readonly action?: string | undefined;
+  /** A topic name; for subscriptions a pattern. */
+  readonly topic?: string | undefined;
+  /** The deciding rule; left out where none spoke. */
+  readonly rule?: string | undefined;
+  readonly code?: string | undefined;
+  /** The broker's socket. */
+  readonly socket?: string | undefined;
+  /** Path of the main policy file. */
+  readonly policy?: string | undefined;
+  /** How many rules the policy has. */
+  readonly rules?: number | undefined;
+  /** Events of this uid before this line that got none of their own. */
+  readonly suppressed?: number | undefined;
+  /** The same, for users that are too many to be counted one by one. */
+  readonly suppressedOthers?: number | undefined;
+  /** Events before this line that the log could not take. */
+  readonly dropped?: number | undefined;
+}
+
+/** One line before it is written. */
+export interface AuditRecord {
+  readonly level: "info" | "warn";
+  readonly fields: AuditFields;
+  readonly message?: string | undefined;
+}
+
+/**
+ * Puts an event into fields.
+ * @returns level "warn" for what an administrator may want to act on
+ */
+export function auditRecord(event: BrokerEvent): AuditRecord {
+  switch (event.type) {
+    case "listening":
+      return info({ event: "started", socket: event.path, policy: event.policy });
+    case "stopped":
+      return info({ event: "stopped", socket: event.path });
+    case "connected":
+      return info({ event: "connected", ...who(event), groups: event.identity.groups });
+    case "disconnected":
+      return disconnectedRecord(event);
+    case "denied":
+    case "would-deny":
+    case "revoked":
+      return decisionRecord(event);
+    case "fds-refused":
+      return warn({ event: "fds-refused", ...who(event) });
+    case "policy-loaded":
+      return info({ event: "policy-loaded", policy: event.policy, rules: event.rules });
+    case "policy-refused":
+      return warn({ event: "policy-refused" }, event.message);
+    case "accept-paused":
+      return warn({ event: "accept-paused" }, event.reason);
+  }
+}
+
+function disconnectedRecord(event: Extract<BrokerEvent, { type: "disconnected" }>): AuditRecord {
+  const { code, message } = event;
+  if (code === undefined) return info({ event: "disconnected", ...who(event) });
+  return warn({ event: "evicted", ...who(event), code }, message);
+}
+
+function decisionRecord(event: Extract<BrokerEvent, { action: string }>): AuditRecord {
+  const { type, action, topic, rule } = event;
+  return warn({ event: type, ...who(event), action, topic, rule });
+}
+
+function who(event: {
+  connection: number;
+  identity: PeerIdentity;
+}): Pick<AuditFields, "connection" | "uid" | "gid" | "pid" | "unit" | "exe"> {
+  const { uid, gid, pid, unit, exe } = event.identity;
+  return { connection: event.connection, uid, gid, pid, unit, exe };
+}
+
+function info(fields: AuditFields): AuditRecord {
+  return { level: "info", fields };
+}
+
+function warn(fields: AuditFields, message?: string): AuditRecord {
+  return { level: "warn", fields, message };
+}
