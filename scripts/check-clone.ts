@@ -34,7 +34,7 @@ const ROOT = join(import.meta.dir, "..");
 const RUNTIMES = ["node", "nodejs", "npm", "npx", "corepack", "bun", "bunx"];
 /** The whole test suite is .ci/run's work; here only the way to it is in question. */
 const FEW_TESTS = "test/unit/scripts";
-const ORDINARY_UID = 65534;
+const ORDINARY_UID = 12345;
 
 const scratch = mkdtempSync(join(tmpdir(), "seqbus-"));
 chmodSync(scratch, 0o755);
