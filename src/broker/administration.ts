@@ -22,6 +22,10 @@ import { ACTIONS, type Action } from "./policy/rules.ts";
 const ROOT_UID = 0;
 /** (uid_t) -1: nobody's id. */
 const NO_ID = 0xffff_ffff;
+/** What is not said of somebody is taken as absent, not as unknown: in no unit, … */
+const ROOT_CGROUP = "/";
+/** … and running what no path or pattern of a rule can match. */
+const NO_EXECUTABLE = "(not given)";
 
 /** What administration needs of the broker. */
 export interface AdministrationHost {
@@ -110,6 +114,6 @@ function isAction(name: string): name is Action {
 
 /** Whom an administrator asks about. Only numbers are taken; names are looked up by the client. */
 function identityOf({ uid = NO_ID, gid = NO_ID, groups = [], ...rest }: Explain): PeerIdentity {
-  const { unit, exe, label } = rest;
-  return { uid, gid, pid: 0, groups, unit, exe, label };
+  const { unit, exe = NO_EXECUTABLE, label } = rest;
+  return { uid, gid, pid: 0, groups, cgroup: ROOT_CGROUP, unit, exe, label };
 }

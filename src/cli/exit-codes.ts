@@ -47,7 +47,11 @@ const USAGE_CODES: readonly string[] = [
   "REJECTED_TOPIC_NAME",
   "REJECTED_PATTERN",
 ];
-const REFUSED_CODES: readonly string[] = ["REJECTED_BY_POLICY", "REJECTED_NOT_OWNER"];
+const REFUSED_CODES: readonly string[] = [
+  "REJECTED_BY_POLICY",
+  "REJECTED_NOT_ADMINISTRATOR",
+  "REJECTED_NOT_OWNER",
+];
 const NO_BROKER_CODES: readonly string[] = ["ENOENT", "ECONNREFUSED"];
 const CONFIG_CODES: readonly string[] = [
   "CONFIG_POLICY",

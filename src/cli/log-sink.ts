@@ -16,7 +16,7 @@ export class LogSink {
   readonly #terminal: number | undefined;
   #pending = 0;
   #lost = 0;
-  #drained: (() => void) | undefined;
+  readonly #onDrained: (() => void)[] = [];
 
   /**
    * @param stream process.stdout or process.stderr
@@ -31,17 +31,30 @@ export class LogSink {
 
   /** Writes one line; the text is printable and has no line end. */
   write(line: string): void {
-    const lost = this.#lost > 0 ? `(${this.#lost} lines lost: nobody read them)\n` : "";
-    const text = `${lost}${line}\n`;
-    if (this.#send(text)) this.#lost = 0;
-    else this.#lost += 1;
+    const lost = this.#lost;
+    const notice = lost > 0 ? `(${lost} lines lost: nobody read them)\n` : "";
+    const onLost = (): void => {
+      this.#lost += lost + 1;
+    };
+    this.#lost = 0;
+    if (!this.#send(`${notice}${line}\n`, onLost)) onLost();
+  }
+
+  /**
+   * Writes one line of somebody who counts losses himself.
+   * @param line printable, without its end
+   * @param onLost called later, where the line was taken and could not be written after all
+   * @returns false where it cannot be taken
+   */
+  offer(line: string, onLost: () => void): boolean {
+    return this.#send(`${line}\n`, onLost);
   }
 
   /** Resolves when everything has been written or has failed. It may never do so. */
   drained(): Promise<void> {
     if (this.#pending === 0) return Promise.resolve();
     return new Promise((resolve) => {
-      this.#drained = resolve;
+      this.#onDrained.push(resolve);
     });
   }
 
@@ -50,14 +63,16 @@ export class LogSink {
     if (this.#terminal !== undefined) closeSync(this.#terminal);
   }
 
-  #send(text: string): boolean {
+  #send(text: string, onLost: () => void): boolean {
     if (this.#terminal !== undefined) return sendAtOnce(this.#terminal, text);
     if (this.#pending + text.length > PENDING_MAX) return false;
     this.#pending += text.length;
     // Bun writes to pipes and sockets without blocking and goes on when they have room.
-    this.#stream.write(text, () => {
+    this.#stream.write(text, (error) => {
       this.#pending -= text.length;
-      if (this.#pending === 0) this.#drained?.();
+      if (error) onLost();
+      if (this.#pending > 0) return;
+      for (const resolve of this.#onDrained.splice(0)) resolve();
     });
     return true;
   }

@@ -12,10 +12,11 @@ const JSON_HELP = "print one JSON object";
 export function addPolicyCommands(program: Command, finish: (exitCode: number) => void): void {
   const policy = program
     .command("policy")
-    .description("check a policy, ask it questions, compare two");
+    .description("check a policy, ask it questions, compare two, reload");
   addCheck(policy, finish);
   addExplain(policy, finish);
   addDiff(policy, finish);
+  addReload(policy, finish);
 }
 
 function addCheck(policy: Command, finish: (exitCode: number) => void): void {
@@ -36,7 +37,13 @@ function addExplain(policy: Command, finish: (exitCode: number) => void): void {
     .description("say whether a client may do something, and why; exit code 4 where it may not")
     .argument("<action>", "such as publish, subscribe or send-fds")
     .argument("<topic>", "a topic, or for subscribe a pattern")
-    .option("-p, --policy <file>", "a policy file; may be repeated", append, [])
+    .option(
+      "-p, --policy <file>",
+      "a policy file; may be repeated (default: ask the bus)",
+      append,
+      [],
+    )
+    .option("-s, --socket <path>", "the socket of the bus to ask")
     .requiredOption("-u, --user <user>", "name or number")
     .option("-g, --group <group>", "a supplementary group, name or number; repeatable", append, [])
     .option("--unit <unit>", "systemd unit (default: in none)")
@@ -59,6 +66,18 @@ function addDiff(policy: Command, finish: (exitCode: number) => void): void {
     .action(async (before, after, options) => {
       const { runPolicyDiff } = await import("./commands/policy.ts");
       finish(await runPolicyDiff(before, after, options));
+    });
+}
+
+function addReload(policy: Command, finish: (exitCode: number) => void): void {
+  policy
+    .command("reload")
+    .description("make the broker read its policy files again; needs root or the broker's user")
+    .option("-s, --socket <path>", "the socket of the bus")
+    .option(JSON_OPTION, JSON_HELP)
+    .action(async (options) => {
+      const { runPolicyReload } = await import("./commands/policy-live.ts");
+      finish(await runPolicyReload(options));
     });
 }
 

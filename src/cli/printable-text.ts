@@ -24,3 +24,14 @@ export function printable(text: string): string {
     return short ?? `\\u{${character.charCodeAt(0).toString(16)}}`;
   });
 }
+
+/**
+ * The same for text that is JSON: what does not print becomes an escape of JSON.
+ * @param json one line, without its end
+ * @returns JSON for the same value
+ */
+export function escapedJson(json: string): string {
+  return json.replace(UNPRINTABLE, (character) => {
+    return `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`;
+  });
+}

@@ -54,6 +54,23 @@ function addBroker(program: Command, finish: (exitCode: number) => void): void {
       "permissions of the socket (default: 666 with a policy, else 600)",
     )
     .option("-v, --verbose", "log connections as well")
+    .option(
+      "-a, --audit <file>",
+      "append one line of JSON per event, and open the file anew at SIGHUP; - for standard error, " +
+        "in place of the log",
+    )
+    .addOption(
+      new Option(
+        "--verify <what>",
+        "connect: a client is who connected; message: each packet of it",
+      )
+        .choices(["connect", "message"])
+        .default("connect"),
+    )
+    .option(
+      "--allow-unmapped",
+      "let rules match clients that are nobody, or have no uid or gid in this user namespace",
+    )
     .action(async (options) => {
       const { runBroker } = await import("./commands/broker.ts");
       finish(await runBroker(options));

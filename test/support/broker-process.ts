@@ -33,6 +33,9 @@ let broker: Broker | undefined;
 // First of all: whoever sees the "listening" event may stop the broker at once.
 process.on("SIGTERM", () => broker?.stop());
 
+// The test holds the other end: without it nobody would end this process.
+process.stdin.on("end", () => process.exit(1)).resume();
+
 try {
   const now = () => performance.now() * clockSpeed;
   broker = new Broker({ path, policy, now, onEvent: report });
@@ -42,3 +45,5 @@ try {
   report({ type: "failed", name, code, message });
   process.exitCode = 1;
 }
+// Standard input is still open, and would keep the process.
+process.exit();

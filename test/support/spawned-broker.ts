@@ -24,7 +24,7 @@ export type SpawnOptions = Omit<BrokerProcessOptions, "path"> & {
   readonly openFilesMax?: number;
 };
 
-type Child = Bun.Subprocess<"ignore", "ignore", "pipe">;
+type Child = Bun.Subprocess<"pipe", "ignore", "pipe">;
 
 /**
  * Starts a broker and waits until clients can connect.
@@ -51,7 +51,7 @@ export function startBroker(options: SpawnOptions = {}): SpawnedBroker {
   const command = [...shell, process.execPath, script, JSON.stringify(processOptions)];
   const child = Bun.spawn(command, {
     env: { ...process.env, ...env },
-    stdin: "ignore",
+    stdin: "pipe",
     stdout: "ignore",
     stderr: "pipe",
   });

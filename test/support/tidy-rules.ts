@@ -29,7 +29,7 @@ const ROOMS: Record<string, { rooms: readonly string[]; packages: readonly strin
   client: { rooms: ["leaves", "ffi", "protocol"], packages: ["bun", "node:*", "msgpackr"] },
   cli: {
     rooms: ["leaves", "ffi", "protocol", "broker", "client"],
-    packages: ["bun", "node:*", "commander"],
+    packages: ["bun", "node:*", "commander", "pino"],
   },
 };
 

@@ -39,10 +39,9 @@ export const CONDITIONS: readonly Condition[] = [
 
 /**
  * Whether a rule is about a client. A rule that names nobody is about nobody: being about
- * everybody takes `any`. No rule is about a client with unmapped ids.
+ * everybody takes `any`. Clients with unmapped ids are decisionOf()'s business, not a rule's.
  */
 export function isAbout(rule: Rule, identity: PeerIdentity, effect: Effect): boolean {
-  if (identity.unmapped === true) return false;
   if (rule.any) return true;
   let isNamed = false;
   for (const condition of CONDITIONS) {

@@ -4,10 +4,13 @@ import { chmodSync, mkdirSync } from "node:fs";
 import { dirname } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Broker, type BrokerOptions } from "../../broker/broker.ts";
-import type { BrokerEvent } from "../../broker/events.ts";
+import type { BrokerEventListener } from "../../broker/events.ts";
 import { loadPolicy } from "../../broker/policy/policy-file.ts";
+import type { Policy } from "../../broker/policy/rules.ts";
 import { brokerSocketPath, SYSTEM_SOCKET_PATH, userSocketPath } from "../../bus-address.ts";
 import { ArgumentError, ConfigError } from "../../errors.ts";
+import { AuditFile } from "../audit/audit-file.ts";
+import { AuditLog } from "../audit/audit-log.ts";
 import { brokerLogLine } from "../broker-log.ts";
 import { EXIT } from "../exit-codes.ts";
 import { watchSignals } from "../interruption.ts";
@@ -17,6 +20,9 @@ import { systemPolicyIo } from "../policy-source.ts";
 
 /** Milliseconds that the last lines of the log may take before the process ends without them. */
 const LOG_DRAIN_MS = 200;
+
+/** What stands for standard error in place of the path of an audit log. */
+const AUDIT_ON_STDERR = "-";
 
 const SYSTEM_DIRECTORY_MODE = 0o755;
 const USER_DIRECTORY_MODE = 0o700;
@@ -28,54 +34,119 @@ export interface BrokerCommandOptions {
   /** Octal digits. */
   readonly mode?: string;
   readonly verbose?: boolean;
+  /** Path of the audit log; "-" for standard error. */
+  readonly audit?: string;
+  readonly verify?: "connect" | "message";
+  readonly allowUnmapped?: boolean;
+}
+
+/** Who is told of events. */
+interface Logs {
+  readonly ready: LogSink;
+  readonly log: LogSink;
+  readonly audit: AuditLog | undefined;
 }
 
 /**
  * Runs a broker. `listening on PATH` on standard output says that clients may connect; the log
  * goes to standard error.
- * @returns the exit code, after SIGTERM or SIGINT; SIGHUP reads the policy anew, and is a signal to
- *   end like the others where there is none
+ * @returns the exit code, after SIGTERM or SIGINT. SIGHUP reads the policy anew and opens the audit
+ *   log anew, and is a signal to end like the others where there is neither
  * @throws {ConfigError} CONFIG_POLICY, CONFIG_SOCKET_DIRECTORY, CONFIG_SOCKET_IN_USE
  * @throws {ArgumentError} ARGUMENT_SOCKET_PATH, ARGUMENT_OPTION
+ * @throws {SyscallError} where the audit log cannot be opened
  */
 export async function runBroker(options: BrokerCommandOptions): Promise<number> {
-  const reloads = options.policy !== undefined;
+  const reloads = options.policy !== undefined || options.audit !== undefined;
   const stop = watchSignals(reloads ? ["SIGINT", "SIGTERM"] : undefined);
-  const broker = openBroker(options);
-  // What is wrong with the files is an event, and so in the log.
-  if (reloads) process.on("SIGHUP", () => void broker.server.reloadPolicy().catch(ignoreConfig));
-  if (stop.aborted) broker.server.stop();
-  stop.addEventListener("abort", () => broker.server.stop());
-  await broker.server.run();
-  const logged = Promise.all([broker.log.drained(), broker.ready.drained()]);
-  await Promise.race([logged, sleep(LOG_DRAIN_MS)]);
+  const logs = openLogs(options);
+  try {
+    const server = openBroker(options, logs);
+    if (reloads) process.on("SIGHUP", () => reload(options, server, logs));
+    if (stop.aborted) server.stop();
+    stop.addEventListener("abort", () => server.stop());
+    await server.run();
+  } finally {
+    await finishLogs(logs);
+  }
   return EXIT.OK;
 }
 
-function openBroker(options: BrokerCommandOptions): {
-  server: Broker;
-  log: LogSink;
-  ready: LogSink;
-} {
+function openLogs({ audit }: BrokerCommandOptions): Logs {
+  const ready = new LogSink(process.stdout, 1);
+  const log = new LogSink(process.stderr, 2);
+  if (audit === undefined) return { ready, log, audit: undefined };
+  if (audit === AUDIT_ON_STDERR) return { ready, log, audit: new AuditLog(log) };
+  const file = new AuditFile(audit, (message) => log.write(`seqbus: ${message}`));
+  return { ready, log, audit: new AuditLog(file) };
+}
+
+/** Waits for the last lines, but not for a reader who does not read. */
+async function finishLogs({ ready, log, audit }: Logs): Promise<void> {
+  if (audit !== undefined) await Promise.race([audit.drained(), sleep(LOG_DRAIN_MS)]);
+  const lost = audit?.dropped ?? 0;
+  if (lost > 0) log.write(`seqbus: the audit log has lost ${lost} events`);
+  await Promise.race([Promise.all([log.drained(), ready.drained()]), sleep(LOG_DRAIN_MS)]);
+}
+
+function openBroker(options: BrokerCommandOptions, logs: Logs): Broker {
   const path = options.socket ?? prepareDefaultPath();
   const mode = options.mode === undefined ? undefined : parseMode(options.mode);
-  const policy =
-    options.policy === undefined ? undefined : loadPolicy(options.policy, systemPolicyIo());
-  const log = new LogSink(process.stderr, 2);
-  const ready = new LogSink(process.stdout, 1);
-  const onEvent = (event: BrokerEvent): void => {
-    const line = brokerLogLine(event, options.verbose === true);
-    if (line !== undefined) log.write(`seqbus: ${line}`);
-  };
   const policyPath = options.policy;
+  const policy = policyPath === undefined ? undefined : loadFirstPolicy(policyPath, logs.audit);
   const readPolicy = policyPath === undefined ? undefined : () => readPolicyPieces(policyPath);
-  const server = new Broker({ path, policy, readPolicy, mode, onEvent } satisfies BrokerOptions);
+  const { verify, allowUnmapped } = options;
+  const onEvent = eventListener(options, logs);
+  const server = new Broker({
+    path,
+    policy,
+    readPolicy,
+    mode,
+    verify,
+    allowUnmapped,
+    onEvent,
+  } satisfies BrokerOptions);
   if (policy === undefined) {
     const uid = process.geteuid?.() ?? 0;
-    log.write(`seqbus: no --policy: everything is allowed to uid ${uid}, nothing to anybody else`);
+    logs.log.write(
+      `seqbus: no --policy: everything is allowed to uid ${uid}, nothing to anybody else`,
+    );
   }
-  ready.write(`listening on ${path}`);
-  return { server, log, ready };
+  logs.ready.write(`listening on ${path}`);
+  return server;
+}
+
+/** Loads the policy that the broker starts with; whether it did is an event, too. */
+function loadFirstPolicy(path: string, audit: AuditLog | undefined): Policy {
+  try {
+    const policy = loadPolicy(path, systemPolicyIo());
+    audit?.record({ type: "policy-loaded", policy: policy.path, rules: policy.rules.length });
+    return policy;
+  } catch (error) {
+    if (error instanceof ConfigError) {
+      audit?.record({ type: "policy-refused", message: error.message });
+    }
+    throw error;
+  }
+}
+
+function eventListener(
+  { verbose, audit: auditPath }: BrokerCommandOptions,
+  { log, audit }: Logs,
+): BrokerEventListener {
+  // Standard error does not need to say everything twice.
+  const hasOwnLog = auditPath !== AUDIT_ON_STDERR;
+  return (event) => {
+    audit?.record(event);
+    const line = hasOwnLog ? brokerLogLine(event, verbose === true) : undefined;
+    if (line !== undefined) log.write(`seqbus: ${line}`);
+  };
+}
+
+function reload({ policy }: BrokerCommandOptions, server: Broker, { audit }: Logs): void {
+  audit?.reopen();
+  // What is wrong with the files is an event, and so in the log.
+  if (policy !== undefined) void server.reloadPolicy().catch(ignoreConfig);
 }
 
 /**

@@ -4,7 +4,7 @@ import { explain, explanationLines } from "../../broker/policy/explain.ts";
 import { diffLines, diffPolicies } from "../../broker/policy/policy-diff.ts";
 import { loadPolicy, loadPolicySource } from "../../broker/policy/policy-file.ts";
 import type { PolicySource } from "../../broker/policy/rules.ts";
-import { ArgumentError, ConfigError } from "../../errors.ts";
+import { ConfigError } from "../../errors.ts";
 import { EXIT } from "../exit-codes.ts";
 import { stdout, warn } from "../output.ts";
 import { type ClientOptions, parseQuestion } from "../policy-question.ts";
@@ -20,6 +20,8 @@ export interface PolicyCommandOptions {
 export interface PolicyExplainOptions extends PolicyCommandOptions, ClientOptions {
   /** Empty: ask the bus that runs. */
   readonly policy: readonly string[];
+  /** Of that bus. */
+  readonly socket?: string;
 }
 
 /**
@@ -51,8 +53,8 @@ export async function runPolicyExplain(
   const { json = false, policy: files } = options;
   const question = parseQuestion(action, topic, options);
   if (files.length === 0) {
-    const message = "Cannot explain without a policy: give --policy FILE";
-    throw new ArgumentError("ARGUMENT_OPTION", message, "policy");
+    const { explainLive } = await import("./policy-live.ts");
+    return await explainLive(question, options);
   }
   return refusing(json, () => {
     const policy = loadPolicy(files, systemPolicyIo());

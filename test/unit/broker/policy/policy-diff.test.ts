@@ -104,6 +104,24 @@ describe("diffPolicies() tells", () => {
     ]);
   });
 
+  test("that another group has the grant, and a wider pattern of units", () => {
+    const media = ALICE_PUBLISHES.replace(
+      'user = "alice"',
+      'group = "media"\nunit = "app-?.scope"',
+    );
+    const guests = media.replace("media", "guests");
+    const wider = media.replace("app-?", "app-*");
+
+    expect(lines(media, guests)).toEqual([
+      '+ group "guests" (2000) and unit app-?.scope may publish on news.>: rule "a" (policy.toml:1)',
+      '- group "media" (44) and unit app-?.scope may no longer publish on news.>: ' +
+        'rule "a" (policy.toml:1)',
+    ]);
+    expect(lines(media, wider)[0]).toBe(
+      '+ group "media" (44) and unit app-*.scope may publish on news.>: rule "a" (policy.toml:1)',
+    );
+  });
+
   test("that a file became permissive", () => {
     const deny = `[[rule]]\nid = "d"\ndeny = ["call"]\ntopics = ["x"]\nany = true\n`;
 

@@ -203,6 +203,14 @@ topics = ["keys"]
 exe = "/usr/bin/browser"
 
 [[rule]]
+id = "alice-not-from-sandbox"
+deny = ["call"]
+topics = ["mail"]
+user = "alice"
+unit = "sandbox.service"
+exe = "/usr/bin/*"
+
+[[rule]]
 id = "by-unit"
 allow = ["publish"]
 topics = ["admin"]
@@ -212,6 +220,8 @@ unit = "admin.service"
   test("a deny holds for a client whose unit or executable is unknown", () => {
     expect(decide(policy, client(1_000), "call", "admin").rule).toBe("no-sandbox");
     expect(decide(policy, client(1_000), "call", "keys").rule).toBe("no-browser");
+    expect(decide(policy, client(1_000), "call", "mail").rule).toBe("alice-not-from-sandbox");
+    expect(decide(policy, client(1_001), "call", "mail").rule).toBe("all");
   });
 
   test("an allow does not", () => {
@@ -223,6 +233,7 @@ unit = "admin.service"
 
     expect(decide(policy, known, "call", "admin").rule).toBe("all");
     expect(decide(policy, known, "call", "keys").rule).toBe("all");
+    expect(decide(policy, { ...known, exe: "/usr/bin/a" }, "call", "mail").rule).toBe("all");
   });
 });
 

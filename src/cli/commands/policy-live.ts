@@ -1,0 +1,60 @@
+/** `seqbus policy explain` and `seqbus policy reload` on a bus that runs. */
+
+import { type Explanation, explanationLines } from "../../broker/policy/explain.ts";
+import { connect, type PolicyQuestion } from "../../client/index.ts";
+import { EXIT } from "../exit-codes.ts";
+import { stdout } from "../output.ts";
+import type { ClientOptions, PolicyQuestion as ParsedQuestion } from "../policy-question.ts";
+import { printable } from "../printable-text.ts";
+
+/** Options of both commands. */
+export interface LiveOptions {
+  readonly socket?: string;
+  readonly json?: boolean;
+}
+
+/**
+ * Asks a running broker.
+ * @param question as it was typed, with names looked up here
+ * @returns the exit code: 0 allowed, 4 denied
+ */
+export async function explainLive(
+  question: ParsedQuestion,
+  options: LiveOptions & ClientOptions,
+): Promise<number> {
+  await using bus = await connect(socketOf(options));
+  const answer = (await bus.explain(wireQuestion(question, options))) as Explanation;
+  if (options.json === true) stdout.write(`${JSON.stringify(answer)}\n`);
+  else for (const line of explanationLines(answer)) stdout.write(`${printable(line)}\n`);
+  return answer.verdict === "allowed" ? EXIT.OK : EXIT.REFUSED;
+}
+
+/**
+ * Makes a running broker read its policy files again.
+ * @throws {ConfigError} CONFIG_POLICY where they are wrong; the old policy stays in force
+ * @throws {RejectedError} REJECTED_NOT_ADMINISTRATOR
+ */
+export async function runPolicyReload(options: LiveOptions): Promise<number> {
+  await using bus = await connect(socketOf(options));
+  const rules = await bus.reloadPolicy();
+  if (options.json === true) stdout.write(`${JSON.stringify({ ok: true, rules })}\n`);
+  else stdout.write(`ok: ${rules} rule${rules === 1 ? " is" : "s are"} in force\n`);
+  return EXIT.OK;
+}
+
+function socketOf({ socket }: LiveOptions): { path: string } | undefined {
+  return socket === undefined ? undefined : { path: socket };
+}
+
+/** Who asks about nobody but itself needs no administrator, and is answered as the kernel sees it. */
+function wireQuestion(
+  { action, topic, identity }: ParsedQuestion,
+  { group, unit, exe, label }: ClientOptions,
+): PolicyQuestion {
+  const isPlain = group.length === 0 && unit === undefined && exe === undefined;
+  if (isPlain && label === undefined && identity.uid === process.geteuid?.()) {
+    return { action, topic };
+  }
+  const { uid, gid, groups } = identity;
+  return { action, topic, uid, gid, groups: [...groups], unit, exe, label };
+}

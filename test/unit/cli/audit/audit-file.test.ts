@@ -1,0 +1,226 @@
+import { afterEach, beforeEach, describe, expect, test } from "bun:test";
+import {
+  closeSync,
+  constants,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  readSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { AuditFile } from "../../../../src/cli/audit/audit-file.ts";
+import { eventually } from "../../../support/eventually.ts";
+import { fdsOpenedSince, openFds } from "../../ffi/fd-table.ts";
+
+let directory: string;
+let reports: string[];
+
+beforeEach(() => {
+  directory = mkdtempSync(join(tmpdir(), "seqbus-audit-"));
+  reports = [];
+});
+
+afterEach(() => {
+  rmSync(directory, { recursive: true, force: true });
+});
+
+function path(name: string): string {
+  return join(directory, name);
+}
+
+function open(name: string): AuditFile {
+  return new AuditFile(path(name), (message) => reports.push(message));
+}
+
+function read(name: string): string {
+  return readFileSync(path(name), "utf8");
+}
+
+/** A FIFO with a reader that reads when it is told to. */
+class Fifo implements Disposable {
+  readonly #fd: number;
+
+  constructor(name: string) {
+    const made = Bun.spawnSync(["mkfifo", path(name)]);
+    if (!made.success) throw new Error("There is no mkfifo");
+    this.#fd = openSync(path(name), constants.O_RDONLY | constants.O_NONBLOCK);
+  }
+
+  /** All that is in it now. */
+  read(): string {
+    const chunk = Buffer.alloc(128 * 1024);
+    try {
+      return chunk.toString("utf8", 0, readSync(this.#fd, chunk));
+    } catch {
+      return "";
+    }
+  }
+
+  [Symbol.dispose](): void {
+    closeSync(this.#fd);
+  }
+}
+
+describe("AuditFile", () => {
+  test("appends lines in order, also many at once", async () => {
+    writeFileSync(path("log"), "before\n");
+    const file = open("log");
+    const lines = Array.from({ length: 1_000 }, (_, index) => `line ${index} é`);
+    for (const line of lines) expect(file.offer(line)).toBe(true);
+    await file.drained();
+    expect(read("log")).toBe(`before\n${lines.join("\n")}\n`);
+    file.close();
+  });
+
+  test("makes a file that others cannot read", () => {
+    open("log").close();
+    expect(statSync(path("log")).mode & 0o777).toBe(0o640);
+  });
+
+  test("throws where it cannot be opened", () => {
+    expect(() => open("missing/log")).toThrow(expect.objectContaining({ code: "ENOENT" }));
+    mkdirSync(path("directory"));
+    expect(() => open("directory")).toThrow(
+      expect.objectContaining({ name: "SyscallError", code: "EISDIR", path: path("directory") }),
+    );
+  });
+
+  test("keeps no fd after close()", async () => {
+    const before = openFds();
+    const file = open("log");
+    file.offer("line");
+    await file.drained();
+    file.reopen();
+    await file.drained();
+    file.close();
+    await eventually(() => fdsOpenedSince(before).length === 0, "its fds are closed");
+  });
+});
+
+describe("AuditFile.reopen()", () => {
+  test("goes on in a new file after a rotation", async () => {
+    const file = open("log");
+    file.offer("old");
+    await file.drained();
+    renameSync(path("log"), path("log.1"));
+    file.reopen();
+    file.offer("new");
+    await file.drained();
+    expect(read("log.1")).toBe("old\n");
+    expect(read("log")).toBe("new\n");
+    file.close();
+  });
+
+  test("loses nothing while lines are on their way", async () => {
+    const file = open("log");
+    for (let index = 0; index < 100; index += 1) {
+      file.offer(`line ${index}`);
+      if (index === 50) {
+        renameSync(path("log"), path("log.1"));
+        file.reopen();
+        file.reopen();
+      }
+      if (index % 10 === 0) await new Promise((resolve) => setImmediate(resolve));
+    }
+    await file.drained();
+    const lines = `${read("log.1")}${read("log")}`.trimEnd().split("\n");
+    expect(lines).toEqual(Array.from({ length: 100 }, (_, index) => `line ${index}`));
+    file.close();
+  });
+
+  test("stays with the old file where there can be no new one, and says so", async () => {
+    mkdirSync(path("logs"));
+    const file = open("logs/log");
+    renameSync(path("logs"), path("moved"));
+    file.reopen();
+    file.offer("line");
+    await file.drained();
+    expect(read("moved/log")).toBe("line\n");
+    expect(reports).toEqual([expect.stringContaining("the old file stays in use")]);
+    mkdirSync(path("logs"));
+    const before = openFds();
+    file.reopen();
+    file.reopen();
+    file.offer("next");
+    await file.drained();
+    expect(read("logs/log")).toBe("next\n");
+    expect(fdsOpenedSince(before).length).toBeLessThanOrEqual(1);
+    file.close();
+  });
+});
+
+describe("a file that cannot be written", () => {
+  test("keeps lines until it can, and says so once", async () => {
+    const file = new AuditFile("/dev/full", (message) => reports.push(message));
+    for (let index = 0; index < 10; index += 1) expect(file.offer(`line ${index}`)).toBe(true);
+    await eventually(() => reports.length > 0, "the failure is reported");
+    expect(reports).toEqual([expect.stringContaining("ENOSPC")]);
+    file.close();
+  });
+
+  test("takes no more than it may hold, and never half a line", async () => {
+    using fifo = new Fifo("log");
+    const file = open("log");
+    const line = "x".repeat(9_999);
+    let taken = 0;
+    while (file.offer(line)) taken += 1;
+    expect(taken).toBeGreaterThan(100);
+    expect(taken).toBeLessThan(120);
+    let text = "";
+    await eventually(
+      () => {
+        text += fifo.read();
+        return text.length === taken * 10_000;
+      },
+      () => `all lines come out, of ${taken * 10_000} bytes: ${text.length}`,
+    );
+    expect(new Set(text.trimEnd().split("\n"))).toEqual(new Set([line]));
+    expect(file.offer("more")).toBe(true);
+    await file.drained();
+    expect(fifo.read()).toBe("more\n");
+    expect(reports).toEqual([]);
+    file.close();
+  });
+
+  test("begins a new file with a whole line where the old one has half of it", async () => {
+    using fifo = new Fifo("log");
+    const file = open("log");
+    const lines = Array.from({ length: 20 }, (_, index) => `${index} ${"x".repeat(9_000)}`);
+    for (const line of lines) file.offer(line);
+    let old = "";
+    await eventually(() => {
+      old += fifo.read();
+      return old.length > 64 * 1024;
+    }, "the pipe was full once");
+    renameSync(path("log"), path("log.1"));
+    file.reopen();
+    await file.drained();
+    old += fifo.read();
+    const whole = old.slice(0, old.lastIndexOf("\n") + 1);
+    expect(`${whole}${read("log")}`).toBe(`${lines.join("\n")}\n`);
+    file.close();
+  });
+
+  test("of which nobody is the reader any more goes on in a new file", async () => {
+    const fifo = new Fifo("log");
+    const file = open("log");
+    fifo[Symbol.dispose]();
+    file.offer("line");
+    await eventually(() => reports.length > 0, "the failure is reported");
+    expect(reports).toEqual([expect.stringContaining("EPIPE")]);
+    rmSync(path("log"));
+    file.reopen();
+    await file.drained();
+    expect(read("log")).toBe("line\n");
+    expect(reports.slice(1)).toEqual([`Can write audit log "${path("log")}" again`]);
+    expect(existsSync(path("log"))).toBe(true);
+    file.close();
+  });
+});

@@ -1,0 +1,107 @@
+import { expect, test } from "bun:test";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import type { BrokerEvent } from "../../../../src/broker/events.ts";
+import type { PeerIdentity } from "../../../../src/broker/identity.ts";
+import { type AuditRecord, auditRecord } from "../../../../src/cli/audit/audit-record.ts";
+
+const IDENTITY: PeerIdentity = {
+  uid: 1000,
+  gid: 100,
+  pid: 4242,
+  groups: [10, 20],
+  unit: "app.service",
+  exe: "/usr/bin/app",
+  cgroup: "/system.slice/app.service",
+  slice: "system.slice",
+};
+const WHO = {
+  connection: 7,
+  uid: 1000,
+  gid: 100,
+  pid: 4242,
+  unit: "app.service",
+  exe: "/usr/bin/app",
+};
+const CLIENT = { connection: 7, identity: IDENTITY };
+const USE = { action: "publish", topic: "sensors.a", rule: "no-lies" };
+
+/** One of each type of event, and what the log says. */
+const CASES: {
+  [Type in BrokerEvent["type"]]: [Extract<BrokerEvent, { type: Type }>, AuditRecord];
+} = {
+  listening: [
+    { type: "listening", path: "/run/bus.sock", policy: "/etc/policy.toml" },
+    info({ event: "started", socket: "/run/bus.sock", policy: "/etc/policy.toml" }),
+  ],
+  connected: [
+    { type: "connected", ...CLIENT },
+    info({ event: "connected", ...WHO, groups: [10, 20] }),
+  ],
+  disconnected: [
+    { type: "disconnected", ...CLIENT, code: undefined, message: undefined },
+    info({ event: "disconnected", ...WHO }),
+  ],
+  denied: [{ type: "denied", ...CLIENT, ...USE }, warn({ event: "denied", ...WHO, ...USE })],
+  "would-deny": [
+    { type: "would-deny", ...CLIENT, ...USE },
+    warn({ event: "would-deny", ...WHO, ...USE }),
+  ],
+  revoked: [{ type: "revoked", ...CLIENT, ...USE }, warn({ event: "revoked", ...WHO, ...USE })],
+  "fds-refused": [{ type: "fds-refused", ...CLIENT }, warn({ event: "fds-refused", ...WHO })],
+  "policy-loaded": [
+    { type: "policy-loaded", policy: "/etc/policy.toml", rules: 3 },
+    info({ event: "policy-loaded", policy: "/etc/policy.toml", rules: 3 }),
+  ],
+  "policy-refused": [
+    { type: "policy-refused", message: "policy.toml:1:1: no" },
+    warn({ event: "policy-refused" }, "policy.toml:1:1: no"),
+  ],
+  "accept-paused": [
+    { type: "accept-paused", reason: "no fds" },
+    warn({ event: "accept-paused" }, "no fds"),
+  ],
+  stopped: [
+    { type: "stopped", path: "/run/bus.sock" },
+    info({ event: "stopped", socket: "/run/bus.sock" }),
+  ],
+};
+
+function info(fields: AuditRecord["fields"]): AuditRecord {
+  return { level: "info", fields };
+}
+
+function warn(fields: AuditRecord["fields"], message?: string): AuditRecord {
+  return { level: "warn", fields, message };
+}
+
+test.each(Object.values(CASES))("auditRecord() of $type", (event, record) => {
+  expect(auditRecord(event as BrokerEvent)).toEqual(record);
+});
+
+test("auditRecord() takes a disconnect with a code for an eviction", () => {
+  const cause = { code: "LIMIT_CONTROL_QUEUE", message: "it does not read" } as const;
+  expect(auditRecord({ type: "disconnected", ...CLIENT, ...cause })).toEqual(
+    warn({ event: "evicted", ...WHO, code: cause.code }, cause.message),
+  );
+});
+
+test("auditRecord() copies no field that it does not know, such as a payload", () => {
+  const payload = { data: "a secret", body: "a secret" };
+  for (const [event] of Object.values(CASES)) {
+    const identity = { ...IDENTITY, ...payload };
+    const record = auditRecord({ ...event, ...payload, identity } as BrokerEvent);
+    expect(JSON.stringify(record)).not.toContain("a secret");
+  }
+});
+
+test("docs/audit.md has every event and field", () => {
+  const text = readFileSync(join(import.meta.dir, "../../../../docs/audit.md"), "utf8");
+  const rows = [...text.matchAll(/^\| `([a-z-]+)` \|/gim)].map(([, name]) => name);
+  const records = Object.values(CASES).map(([, record]) => record);
+  const events = [...records.map(({ fields }) => fields.event), "evicted", "suppressed"];
+  const figures = ["suppressed", "suppressedOthers", "dropped"];
+  const fields = records.flatMap(({ fields: each }) => Object.keys(each));
+  const names = ["level", "time", "message", "code", ...figures, ...fields, ...events];
+  expect(new Set(rows)).toEqual(new Set(names));
+});
