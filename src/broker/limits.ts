@@ -70,7 +70,7 @@ export const FREE_PACKETS_KEPT = 128;
 export const SOCKET_SEND_BUFFER_BYTES = 1024 * 1024;
 
 /** Packets that are thrown away from a connection being closed, so that its end is not a reset. */
-export const DISCARDED_PACKETS_MAX = 64;
+export const DISCARDED_PACKETS_MAX = 1_024;
 
 /**
  * Runs of this many bytes or more go out straight from the receive buffer. Shorter ones are copied

@@ -307,6 +307,14 @@ export class SendQueue {
     return sent === PEER_CLOSED ? FDS_REFUSED : sent;
   }
 
+  /**
+   * Puts what was lost so far into the queue now, also where it is full: nothing but GOODBYE follows.
+   * @returns ACCEPTED, or QUEUE_FULL where even the reserve is used up
+   */
+  tellGaps(): number {
+    return this.#isShedding ? this.#pushGaps() : ACCEPTED;
+  }
+
   #pushGaps(): number {
     this.#isShedding = false;
     for (const [topicId, count] of this.#ledger.take()) {

@@ -256,6 +256,7 @@ export class Sessions implements RouterHost, PacketHost {
     for (const connection of this.#table.all()) {
       if (connection.state === "DOOMED") continue;
       this.#options.watch.stopReading(connection);
+      if (connection.queue.tellGaps() === QUEUE_FULL) this.#evict(connection);
       this.#send(connection, { opcode: OPCODE.GOODBYE, id: 0, body });
     }
     this.#flushAll();
@@ -361,7 +362,16 @@ export class Sessions implements RouterHost, PacketHost {
   }
 
   #flush(connection: Connection): void {
-    const outcome = connection.queue.flush();
+    try {
+      this.#settleFlush(connection, connection.queue.flush());
+    } catch (error) {
+      // epoll may be out of memory or watches: this client cannot be served, all others can.
+      if (!(error instanceof SyscallError)) throw error;
+      this.#doom(connection, undefined);
+    }
+  }
+
+  #settleFlush(connection: Connection, outcome: number): void {
     if (outcome === ACCEPTED) this.#options.watch.watchWritable(connection, -1);
     else if (outcome === BLOCKED) {
       this.#options.watch.watchWritable(connection, connection.queue.blockedFd);

@@ -149,7 +149,10 @@ export class Inbound {
       index === 0 ? message.fds : message.fds.duplicate(),
     );
     subscriptions.forEach((subscription, index) => {
-      subscription.accept(message.withFds(copies[index] ?? ReceivedFds.NONE));
+      const fds = copies[index] ?? ReceivedFds.NONE;
+      const lost = message.fds.length - fds.length;
+      if (lost > 0) this.#host.onFdsLost(message.topic, lost);
+      subscription.accept(message.withFds(fds));
     });
   }
 

@@ -4,7 +4,7 @@
  */
 
 import { LimitError } from "../errors.ts";
-import { duplicateFd, OwnedFd } from "../ffi/owned-fd.ts";
+import type { OwnedFd } from "../ffi/owned-fd.ts";
 import { PinnedBuffer } from "../ffi/pinned-buffer.ts";
 import { FDS_REFUSED, PEER_CLOSED, WOULD_BLOCK } from "../ffi/syscall-result.ts";
 import type { ControlMap } from "../protocol/control-body.ts";
@@ -12,6 +12,7 @@ import { kindWord, paddedBytes } from "../protocol/frame.ts";
 import { FRAME_HEADER_BYTES, PACKET_BYTES_MAX } from "../protocol/limits.ts";
 import { type Encoding, OPCODE } from "../protocol/opcodes.ts";
 import { PacketWriter } from "../protocol/packet.ts";
+import { duplicateAll } from "./borrowed-fds.ts";
 import { OUTBOUND_BYTES_MAX, SPARE_BUFFERS_KEPT } from "./limits.ts";
 import type { Transport } from "./transport.ts";
 
@@ -196,10 +197,6 @@ export class Outbound {
     if (this.#waiting.length > 0) return;
     for (const resolve of this.#onDrained.splice(0)) resolve();
   }
-}
-
-function duplicateAll(fds: readonly number[]): OwnedFd[] {
-  return fds.map((fd) => OwnedFd.adopt(duplicateFd(fd)));
 }
 
 function outboundError(waitingBytes: number): LimitError {

@@ -5,11 +5,12 @@
 
 import { ArgumentError, LimitError } from "../errors.ts";
 import { assertFd } from "../ffi/fd-number.ts";
-import { duplicateFd, OwnedFd } from "../ffi/owned-fd.ts";
-import { MESSAGE_BODY_BYTES_MAX, MESSAGE_FDS_MAX } from "../protocol/limits.ts";
+import type { OwnedFd } from "../ffi/owned-fd.ts";
+import { FRAME_HEADER_BYTES, MESSAGE_BODY_BYTES_MAX, MESSAGE_FDS_MAX } from "../protocol/limits.ts";
 import { ENCODING, type Encoding } from "../protocol/opcodes.ts";
 import { checkTopicName } from "../protocol/topics.ts";
 import { type EncodingName, encodeBody } from "./body-codec.ts";
+import { duplicateAll } from "./borrowed-fds.ts";
 import { OUTBOUND_BYTES_HIGH, OUTBOUND_BYTES_MAX } from "./limits.ts";
 import type { Outbound } from "./outbound.ts";
 
@@ -111,16 +112,16 @@ export class Publisher {
   }
 
   #hold(topic: OpenedTopic, encoding: Encoding, body: Uint8Array, fds: readonly number[]): void {
-    if (this.#heldBytes + body.byteLength > OUTBOUND_BYTES_MAX) {
+    const bytes = FRAME_HEADER_BYTES + body.byteLength;
+    if (this.#heldBytes + bytes > OUTBOUND_BYTES_MAX) {
       throw new LimitError(
         "LIMIT_OUTBOUND",
         `Cannot publish on "${topic.name}": ${this.#heldBytes} bytes wait for topics to open`,
-        { limit: OUTBOUND_BYTES_MAX, actual: this.#heldBytes + body.byteLength },
+        { limit: OUTBOUND_BYTES_MAX, actual: this.#heldBytes + bytes },
       );
     }
-    this.#heldBytes += body.byteLength;
-    const owned = fds.map((fd) => OwnedFd.adopt(duplicateFd(fd)));
-    this.#held.push({ topic, encoding, body: body.slice(), fds: owned });
+    this.#held.push({ topic, encoding, body: body.slice(), fds: duplicateAll(fds) });
+    this.#heldBytes += bytes;
   }
 
   #open(name: string): OpenedTopic {
@@ -174,7 +175,7 @@ export class Publisher {
   }
 
   #forget(held: HeldMessage): void {
-    this.#heldBytes -= held.body.byteLength;
+    this.#heldBytes -= FRAME_HEADER_BYTES + held.body.byteLength;
     for (const fd of held.fds) fd.close();
   }
 }

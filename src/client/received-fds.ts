@@ -3,7 +3,7 @@
  * by the library if nobody did.
  */
 
-import { DataError } from "../errors.ts";
+import { DataError, SyscallError } from "../errors.ts";
 import { closeFd, duplicateFd, OwnedFd } from "../ffi/owned-fd.ts";
 
 /** Closes taken fds that the program lost without closing them. */
@@ -79,10 +79,19 @@ export class ReceivedFds {
     return new ReceivedFd(OwnedFd.adopt(fd, { allowStandard: true }));
   }
 
-  /** Copies for a second subscription that gets the same message. Nothing here is taken. */
+  /**
+   * Copies for a second subscription that gets the same message. Nothing here is taken.
+   * @returns fewer, down to none, where this process may hold no more
+   */
   duplicate(): ReceivedFds {
     if (this.#fds.length === 0) return this;
-    return new ReceivedFds(this.#fds.flatMap((fd) => (fd === undefined ? [] : [duplicateFd(fd)])));
+    const duplicates: number[] = [];
+    try {
+      for (const fd of this.#fds) if (fd !== undefined) duplicates.push(duplicateFd(fd));
+    } catch (error) {
+      if (!(error instanceof SyscallError)) throw error;
+    }
+    return new ReceivedFds(duplicates);
   }
 
   /** Closes those that nobody took. */

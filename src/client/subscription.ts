@@ -51,8 +51,8 @@ export class Subscription<Data = unknown>
   #queue: Message<Data>[] = [];
   #head = 0;
   #waiting: Waiting<Data>[] = [];
-  /** The last message handed to the iterator. */
-  #current: Message<Data> | undefined;
+  /** Messages with fds that the iterator was handed since its last next(). */
+  #handedOut: Message<Data>[] = [];
   #unreportedLoss = 0;
   #lost = 0;
   #isEnded = false;
@@ -79,10 +79,10 @@ export class Subscription<Data = unknown>
 
   /** The next message. After the end of the bus it rejects with the reason, if there was one. */
   next(): Promise<IteratorResult<Message<Data>>> {
-    this.#letGoOfCurrent();
+    this.#letGoOfHandedOut();
     if (this.#head < this.#queue.length) {
       const value = this.#shift();
-      this.#current = value;
+      this.#handOut(value);
       return Promise.resolve({ done: false, value });
     }
     if (this.#isEnded) {
@@ -130,7 +130,7 @@ export class Subscription<Data = unknown>
   accept(message: Message<Data>): void {
     if (this.#onMessage !== undefined) this.#call(this.#onMessage, message);
     else if (this.#waiting.length > 0) {
-      this.#current = message;
+      this.#handOut(message);
       this.#waiting.shift()?.resolve({ done: false, value: message });
     } else if (this.queued < this.#queueMax) this.#queue.push(message);
     else this.#drop(message);
@@ -197,14 +197,17 @@ export class Subscription<Data = unknown>
     return message;
   }
 
-  #letGoOfCurrent(): void {
-    const current = this.#current;
-    this.#current = undefined;
-    if (current !== undefined && current.fds.length > 0) current.fds.close();
+  #handOut(message: Message<Data>): void {
+    if (message.fds.length > 0) this.#handedOut.push(message);
+  }
+
+  #letGoOfHandedOut(): void {
+    if (this.#handedOut.length === 0) return;
+    for (const message of this.#handedOut.splice(0)) message.fds.close();
   }
 
   #discard(): void {
-    this.#letGoOfCurrent();
+    this.#letGoOfHandedOut();
     for (let index = this.#head; index < this.#queue.length; index += 1) {
       this.#queue[index]?.fds.close();
     }

@@ -181,3 +181,21 @@ describe("a subscriber that does not read", () => {
     expect(await publisher.sync()).toMatchObject({ published: FLOOD_MESSAGES });
   });
 });
+
+describe("a clean shutdown", () => {
+  test("tells a slow subscriber what it lost before it says GOODBYE", async () => {
+    await using own = await spawnBroker();
+    using publisher = await RawClient.open(own.path);
+    using slow = await RawClient.open(own.path);
+    await slow.subscribe("a");
+    await flood(publisher, [await publisher.openTopic("a")], FLOOD_MESSAGES);
+    await publisher.sync();
+    own.kill("SIGTERM");
+    const frames = await slow.untilEnd();
+    const messages = frames.filter(({ opcode }) => opcode === OPCODE.MESSAGE).length;
+    const [gap, goodbye] = frames.slice(-2);
+    expect(goodbye?.opcode).toBe(OPCODE.GOODBYE);
+    expect(gap?.opcode).toBe(OPCODE.GAP);
+    expect(messages + Number(gap && mapOf(gap)["count"])).toBe(FLOOD_MESSAGES);
+  });
+});

@@ -2,13 +2,14 @@
  * Why a verdict is what it is: the rule that decided, and where the answer is no, the rule that
  * came nearest to a yes and what it lacked.
  *
- * For people who ask, one question at a time: it looks at every rule. The verdict itself comes
+ * For people who ask, one question at a time: it may look at every rule, which takes milliseconds
+ * for 10,000. The verdict itself comes
  * from the same rules as decide()'s, so that the two cannot disagree.
  */
 
 import { patternsIntersect, splitTokens, topicMatches } from "../../protocol/topics.ts";
 import type { PeerIdentity } from "../identity.ts";
-import { clientWords, ruleWords } from "./condition-words.ts";
+import { clientWords, listInWords, ruleWords } from "./condition-words.ts";
 import { CONDITIONS, type Condition, UNKNOWN } from "./conditions.ts";
 import { type DecidingRules, decisionOf, findDeciding } from "./decide.ts";
 import { inWords, type RuleReference, referTo } from "./rule-reference.ts";
@@ -70,7 +71,9 @@ export function explain(
   const question = { identity, action, topic };
   const isRefused = !decision.allowed || rules.allowing === undefined;
   const nearest =
-    isRefused && identity.unmapped !== true ? findNearest(policy, question) : undefined;
+    isRefused && identity.unmapped !== true
+      ? findNearest(policy, question, rules.allowing)
+      : undefined;
   return {
     verdict: decision.allowed ? "allowed" : "denied",
     action,
@@ -142,11 +145,20 @@ function denialReason(rule: Rule, { identity, topic }: Question): string {
   return `${inWords(referTo(rule))} denies ${what}${note}`;
 }
 
-/** @returns undefined where no rule allows the action anywhere, or anything on the topic */
-function findNearest(policy: Policy, question: Question): Explanation["nearest"] {
-  let nearest: Rule | undefined;
-  let leastCost = Number.POSITIVE_INFINITY;
+/**
+ * @param allowing the rule that allows it and is overruled, where there is one
+ * @returns undefined where no rule allows the action anywhere, or anything on the topic
+ */
+function findNearest(
+  policy: Policy,
+  question: Question,
+  allowing: Rule | undefined,
+): Explanation["nearest"] {
+  let nearest = allowing;
+  let leastCost = allowing === undefined ? Number.POSITIVE_INFINITY : 0;
   for (const rule of policy.rules) {
+    // No rule allows it all, so none is nearer than this.
+    if (leastCost <= COST.who) break;
     if (rule.allow.length === 0) continue;
     const cost = distance(rule, question);
     if (cost >= leastCost) continue;
@@ -177,7 +189,10 @@ function failedConditions(rule: Rule, question: Question): FailedCondition[] {
     failed.push({ key: "action", words: `is ${action}, the rule allows ${rule.allow.join(", ")}` });
   }
   if (!fitsTopic(rule, topic)) {
-    failed.push({ key: "topic", words: `is ${topic}, the rule has ${rule.topics.join(", ")}` });
+    failed.push({
+      key: "topic",
+      words: `is ${topic}, the rule has ${listInWords(rule.topics, ", ")}`,
+    });
   }
   for (const { key, holds } of CONDITIONS) {
     const result = holds(rule, identity);

@@ -16,7 +16,7 @@ import type { AuditSink } from "./audit-sink.ts";
 const HELD_BYTES_MAX = 1024 * 1024;
 
 /** Milliseconds between two tries to write to a file that failed, such as a full disk. */
-const RETRY_MS = 250;
+const RETRY_MS = 100;
 
 /** O_NONBLOCK, since the path may be a FIFO or a terminal that nobody reads. */
 const OPEN_FLAGS =

@@ -75,7 +75,7 @@ export class AuditLog {
     for (;;) {
       const suppressed = this.#limiter.takeRefilled(now);
       if (suppressed === undefined) return;
-      const { uid } = suppressed;
+      const uid = suppressed.uid === BROKER_KEY ? undefined : suppressed.uid;
       this.#write({ level: "warn", fields: { event: "suppressed", uid } }, suppressed, 0);
     }
   }

@@ -1,5 +1,6 @@
 /** `seqbus policy explain` and `seqbus policy reload` on a bus that runs. */
 
+import { NO_GROUP } from "../../broker/policy/condition-words.ts";
 import { type Explanation, explanationLines } from "../../broker/policy/explain.ts";
 import { connect, type PolicyQuestion } from "../../client/index.ts";
 import { EXIT } from "../exit-codes.ts";
@@ -56,5 +57,6 @@ function wireQuestion(
     return { action, topic };
   }
   const { uid, gid, groups } = identity;
-  return { action, topic, uid, gid, groups: [...groups], unit, exe, label };
+  const who = { uid, gid: gid === NO_GROUP ? undefined : gid, groups: [...groups] };
+  return { action, topic, ...who, unit, exe, label };
 }

@@ -139,7 +139,31 @@ describe("explain() says of a denied action", () => {
       '  group: is 1, 9, the rule has "media" (44) or 7',
     );
     expect(lines(policy, client(1, { groups }), "call", "a").at(-1)).toContain(" and 6 more, the");
-    expect(lines(policy, client(1, { gid: -1 }), "call", "a").at(-1)).toContain("is none, the");
+    expect(lines(policy, client(1, { gid: 0xffff_ffff }), "call", "a").at(-1)).toContain(
+      "is none, the",
+    );
+  });
+
+  test("no more than fits one packet, however long the lists are", () => {
+    const numbers = Array.from({ length: 20_000 }, (_, at) => at + 1);
+    const topics = numbers.slice(0, 2_000).map((at) => `${"t".repeat(200)}${at}`);
+    const policy = parse(`
+[[rule]]
+allow = ["call"]
+topics = ${JSON.stringify(topics)}
+user = ${JSON.stringify(numbers)}
+group = ${JSON.stringify(numbers)}
+unit = ${JSON.stringify(numbers.map((at) => `u${at}.service`))}
+exe = ${JSON.stringify([`/${"e".repeat(4_000)}`, ...numbers.map((at) => `/bin/${at}`)])}
+`);
+    const groups = numbers.map((at) => at + 100_000);
+    const stranger = client(99_999, { groups, exe: `/${"x".repeat(4_000)}` });
+
+    const explanation = explain(policy, stranger, "call", "x");
+
+    expect(explanation.nearest?.failed).toHaveLength(5);
+    expect(JSON.stringify(explanation).length).toBeLessThan(8_000);
+    expect(explanation.nearest?.failed[0]?.words).toEndWith(" and 1998 more");
   });
 
   test("that a deny holds where the unit is unknown", () => {

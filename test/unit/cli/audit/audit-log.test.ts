@@ -121,11 +121,15 @@ describe("AuditLog.record()", () => {
   });
 
   test("never suppresses what the broker itself does, but pauses of accepting", () => {
-    const { sink, log } = simulate();
+    const { clock, sink, log } = simulate();
     repeat(AUDIT_BURST_EVENTS + 5, () => log.record({ type: "policy-refused", message: "no" }));
     expect(sink.lines).toHaveLength(AUDIT_BURST_EVENTS + 5);
     repeat(AUDIT_BURST_EVENTS + 5, () => log.record({ type: "accept-paused", reason: "no" }));
     expect(sink.lines).toHaveLength(2 * AUDIT_BURST_EVENTS + 5);
+    clock.now = AUDIT_REFILL_MS;
+    log.record(denial(7));
+    const { time, ...summary } = sink.records[2 * AUDIT_BURST_EVENTS + 5] ?? {};
+    expect(summary).toEqual({ level: "warn", event: "suppressed", suppressed: 5 });
   });
 });
 
