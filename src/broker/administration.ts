@@ -73,7 +73,9 @@ export class Administration {
   /** EXPLAIN: answers what the policy says, about the client itself or for an administrator. */
   explain(connection: Connection, requestId: number, question: Explain): void {
     const { action, topic } = question;
-    if (question.uid !== undefined && !this.#isAdministrator(connection.identity)) {
+    // Looking for the nearest rule takes its time, and shows whom other rules are about.
+    const nearest = this.#isAdministrator(connection.identity);
+    if (question.uid !== undefined && !nearest) {
       return this.#refuse(connection, requestId, "ask about others");
     }
     if (!isAction(action)) {
@@ -87,7 +89,9 @@ export class Administration {
       return this.#reject(connection, requestId, code, `Cannot explain: ${flaw}`);
     }
     const identity = question.uid === undefined ? connection.identity : identityOf(question);
-    const explanation = JSON.stringify(this.#state.explain(identity, action, topic));
+    const explanation = JSON.stringify(
+      this.#state.explain(identity, { action, topic }, { nearest }),
+    );
     const body = explainAckBody({ explanation });
     this.#send(connection, { opcode: OPCODE.ACK, id: requestId, body });
   }

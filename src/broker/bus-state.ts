@@ -7,7 +7,7 @@
 import type { Connection } from "./connection.ts";
 import type { PeerIdentity } from "./identity.ts";
 import { type Decision, decide, decideSubscribe } from "./policy/decide.ts";
-import { type Explanation, explain } from "./policy/explain.ts";
+import { type ExplainOptions, type Explanation, explain } from "./policy/explain.ts";
 import type { Action, Policy } from "./policy/rules.ts";
 import { type Route, RouteTable } from "./route.ts";
 import { SubscriptionIndex } from "./subscription-index.ts";
@@ -62,8 +62,12 @@ export class BusState {
   }
 
   /** What the policy says of anybody, and why. */
-  explain(identity: PeerIdentity, action: Action, topic: string): Explanation {
-    return explain(this.#policy, identity, action, topic);
+  explain(
+    identity: PeerIdentity,
+    question: { action: Action; topic: string },
+    options: ExplainOptions,
+  ): Explanation {
+    return explain(this.#policy, identity, question.action, question.topic, options);
   }
 
   /** Whether one connection may subscribe to a pattern at all. */

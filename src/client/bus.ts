@@ -1,21 +1,14 @@
 /**
- * A connection to a broker, as programs see it: publish, subscribe, flush, close. Joins the
- * publishing half, the receiving half and the requests between them; the socket is transport.ts's.
+ * A connection to a broker, as programs see it: publish, subscribe, flush, close. Joins publisher,
+ * subscriber, what comes in and what goes out, and the requests between them.
  */
 
-import {
-  ArgumentError,
-  ClosedError,
-  ProtocolError,
-  RejectedError,
-  TimeoutError,
-} from "../errors.ts";
+import { ClosedError, ProtocolError, RejectedError, TimeoutError } from "../errors.ts";
 import type { ControlMap } from "../protocol/control-body.ts";
 import {
   decodeExplainAck,
   decodeOpenTopicAck,
   decodeReloadPolicyAck,
-  decodeSubscribeAck,
   decodeSyncAck,
   type ErrorBody,
   type Explain,
@@ -25,12 +18,9 @@ import {
   openTopicBody,
   type RevokedBody,
   type SyncAck,
-  subscribeBody,
-  unsubscribeBody,
 } from "../protocol/control-messages.ts";
 import { GAP_REASON, OPCODE } from "../protocol/opcodes.ts";
 import { STATUS } from "../protocol/status-codes.ts";
-import { checkPattern } from "../protocol/topics.ts";
 import { Inbound, type InboundHost } from "./inbound.ts";
 import { CLOSE_DRAIN_MS, FLUSH_TIMEOUT_MS_DEFAULT } from "./limits.ts";
 import type { Sender } from "./message.ts";
@@ -38,12 +28,8 @@ import { Outbound } from "./outbound.ts";
 import { PendingRequests } from "./pending-requests.ts";
 import { Publisher, type PublishOptions } from "./publisher.ts";
 import { type StatusEvent, StatusFeed } from "./status.ts";
-import {
-  type AnySubscription,
-  type SubscribeOptions,
-  Subscription,
-  type SubscriptionHost,
-} from "./subscription.ts";
+import { Subscriber } from "./subscriber.ts";
+import type { SubscribeOptions, Subscription } from "./subscription.ts";
 import type { Transport, TransportEvents } from "./transport.ts";
 import { errorFromWire } from "./wire-error.ts";
 
@@ -82,7 +68,7 @@ export type Self = Pick<Sender, "connection" | "uid" | "gid" | "pid">;
  * await bus.flush();
  */
 export class Bus<Topics extends TopicMap = TopicMap>
-  implements TransportEvents, InboundHost, SubscriptionHost, AsyncDisposable
+  implements TransportEvents, InboundHost, AsyncDisposable
 {
   /** The path of the broker's socket. */
   readonly path: string;
@@ -93,12 +79,7 @@ export class Bus<Topics extends TopicMap = TopicMap>
   readonly #inbound = new Inbound(this);
   readonly #outbound: Outbound;
   readonly #publisher: Publisher;
-  /** Broker's numbers of subscriptions that were confirmed. */
-  readonly #numbers = new Map<AnySubscription, number>();
-  /** Subscriptions that were revoked in the very packet that confirmed them. */
-  readonly #revokedEarly = new Map<number, Error>();
-  /** Subscribe requests under way. */
-  #subscribing = 0;
+  readonly #subscriber: Subscriber;
   readonly #closed = Promise.withResolvers<Error | undefined>();
   #transport: Transport | undefined;
   #isClosed = false;
@@ -115,6 +96,11 @@ export class Bus<Topics extends TopicMap = TopicMap>
       this.#outbound,
       (name) => this.#requestTopic(name),
       (error) => this.#noteDenied(error),
+    );
+    this.#subscriber = new Subscriber(
+      this.#inbound,
+      (opcode, body) => this.#request(opcode, body),
+      (count) => this.#noteLost(count),
     );
   }
 
@@ -155,20 +141,7 @@ export class Bus<Topics extends TopicMap = TopicMap>
     pattern: Pattern,
     options: SubscribeOptions<Pattern extends keyof Topics ? Topics[Pattern] : unknown> = {},
   ): Promise<Subscription<Pattern extends keyof Topics ? Topics[Pattern] : unknown>> {
-    checkSubscription(pattern, options.queueMessagesMax);
-    options.signal?.throwIfAborted();
-    if (this.#isClosed) throw this.#closedError();
-    type Data = Pattern extends keyof Topics ? Topics[Pattern] : unknown;
-    const subscription = new Subscription<Data>(pattern, this, options);
-    this.#inbound.addSubscription(subscription);
-    try {
-      await this.#requestSubscription(subscription);
-    } catch (error) {
-      this.#inbound.removeSubscription(subscription);
-      throw error;
-    }
-    subscription.obey(options.signal);
-    return subscription;
+    return await this.#subscriber.subscribe(pattern, options);
   }
 
   /**
@@ -302,7 +275,7 @@ export class Bus<Topics extends TopicMap = TopicMap>
     const fields = { status: STATUS.REJECTED_BY_POLICY, rule, topic };
     const error = new RejectedError("REJECTED_BY_POLICY", message, fields);
     if (action === "publish") this.#publisher.revoke(topic, error);
-    if (body.subscription !== undefined) this.#endSubscription(body.subscription, error);
+    if (body.subscription !== undefined) this.#subscriber.revoke(body.subscription, error);
     this.#status.emit({ type: "revoked", action, topic, error });
   }
 
@@ -322,50 +295,6 @@ export class Bus<Topics extends TopicMap = TopicMap>
     return this.#transport?.takeLaneFds(count) ?? [];
   }
 
-  /** SubscriptionHost */
-  noteLost(count: number): void {
-    this.#status.emit({ type: "gap", topic: undefined, count, reason: "subscription-full" });
-  }
-
-  /** SubscriptionHost */
-  async unsubscribe(subscription: AnySubscription): Promise<void> {
-    this.#inbound.removeSubscription(subscription);
-    const number = this.#numbers.get(subscription);
-    this.#numbers.delete(subscription);
-    if (number === undefined || this.#isClosed) return;
-    const body = unsubscribeBody({ subscription: number });
-    await this.#request(OPCODE.UNSUBSCRIBE, body).catch((error: Error) => {
-      if (!(error instanceof ClosedError)) throw error;
-    });
-  }
-
-  async #requestSubscription(subscription: AnySubscription): Promise<void> {
-    const { pattern } = subscription;
-    this.#subscribing += 1;
-    try {
-      const body = await this.#request(OPCODE.SUBSCRIBE, subscribeBody({ pattern }));
-      const number = decodeSubscribeAck(body, 0, body.byteLength).subscription;
-      const revocation = this.#revokedEarly.get(number);
-      if (revocation !== undefined) throw revocation;
-      this.#numbers.set(subscription, number);
-    } finally {
-      this.#subscribing -= 1;
-      if (this.#subscribing === 0) this.#revokedEarly.clear();
-    }
-  }
-
-  /** The broker removed a subscription. */
-  #endSubscription(number: number, error: Error): void {
-    for (const [subscription, itsNumber] of this.#numbers) {
-      if (itsNumber !== number) continue;
-      this.#numbers.delete(subscription);
-      this.#inbound.removeSubscription(subscription);
-      subscription.end(error);
-      return;
-    }
-    if (this.#subscribing > 0) this.#revokedEarly.set(number, error);
-  }
-
   async #requestTopic(name: string): Promise<number> {
     const body = await this.#request(OPCODE.OPEN_TOPIC, openTopicBody({ topic: name }));
     return decodeOpenTopicAck(body, 0, body.byteLength).topic;
@@ -376,6 +305,10 @@ export class Bus<Topics extends TopicMap = TopicMap>
     const { id, answer } = this.#pending.open();
     this.#outbound.control(body === undefined ? { opcode, id } : { opcode, id, body });
     return answer;
+  }
+
+  #noteLost(count: number): void {
+    this.#status.emit({ type: "gap", topic: undefined, count, reason: "subscription-full" });
   }
 
   #noteDenied(error: Error): void {
@@ -413,15 +346,4 @@ export class Bus<Topics extends TopicMap = TopicMap>
     this.#status.end();
     this.#closed.resolve(reason);
   }
-}
-
-function checkSubscription(pattern: string, queueMessagesMax: number | undefined): void {
-  const flaw = checkPattern(pattern);
-  if (flaw !== undefined) {
-    throw new ArgumentError("ARGUMENT_PATTERN", `Cannot subscribe: ${flaw}`, "pattern");
-  }
-  if (queueMessagesMax === undefined) return;
-  if (Number.isSafeInteger(queueMessagesMax) && queueMessagesMax >= 1) return;
-  const message = "Cannot subscribe: queueMessagesMax must be a whole number of 1 or more";
-  throw new ArgumentError("ARGUMENT_OPTION", message, "queueMessagesMax");
 }

@@ -3,8 +3,8 @@
  * came nearest to a yes and what it lacked.
  *
  * For people who ask, one question at a time: it may look at every rule, which takes milliseconds
- * for 10,000. The verdict itself comes
- * from the same rules as decide()'s, so that the two cannot disagree.
+ * for 10,000. The verdict itself comes from the same rules as decide()'s, so that the two cannot
+ * disagree.
  */
 
 import { patternsIntersect, splitTokens, topicMatches } from "../../protocol/topics.ts";
@@ -54,6 +54,15 @@ export interface Explanation {
 /** How far a rule is from allowing something. Guess: what people mistake most often is nearest. */
 const COST = { who: 1, topicOfSameStart: 2, action: 3, topic: 4 };
 
+/** How much an explanation tells. */
+export interface ExplainOptions {
+  /**
+   * Whether to look for the rule that comes nearest to allowing it. That tries every rule (some
+   * milliseconds for 10,000) and shows whom another rule is about; default true.
+   */
+  readonly nearest?: boolean;
+}
+
 /**
  * Explains one verdict.
  * @param topic a valid topic name, or a valid pattern where the action is "subscribe"
@@ -63,6 +72,7 @@ export function explain(
   identity: PeerIdentity,
   action: Action,
   topic: string,
+  options: ExplainOptions = {},
 ): Explanation {
   const asking = action === "subscribe" ? "pattern" : "topic";
   const rules = findDeciding(policy, identity, action, topic, asking);
@@ -71,7 +81,7 @@ export function explain(
   const question = { identity, action, topic };
   const isRefused = !decision.allowed || rules.allowing === undefined;
   const nearest =
-    isRefused && identity.unmapped !== true
+    isRefused && identity.unmapped !== true && options.nearest !== false
       ? findNearest(policy, question, rules.allowing)
       : undefined;
   return {

@@ -16,6 +16,18 @@ const PIECES = [
   ...["allow = ", "deny = ", "topics = ", "user = ", "group = ", "any = ", "id = ", "user.x = "],
   ...['["publish"]', '["subscribe", "publish"]', '["a.>"]', '["a..b"]', '">"', "[]", "{}"],
   ...['"root"', '"nobody-here"', "0", "-1", "4294967295", "1.5", "nan", "0x", "1979-05-27"],
+  ...["[[topic]]\n", "[limits]\n", "[[limits.user]]\n", 'mode = "permissive"\n', "retain = true\n"],
+  ...[
+    "uid = ",
+    "unit = ",
+    "exe = ",
+    "label = ",
+    '"1-2"',
+    '"9-1"',
+    '"a.service"',
+    '"/bin/*"',
+    "fds = ",
+  ],
   ...["true", "false", "__proto__", "constructor", "length", "toString", "\u0000", "\ud800", "é"],
 ];
 
@@ -39,12 +51,49 @@ const RULE_LINES = fc
     lineOf("user", '["root", 5]'),
     lineOf("group", '"media"', 1),
     lineOf("any", "true", 1),
+    lineOf("uid", '[5, "1000-1999"]', 1),
+    lineOf("unit", '"a-*.service"', 1),
+    lineOf("exe", '["/bin/a"]', 1),
+    lineOf("label", '"l"', 1),
     lineOf("id", '"r"', 1),
     lineOf("__proto__", "1", 0),
   )
   .map((lines) => `[[rule]]\n${lines.join("")}`);
 
-const LINES = fc.array(RULE_LINES, { minLength: 1, maxLength: 3 }).map((rules) => rules.join(""));
+const SETTING_LINES = fc
+  .tuple(
+    lineOf("topics", '["a.>"]'),
+    lineOf("fds", '["file", "pipe"]'),
+    lineOf("message-bytes-max", "5", 1),
+    lineOf("retain", "true", 1),
+    lineOf("overflow", '"block"', 1),
+    lineOf("fds-denied", '"drop"', 1),
+  )
+  .map((lines) => `[[topic]]\n${lines.join("")}`);
+
+const LIMIT_LINES = fc
+  .tuple(
+    lineOf("connections", "1"),
+    lineOf("queued-bytes", "1", 1),
+    lineOf("user.x", "1", 0),
+    lineOf("pending-calls", "1", 1),
+  )
+  .map((lines) => `[limits]\n${lines.join("")}`);
+
+const USER_LIMIT_LINES = fc
+  .tuple(lineOf("user", "0"), lineOf("uid", '"1-9"', 1), lineOf("fds", "1"))
+  .map((lines) => `[[limits.user]]\n${lines.join("")}`);
+
+const TABLES = fc.oneof(
+  { weight: 4, arbitrary: RULE_LINES },
+  { weight: 1, arbitrary: SETTING_LINES },
+  { weight: 1, arbitrary: LIMIT_LINES },
+  { weight: 1, arbitrary: USER_LIMIT_LINES },
+);
+
+const LINES = fc
+  .tuple(lineOf("mode", '"permissive"', 1), fc.array(TABLES, { minLength: 1, maxLength: 4 }))
+  .map(([mode, tables]) => mode + tables.join(""));
 
 const ALMOST_RIGHT = fc
   .tuple(fc.nat({ max: 200 }), fc.nat({ max: 3 }), fc.constantFrom("", ...PIECES))

@@ -73,6 +73,58 @@ label = "*:sensord_t:*"
     });
   });
 
+  test("returns every field of settings and limits, names by number", () => {
+    const { topicSettings, limits, files } = parse(`mode = "permissive"
+${RIGHT}
+[[topic]]
+topics = ["a.>", "b"]
+fds = ["file", "memfd-sealed"]
+message-bytes-max = 70000
+retain = false
+overflow = "latest-per-topic"
+fds-denied = "drop"
+
+[limits]
+queued-bytes = 0
+
+[[limits.user]]
+user = ["sensord", 5]
+connections = 1
+pending-calls = 2
+
+[[limits.user]]
+uid = "1000-1999"
+fds = 3
+`);
+
+    expect(files).toEqual([{ path: POLICY_PATH, mode: "permissive" }]);
+    expect(topicSettings).toEqual([
+      {
+        path: POLICY_PATH,
+        line: 7,
+        topics: ["a.>", "b"],
+        fds: ["file", "memfd-sealed"],
+        messageBytesMax: 70_000,
+        retain: false,
+        overflow: "latest-per-topic",
+        fdsDenied: "drop",
+      },
+    ]);
+    expect(limits.defaults).toEqual({ "queued-bytes": 0 });
+    expect(limits.overrides).toEqual([
+      {
+        path: POLICY_PATH,
+        line: 18,
+        uids: [
+          { first: 990, last: 990 },
+          { first: 5, last: 5 },
+        ],
+        values: { connections: 1, "pending-calls": 2 },
+      },
+      { path: POLICY_PATH, line: 23, uids: [{ first: 1_000, last: 1_999 }], values: { fds: 3 } },
+    ]);
+  });
+
   test("names a rule without id after its path and line", () => {
     const policy = parse(`# comment\n${RIGHT}\n${RIGHT}`);
 
