@@ -19,7 +19,7 @@ export type TopicIntroducer = (destination: Connection, topic: Topic) => void;
 /** Called where a rule of a permissive file would have denied something. */
 export type WouldDenyListener = (
   connection: Connection,
-  denial: { action: Action; topic: string; rule: string | undefined },
+  denial: { action: Action; topic: string; rule: string | undefined; count: number },
 ) => void;
 
 /** The shared tables of one broker. */
@@ -30,6 +30,8 @@ export class BusState {
   #policy: Policy;
   #policyGeneration = 0;
   readonly #onWouldDeny: WouldDenyListener;
+  /** Uses of rights that only the permissive mode gave. */
+  #wouldDenyCount = 0;
 
   /**
    * @param onWouldDeny told of what only the permissive mode of a policy file lets pass
@@ -58,7 +60,9 @@ export class BusState {
     decision: Pick<Decision, "wouldDeny">,
   ): void {
     if (decision.wouldDeny === undefined) return;
-    this.#onWouldDeny(connection, { ...use, rule: decision.wouldDeny.rule });
+    this.#wouldDenyCount += 1;
+    const { rule } = decision.wouldDeny;
+    this.#onWouldDeny(connection, { ...use, rule, count: this.#wouldDenyCount });
   }
 
   /** What the policy says of anybody, and why. */

@@ -19,8 +19,18 @@ export type BrokerEvent =
       readonly message: string | undefined;
     }
   | {
-      /** Denied; with "would-deny" only a permissive policy file lets it pass. */
-      readonly type: "denied" | "would-deny";
+      /** Only the permissive mode of a policy file lets it pass. */
+      readonly type: "would-deny";
+      readonly connection: number;
+      readonly identity: PeerIdentity;
+      readonly action: string;
+      readonly topic: string;
+      readonly rule: string | undefined;
+      /** The how-manieth such event since the broker started. */
+      readonly count: number;
+    }
+  | {
+      readonly type: "denied";
       readonly connection: number;
       readonly identity: PeerIdentity;
       readonly action: string;

@@ -90,12 +90,12 @@ describe("the audit log", () => {
 
   test("tells of a policy that the broker cannot start with", async () => {
     using directory = new TemporaryDirectory();
-    const policy = directory.write("policy.toml", "[[rule]]\nid = 1\n");
+    const policy = directory.write("policy.toml", "mistake = true\n");
     const log = directory.file("audit.log");
     const words = ["broker", "--socket", directory.file("bus.sock"), "--policy", policy];
     expect((await runCli([...words, "--audit", log])).exitCode).toBe(5);
     expect(parseAuditLines(readFileSync(log, "utf8"))).toMatchObject([
-      { event: "policy-refused", message: expect.stringContaining(`${policy}:2:6`) },
+      { event: "policy-refused", message: expect.stringContaining(`${policy}:1:1`) },
     ]);
   });
 

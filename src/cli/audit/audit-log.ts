@@ -52,7 +52,8 @@ export class AuditLog {
 
   /** Writes the line of an event, unless its user has had too many. */
   record(event: BrokerEvent): void {
-    this.#tellRefilled(this.#now());
+    // Nothing comes after the broker's last line.
+    this.#tellRefilled(event.type === "stopped" ? Number.POSITIVE_INFINITY : this.#now());
     const key = limiterKey(event);
     const suppressed = key === undefined ? undefined : this.#limiter.admit(key, this.#now());
     if (key !== undefined && suppressed === undefined) return this.#scheduleSummaries();

@@ -38,6 +38,8 @@ export interface AuditFields {
   readonly topic?: string | undefined;
   /** The deciding rule; left out where none spoke. */
   readonly rule?: string | undefined;
+  /** Would-be denials since the broker started, with this one. */
+  readonly count?: number | undefined;
   readonly code?: string | undefined;
   /** The broker's socket. */
   readonly socket?: string | undefined;
@@ -97,7 +99,8 @@ function disconnectedRecord(event: Extract<BrokerEvent, { type: "disconnected" }
 
 function decisionRecord(event: Extract<BrokerEvent, { action: string }>): AuditRecord {
   const { type, action, topic, rule } = event;
-  return warn({ event: type, ...who(event), action, topic, rule });
+  const count = type === "would-deny" ? event.count : undefined;
+  return warn({ event: type, ...who(event), action, topic, rule, count });
 }
 
 function who(event: {

@@ -120,6 +120,14 @@ describe("AuditLog.record()", () => {
     expect(jest.getTimerCount()).toBe(0);
   });
 
+  test("tells every figure before the line that the broker has stopped", () => {
+    const { sink, log } = simulate();
+    repeat(AUDIT_BURST_EVENTS + 5, () => log.record(denial(7)));
+    log.record({ type: "stopped", path: "/run/bus.sock" });
+    const told = sink.records.slice(AUDIT_BURST_EVENTS);
+    expect(told).toMatchObject([{ event: "suppressed", suppressed: 5 }, { event: "stopped" }]);
+  });
+
   test("never suppresses what the broker itself does, but pauses of accepting", () => {
     const { clock, sink, log } = simulate();
     repeat(AUDIT_BURST_EVENTS + 5, () => log.record({ type: "policy-refused", message: "no" }));

@@ -42,8 +42,8 @@ const CASES: Record<BrokerEvent["type"], [BrokerEvent, AuditRecord]> = {
   ],
   denied: [{ type: "denied", ...CLIENT, ...USE }, warn({ event: "denied", ...WHO, ...USE })],
   "would-deny": [
-    { type: "would-deny", ...CLIENT, ...USE },
-    warn({ event: "would-deny", ...WHO, ...USE }),
+    { type: "would-deny", ...CLIENT, ...USE, count: 7 },
+    warn({ event: "would-deny", ...WHO, ...USE, count: 7 }),
   ],
   revoked: [{ type: "revoked", ...CLIENT, ...USE }, warn({ event: "revoked", ...WHO, ...USE })],
   "fds-refused": [{ type: "fds-refused", ...CLIENT }, warn({ event: "fds-refused", ...WHO })],
