@@ -11,7 +11,7 @@ import { brokerSocketPath, SYSTEM_SOCKET_PATH, userSocketPath } from "../../bus-
 import { ArgumentError, ConfigError } from "../../errors.ts";
 import { AuditFile } from "../audit/audit-file.ts";
 import { AuditLog } from "../audit/audit-log.ts";
-import { brokerLogLine } from "../broker-log.ts";
+import { EventLog } from "../event-log.ts";
 import { EXIT } from "../exit-codes.ts";
 import { watchSignals } from "../interruption.ts";
 import { LogSink } from "../log-sink.ts";
@@ -135,11 +135,13 @@ function eventListener(
   { log, audit }: Logs,
 ): BrokerEventListener {
   // Standard error does not need to say everything twice.
-  const hasOwnLog = auditPath !== AUDIT_ON_STDERR;
+  const isAuditOnly = auditPath === AUDIT_ON_STDERR;
+  const events = isAuditOnly
+    ? undefined
+    : new EventLog(log, verbose === true, () => performance.now());
   return (event) => {
     audit?.record(event);
-    const line = hasOwnLog ? brokerLogLine(event, verbose === true) : undefined;
-    if (line !== undefined) log.write(`seqbus: ${line}`);
+    events?.record(event);
   };
 }
 
