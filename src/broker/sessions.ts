@@ -12,14 +12,13 @@ import { PacketReceiver, sendPacketWithFds } from "../ffi/ancillary.ts";
 import { EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT } from "../ffi/constants.ts";
 import { closeFd, OwnedFd } from "../ffi/owned-fd.ts";
 import { PinnedBuffer } from "../ffi/pinned-buffer.ts";
-import { openSeqpacketPair, sendPacket, shutdownBoth } from "../ffi/seqpacket.ts";
+import { sendPacket, shutdownBoth } from "../ffi/seqpacket.ts";
 import { setSendBufferBytes } from "../ffi/socket-options.ts";
 import { PEER_CLOSED, RECORD_TRUNCATED } from "../ffi/syscall-result.ts";
-import { errorBody, goodbyeBody, type Hello, welcomeBody } from "../protocol/control-messages.ts";
+import { errorBody, goodbyeBody, type Hello } from "../protocol/control-messages.ts";
 import { PACKET_BYTES_MAX, PROTOCOL_VERSION } from "../protocol/limits.ts";
-import { FEATURE_FD_LANE, FLAG_FATAL, OPCODE } from "../protocol/opcodes.ts";
+import { FLAG_FATAL, OPCODE } from "../protocol/opcodes.ts";
 import { STATUS, type StatusName } from "../protocol/status-codes.ts";
-import { SOFTWARE } from "../version.ts";
 import { Administration, type AdministrationHost } from "./administration.ts";
 import { Background } from "./background.ts";
 import { BusState } from "./bus-state.ts";
@@ -37,6 +36,7 @@ import {
   tooManyConnections,
 } from "./endings.ts";
 import type { BrokerEventListener } from "./events.ts";
+import { Flusher, type FlushHost } from "./flusher.ts";
 import { type IdentityOptions, isSentBy, readPeerIdentity } from "./identity.ts";
 import { type ControlSender, Introductions } from "./introductions.ts";
 import {
@@ -46,7 +46,6 @@ import {
   HELLO_TIMEOUT_MS,
   PACKETS_PER_TURN,
   SOCKET_SEND_BUFFER_BYTES,
-  UNFLUSHED_CONNECTIONS_MAX,
 } from "./limits.ts";
 import { PacketHandler, type PacketHost } from "./packet-handler.ts";
 import { PacketPool } from "./packet-pool.ts";
@@ -54,15 +53,9 @@ import type { Policy } from "./policy/rules.ts";
 import { Requests } from "./requests.ts";
 import { Rights } from "./rights.ts";
 import { Router, type RouterHost } from "./router.ts";
-import {
-  ACCEPTED,
-  BLOCKED,
-  type PacketSink,
-  PEER_GONE,
-  QUEUE_FULL,
-  SendQueue,
-} from "./send-queue.ts";
+import { type PacketSink, QUEUE_FULL, SendQueue } from "./send-queue.ts";
 import type { SocketWatch } from "./socket-watch.ts";
+import { welcome } from "./welcome.ts";
 
 const SINK: PacketSink = { sendPacket, sendPacketWithFds };
 
@@ -87,7 +80,7 @@ export interface SessionsOptions {
 }
 
 /** All connections of one broker. */
-export class Sessions implements RouterHost, PacketHost {
+export class Sessions implements RouterHost, PacketHost, FlushHost {
   /** Work that settle() does a little of each time. */
   readonly background = new Background();
   readonly #options: SessionsOptions;
@@ -98,11 +91,12 @@ export class Sessions implements RouterHost, PacketHost {
   readonly #rights: Rights;
   readonly #pool = new PacketPool();
   readonly #receiver = new PacketReceiver(new PinnedBuffer(PACKET_BYTES_MAX));
-  readonly #unflushed: Connection[] = [];
+  readonly #flusher: Flusher;
   readonly #doomed: { connection: Connection; cause: Cause | undefined }[] = [];
 
   constructor(options: SessionsOptions) {
     this.#options = options;
+    this.#flusher = new Flusher(options.watch, this);
     this.#state = new BusState(options.policy, ({ id, identity }, denial) =>
       options.onEvent({ type: "would-deny", connection: id, identity, ...denial }),
     );
@@ -162,7 +156,7 @@ export class Sessions implements RouterHost, PacketHost {
 
   /** Handles one readiness event of a connection's socket or lane. */
   ready(connection: Connection, events: number): void {
-    if ((events & EPOLLOUT) !== 0) this.#flush(connection);
+    if ((events & EPOLLOUT) !== 0) this.#flusher.flush(connection);
     if ((events & (EPOLLIN | EPOLLHUP | EPOLLERR)) === 0 || connection.state === "DOOMED") return;
     if (connection.isReadingStopped) return this.#doom(connection, undefined);
     try {
@@ -176,13 +170,12 @@ export class Sessions implements RouterHost, PacketHost {
 
   /** The lane of a connection whose queue waits for it takes records again, or is closed. */
   laneReady(connection: Connection): void {
-    if (connection.state !== "DOOMED") this.#flush(connection);
+    if (connection.state !== "DOOMED") this.#flusher.flush(connection);
   }
 
   /** Whether settle() has nothing to do before something happens. */
   get isSettled(): boolean {
-    const isSent = this.#unflushed.length === 0 && this.#doomed.length === 0;
-    return isSent && this.background.isIdle;
+    return this.#flusher.isIdle && this.#doomed.length === 0 && this.background.isIdle;
   }
 
   /** Ends a turn: looks at the clock, sends what is queued, closes what is doomed. */
@@ -192,10 +185,10 @@ export class Sessions implements RouterHost, PacketHost {
       const startedAt = this.#options.now();
       this.background.run(() => this.#options.now() - startedAt < BACKGROUND_MS_PER_TURN);
     }
-    this.#flushAll();
+    this.#flusher.flushAll();
     while (this.#doomed.length > 0) {
       this.#bury();
-      this.#flushAll();
+      this.#flusher.flushAll();
     }
   }
 
@@ -206,16 +199,6 @@ export class Sessions implements RouterHost, PacketHost {
   replacePolicy(policy: Policy): void {
     this.#state.replacePolicy(policy);
     this.background.add(this.#rights.sweep(this.#table.all()));
-  }
-
-  /** Sends what this turn left in the queues. */
-  #flushAll(): void {
-    for (let index = 0; index < this.#unflushed.length; index += 1) {
-      const connection = this.#unflushed[index] as Connection;
-      connection.isUnflushed = false;
-      if (connection.state !== "DOOMED") this.#flush(connection);
-    }
-    this.#unflushed.length = 0;
   }
 
   /** Ends connections that took too long to say HELLO. */
@@ -256,10 +239,10 @@ export class Sessions implements RouterHost, PacketHost {
     for (const connection of this.#table.all()) {
       if (connection.state === "DOOMED") continue;
       this.#options.watch.stopReading(connection);
-      if (connection.queue.tellGaps() === QUEUE_FULL) this.#evict(connection);
+      if (connection.queue.tellGaps() === QUEUE_FULL) this.evict(connection);
       this.#send(connection, { opcode: OPCODE.GOODBYE, id: 0, body });
     }
-    this.#flushAll();
+    this.#flusher.flushAll();
   }
 
   /** Whether any client has not taken all that is meant for it. */
@@ -278,18 +261,22 @@ export class Sessions implements RouterHost, PacketHost {
 
   /** RouterHost */
   noteUnflushed(connection: Connection): void {
-    connection.isUnflushed = true;
-    this.#unflushed.push(connection);
-    if (this.#unflushed.length >= UNFLUSHED_CONNECTIONS_MAX) this.#flushAll();
+    this.#flusher.note(connection);
   }
 
-  /**
-   * RouterHost. The client does not read any more, but what it sent before may still wait for us:
-   * so nothing more is sent, and the connection ends when reading finds its end.
-   */
+  /** RouterHost */
   notePeerGone(connection: Connection): void {
-    connection.queue.abandon();
-    this.#options.watch.watchWritable(connection, -1);
+    this.#flusher.notePeerGone(connection);
+  }
+
+  /** FlushHost */
+  evict(connection: Connection): void {
+    this.#doom(connection, doesNotRead());
+  }
+
+  /** FlushHost */
+  abandon(connection: Connection): void {
+    this.#doom(connection, undefined);
   }
 
   /** PacketHost */
@@ -300,39 +287,13 @@ export class Sessions implements RouterHost, PacketHost {
   /** PacketHost */
   welcome(connection: Connection, hello: Hello): void {
     this.#table.noteHello(connection);
-    const wantsLane = (hello.features & FEATURE_FD_LANE) !== 0;
-    const { uid, gid, pid } = connection.identity;
-    const body = (features: number) =>
-      welcomeBody({
-        protocol: PROTOCOL_VERSION,
-        features,
-        connection: connection.id,
-        uid,
-        gid,
-        pid,
-        software: SOFTWARE,
-      });
     connection.state = "OPEN";
-    if (!wantsLane) {
-      return this.#send(connection, { opcode: OPCODE.WELCOME, id: 0, body: body(0) });
-    }
     try {
-      this.#welcomeWithLane(connection, body(FEATURE_FD_LANE));
+      if (!welcome(connection, hello, this.#send)) this.#doom(connection, undefined);
     } catch (error) {
       if (!(error instanceof SyscallError)) throw error;
       this.#end(connection, noFdsLeft(error));
     }
-  }
-
-  /** Without a lane such a client would lose fds silently, so no lane means no connection. */
-  #welcomeWithLane(connection: Connection, body: ReturnType<typeof welcomeBody>): void {
-    const [ours, theirs] = openSeqpacketPair();
-    connection.lane = OwnedFd.adopt(ours);
-    using lent = OwnedFd.adopt(theirs);
-    const bytes = encodeControlFrame({ opcode: OPCODE.WELCOME, fdCount: 1, id: 0, body });
-    const sent = connection.queue.sendNow(CONTROL_FRAME_BUFFER, bytes, [lent.number]);
-    if (sent !== bytes) return this.#doom(connection, undefined);
-    connection.queue.useLane(ours);
   }
 
   #isServed(uid: number): boolean {
@@ -361,35 +322,13 @@ export class Sessions implements RouterHost, PacketHost {
     }
   }
 
-  #flush(connection: Connection): void {
-    try {
-      this.#settleFlush(connection, connection.queue.flush());
-    } catch (error) {
-      // epoll may be out of memory or watches: this client cannot be served, all others can.
-      if (!(error instanceof SyscallError)) throw error;
-      this.#doom(connection, undefined);
-    }
-  }
-
-  #settleFlush(connection: Connection, outcome: number): void {
-    if (outcome === ACCEPTED) this.#options.watch.watchWritable(connection, -1);
-    else if (outcome === BLOCKED) {
-      this.#options.watch.watchWritable(connection, connection.queue.blockedFd);
-    } else if (outcome === PEER_GONE) this.notePeerGone(connection);
-    else this.#evict(connection);
-  }
-
   /** Queues a control frame; it leaves at the end of the turn. */
   readonly #send: ControlSender = (connection, frame) => {
     if (connection.state === "DOOMED") return;
     const bytes = encodeControlFrame(frame);
-    if (connection.queue.push(CONTROL_FRAME_BUFFER, bytes) === QUEUE_FULL) this.#evict(connection);
+    if (connection.queue.push(CONTROL_FRAME_BUFFER, bytes) === QUEUE_FULL) this.evict(connection);
     else if (!connection.isUnflushed && connection.watchedFd < 0) this.noteUnflushed(connection);
   };
-
-  #evict(connection: Connection): void {
-    this.#doom(connection, doesNotRead());
-  }
 
   #endForProtocol(connection: Connection, error: ProtocolError): void {
     const { code, message, byteOffset } = error;
@@ -408,7 +347,7 @@ export class Sessions implements RouterHost, PacketHost {
     const body = errorBody({ status, message: cause.message, ...fields });
     const frame = { opcode: OPCODE.ERROR, flags: FLAG_FATAL, id: 0, body };
     connection.queue.push(CONTROL_FRAME_BUFFER, encodeControlFrame(frame));
-    connection.queue.flush();
+    this.#flusher.flush(connection);
     this.#doom(connection, cause);
   }
 
