@@ -11,7 +11,7 @@ import { opcodeOf } from "../protocol/frame.ts";
 import { OPCODE } from "../protocol/opcodes.ts";
 import { PacketReader } from "../protocol/packet.ts";
 import { type Connection, openTopicOf } from "./connection.ts";
-import { FdBundle } from "./fd-bundle.ts";
+import type { FdIntake } from "./fd-intake.ts";
 import type { ControlFrame, Request, Requests } from "./requests.ts";
 import type { Rights } from "./rights.ts";
 import type { Router } from "./router.ts";
@@ -36,8 +36,15 @@ export interface ReceivedPacket {
 export interface PacketHost {
   /** A connection said a good HELLO and waits for WELCOME. */
   welcome(connection: Connection, hello: Hello): void;
-  /** Closes one fd of a client, which it owns. */
-  closeFd(fd: number): void;
+}
+
+/** What a handler is made from. */
+export interface PacketHandlerParts {
+  readonly router: Router;
+  readonly requests: Requests;
+  readonly rights: Rights;
+  readonly intake: FdIntake;
+  readonly host: PacketHost;
 }
 
 /** Handles packets. One for a broker; not reentrant. */
@@ -45,14 +52,16 @@ export class PacketHandler {
   readonly #router: Router;
   readonly #requests: Requests;
   readonly #rights: Rights;
+  readonly #intake: FdIntake;
   readonly #host: PacketHost;
   readonly #reader = new PacketReader();
 
-  constructor(router: Router, requests: Requests, rights: Rights, host: PacketHost) {
-    this.#router = router;
-    this.#requests = requests;
-    this.#rights = rights;
-    this.#host = host;
+  constructor(parts: PacketHandlerParts) {
+    this.#router = parts.router;
+    this.#requests = parts.requests;
+    this.#rights = parts.rights;
+    this.#intake = parts.intake;
+    this.#host = parts.host;
   }
 
   /**
@@ -66,7 +75,7 @@ export class PacketHandler {
       if (connection.state === "AWAIT_HELLO") {
         this.#handleFirst(connection, packet, packetBytes);
       } else if (packet.controlTruncated) {
-        this.#requests.refuseFds(connection, { topic: "", rule: undefined, byFdTable: true });
+        this.#intake.refuseForWantOfRoom(connection);
       } else if (packet.receivedFdCount > 0) {
         this.#handleWithFds(connection, packet, packetBytes);
       } else if (!this.#isPlainPacket(connection, packet.buffer, packetBytes)) {
@@ -133,22 +142,7 @@ export class PacketHandler {
     const { buffer } = packet;
     this.#read(buffer, packetBytes, packet.receivedFdCount);
     const open = openTopicOf(connection, frameAt(buffer, 0).id, 0);
-    if (!open.mayPublish) {
-      connection.counters.denied += 1;
-      return;
-    }
-    if (!open.sendFds.allowed) {
-      const refused = { topic: open.topic.name, rule: open.sendFds.rule, byFdTable: false };
-      this.#requests.refuseFds(connection, refused);
-      return;
-    }
-    this.#requests.noteFdsSent(connection, open);
-    const bundle = new FdBundle(packet.takeFds(), (fd) => this.#host.closeFd(fd));
-    try {
-      this.#router.routeWithFds(connection, open, buffer, packetBytes, bundle);
-    } finally {
-      bundle.release();
-    }
+    this.#intake.take(connection, open, packet, packetBytes);
   }
 
   #read(buffer: PinnedBuffer, packetBytes: number, receivedFds: number): number {

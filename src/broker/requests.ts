@@ -25,14 +25,16 @@ import { STATUS, type StatusName } from "../protocol/status-codes.ts";
 import { checkPattern, checkTopicName, isReservedTopic } from "../protocol/topics.ts";
 import type { Administration } from "./administration.ts";
 import type { BusState } from "./bus-state.ts";
-import { type Connection, type OpenTopic, openTopicOf } from "./connection.ts";
+import { type Connection, openTopicOf } from "./connection.ts";
 import type { BrokerEventListener } from "./events.ts";
+import type { FdGate } from "./fd-gate.ts";
 import type { ControlSender } from "./introductions.ts";
 import {
   SUBSCRIPTIONS_MAX,
   SUBSCRIPTIONS_PER_CONNECTION_MAX,
   TOPICS_PER_CONNECTION_MAX,
 } from "./limits.ts";
+import type { Decision } from "./policy/decide.ts";
 import type { Action } from "./policy/rules.ts";
 import { refusalMessage } from "./refusal.ts";
 import type { Topic } from "./topic-table.ts";
@@ -64,23 +66,29 @@ export type Request =
   | { readonly opcode: typeof OPCODE.RELOAD_POLICY; readonly id: number }
   | { readonly opcode: typeof OPCODE.EXPLAIN; readonly id: number; readonly question: Explain };
 
+/** What they are carried out with. */
+export interface RequestsParts {
+  readonly state: BusState;
+  readonly administration: Administration;
+  readonly fdGate: FdGate;
+  readonly send: ControlSender;
+  readonly onEvent: BrokerEventListener;
+}
+
 /** Carries out requests. */
 export class Requests {
   readonly #state: BusState;
   readonly #administration: Administration;
+  readonly #fdGate: FdGate;
   readonly #send: ControlSender;
   readonly #onEvent: BrokerEventListener;
 
-  constructor(
-    state: BusState,
-    administration: Administration,
-    send: ControlSender,
-    onEvent: BrokerEventListener,
-  ) {
-    this.#state = state;
-    this.#administration = administration;
-    this.#send = send;
-    this.#onEvent = onEvent;
+  constructor(parts: RequestsParts) {
+    this.#state = parts.state;
+    this.#administration = parts.administration;
+    this.#fdGate = parts.fdGate;
+    this.#send = parts.send;
+    this.#onEvent = parts.onEvent;
   }
 
   /**
@@ -157,28 +165,6 @@ export class Requests {
     }
   }
 
-  /** A publisher uses its right to send fds. */
-  noteFdsSent(connection: Connection, open: OpenTopic): void {
-    const topic = open.topic.name;
-    this.#state.noteUse(connection, { action: "send-fds", topic }, open.sendFds);
-  }
-
-  /** Tells a publisher that a message with fds was refused for want of the right. */
-  refuseFds(
-    connection: Connection,
-    refused: { topic: string; rule: string | undefined; byFdTable: boolean },
-  ): void {
-    connection.counters.denied += 1;
-    if (refused.byFdTable) {
-      const message = "Cannot pass fds on: the broker may hold no more of them now";
-      this.#refuse(connection, 0, "LIMIT_QUEUED_FDS", message, {});
-      const { id, identity } = connection;
-      this.#onEvent({ type: "fds-refused", connection: id, identity });
-      return;
-    }
-    this.#deny(connection, 0, "send-fds", refused.topic, refused.rule);
-  }
-
   #openTopic(connection: Connection, id: number, name: string): void {
     const flaw = isReservedTopic(name) ? "it belongs to the bus" : checkTopicName(name);
     if (flaw !== undefined) {
@@ -188,7 +174,7 @@ export class Requests {
     const known = this.#state.topics.find(name);
     const open = known === undefined ? undefined : connection.openTopics.get(known.id);
     if (open?.mayPublish === true) {
-      const body = openTopicAckBody({ topic: open.topic.id, sendFds: open.sendFds.allowed });
+      const body = openTopicAckOf(open.topic.id, open.sendFds);
       return this.#send(connection, { opcode: OPCODE.ACK, id: id, body });
     }
     const decision = this.#state.decide(connection, "publish", name);
@@ -207,7 +193,8 @@ export class Requests {
       sendFds,
       introducedTo: undefined,
     });
-    const body = openTopicAckBody({ topic: topic.id, sendFds: sendFds.allowed });
+    if (sendFds.allowed) this.#fdGate.set(connection, true);
+    const body = openTopicAckOf(topic.id, sendFds);
     this.#send(connection, { opcode: OPCODE.ACK, id: id, body });
   }
 
@@ -289,6 +276,15 @@ export class Requests {
     const body: ControlMap = errorBody({ status: STATUS[code as StatusName], message, ...fields });
     this.#send(connection, { opcode: OPCODE.ERROR, id: requestId, body });
   }
+}
+
+/** ACK of OPEN_TOPIC: the rule is there for a client whose kernel refuses its fds without asking. */
+function openTopicAckOf(topicId: number, { allowed, rule }: Decision): ControlMap {
+  return openTopicAckBody({
+    topic: topicId,
+    sendFds: allowed,
+    ...(!allowed && rule !== undefined && { rule }),
+  });
 }
 
 function checkRequestId(frame: ControlFrame): void {

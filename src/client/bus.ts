@@ -15,6 +15,7 @@ import {
   explainBody,
   type GapBody,
   type GoodbyeBody,
+  type OpenTopicAck,
   openTopicBody,
   type RevokedBody,
   type SyncAck,
@@ -77,7 +78,7 @@ export class Bus<Topics extends TopicMap = TopicMap>
   readonly #status = new StatusFeed();
   readonly #pending = new PendingRequests();
   readonly #inbound = new Inbound(this);
-  readonly #outbound: Outbound;
+  readonly #outbound = new Outbound();
   readonly #publisher: Publisher;
   readonly #subscriber: Subscriber;
   readonly #closed = Promise.withResolvers<Error | undefined>();
@@ -91,7 +92,6 @@ export class Bus<Topics extends TopicMap = TopicMap>
   constructor(path: string, self: Self) {
     this.path = path;
     this.self = self;
-    this.#outbound = new Outbound((error) => this.#noteDenied(error));
     this.#publisher = new Publisher(
       this.#outbound,
       (name) => this.#requestTopic(name),
@@ -116,8 +116,10 @@ export class Bus<Topics extends TopicMap = TopicMap>
    * @returns false where much waits to be sent: a good moment to `await bus.flush()`
    * @throws {ArgumentError} ARGUMENT_TOPIC, ARGUMENT_DATA, ARGUMENT_FD
    * @throws {LimitError} LIMIT_MESSAGE_BYTES, LIMIT_MESSAGE_FDS, LIMIT_OUTBOUND, LIMIT_QUEUED_FDS
-   * @throws {RejectedError} REJECTED_BY_POLICY once the broker has refused this topic; the first
-   *   refusal is a "denied" status event and makes the next flush() reject
+   * @throws {RejectedError} REJECTED_BY_POLICY once the broker has refused this topic, or where it
+   *   takes no fds from this client at all. The first refusal of a topic is a "denied" status event
+   *   and makes the next flush() reject, and so is every REJECTED_FD_KIND: fds of a kind that the
+   *   topic does not take
    * @throws {ClosedError} after the end of the bus
    */
   publish<Topic extends keyof Topics & string>(
@@ -275,6 +277,7 @@ export class Bus<Topics extends TopicMap = TopicMap>
     const fields = { status: STATUS.REJECTED_BY_POLICY, rule, topic };
     const error = new RejectedError("REJECTED_BY_POLICY", message, fields);
     if (action === "publish") this.#publisher.revoke(topic, error);
+    if (action === "send-fds") this.#publisher.revokeFds(topic, rule);
     if (body.subscription !== undefined) this.#subscriber.revoke(body.subscription, error);
     this.#status.emit({ type: "revoked", action, topic, error });
   }
@@ -295,9 +298,9 @@ export class Bus<Topics extends TopicMap = TopicMap>
     return this.#transport?.takeLaneFds(count) ?? [];
   }
 
-  async #requestTopic(name: string): Promise<number> {
+  async #requestTopic(name: string): Promise<OpenTopicAck> {
     const body = await this.#request(OPCODE.OPEN_TOPIC, openTopicBody({ topic: name }));
-    return decodeOpenTopicAck(body, 0, body.byteLength).topic;
+    return decodeOpenTopicAck(body, 0, body.byteLength);
   }
 
   #request(opcode: number, body: ControlMap | undefined): Promise<Uint8Array> {

@@ -6,7 +6,7 @@
 import { LimitError } from "../errors.ts";
 import type { OwnedFd } from "../ffi/owned-fd.ts";
 import { PinnedBuffer } from "../ffi/pinned-buffer.ts";
-import { FDS_REFUSED, PEER_CLOSED, WOULD_BLOCK } from "../ffi/syscall-result.ts";
+import { FDS_REFUSED, FDS_UNWANTED, PEER_CLOSED, WOULD_BLOCK } from "../ffi/syscall-result.ts";
 import type { ControlMap } from "../protocol/control-body.ts";
 import { kindWord, paddedBytes } from "../protocol/frame.ts";
 import { FRAME_HEADER_BYTES, PACKET_BYTES_MAX } from "../protocol/limits.ts";
@@ -21,9 +21,14 @@ interface WaitingPacket {
   readonly bytes: number;
   /** Owned duplicates, closed once sent. */
   readonly fds: readonly OwnedFd[];
+  readonly onRefused: FdRefusalListener;
 }
 
+/** Told that the kernel did not let fds pass: FDS_REFUSED or FDS_UNWANTED. */
+export type FdRefusalListener = (refusal: number) => void;
+
 const NO_FDS: readonly number[] = [];
+const ignore: FdRefusalListener = () => {};
 
 /** Frames on their way to the broker. */
 export class Outbound {
@@ -37,12 +42,6 @@ export class Outbound {
   #isBlocked = false;
   #isScheduled = false;
   #onDrained: (() => void)[] = [];
-  readonly #onRefused: (error: LimitError) => void;
-
-  /** @param onRefused told of a message whose fds the kernel refused after it had waited */
-  constructor(onRefused: (error: LimitError) => void) {
-    this.#onRefused = onRefused;
-  }
 
   /** Frames written before this wait for it. */
   attach(transport: Transport): void {
@@ -82,14 +81,18 @@ export class Outbound {
   /**
    * Sends a message with fds, which is a packet of its own, after all that was written before.
    * @param fds borrowed; duplicated where they must wait
-   * @throws {LimitError} LIMIT_OUTBOUND; LIMIT_QUEUED_FDS where the kernel takes no more fds
+   * @param onRefused called where they have waited and are refused then
+   * @returns 0 where it was sent or waits; else nothing was sent: FDS_REFUSED (the kernel takes no more
+   *   fds from this user) or FDS_UNWANTED (the broker takes none from this client)
+   * @throws {LimitError} LIMIT_OUTBOUND
    */
   messageWithFds(
     topicId: number,
     encoding: Encoding,
     body: Uint8Array,
     fds: readonly number[],
-  ): void {
+    onRefused: FdRefusalListener,
+  ): number {
     this.flush();
     if (this.#waitingBytes > OUTBOUND_BYTES_MAX) throw outboundError(this.#waitingBytes);
     const frameBytes = FRAME_HEADER_BYTES + body.byteLength;
@@ -100,11 +103,12 @@ export class Outbound {
     packet.bytes.set(body, FRAME_HEADER_BYTES);
     if (!this.#isBlocked && this.#transport !== undefined) {
       const sent = this.#transport.send(packet, packet.byteLength, fds);
-      if (sent === FDS_REFUSED) throw fdsRefusedError();
-      if (sent !== WOULD_BLOCK) return;
+      if (isRefusal(sent)) return sent;
+      if (sent !== WOULD_BLOCK) return 0;
       this.#isBlocked = true;
     }
-    this.#wait({ buffer: packet, bytes: packet.byteLength, fds: duplicateAll(fds) });
+    this.#wait({ buffer: packet, bytes: packet.byteLength, fds: duplicateAll(fds), onRefused });
+    return 0;
   }
 
   /** Appends a control frame. It is never refused for want of room: answers depend on it. */
@@ -171,7 +175,7 @@ export class Outbound {
     if (!this.#isBlocked && this.#transport !== undefined) return;
     const buffer = this.#open;
     this.#open = this.#spare.pop() ?? new PinnedBuffer(PACKET_BYTES_MAX);
-    this.#wait({ buffer, bytes, fds: [] });
+    this.#wait({ buffer, bytes, fds: [], onRefused: ignore });
   }
 
   #wait(packet: WaitingPacket): void {
@@ -185,7 +189,7 @@ export class Outbound {
     const sent = this.#transport?.send(packet.buffer, packet.bytes, fds) ?? PEER_CLOSED;
     this.#isBlocked = sent === WOULD_BLOCK;
     if (this.#isBlocked) return false;
-    if (sent === FDS_REFUSED) this.#onRefused(fdsRefusedError());
+    if (isRefusal(sent)) packet.onRefused(sent);
     for (const fd of packet.fds) fd.close();
     this.#waitingBytes -= packet.bytes;
     const isSpare = packet.buffer.byteLength === PACKET_BYTES_MAX;
@@ -208,9 +212,6 @@ function outboundError(waitingBytes: number): LimitError {
   );
 }
 
-function fdsRefusedError(): LimitError {
-  return new LimitError(
-    "LIMIT_QUEUED_FDS",
-    "Cannot publish file descriptors: the kernel takes no more of them from this user now",
-  );
+function isRefusal(outcome: number): boolean {
+  return outcome === FDS_REFUSED || outcome === FDS_UNWANTED;
 }

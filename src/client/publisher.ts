@@ -3,11 +3,14 @@
  * the broker answers, and remembers what was denied.
  */
 
-import { ArgumentError, LimitError } from "../errors.ts";
+import { ArgumentError, LimitError, RejectedError } from "../errors.ts";
 import { assertFd } from "../ffi/fd-number.ts";
 import type { OwnedFd } from "../ffi/owned-fd.ts";
+import { FDS_REFUSED } from "../ffi/syscall-result.ts";
+import type { OpenTopicAck } from "../protocol/control-messages.ts";
 import { FRAME_HEADER_BYTES, MESSAGE_BODY_BYTES_MAX, MESSAGE_FDS_MAX } from "../protocol/limits.ts";
 import { ENCODING, type Encoding } from "../protocol/opcodes.ts";
+import { STATUS } from "../protocol/status-codes.ts";
 import { checkTopicName } from "../protocol/topics.ts";
 import { type EncodingName, encodeBody } from "./body-codec.ts";
 import { duplicateAll } from "./borrowed-fds.ts";
@@ -25,8 +28,8 @@ export interface PublishOptions {
   readonly fds?: readonly FdLike[];
 }
 
-/** Asks the broker for a topic id. */
-export type TopicOpener = (name: string) => Promise<number>;
+/** Asks the broker for a topic id, and what may be sent there. */
+export type TopicOpener = (name: string) => Promise<OpenTopicAck>;
 
 interface OpenedTopic {
   readonly name: string;
@@ -34,6 +37,8 @@ interface OpenedTopic {
   id: number;
   /** Why nothing can be published here. */
   denial: Error | undefined;
+  /** The rule that denies fds here, where it is known. */
+  fdsRule: string | undefined;
 }
 
 interface HeldMessage {
@@ -85,9 +90,16 @@ export class Publisher {
     if (topic !== undefined) topic.denial = error;
   }
 
+  /** The broker took the right to send fds on a topic away. */
+  revokeFds(name: string, rule: string | undefined): void {
+    const topic = this.#topics.get(name);
+    if (topic !== undefined) topic.fdsRule = rule;
+  }
+
   /** The policy changed: topics that were denied are asked for again at their next message. */
   forgetDenials(): void {
     for (const topic of this.#topics.values()) {
+      topic.fdsRule = undefined;
       if (topic.denial !== undefined) this.#topics.delete(topic.name);
     }
   }
@@ -107,8 +119,15 @@ export class Publisher {
     if (body.byteLength > MESSAGE_BODY_BYTES_MAX) throw tooLarge(topic.name, body.byteLength);
     if (topic.denial !== undefined) throw topic.denial;
     if (topic.id === 0 || this.#held.length > 0) this.#hold(topic, encoding, body, fds);
-    else if (fds.length > 0) this.#outbound.messageWithFds(topic.id, encoding, body, fds);
-    else this.#outbound.message(topic.id, encoding, body);
+    else this.#send(topic, encoding, body, fds);
+  }
+
+  #send(topic: OpenedTopic, encoding: Encoding, body: Uint8Array, fds: readonly number[]): void {
+    if (fds.length === 0) return this.#outbound.message(topic.id, encoding, body);
+    const refusal = this.#outbound.messageWithFds(topic.id, encoding, body, fds, (late) =>
+      this.#onDenied(fdsError(topic, late)),
+    );
+    if (refusal !== 0) throw fdsError(topic, refusal);
   }
 
   #hold(topic: OpenedTopic, encoding: Encoding, body: Uint8Array, fds: readonly number[]): void {
@@ -129,11 +148,12 @@ export class Publisher {
     if (flaw !== undefined) {
       throw new ArgumentError("ARGUMENT_TOPIC", `Cannot publish: ${flaw}`, "topic");
     }
-    const topic: OpenedTopic = { name, id: 0, denial: undefined };
+    const topic: OpenedTopic = { name, id: 0, denial: undefined, fdsRule: undefined };
     this.#topics.set(name, topic);
     this.#openTopic(name).then(
-      (id) => {
-        topic.id = id;
+      (granted) => {
+        topic.id = granted.topic;
+        topic.fdsRule = granted.rule;
         this.#release();
       },
       (error: Error) => {
@@ -160,9 +180,7 @@ export class Publisher {
   #releaseMessage(held: HeldMessage): void {
     try {
       const fds = held.fds.map((fd) => fd.number);
-      const { id } = held.topic;
-      if (fds.length === 0) this.#outbound.message(id, held.encoding, held.body);
-      else this.#outbound.messageWithFds(id, held.encoding, held.body, fds);
+      this.#send(held.topic, held.encoding, held.body, fds);
     } catch (error) {
       this.#onDenied(error as Error);
     }
@@ -202,4 +220,17 @@ function tooLarge(name: string, bytes: number): LimitError {
     `Cannot publish on "${name}": message is ${bytes} bytes, limit is ${MESSAGE_BODY_BYTES_MAX}`,
     { limit: MESSAGE_BODY_BYTES_MAX, actual: bytes },
   );
+}
+
+/** @param refusal as Outbound.messageWithFds() returns it */
+function fdsError(topic: OpenedTopic, refusal: number): RejectedError | LimitError {
+  const { name, fdsRule: rule } = topic;
+  const cannot = `Cannot publish file descriptors on "${name}"`;
+  if (refusal === FDS_REFUSED) {
+    const message = `${cannot}: the kernel takes no more of them from this user now`;
+    return new LimitError("LIMIT_QUEUED_FDS", message);
+  }
+  const why = rule === undefined ? "the policy does not allow it" : `rule "${rule}" denies it`;
+  const fields = { status: STATUS.REJECTED_BY_POLICY, rule, topic: name };
+  return new RejectedError("REJECTED_BY_POLICY", `${cannot}: ${why}`, fields);
 }

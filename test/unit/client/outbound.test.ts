@@ -2,19 +2,31 @@ import { beforeEach, describe, expect, test } from "bun:test";
 import { OUTBOUND_BYTES_MAX } from "../../../src/client/limits.ts";
 import { Outbound } from "../../../src/client/outbound.ts";
 import { LimitError } from "../../../src/errors.ts";
+import { FDS_REFUSED, FDS_UNWANTED } from "../../../src/ffi/syscall-result.ts";
 import { MESSAGE_BODY_BYTES_MAX } from "../../../src/protocol/limits.ts";
-import { ENCODING, OPCODE } from "../../../src/protocol/opcodes.ts";
+import { ENCODING, type Encoding, OPCODE } from "../../../src/protocol/opcodes.ts";
 import { TestFiles } from "../../support/test-files.ts";
 import { isOpenFd, SimulatedTransport } from "./simulated-transport.ts";
 
 let transport: SimulatedTransport;
 let outbound: Outbound;
-let refused: LimitError[];
+let refused: number[];
+
+/** Publishes one message of one byte with fds. */
+function writeWithFds(
+  number: number,
+  fds: readonly number[],
+  encoding: Encoding = ENCODING.BYTES,
+): number {
+  return outbound.messageWithFds(7, encoding, Uint8Array.of(number), fds, (refusal) => {
+    refused.push(refusal);
+  });
+}
 
 beforeEach(() => {
   refused = [];
   transport = new SimulatedTransport();
-  outbound = new Outbound((error) => void refused.push(error));
+  outbound = new Outbound();
   outbound.attach(transport);
 });
 
@@ -82,7 +94,7 @@ describe("Outbound", () => {
   });
 
   test("holds what comes before there is a transport", () => {
-    const early = new Outbound(() => {});
+    const early = new Outbound();
     early.message(7, ENCODING.BYTES, Uint8Array.of(1));
     early.flush();
     early.message(7, ENCODING.BYTES, Uint8Array.of(2));
@@ -114,7 +126,7 @@ describe("Outbound.messageWithFds()", () => {
   test("sends what was written before first, and the message alone", () => {
     using files = new TestFiles(["a", "b"]);
     write(1);
-    outbound.messageWithFds(7, ENCODING.TEXT, Uint8Array.of(2), files.fds);
+    writeWithFds(2, files.fds, ENCODING.TEXT);
     write(3);
     outbound.flush();
     expect(transport.numbers()).toEqual([1, 2, 3]);
@@ -127,7 +139,7 @@ describe("Outbound.messageWithFds()", () => {
     {
       using files = new TestFiles(["a"]);
       write(1);
-      outbound.messageWithFds(7, ENCODING.BYTES, Uint8Array.of(2), files.fds);
+      expect(writeWithFds(2, files.fds)).toBe(0);
       write(3);
     }
     transport.room = Number.POSITIVE_INFINITY;
@@ -138,26 +150,26 @@ describe("Outbound.messageWithFds()", () => {
     expect(withFds?.fds.some(isOpenFd)).toBe(false);
   });
 
-  test("throws LIMIT_QUEUED_FDS where the kernel refuses at once, and sends nothing", () => {
+  test.each([FDS_REFUSED, FDS_UNWANTED])("returns the refusal %d and sends nothing", (refusal) => {
     using files = new TestFiles(["a"]);
     transport.refusesFds = true;
-    expect(() => {
-      outbound.messageWithFds(7, ENCODING.BYTES, Uint8Array.of(2), files.fds);
-    }).toThrow(LimitError);
+    transport.refusal = refusal;
+    expect(writeWithFds(2, files.fds)).toBe(refusal);
     expect(transport.packets).toEqual([]);
     expect(refused).toEqual([]);
   });
 
-  test("tells of a message whose fds are refused after it waited, and goes on", () => {
+  test.each([FDS_REFUSED, FDS_UNWANTED])("tells of the refusal %d after waiting", (refusal) => {
     using files = new TestFiles(["a"]);
     transport.room = 0;
     write(1);
-    outbound.messageWithFds(7, ENCODING.BYTES, Uint8Array.of(2), files.fds);
+    expect(writeWithFds(2, files.fds)).toBe(0);
     write(3);
     transport.room = Number.POSITIVE_INFINITY;
     transport.refusesFds = true;
+    transport.refusal = refusal;
     outbound.onWritable();
     expect(transport.numbers()).toEqual([1, 3]);
-    expect(refused.map(({ code }) => code)).toEqual(["LIMIT_QUEUED_FDS"]);
+    expect(refused).toEqual([refusal]);
   });
 });

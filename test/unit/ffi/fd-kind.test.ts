@@ -6,7 +6,7 @@ import { FD_KINDS } from "../../../src/fd-kinds.ts";
 import { fdKind } from "../../../src/ffi/fd-kind.ts";
 import { closeFd } from "../../../src/ffi/owned-fd.ts";
 import { skipLoudly } from "../../support/loud-skip.ts";
-import { ODD_FILES } from "../../support/odd-files.ts";
+import { ODD_FILES, oddFile } from "../../support/odd-files.ts";
 import { leakingNoFds, openHighFd } from "./fd-table.ts";
 
 let directory: string;
@@ -28,6 +28,14 @@ describe("fdKind()", () => {
       const fd = openOr(name, () => open(directory));
       if (fd < 0) return skipLoudly(`This kernel has no such thing: ${name}`);
       expect([fdKind(fd), fdKind(fd)]).toEqual([kind, kind]);
+      closeFd(fd);
+    });
+  }
+
+  for (const name of ["a file for reading", "a file on a tmpfs", "a file without a name"]) {
+    test(`calls ${name} "file" where it does not matter that it is read-only`, () => {
+      const fd = oddFile(name).open(directory);
+      expect(fdKind(fd, false)).toBe("file");
       closeFd(fd);
     });
   }

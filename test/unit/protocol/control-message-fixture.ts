@@ -53,7 +53,8 @@ export const BODY_FIXTURES: readonly BodyFixture[] = [
     "OPEN_TOPIC → ACK",
     "broker",
     [messages.decodeOpenTopicAck, messages.openTopicAckBody],
-    { topic: 7, sendFds: false },
+    { topic: 7, sendFds: false, rule: "no-fds" },
+    "rule",
   ),
   bodyFixture("SUBSCRIBE", "client", [messages.decodeSubscribe, messages.subscribeBody], {
     pattern: "a.>",
