@@ -1,7 +1,15 @@
 /** `seqbus broker`: what it says when it starts, cannot start, and ends. */
 
 import { describe, expect, test } from "bun:test";
-import { chownSync, existsSync, statSync } from "node:fs";
+import {
+  chownSync,
+  closeSync,
+  constants,
+  existsSync,
+  openSync,
+  statSync,
+  writeSync,
+} from "node:fs";
 import { connect } from "../../src/client/index.ts";
 import { CliBroker, CliProcess, runCli, TemporaryDirectory } from "../support/cli-process.ts";
 import { testUnless } from "../support/loud-skip.ts";
@@ -119,14 +127,39 @@ describe("seqbus broker", () => {
   test("goes on when its log is full", async () => {
     using directory = new TemporaryDirectory();
     const socket = directory.file("bus.sock");
+    using log = new FullPipe(directory.file("log"));
     const words = ["broker", "--socket", socket, "--verbose"];
-    // Somebody holds the pipe open and never reads, and it is full before the broker starts.
-    const fill = "exec 3> >(exec sleep 60 >&-); head -c 65536 /dev/zero >&3";
-    const command = ["bash", "-c", `${fill}; exec "$@" 2>&3`, "bash"];
-    await using broker = new CliProcess(words, { prefix: command });
+    await using broker = new CliProcess(words, { stderrFd: log.writeFd });
     await broker.printed("listening on");
     await using bus = await connect({ path: socket });
     bus.publish("a", 1);
     expect(await bus.flush()).toMatchObject({ published: 1 });
   });
 });
+
+/** A FIFO that somebody has open and does not read: writing to it would block. */
+class FullPipe implements Disposable {
+  /** In blocking mode, as a terminal or a journal is. */
+  readonly writeFd: number;
+  readonly #readFd: number;
+
+  constructor(path: string) {
+    Bun.spawnSync(["mkfifo", path]);
+    this.#readFd = openSync(path, constants.O_RDWR | constants.O_NONBLOCK);
+    this.writeFd = openSync(path, constants.O_WRONLY);
+    const zeros = new Uint8Array(4_096);
+    for (;;) {
+      try {
+        writeSync(this.#readFd, zeros);
+      } catch (error) {
+        expect(error).toMatchObject({ code: "EAGAIN" });
+        return;
+      }
+    }
+  }
+
+  [Symbol.dispose](): void {
+    closeSync(this.writeFd);
+    closeSync(this.#readFd);
+  }
+}
