@@ -102,6 +102,7 @@ function addSub(program: Command, finish: (exitCode: number) => void): void {
     .option("-n, --count <n>", "end after n messages")
     .option("--json", "print one JSON object a line")
     .option("--cat-fds", "print what each received file holds")
+    .option("-v, --verbose", "say on stderr when the subscription stands")
     .option(SOCKET_OPTION, CLIENT_SOCKET_HELP)
     .action(async (pattern, options) => {
       const { runSub } = await import("./commands/sub.ts");

@@ -20,6 +20,7 @@ export interface SubCommandOptions {
   readonly count?: string;
   readonly json?: boolean;
   readonly catFds?: boolean;
+  readonly verbose?: boolean;
 }
 
 /**
@@ -43,6 +44,7 @@ async function printMessages(
 ): Promise<void> {
   await using bus = await connect(options.socket === undefined ? {} : { path: options.socket });
   const messages = await bus.subscribe(pattern);
+  if (options.verbose === true) warn(`subscribed to ${pattern}`);
   const printer = new Printer(options.json === true, options.catFds === true);
   void printNotices(bus, printer);
   let printed = 0;
