@@ -35,6 +35,9 @@ const RUN_WORDS = 3;
 /** Stands for the route of a topic on which the sender may not publish any more. */
 const REVOKED_ROUTE: Route = { destinations: [] };
 
+/** The body of a large message is withheld from nobody. */
+const NOBODY: ReadonlySet<Connection> = new Set();
+
 /** What the router needs of the process around it. */
 export interface RouterHost {
   /** The connection's queue holds frames to be flushed at the end of the turn. */
@@ -97,10 +100,11 @@ export class Router {
   ): void {
     buffer.words[3] = sender.id;
     const route = this.#routeFor(sender, open);
-    const withheldFrom = this.#state.fdsWithheldFrom(open.topic, route);
+    const withheldFrom =
+      bundle.fileCount === 0 ? NOBODY : this.#state.fdsWithheldFrom(open.topic, route);
     for (const destination of route.destinations) {
       const outcome = withheldFrom.has(destination)
-        ? destination.queue.deliverWithheld(buffer, 0, frameBytes)
+        ? destination.queue.deliverWithheld(buffer, 0, frameBytes, bundle)
         : destination.queue.deliverWithFds(buffer, 0, frameBytes, bundle);
       this.#settle(sender, destination, outcome, 1);
     }

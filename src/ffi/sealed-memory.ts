@@ -39,7 +39,7 @@ const emptyPath = new PinnedBuffer(1);
 const MEMORY_DEVICE = readMemoryDevice();
 
 /**
- * fcntl(2) F_GET_SEALS and F_GETFL, then statx(2). 1.0 us.
+ * fcntl(2) F_GET_SEALS and F_GETFL, then statx(2): 1.2 us together.
  * @param fd borrowed
  * @returns its size in bytes, 0 or more; or NOT_MEMORY, NOT_SEALED, NOT_READABLE, HAS_HOLES
  * @throws {ArgumentError} ARGUMENT_FD
