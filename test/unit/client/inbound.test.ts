@@ -37,6 +37,7 @@ beforeEach(() => {
     onRevoked: ({ action }) => void events.push(["revoked", action]),
     onPolicyChanged: () => void events.push(["policy changed"]),
     onFdsLost: (topic, count) => void events.push(["fds lost", topic, count]),
+    onBodyLost: (topic) => void events.push(["body lost", topic]),
     takeLaneFds: () => [...laneFds],
   };
   inbound = new Inbound(host);
