@@ -51,6 +51,14 @@ export type BrokerEvent =
       readonly connection: number;
       readonly identity: PeerIdentity;
     }
+  | {
+      /** A large message was refused, because its body is not safe to pass on, or too large. */
+      readonly type: "body-refused";
+      readonly connection: number;
+      readonly identity: PeerIdentity;
+      readonly topic: string;
+      readonly code: ErrorCode;
+    }
   | { readonly type: "policy-loaded"; readonly policy: string; readonly rules: number }
   | { readonly type: "policy-refused"; readonly message: string }
   | { readonly type: "accept-paused"; readonly reason: string }

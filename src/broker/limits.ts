@@ -4,7 +4,11 @@
  */
 
 import { assert } from "../assert.ts";
-import { FRAME_ALIGNMENT_BYTES, PACKET_BYTES_MAX } from "../protocol/limits.ts";
+import {
+  FRAME_ALIGNMENT_BYTES,
+  LARGE_BODY_BYTES_MAX,
+  PACKET_BYTES_MAX,
+} from "../protocol/limits.ts";
 
 /** Connections at a time, those before HELLO included. Guess: a large desktop has some hundred. */
 export const CONNECTIONS_MAX = 8_192;
@@ -56,6 +60,16 @@ export const SEND_QUEUE_CONTROL_BYTES_MAX = 256 * 1024;
 
 /** Fds waiting for one slow connection. Guess: four full messages. */
 export const SEND_QUEUE_FDS_MAX = 1_024;
+
+/**
+ * Bytes of large bodies waiting for one slow connection. The memory is the senders', so a reader
+ * that stops must not keep much of it; but any one body fits an empty queue. Guess: four of the
+ * largest.
+ */
+export const SEND_QUEUE_MEMORY_BYTES_MAX = 4 * LARGE_BODY_BYTES_MAX;
+
+/** After a drop the queue takes messages again once no more of that waits. */
+export const SEND_QUEUE_MEMORY_BYTES_RESUME = SEND_QUEUE_MEMORY_BYTES_MAX / 2;
 
 /** Topics whose losses are counted apart in one gap; beyond it the gap speaks of several topics. */
 export const GAP_TOPICS_MAX = 64;
@@ -127,5 +141,6 @@ export const IDLE_WAIT_MS = 1_000;
 export const SHUTDOWN_DRAIN_MS = 1_000;
 
 assert(SEND_QUEUE_BYTES_MAX >= 2 * PACKET_BYTES_MAX, "a queue holds more than one packet");
+assert(SEND_QUEUE_MEMORY_BYTES_MAX >= LARGE_BODY_BYTES_MAX, "any body fits an empty queue");
 assert(SEND_QUEUE_CONTROL_BYTES_MAX >= PACKET_BYTES_MAX, "any control frame fits the reserve");
 assert(DIRECT_SEND_BYTES_MIN <= PACKET_BYTES_MAX, "a full packet may go out directly");

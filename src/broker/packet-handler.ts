@@ -7,11 +7,12 @@
 import { ProtocolError } from "../errors.ts";
 import type { PinnedBuffer } from "../ffi/pinned-buffer.ts";
 import type { Hello } from "../protocol/control-messages.ts";
-import { opcodeOf } from "../protocol/frame.ts";
+import { FRAME_KIND_WORD, opcodeOf } from "../protocol/frame.ts";
 import { OPCODE } from "../protocol/opcodes.ts";
-import { PacketReader } from "../protocol/packet.ts";
-import { type Connection, openTopicOf } from "./connection.ts";
+import { isLarge, largeBodyBytes, PacketReader } from "../protocol/packet.ts";
+import { type Connection, type OpenTopic, openTopicOf } from "./connection.ts";
 import { FdBundle } from "./fd-bundle.ts";
+import { largeBodyFlaw } from "./large-body.ts";
 import type { ControlFrame, Request, Requests } from "./requests.ts";
 import type { Rights } from "./rights.ts";
 import { NOT_PLAIN, type Router } from "./router.ts";
@@ -153,22 +154,45 @@ export class PacketHandler {
     const { buffer } = packet;
     this.#read(buffer, packetBytes, packet.receivedFdCount);
     const open = openTopicOf(connection, frameAt(buffer, 0).id, 0);
-    if (!open.mayPublish) {
-      connection.counters.denied += 1;
-      return;
-    }
-    if (!open.sendFds.allowed) {
-      const refused = { topic: open.topic.name, rule: open.sendFds.rule, byFdTable: false };
-      this.#requests.refuseFds(connection, refused);
-      return;
-    }
-    this.#requests.noteFdsSent(connection, open);
-    const bundle = new FdBundle(packet.takeFds(), (fd) => this.#host.closeFd(fd));
+    const bodyFdCount = isLarge(buffer.words[FRAME_KIND_WORD] as number) ? 1 : 0;
+    const bundle = new FdBundle(packet.takeFds(), (fd) => this.#host.closeFd(fd), bodyFdCount);
     try {
+      if (!this.#admits(connection, open, bundle, largeBodyBytes(buffer.words, 0))) return;
       this.#router.routeWithFds(connection, open, buffer, packetBytes, bundle);
     } finally {
       bundle.release();
     }
+  }
+
+  /**
+   * Whether a message with fds may be routed; where not, its sender has been told. The body of a
+   * large message is no file of the sender's: it takes no right to send fds.
+   * @param claimedBytes what the frame says of a large body; without meaning for others
+   */
+  #admits(
+    connection: Connection,
+    open: OpenTopic,
+    bundle: FdBundle,
+    claimedBytes: number,
+  ): boolean {
+    const topic = open.topic.name;
+    if (!open.mayPublish) {
+      connection.counters.denied += 1;
+      return false;
+    }
+    if (bundle.fileCount > 0 && !open.sendFds.allowed) {
+      const refused = { topic, rule: open.sendFds.rule, byFdTable: false };
+      this.#requests.refuseFds(connection, refused);
+      return false;
+    }
+    const [bodyFd] = bundle.bodyFds;
+    const flaw = bodyFd === undefined ? undefined : largeBodyFlaw(bodyFd, claimedBytes, topic);
+    if (flaw !== undefined) {
+      this.#requests.refuseLargeBody(connection, topic, flaw);
+      return false;
+    }
+    if (bundle.fileCount > 0) this.#requests.noteFdsSent(connection, open);
+    return true;
   }
 
   #read(buffer: PinnedBuffer, packetBytes: number, receivedFds: number): number {

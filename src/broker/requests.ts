@@ -28,6 +28,7 @@ import type { BusState } from "./bus-state.ts";
 import type { Connection, OpenTopic } from "./connection.ts";
 import type { BrokerEventListener } from "./events.ts";
 import type { ControlSender } from "./introductions.ts";
+import type { LargeBodyFlaw } from "./large-body.ts";
 import {
   SUBSCRIPTIONS_MAX,
   SUBSCRIPTIONS_PER_CONNECTION_MAX,
@@ -176,6 +177,15 @@ export class Requests {
       return;
     }
     this.#deny(connection, 0, "send-fds", refused.topic, refused.rule);
+  }
+
+  /** Tells a publisher that a large message was refused for what its body is. */
+  refuseLargeBody(connection: Connection, topic: string, flaw: LargeBodyFlaw): void {
+    connection.counters.denied += 1;
+    const { code, message } = flaw;
+    this.#refuse(connection, 0, code, message, { topic });
+    const { id, identity } = connection;
+    this.#onEvent({ type: "body-refused", connection: id, identity, topic, code });
   }
 
   #openTopic(connection: Connection, id: number, name: string): void {

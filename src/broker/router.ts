@@ -42,6 +42,9 @@ export const NOT_PLAIN = -1;
 /** #routeRuns(): it got to the end. */
 const ALL_ROUTED = -1;
 
+/** The body of a large message is withheld from nobody. */
+const NOBODY: ReadonlySet<Connection> = new Set();
+
 /** What the router needs of the process around it. */
 export interface RouterHost {
   /** Whether this turn has time for more costly work. */
@@ -110,10 +113,11 @@ export class Router {
   ): void {
     buffer.words[3] = sender.id;
     const route = this.#routeFor(sender, open);
-    const withheldFrom = this.#state.fdsWithheldFrom(open.topic, route);
+    const withheldFrom =
+      bundle.fileCount === 0 ? NOBODY : this.#state.fdsWithheldFrom(open.topic, route);
     for (const destination of route.destinations) {
       const outcome = withheldFrom.has(destination)
-        ? destination.queue.deliverWithheld(buffer, 0, frameBytes)
+        ? destination.queue.deliverWithheld(buffer, 0, frameBytes, bundle)
         : destination.queue.deliverWithFds(buffer, 0, frameBytes, bundle);
       this.#settle(sender, destination, outcome, 1);
     }

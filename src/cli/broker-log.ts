@@ -26,6 +26,10 @@ export function brokerLogLine(event: BrokerEvent, isVerbose: boolean): string | 
       return decisionLine("would deny", event);
     case "fds-refused":
       return `refused file descriptors of ${who(event.connection, event.identity)}: none are left`;
+    case "body-refused": {
+      const where = `on "${printable(event.topic)}": ${event.code}`;
+      return `refused a large message of ${who(event.connection, event.identity)} ${where}`;
+    }
     case "policy-refused":
       return printable(`policy not loaded, the old one stays in force: ${event.message}`);
     case "policy-loaded":

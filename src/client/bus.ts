@@ -27,7 +27,7 @@ import type { Sender } from "./message.ts";
 import { Outbound } from "./outbound.ts";
 import { PendingRequests } from "./pending-requests.ts";
 import { Publisher, type PublishOptions } from "./publisher.ts";
-import { type StatusEvent, StatusFeed } from "./status.ts";
+import { type GapReason, type StatusEvent, StatusFeed } from "./status.ts";
 import { Subscriber } from "./subscriber.ts";
 import type { SubscribeOptions, Subscription } from "./subscription.ts";
 import type { Transport, TransportEvents } from "./transport.ts";
@@ -56,6 +56,12 @@ export interface FlushOptions {
 
 /** A question to explain(). */
 export type PolicyQuestion = Explain;
+
+/** What the wire's numbers mean. */
+const GAP_REASONS: ReadonlyMap<number, GapReason> = new Map([
+  [GAP_REASON.SEND_QUEUE_FULL, "send-queue-full"],
+  [GAP_REASON.BODY_REFUSED, "body-refused"],
+]);
 
 /** Who this client is, as the broker sees it. */
 export type Self = Pick<Sender, "connection" | "uid" | "gid" | "pid">;
@@ -112,9 +118,12 @@ export class Bus<Topics extends TopicMap = TopicMap>
 
   /**
    * Publishes a message. It leaves at the end of the tick, together with others.
-   * @param data a Uint8Array travels as bytes, a string as text, anything else as msgpack
+   * A body of more than 65,520 bytes, up to 64 MiB, travels as sealed memory.
+   * @param data a Uint8Array travels as bytes, a string as text, sealed Memory as bytes without
+   *   another copy, anything else as msgpack
    * @returns false where much waits to be sent: a good moment to `await bus.flush()`
    * @throws {ArgumentError} ARGUMENT_TOPIC, ARGUMENT_DATA, ARGUMENT_FD
+   * @throws {SyscallError} EMFILE, ENOMEM where there is no room for a large body
    * @throws {LimitError} LIMIT_MESSAGE_BYTES, LIMIT_MESSAGE_FDS, LIMIT_OUTBOUND, LIMIT_QUEUED_FDS
    * @throws {RejectedError} REJECTED_BY_POLICY once the broker has refused this topic; the first
    *   refusal is a "denied" status event and makes the next flush() reject
@@ -259,8 +268,7 @@ export class Bus<Topics extends TopicMap = TopicMap>
 
   /** InboundHost */
   onGap(topic: string | undefined, gap: GapBody): void {
-    const isFull = gap.reason === GAP_REASON.SEND_QUEUE_FULL;
-    const reason = isFull ? "send-queue-full" : "unknown";
+    const reason = GAP_REASONS.get(gap.reason) ?? "unknown";
     this.#status.emit({ type: "gap", topic, count: gap.count, reason });
   }
 
@@ -288,6 +296,11 @@ export class Bus<Topics extends TopicMap = TopicMap>
   /** InboundHost */
   onFdsLost(topic: string, count: number): void {
     this.#status.emit({ type: "fds-lost", topic, count });
+  }
+
+  /** InboundHost */
+  onBodyLost(topic: string): void {
+    this.#status.emit({ type: "gap", topic, count: 1, reason: "body-lost" });
   }
 
   /** InboundHost */

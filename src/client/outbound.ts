@@ -19,8 +19,22 @@ import type { Transport } from "./transport.ts";
 interface WaitingPacket {
   readonly buffer: PinnedBuffer;
   readonly bytes: number;
+  /** What it counts as: a large body is memory that waits, too. */
+  readonly heldBytes: number;
   /** Owned duplicates, closed once sent. */
   readonly fds: readonly OwnedFd[];
+}
+
+/** A message that is a packet of its own. */
+export interface MessageWithFds {
+  /** Encoding, and FLAG_LARGE. */
+  readonly flags: number;
+  /** Copied; at most MESSAGE_BODY_BYTES_MAX bytes. */
+  readonly body: Uint8Array;
+  /** Borrowed; duplicated where they must wait. 1 or more. */
+  readonly fds: readonly number[];
+  /** Bytes of the large body behind the first of them; 0 for none. */
+  readonly memoryBytes: number;
 }
 
 const NO_FDS: readonly number[] = [];
@@ -81,21 +95,15 @@ export class Outbound {
 
   /**
    * Sends a message with fds, which is a packet of its own, after all that was written before.
-   * @param fds borrowed; duplicated where they must wait
    * @throws {LimitError} LIMIT_OUTBOUND; LIMIT_QUEUED_FDS where the kernel takes no more fds
    */
-  messageWithFds(
-    topicId: number,
-    encoding: Encoding,
-    body: Uint8Array,
-    fds: readonly number[],
-  ): void {
+  messageWithFds(topicId: number, { flags, body, fds, memoryBytes }: MessageWithFds): void {
     this.flush();
     if (this.#waitingBytes > OUTBOUND_BYTES_MAX) throw outboundError(this.#waitingBytes);
     const frameBytes = FRAME_HEADER_BYTES + body.byteLength;
     const packet = new PinnedBuffer(paddedBytes(frameBytes));
     packet.words[0] = frameBytes;
-    packet.words[1] = kindWord(OPCODE.MESSAGE, encoding, fds.length);
+    packet.words[1] = kindWord(OPCODE.MESSAGE, flags, fds.length);
     packet.words[2] = topicId;
     packet.bytes.set(body, FRAME_HEADER_BYTES);
     if (!this.#isBlocked && this.#transport !== undefined) {
@@ -104,7 +112,9 @@ export class Outbound {
       if (sent !== WOULD_BLOCK) return;
       this.#isBlocked = true;
     }
-    this.#wait({ buffer: packet, bytes: packet.byteLength, fds: duplicateAll(fds) });
+    const bytes = packet.byteLength;
+    const heldBytes = bytes + memoryBytes;
+    this.#wait({ buffer: packet, bytes, heldBytes, fds: duplicateAll(fds) });
   }
 
   /** Appends a control frame. It is never refused for want of room: answers depend on it. */
@@ -171,12 +181,12 @@ export class Outbound {
     if (!this.#isBlocked && this.#transport !== undefined) return;
     const buffer = this.#open;
     this.#open = this.#spare.pop() ?? new PinnedBuffer(PACKET_BYTES_MAX);
-    this.#wait({ buffer, bytes, fds: [] });
+    this.#wait({ buffer, bytes, heldBytes: bytes, fds: [] });
   }
 
   #wait(packet: WaitingPacket): void {
     this.#waiting.push(packet);
-    this.#waitingBytes += packet.bytes;
+    this.#waitingBytes += packet.heldBytes;
   }
 
   /** @returns false where the socket is full again */
@@ -187,7 +197,7 @@ export class Outbound {
     if (this.#isBlocked) return false;
     if (sent === FDS_REFUSED) this.#onRefused(fdsRefusedError());
     for (const fd of packet.fds) fd.close();
-    this.#waitingBytes -= packet.bytes;
+    this.#waitingBytes -= packet.heldBytes;
     const isSpare = packet.buffer.byteLength === PACKET_BYTES_MAX;
     if (isSpare && this.#spare.length < SPARE_BUFFERS_KEPT) this.#spare.push(packet.buffer);
     return true;

@@ -6,13 +6,20 @@
 import { ArgumentError, LimitError } from "../errors.ts";
 import { assertFd } from "../ffi/fd-number.ts";
 import type { OwnedFd } from "../ffi/owned-fd.ts";
-import { FRAME_HEADER_BYTES, MESSAGE_BODY_BYTES_MAX, MESSAGE_FDS_MAX } from "../protocol/limits.ts";
-import { ENCODING, type Encoding } from "../protocol/opcodes.ts";
+import {
+  FRAME_HEADER_BYTES,
+  LARGE_BODY_BYTES_MAX,
+  LARGE_SIZE_BYTES,
+  MESSAGE_BODY_BYTES_MAX,
+  MESSAGE_FDS_MAX,
+} from "../protocol/limits.ts";
+import { ENCODING, type Encoding, FLAG_LARGE } from "../protocol/opcodes.ts";
 import { checkTopicName } from "../protocol/topics.ts";
 import { type EncodingName, encodeBody } from "./body-codec.ts";
 import { duplicateAll } from "./borrowed-fds.ts";
 import { OUTBOUND_BYTES_HIGH, OUTBOUND_BYTES_MAX } from "./limits.ts";
-import type { Outbound } from "./outbound.ts";
+import { assertSealed, Memory } from "./memory.ts";
+import type { MessageWithFds, Outbound } from "./outbound.ts";
 
 /** Something that stands for an open fd: a number, or an object that has one (Bun, node:fs). */
 export type FdLike = number | { readonly fd: number };
@@ -38,9 +45,11 @@ interface OpenedTopic {
 
 interface HeldMessage {
   readonly topic: OpenedTopic;
-  readonly encoding: Encoding;
+  readonly flags: number;
   readonly body: Uint8Array;
   readonly fds: readonly OwnedFd[];
+  /** As in MessageWithFds. */
+  readonly memoryBytes: number;
 }
 
 const NO_FDS: readonly number[] = [];
@@ -66,6 +75,9 @@ export class Publisher {
     const topic = this.#topics.get(name) ?? this.#open(name);
     if (options === undefined && data instanceof Uint8Array) {
       this.#write(topic, ENCODING.BYTES, data, NO_FDS);
+    } else if (data instanceof Memory) {
+      checkEncodingOfMemory(options?.encoding);
+      this.#writeMemory(topic, ENCODING.BYTES, data, fdNumbers(options?.fds));
     } else {
       const { encoding, bytes } = encodeBody(data, options?.encoding ?? "auto");
       this.#write(topic, encoding, bytes, fdNumbers(options?.fds));
@@ -104,24 +116,64 @@ export class Publisher {
   }
 
   #write(topic: OpenedTopic, encoding: Encoding, body: Uint8Array, fds: readonly number[]): void {
-    if (body.byteLength > MESSAGE_BODY_BYTES_MAX) throw tooLarge(topic.name, body.byteLength);
     if (topic.denial !== undefined) throw topic.denial;
-    if (topic.id === 0 || this.#held.length > 0) this.#hold(topic, encoding, body, fds);
-    else if (fds.length > 0) this.#outbound.messageWithFds(topic.id, encoding, body, fds);
-    else this.#outbound.message(topic.id, encoding, body);
+    if (body.byteLength > MESSAGE_BODY_BYTES_MAX) this.#writeLarge(topic, encoding, body, fds);
+    else if (fds.length > 0) this.#send(topic, { flags: encoding, body, fds, memoryBytes: 0 });
+    else if (this.#mustHold(topic)) {
+      this.#hold(topic, { flags: encoding, body, fds, memoryBytes: 0 });
+    } else this.#outbound.message(topic.id, encoding, body);
   }
 
-  #hold(topic: OpenedTopic, encoding: Encoding, body: Uint8Array, fds: readonly number[]): void {
-    const bytes = FRAME_HEADER_BYTES + body.byteLength;
-    if (this.#heldBytes + bytes > OUTBOUND_BYTES_MAX) {
+  /** A body that no packet can carry goes into memory of its own. */
+  #writeLarge(
+    topic: OpenedTopic,
+    encoding: Encoding,
+    body: Uint8Array,
+    fds: readonly number[],
+  ): void {
+    if (body.byteLength > LARGE_BODY_BYTES_MAX) throw tooLarge(topic.name, body.byteLength);
+    using memory = Memory.from(body).seal();
+    this.#writeMemory(topic, encoding, memory, fds);
+  }
+
+  #writeMemory(
+    topic: OpenedTopic,
+    encoding: Encoding,
+    memory: Memory,
+    files: readonly number[],
+  ): void {
+    if (topic.denial !== undefined) throw topic.denial;
+    assertSealed(memory);
+    const { byteLength, fd } = memory;
+    if (byteLength > LARGE_BODY_BYTES_MAX) throw tooLarge(topic.name, byteLength);
+    const fds = [fd, ...files];
+    if (fds.length > MESSAGE_FDS_MAX) throw tooManyFds(files.length, MESSAGE_FDS_MAX - 1);
+    const body = new Uint8Array(LARGE_SIZE_BYTES);
+    new DataView(body.buffer).setUint32(0, byteLength, true);
+    this.#send(topic, { flags: encoding | FLAG_LARGE, body, fds, memoryBytes: byteLength });
+  }
+
+  #send(topic: OpenedTopic, message: MessageWithFds): void {
+    if (this.#mustHold(topic)) this.#hold(topic, message);
+    else this.#outbound.messageWithFds(topic.id, message);
+  }
+
+  /** The broker has not answered for this topic, or for that of a message before. */
+  #mustHold(topic: OpenedTopic): boolean {
+    return topic.id === 0 || this.#held.length > 0;
+  }
+
+  #hold(topic: OpenedTopic, { flags, body, fds, memoryBytes }: MessageWithFds): void {
+    if (this.#heldBytes > OUTBOUND_BYTES_MAX) {
       throw new LimitError(
         "LIMIT_OUTBOUND",
         `Cannot publish on "${topic.name}": ${this.#heldBytes} bytes wait for topics to open`,
-        { limit: OUTBOUND_BYTES_MAX, actual: this.#heldBytes + bytes },
+        { limit: OUTBOUND_BYTES_MAX, actual: this.#heldBytes },
       );
     }
-    this.#held.push({ topic, encoding, body: body.slice(), fds: duplicateAll(fds) });
-    this.#heldBytes += bytes;
+    const held = { topic, flags, body: body.slice(), fds: duplicateAll(fds), memoryBytes };
+    this.#held.push(held);
+    this.#heldBytes += heldBytesOf(held);
   }
 
   #open(name: string): OpenedTopic {
@@ -160,9 +212,9 @@ export class Publisher {
   #releaseMessage(held: HeldMessage): void {
     try {
       const fds = held.fds.map((fd) => fd.number);
-      const { id } = held.topic;
-      if (fds.length === 0) this.#outbound.message(id, held.encoding, held.body);
-      else this.#outbound.messageWithFds(id, held.encoding, held.body, fds);
+      const { topic, flags, body, memoryBytes } = held;
+      if (fds.length === 0) this.#outbound.message(topic.id, flags as Encoding, body);
+      else this.#outbound.messageWithFds(topic.id, { flags, body, fds, memoryBytes });
     } catch (error) {
       this.#onDenied(error as Error);
     }
@@ -175,20 +227,14 @@ export class Publisher {
   }
 
   #forget(held: HeldMessage): void {
-    this.#heldBytes -= FRAME_HEADER_BYTES + held.body.byteLength;
+    this.#heldBytes -= heldBytesOf(held);
     for (const fd of held.fds) fd.close();
   }
 }
 
 function fdNumbers(fds: readonly FdLike[] | undefined): readonly number[] {
   if (fds === undefined || fds.length === 0) return NO_FDS;
-  if (fds.length > MESSAGE_FDS_MAX) {
-    throw new LimitError(
-      "LIMIT_MESSAGE_FDS",
-      `Cannot publish ${fds.length} fds with one message, limit is ${MESSAGE_FDS_MAX}`,
-      { limit: MESSAGE_FDS_MAX, actual: fds.length },
-    );
-  }
+  if (fds.length > MESSAGE_FDS_MAX) throw tooManyFds(fds.length, MESSAGE_FDS_MAX);
   return fds.map((fd) => {
     const number: unknown = typeof fd === "number" ? fd : fd?.fd;
     assertFd(number, "fds");
@@ -196,10 +242,25 @@ function fdNumbers(fds: readonly FdLike[] | undefined): readonly number[] {
   });
 }
 
+function heldBytesOf({ body, memoryBytes }: HeldMessage): number {
+  return FRAME_HEADER_BYTES + body.byteLength + memoryBytes;
+}
+
+function checkEncodingOfMemory(encoding: EncodingName = "auto"): void {
+  if (encoding === "auto" || encoding === "bytes") return;
+  const message = `Cannot encode data as ${encoding}: it is memory, which travels as bytes`;
+  throw new ArgumentError("ARGUMENT_DATA", message, "data");
+}
+
+function tooManyFds(count: number, limit: number): LimitError {
+  const message = `Cannot publish ${count} fds with one message, limit is ${limit}`;
+  return new LimitError("LIMIT_MESSAGE_FDS", message, { limit, actual: count });
+}
+
 function tooLarge(name: string, bytes: number): LimitError {
-  return new LimitError(
-    "LIMIT_MESSAGE_BYTES",
-    `Cannot publish on "${name}": message is ${bytes} bytes, limit is ${MESSAGE_BODY_BYTES_MAX}`,
-    { limit: MESSAGE_BODY_BYTES_MAX, actual: bytes },
-  );
+  const message = `Cannot publish on "${name}": message is ${bytes} bytes`;
+  return new LimitError("LIMIT_MESSAGE_BYTES", `${message}, limit is ${LARGE_BODY_BYTES_MAX}`, {
+    limit: LARGE_BODY_BYTES_MAX,
+    actual: bytes,
+  });
 }

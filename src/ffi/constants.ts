@@ -77,6 +77,11 @@ export const F_SEAL_WRITE = 0x08;
 /** Linux 5.1. */
 export const F_SEAL_FUTURE_WRITE = 0x10;
 
+// mmap(2)
+export const PROT_READ = 0x1;
+export const PROT_WRITE = 0x2;
+export const MAP_PRIVATE = 0x02;
+
 // memfd_create(2)
 export const MFD_CLOEXEC = 0x1;
 export const MFD_ALLOW_SEALING = 0x2;
@@ -88,6 +93,7 @@ const arm64 = process.arch === "arm64";
 export const O_RDONLY = 0;
 export const O_WRONLY = 1;
 export const O_RDWR = 2;
+export const O_ACCMODE = 3;
 export const O_CREAT = 0o100;
 export const O_EXCL = 0o200;
 export const O_NONBLOCK = 0o4000;
@@ -109,6 +115,8 @@ export const SYS_STATX = arm64 ? 291 : 332;
 export const AT_EMPTY_PATH = 0x1000;
 export const AT_STATX_DONT_SYNC = 0x4000;
 export const STATX_INO = 0x100;
+export const STATX_SIZE = 0x200;
+export const STATX_BLOCKS = 0x400;
 
 // flock(2)
 export const LOCK_EX = 2;

@@ -1,6 +1,6 @@
 import { beforeEach, describe, expect, test } from "bun:test";
 import { OUTBOUND_BYTES_MAX } from "../../../src/client/limits.ts";
-import { Outbound } from "../../../src/client/outbound.ts";
+import { type MessageWithFds, Outbound } from "../../../src/client/outbound.ts";
 import { LimitError } from "../../../src/errors.ts";
 import { MESSAGE_BODY_BYTES_MAX } from "../../../src/protocol/limits.ts";
 import { ENCODING, OPCODE } from "../../../src/protocol/opcodes.ts";
@@ -110,11 +110,16 @@ describe("Outbound", () => {
   });
 });
 
+/** A message of the one byte 2. */
+function withFds(flags: number, fds: readonly number[]): MessageWithFds {
+  return { flags, body: Uint8Array.of(2), fds, memoryBytes: 0 };
+}
+
 describe("Outbound.messageWithFds()", () => {
   test("sends what was written before first, and the message alone", () => {
     using files = new TestFiles(["a", "b"]);
     write(1);
-    outbound.messageWithFds(7, ENCODING.TEXT, Uint8Array.of(2), files.fds);
+    outbound.messageWithFds(7, withFds(ENCODING.TEXT, files.fds));
     write(3);
     outbound.flush();
     expect(transport.numbers()).toEqual([1, 2, 3]);
@@ -127,22 +132,22 @@ describe("Outbound.messageWithFds()", () => {
     {
       using files = new TestFiles(["a"]);
       write(1);
-      outbound.messageWithFds(7, ENCODING.BYTES, Uint8Array.of(2), files.fds);
+      outbound.messageWithFds(7, withFds(ENCODING.BYTES, files.fds));
       write(3);
     }
     transport.room = Number.POSITIVE_INFINITY;
     outbound.onWritable();
     expect(transport.numbers()).toEqual([1, 2, 3]);
-    const [, withFds] = transport.packets;
-    expect(withFds?.fds).toHaveLength(1);
-    expect(withFds?.fds.some(isOpenFd)).toBe(false);
+    const [, second] = transport.packets;
+    expect(second?.fds).toHaveLength(1);
+    expect(second?.fds.some(isOpenFd)).toBe(false);
   });
 
   test("throws LIMIT_QUEUED_FDS where the kernel refuses at once, and sends nothing", () => {
     using files = new TestFiles(["a"]);
     transport.refusesFds = true;
     expect(() => {
-      outbound.messageWithFds(7, ENCODING.BYTES, Uint8Array.of(2), files.fds);
+      outbound.messageWithFds(7, withFds(ENCODING.BYTES, files.fds));
     }).toThrow(LimitError);
     expect(transport.packets).toEqual([]);
     expect(refused).toEqual([]);
@@ -152,7 +157,7 @@ describe("Outbound.messageWithFds()", () => {
     using files = new TestFiles(["a"]);
     transport.room = 0;
     write(1);
-    outbound.messageWithFds(7, ENCODING.BYTES, Uint8Array.of(2), files.fds);
+    outbound.messageWithFds(7, withFds(ENCODING.BYTES, files.fds));
     write(3);
     transport.room = Number.POSITIVE_INFINITY;
     transport.refusesFds = true;

@@ -2,6 +2,7 @@ import { beforeEach, describe, expect, test } from "bun:test";
 import { Outbound } from "../../../src/client/outbound.ts";
 import { Publisher } from "../../../src/client/publisher.ts";
 import { ArgumentError, LimitError, RejectedError } from "../../../src/errors.ts";
+import { LARGE_BODY_BYTES_MAX } from "../../../src/protocol/limits.ts";
 import { TestFiles } from "../../support/test-files.ts";
 import { isOpenFd, SimulatedTransport } from "./simulated-transport.ts";
 
@@ -121,7 +122,9 @@ describe("Publisher.publish()", () => {
   test("refuses what no broker would take, before it asks for anything", () => {
     expect(() => say("a..b", 1)).toThrow(ArgumentError);
     expect([...asked.keys()]).toEqual([]);
-    expect(() => publisher.publish("a", new Uint8Array(65_521))).toThrow(LimitError);
+    expect(() => publisher.publish("a", new Uint8Array(LARGE_BODY_BYTES_MAX + 1))).toThrow(
+      LimitError,
+    );
     expect(() => publisher.publish("a", 1, { fds: [Number.NaN] })).toThrow(ArgumentError);
     expect(() => publisher.publish("a", 1, { fds: new Array(254).fill(0) })).toThrow(LimitError);
   });

@@ -47,6 +47,10 @@ const CASES: Record<BrokerEvent["type"], [BrokerEvent, AuditRecord]> = {
   ],
   revoked: [{ type: "revoked", ...CLIENT, ...USE }, warn({ event: "revoked", ...WHO, ...USE })],
   "fds-refused": [{ type: "fds-refused", ...CLIENT }, warn({ event: "fds-refused", ...WHO })],
+  "body-refused": [
+    { type: "body-refused", ...CLIENT, topic: "a.b", code: "REJECTED_LARGE_BODY" },
+    warn({ event: "body-refused", ...WHO, topic: "a.b", code: "REJECTED_LARGE_BODY" }),
+  ],
   "policy-loaded": [
     { type: "policy-loaded", policy: "/etc/policy.toml", rules: 3 },
     info({ event: "policy-loaded", policy: "/etc/policy.toml", rules: 3 }),
