@@ -27,8 +27,7 @@ describe("measure()", () => {
     test(
       `checks every message of "${scenario.name}"`,
       async () => {
-        const { checked, extra = [] } = await measure(scenario, LIMITS);
-        for (const { value } of extra) expect(value).toBeFinite();
+        const { checked } = await measure(scenario, LIMITS);
         if (STREAMS.includes(scenario.kind)) return expect(checked).toBeGreaterThan(0);
         const receivers = scenario.kind === "rate" ? scenario.subscribers : 1;
         expect(checked % receivers).toBe(0);
