@@ -11,7 +11,8 @@ export const ERROR_CODES = {
   PROTOCOL_VERSION: "The two sides do not speak the same protocol version.",
   PROTOCOL_STATE: "A frame came before HELLO, or a second HELLO came.",
   PROTOCOL_PACKET_SIZE: "A packet is empty, too large, or its length is not a multiple of 8.",
-  PROTOCOL_FRAME_LENGTH: "A frame is shorter than its header or reaches past its packet.",
+  PROTOCOL_FRAME_LENGTH:
+    "A frame is shorter than its header, reaches past its packet, or does not fit its flags.",
   PROTOCOL_OPCODE: "The opcode is unknown or may not be sent in this direction.",
   PROTOCOL_FLAGS: "A flag is set that is unknown or may not be sent in this direction.",
   PROTOCOL_FD_COUNT: "The fd count of a frame differs from the fds the kernel delivered with it.",
@@ -28,11 +29,12 @@ export const ERROR_CODES = {
   REJECTED_NOT_ADMINISTRATOR: "Only root and the broker's own user may ask for this.",
   REJECTED_ACTION: "The policy knows no right of this name.",
   REJECTED_FD_KIND: "The topic does not take open files of this kind.",
+  REJECTED_LARGE_BODY: "The body of a large message is not sealed memory of the length it claims.",
   REJECTED_BROKER: "The process that listens on the socket is not one this client trusts.",
   LIMIT_CONNECTIONS: "The broker serves as many connections as it may.",
   LIMIT_TOPICS: "The connection has opened as many topics as it may, or the broker is full.",
   LIMIT_SUBSCRIPTIONS: "The connection has as many subscriptions as it may.",
-  LIMIT_MESSAGE_BYTES: "A message is larger than one packet can carry.",
+  LIMIT_MESSAGE_BYTES: "A message is larger than the bus carries.",
   LIMIT_MESSAGE_FDS: "A message carries more file descriptors than one packet can.",
   LIMIT_QUEUED_FDS: "File descriptors could not be passed on because a process may hold no more.",
   LIMIT_CONTROL_QUEUE: "The client reads so slowly that not even control frames fit any more.",
@@ -54,6 +56,7 @@ export const ERROR_CODES = {
   CONFIG_SOCKET_IN_USE: "Another broker serves this socket path.",
   CONFIG_PLATFORM: "This machine or runtime cannot run seqbus.",
   DATA_FDS_TAKEN: "The received file descriptor was already taken or closed.",
+  DATA_BODY_RELEASED: "The body of a large message was let go before it was read.",
   DATA_DECODE: "The body of a message does not decode as its encoding says.",
 } as const;
 

@@ -59,6 +59,14 @@ export type BrokerEvent =
       /** The setting that lists the kinds, as `file:line`; undefined for the default ones. */
       readonly rule?: string | undefined;
     }
+  | {
+      /** A large message was refused, because its body is not safe to pass on, or too large. */
+      readonly type: "body-refused";
+      readonly connection: number;
+      readonly identity: PeerIdentity;
+      readonly topic: string;
+      readonly code: ErrorCode;
+    }
   | { readonly type: "policy-loaded"; readonly policy: string; readonly rules: number }
   | { readonly type: "policy-refused"; readonly message: string }
   | { readonly type: "accept-paused"; readonly reason: string }

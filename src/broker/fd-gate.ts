@@ -1,10 +1,12 @@
 /**
- * Keeps fds out of connections that may send none. Where the kernel can do that (Linux 6.16), a
- * client without the right gets EPERM from its own sendmsg(2), and no file of its ever gets here:
- * closing one could block, and even a message that nobody reads holds it.
+ * Keeps fds out of connections that may publish nothing. Where the kernel can do that (Linux 6.16),
+ * such a client gets EPERM from its own sendmsg(2), and no file of its ever gets here: closing one
+ * could block, and even a message that nobody reads holds it.
  *
- * The listener must have SO_PASSRIGHTS off, so that a connection starts shut. A right that is denied
- * in this way never reaches the broker, so it is neither counted nor logged.
+ * Whoever may publish is let in, with or without the right to send fds, because large bodies travel
+ * as fds too and take no such right; fd-intake.ts looks at what comes.
+ *
+ * The listener must have SO_PASSRIGHTS off, so that a connection starts shut.
  */
 
 import { setPassRights } from "../ffi/socket-options.ts";
@@ -21,7 +23,7 @@ export class FdGate {
 
   /**
    * Lets fds in from now on, or no more. What was sent before still comes.
-   * @param isOpen whether the connection may send fds on any topic that it has open
+   * @param isOpen whether the connection may publish on any topic that it has open
    */
   set(connection: Connection, isOpen: boolean): void {
     if (!this.#isEffective || connection.takesFds === isOpen) return;

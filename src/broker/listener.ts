@@ -1,7 +1,7 @@
 /**
  * The socket that clients connect to, from the first check of its directory to its removal.
  *
- * Order, so that nobody is ever harmed: directory checked, lock taken on a sibling file that is
+ * Order, so that nobody is ever harmed: path and directory checked, lock taken on a sibling file that is
  * never unlinked, stale socket removed, bound with no permissions, mode set, listen last. Two
  * brokers can never share a path, a stale file never blocks a start, and nobody connects before
  * the permissions stand.
@@ -19,10 +19,11 @@ import {
 import { dirname } from "node:path";
 import { ConfigError, SyscallError } from "../errors.ts";
 import { lockExclusive } from "../ffi/file-lock.ts";
-import { closeFd, OwnedFd } from "../ffi/owned-fd.ts";
+import { closeFd, FdGuard, type OwnedFd } from "../ffi/owned-fd.ts";
 import {
   acceptConnection,
   bindPath,
+  checkSocketPath,
   connectPath,
   listen,
   openSeqpacket,
@@ -68,20 +69,22 @@ export class Listener {
     path: string,
     options: { mode: number; verifiesPackets: boolean; keepFdsOut: boolean },
   ): Listener {
-    using socket = new Handover(openSeqpacket());
+    // Before anything is made: a lock file that nobody needs would stay.
+    checkSocketPath(path);
     checkDirectory(path);
-    using lock = new Handover(takeLock(path));
+    using socket = new FdGuard(openSeqpacket());
+    using lock = new FdGuard(takeLock(path));
     removeStaleSocket(path);
     const umask = process.umask(BIND_UMASK);
     try {
-      bindPath(socket.fd, path);
+      bindPath(socket.number, path);
     } finally {
       process.umask(umask);
     }
     chmodSync(path, options.mode);
-    if (options.verifiesPackets) enablePacketCredentials(socket.fd);
-    const keepsFdsOut = options.keepFdsOut && setPassRights(socket.fd, false);
-    listen(socket.fd, LISTEN_BACKLOG);
+    if (options.verifiesPackets) enablePacketCredentials(socket.number);
+    const keepsFdsOut = options.keepFdsOut && setPassRights(socket.number, false);
+    listen(socket.number, LISTEN_BACKLOG);
     return new Listener(path, socket.take(), lock.take(), keepsFdsOut);
   }
 
@@ -102,29 +105,6 @@ export class Listener {
     if (found?.ino === this.#inode.ino && found.dev === this.#inode.dev) unlinkSync(this.path);
     this.#socket.close();
     this.#lock.close();
-  }
-}
-
-/** An fd that is closed at the end of the block unless somebody took it. */
-class Handover {
-  readonly #owned: OwnedFd;
-  #isTaken = false;
-
-  constructor(fd: number) {
-    this.#owned = OwnedFd.adopt(fd);
-  }
-
-  get fd(): number {
-    return this.#owned.number;
-  }
-
-  take(): OwnedFd {
-    this.#isTaken = true;
-    return this.#owned;
-  }
-
-  [Symbol.dispose](): void {
-    if (!this.#isTaken) this.#owned.close();
   }
 }
 
@@ -158,7 +138,7 @@ function isOpenToOthers(stats: Stats): boolean {
 function takeLock(path: string): number {
   const lockPath = `${path}.lock`;
   const { O_RDWR, O_CREAT, O_NOFOLLOW } = constants;
-  const fd = openSync(lockPath, O_RDWR | O_CREAT | O_NOFOLLOW, 0o600);
+  const fd = openLock(path, lockPath, O_RDWR | O_CREAT | O_NOFOLLOW);
   if (lockExclusive(fd)) return fd;
   closeFd(fd);
   throw new ConfigError(
@@ -166,6 +146,21 @@ function takeLock(path: string): number {
     `Cannot serve ${path}: another broker does, it holds the lock ${lockPath}`,
     { path },
   );
+}
+
+/** @throws {ConfigError} CONFIG_SOCKET_DIRECTORY: a link, or somebody else's file, is in the way */
+function openLock(path: string, lockPath: string, flags: number): number {
+  try {
+    return openSync(lockPath, flags, 0o600);
+  } catch (cause) {
+    const code = cause instanceof Error && "code" in cause ? cause.code : "an error";
+    throw new ConfigError(
+      "CONFIG_SOCKET_DIRECTORY",
+      `Cannot serve ${path}: opening its lock ${lockPath} gives ${code}`,
+      { path: lockPath },
+      { cause },
+    );
+  }
 }
 
 /** We hold the lock, so no broker serves the path. Something else may: then leave it alone. */

@@ -11,11 +11,16 @@ import { BACKLOG_PACKETS_MAX, FREE_PACKETS_KEPT } from "./limits.ts";
 
 /** One packet being filled or waiting. */
 export class QueuedPacket {
-  readonly buffer: PinnedBuffer;
+  /** A packet of the pool keeps its own. */
+  buffer: PinnedBuffer;
   /** Bytes filled so far. */
   bytes = 0;
-  /** Fds that travel with it; such a packet holds exactly one frame. */
+  /** What holds the fds that travel with it; such a packet holds exactly one frame. */
   bundle: FdBundle | undefined = undefined;
+  /** Those fds of the bundle; without meaning where there is none. */
+  fds: readonly number[] = [];
+  /** Bytes of the large body behind the first of them; 0 for none. */
+  memoryBytes = 0;
   /** Counted against the pool's backlog limit. */
   isBacklog = false;
 
@@ -56,6 +61,7 @@ export class PacketPool {
   release(packet: QueuedPacket): void {
     packet.bundle?.release();
     packet.bundle = undefined;
+    packet.memoryBytes = 0;
     packet.bytes = 0;
     if (packet.isBacklog) this.#backlog -= 1;
     packet.isBacklog = false;

@@ -25,7 +25,7 @@ import { STATUS, type StatusName } from "../protocol/status-codes.ts";
 import { checkPattern, checkTopicName, isReservedTopic } from "../protocol/topics.ts";
 import type { Administration } from "./administration.ts";
 import type { BusState } from "./bus-state.ts";
-import { type Connection, openTopicOf } from "./connection.ts";
+import type { Connection } from "./connection.ts";
 import type { BrokerEventListener } from "./events.ts";
 import type { FdGate } from "./fd-gate.ts";
 import type { ControlSender } from "./introductions.ts";
@@ -34,7 +34,6 @@ import {
   SUBSCRIPTIONS_PER_CONNECTION_MAX,
   TOPICS_PER_CONNECTION_MAX,
 } from "./limits.ts";
-import type { Decision } from "./policy/decide.ts";
 import type { Action } from "./policy/rules.ts";
 import { refusalMessage } from "./refusal.ts";
 import type { Topic } from "./topic-table.ts";
@@ -107,10 +106,10 @@ export class Requests {
 
   /**
    * Reads one control frame of a client that has said HELLO. Nothing takes effect yet, so a packet
-   * can be read whole before any of it does.
+   * can be read whole before any of it does. Whether topic ids are open is for the caller to check.
    * @throws {ProtocolError} where the frame itself is wrong
    */
-  read(connection: Connection, frame: ControlFrame): Request {
+  read(frame: ControlFrame): Request {
     const { opcode, id, bytes, offset } = frame;
     const start = bodyStart(frame);
     const end = bodyEnd(frame);
@@ -118,7 +117,6 @@ export class Requests {
       case OPCODE.NOOP:
         return { opcode };
       case OPCODE.CLOSE_TOPIC:
-        openTopicOf(connection, id, offset);
         return { opcode, topicId: id };
       case OPCODE.OPEN_TOPIC:
         checkRequestId(frame);
@@ -174,7 +172,7 @@ export class Requests {
     const known = this.#state.topics.find(name);
     const open = known === undefined ? undefined : connection.openTopics.get(known.id);
     if (open?.mayPublish === true) {
-      const body = openTopicAckOf(open.topic.id, open.sendFds);
+      const body = openTopicAckBody({ topic: open.topic.id, sendFds: open.sendFds.allowed });
       return this.#send(connection, { opcode: OPCODE.ACK, id: id, body });
     }
     const decision = this.#state.decide(connection, "publish", name);
@@ -193,8 +191,8 @@ export class Requests {
       sendFds,
       introducedTo: undefined,
     });
-    if (sendFds.allowed) this.#fdGate.set(connection, true);
-    const body = openTopicAckOf(topic.id, sendFds);
+    this.#fdGate.set(connection, true);
+    const body = openTopicAckBody({ topic: topic.id, sendFds: sendFds.allowed });
     this.#send(connection, { opcode: OPCODE.ACK, id: id, body });
   }
 
@@ -276,15 +274,6 @@ export class Requests {
     const body: ControlMap = errorBody({ status: STATUS[code as StatusName], message, ...fields });
     this.#send(connection, { opcode: OPCODE.ERROR, id: requestId, body });
   }
-}
-
-/** ACK of OPEN_TOPIC: the rule is there for a client whose kernel refuses its fds without asking. */
-function openTopicAckOf(topicId: number, { allowed, rule }: Decision): ControlMap {
-  return openTopicAckBody({
-    topic: topicId,
-    sendFds: allowed,
-    ...(!allowed && rule !== undefined && { rule }),
-  });
 }
 
 function checkRequestId(frame: ControlFrame): void {

@@ -51,24 +51,28 @@ export class Rights {
     }
   }
 
-  /** Computes all rights of one connection anew and tells it what it lost. */
+  /**
+   * Computes all rights of one connection anew and tells it what it lost. Stops where the news are
+   * more than it reads: it is closed then, and loses all.
+   */
   refresh(connection: Connection): void {
     connection.policyGeneration = this.#state.policyGeneration;
     if (connection.state === "OPEN") {
       this.#send(connection, { opcode: OPCODE.POLICY_CHANGED, id: 0 });
     }
-    let maySendFds = false;
+    let mayPublish = false;
     for (const open of connection.openTopics.values()) {
       this.#refreshTopic(connection, open);
-      maySendFds ||= open.mayPublish && open.sendFds.allowed;
+      mayPublish ||= open.mayPublish;
     }
-    this.#fdGate.set(connection, maySendFds);
+    this.#fdGate.set(connection, mayPublish);
     for (const [subscription, pattern] of connection.subscriptions) {
       const decision = this.#state.decideSubscribe(connection, pattern);
       if (decision.allowed) continue;
       connection.subscriptions.delete(subscription);
       this.#state.unsubscribe(connection, pattern);
       this.#revoke(connection, "subscribe", pattern, decision, { subscription });
+      if (connection.state === "DOOMED") return;
     }
   }
 

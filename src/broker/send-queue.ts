@@ -17,9 +17,11 @@ import { copyPinned, PinnedBuffer } from "../ffi/pinned-buffer.ts";
 import { FDS_REFUSED, FDS_UNWANTED, PEER_CLOSED, RECORD_TOO_LARGE } from "../ffi/syscall-result.ts";
 import { gapBody } from "../protocol/control-messages.ts";
 import { LANE_RECORD_BYTES } from "../protocol/limits.ts";
-import { FLAG_FDS_ON_LANE, FLAG_FDS_WITHHELD, GAP_REASON, OPCODE } from "../protocol/opcodes.ts";
+import { GAP_REASON, OPCODE } from "../protocol/opcodes.ts";
+import { isLarge } from "../protocol/packet.ts";
 import { CONTROL_FRAME_BUFFER, encodeControlFrame } from "./control-frames.ts";
 import type { FdBundle } from "./fd-bundle.ts";
+import { encodeRefusedBody, laneKind, memoryBytesOf, withheldKind } from "./frame-marks.ts";
 import { GapLedger } from "./gap-ledger.ts";
 import {
   DIRECT_SEND_BYTES_MIN,
@@ -27,6 +29,8 @@ import {
   SEND_QUEUE_BYTES_RESUME,
   SEND_QUEUE_CONTROL_BYTES_MAX,
   SEND_QUEUE_FDS_MAX,
+  SEND_QUEUE_MEMORY_BYTES_MAX,
+  SEND_QUEUE_MEMORY_BYTES_RESUME,
 } from "./limits.ts";
 import { type PacketPool, QueuedPacket } from "./packet-pool.ts";
 
@@ -63,6 +67,7 @@ export class SendQueue {
   #head = 0;
   #queuedBytes = 0;
   #queuedFds = 0;
+  #queuedMemoryBytes = 0;
   #isShedding = false;
   #isAbandoned = false;
   #laneFd = -1;
@@ -94,6 +99,11 @@ export class SendQueue {
     return this.#queuedFds;
   }
 
+  /** Bytes of large bodies that wait; the memory is shared with other queues. */
+  get queuedMemoryBytes(): number {
+    return this.#queuedMemoryBytes;
+  }
+
   /** From now on fds go out on this socket, borrowed; docs/protocol.md section 7. */
   useLane(laneFd: number): void {
     this.#laneFd = laneFd;
@@ -123,33 +133,52 @@ export class SendQueue {
   /**
    * Sends or queues one message frame that carries fds, in-band or on the lane.
    * @param bundle borrowed; the queue retains it for as long as the message waits
-   * @returns as deliver(); a message whose fds the kernel refuses is delivered as withheld
+   * @param fds those of the bundle that this connection gets
+   * @returns as deliver(); where the kernel refuses the fds, the message is delivered as withheld,
+   *   or if its body is behind one of them, recorded as lost
    */
-  deliverWithFds(source: PinnedBuffer, offset: number, bytes: number, bundle: FdBundle): number {
+  deliverWithFds(
+    source: PinnedBuffer,
+    offset: number,
+    bytes: number,
+    bundle: FdBundle,
+    fds: readonly number[] = bundle.fds,
+  ): number {
     if (this.#isAbandoned) return PEER_GONE;
     if (this.isEmpty) {
-      const outcome = this.#sendFdsNow(source, offset, bytes, bundle);
+      const outcome = this.#sendFdsNow(source, offset, bytes, fds);
       if (outcome !== BLOCKED) return outcome;
     }
+    const memoryBytes = memoryBytesOf(source, offset);
     const fits =
       !this.#isShedding &&
       this.#queuedBytes + bytes <= SEND_QUEUE_BYTES_MAX &&
-      this.#queuedFds + bundle.count <= SEND_QUEUE_FDS_MAX;
+      this.#queuedFds + fds.length <= SEND_QUEUE_FDS_MAX &&
+      this.#queuedMemoryBytes + memoryBytes <= SEND_QUEUE_MEMORY_BYTES_MAX;
     if (!fits) return this.#lose(source, offset, bytes);
     const packet = new QueuedPacket(new PinnedBuffer(bytes));
     packet.bundle = bundle.retain();
-    this.#queuedFds += bundle.count;
+    packet.fds = fds;
+    packet.memoryBytes = memoryBytes;
+    this.#queuedFds += fds.length;
+    this.#queuedMemoryBytes += memoryBytes;
     this.#packets.push(packet);
     this.#copyInto(packet, source, offset, bytes);
     return ACCEPTED;
   }
 
-  /** Sends or queues one message frame without the fds it came with, and says so in its flags. */
-  deliverWithheld(source: PinnedBuffer, offset: number, bytes: number): number {
+  /**
+   * Sends or queues one message frame without the files it came with, and says so in its flags.
+   * @param bundle as for deliverWithFds(); a large body in it goes along
+   */
+  deliverWithheld(source: PinnedBuffer, offset: number, bytes: number, bundle: FdBundle): number {
     const word = (offset >>> 2) + 1;
     const kind = source.words[word] ?? 0;
     source.words[word] = withheldKind(kind);
-    const outcome = this.deliver(source, offset, bytes);
+    const outcome =
+      bundle.bodyFds.length === 0
+        ? this.deliver(source, offset, bytes)
+        : this.deliverWithFds(source, offset, bytes, bundle, bundle.bodyFds);
     source.words[word] = kind;
     return outcome;
   }
@@ -197,7 +226,7 @@ export class SendQueue {
     for (;;) {
       const outcome = this.#sendQueued();
       if (outcome === PEER_GONE) return PEER_GONE;
-      if (this.#isShedding && this.#queuedBytes <= SEND_QUEUE_BYTES_RESUME) {
+      if (this.#isShedding && this.#hasRoomAgain()) {
         if (this.#pushGaps() === QUEUE_FULL) return QUEUE_FULL;
         if (outcome === ACCEPTED) continue;
       }
@@ -220,6 +249,12 @@ export class SendQueue {
     this.#head = 0;
     this.#queuedBytes = 0;
     this.#queuedFds = 0;
+    this.#queuedMemoryBytes = 0;
+  }
+
+  #hasRoomAgain(): boolean {
+    if (this.#queuedMemoryBytes > SEND_QUEUE_MEMORY_BYTES_RESUME) return false;
+    return this.#queuedBytes <= SEND_QUEUE_BYTES_RESUME;
   }
 
   #sendQueued(): number {
@@ -238,6 +273,7 @@ export class SendQueue {
         return BLOCKED;
       }
       this.#queuedBytes -= packet.bytes;
+      this.#queuedMemoryBytes -= packet.memoryBytes;
       this.#head += 1;
       this.#pool.release(packet);
     }
@@ -249,12 +285,12 @@ export class SendQueue {
    * The queue is empty: one frame with its fds goes out at once, if the socket takes it.
    * @returns ACCEPTED, PEER_GONE, or BLOCKED with nothing sent
    */
-  #sendFdsNow(source: PinnedBuffer, offset: number, bytes: number, bundle: FdBundle): number {
+  #sendFdsNow(source: PinnedBuffer, offset: number, bytes: number, fds: readonly number[]): number {
     const onLane = this.#laneFd >= 0;
     const sent = onLane
-      ? this.#sendOnLane(bundle)
-      : this.#sink.sendPacketWithFds(this.#fd, source, offset, bytes, bundle.fds);
-    if (isRefusal(sent)) return this.deliverWithheld(source, offset, bytes);
+      ? this.#sendOnLane(fds)
+      : this.#sink.sendPacketWithFds(this.#fd, source, offset, bytes, fds);
+    if (isRefusal(sent)) return this.#deliverRefused(source, offset, bytes);
     if (isGone(sent)) return PEER_GONE;
     if (sent < 0) {
       this.blockedFd = onLane ? this.#laneFd : this.#fd;
@@ -269,6 +305,22 @@ export class SendQueue {
     return outcome;
   }
 
+  /** The queue is empty, and the kernel does not pass the fds of this frame on. */
+  #deliverRefused(source: PinnedBuffer, offset: number, bytes: number): number {
+    const word = (offset >>> 2) + 1;
+    const kind = source.words[word] ?? 0;
+    if (isLarge(kind)) {
+      const gapBytes = encodeRefusedBody(source.words[word + 1] ?? 0);
+      const outcome = this.push(CONTROL_FRAME_BUFFER, gapBytes);
+      assert(outcome === ACCEPTED, "an empty queue takes a gap");
+      return QUEUE_FULL;
+    }
+    source.words[word] = withheldKind(kind);
+    const outcome = this.deliver(source, offset, bytes);
+    source.words[word] = kind;
+    return outcome;
+  }
+
   /**
    * The head of the queue carries fds. Once they are on the lane, or refused, the rest of it is a
    * packet like any other.
@@ -277,32 +329,36 @@ export class SendQueue {
   #sendQueuedFds(packet: QueuedPacket, bundle: FdBundle): number {
     const onLane = this.#laneFd >= 0;
     const sent = onLane
-      ? this.#sendOnLane(bundle)
-      : this.#sink.sendPacketWithFds(this.#fd, packet.buffer, 0, packet.bytes, bundle.fds);
+      ? this.#sendOnLane(packet.fds)
+      : this.#sink.sendPacketWithFds(this.#fd, packet.buffer, 0, packet.bytes, packet.fds);
     if (sent < 0 && !isRefusal(sent)) {
       if (onLane) this.blockedFd = this.#laneFd;
       return sent;
     }
-    this.#queuedFds -= bundle.count;
+    this.#queuedFds -= packet.fds.length;
     bundle.release();
     packet.bundle = undefined;
     if (sent > 0 && !onLane) return sent;
     const kind = packet.buffer.words[1] ?? 0;
-    packet.buffer.words[1] = sent > 0 ? laneKind(kind) : withheldKind(kind);
+    if (sent < 0 && isLarge(kind)) this.#replaceByGap(packet);
+    else packet.buffer.words[1] = sent > 0 ? laneKind(kind) : withheldKind(kind);
     return this.#sink.sendPacket(this.#fd, packet.buffer, 0, packet.bytes);
   }
 
+  /** The message in a packet of its own is lost: in its place stands that it is. */
+  #replaceByGap(packet: QueuedPacket): void {
+    const gapBytes = encodeRefusedBody(packet.buffer.words[2] ?? 0);
+    this.#queuedBytes += gapBytes - packet.bytes;
+    packet.buffer = new PinnedBuffer(gapBytes);
+    packet.bytes = gapBytes;
+    copyPinned(CONTROL_FRAME_BUFFER, 0, packet.buffer, 0, gapBytes);
+  }
+
   /** One record on the lane; a client that closed its lane does not get fds, docs/protocol.md 7. */
-  #sendOnLane(bundle: FdBundle): number {
+  #sendOnLane(fds: readonly number[]): number {
     LANE_RECORD.words[0] = this.#laneSequence + 1;
-    LANE_RECORD.words[1] = bundle.count;
-    const sent = this.#sink.sendPacketWithFds(
-      this.#laneFd,
-      LANE_RECORD,
-      0,
-      LANE_RECORD_BYTES,
-      bundle.fds,
-    );
+    LANE_RECORD.words[1] = fds.length;
+    const sent = this.#sink.sendPacketWithFds(this.#laneFd, LANE_RECORD, 0, LANE_RECORD_BYTES, fds);
     if (sent > 0) this.#laneSequence += 1;
     return sent === PEER_CLOSED ? FDS_REFUSED : sent;
   }
@@ -371,14 +427,4 @@ function isGone(outcome: number): boolean {
 /** The kernel does not let these fds pass; the message itself may go out without them. */
 function isRefusal(outcome: number): boolean {
   return outcome === FDS_REFUSED || outcome === FDS_UNWANTED;
-}
-
-/** The header word of a message whose fds wait on the lane. */
-function laneKind(kind: number): number {
-  return (kind | (FLAG_FDS_ON_LANE << 8)) >>> 0;
-}
-
-/** The header word of a message whose fds are kept back: no fd count, the flag set. */
-function withheldKind(kind: number): number {
-  return ((kind & 0xffff) | (FLAG_FDS_WITHHELD << 8)) >>> 0;
 }

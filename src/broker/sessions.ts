@@ -45,14 +45,17 @@ import { type IdentityOptions, isSentBy, readPeerIdentity } from "./identity.ts"
 import { type ControlSender, Introductions } from "./introductions.ts";
 import {
   BACKGROUND_MS_PER_TURN,
+  BURIAL_MS_PER_TURN,
   BYTES_PER_TURN,
+  COSTLY_MS_PER_TURN,
   DISCARDED_PACKETS_MAX,
   HELLO_TIMEOUT_MS,
   PACKETS_PER_TURN,
   SOCKET_SEND_BUFFER_BYTES,
 } from "./limits.ts";
-import { PacketHandler, type PacketHost } from "./packet-handler.ts";
+import { PacketHandler, type PacketHost, type ReceivedPacket } from "./packet-handler.ts";
 import { PacketPool } from "./packet-pool.ts";
+import { PacketRest, PacketRests } from "./packet-rests.ts";
 import type { Policy } from "./policy/rules.ts";
 import { Requests } from "./requests.ts";
 import { Rights } from "./rights.ts";
@@ -98,7 +101,11 @@ export class Sessions implements RouterHost, PacketHost, FlushHost, FdHost {
   readonly #pool = new PacketPool();
   readonly #receiver = new PacketReceiver(new PinnedBuffer(PACKET_BYTES_MAX));
   readonly #flusher: Flusher;
-  readonly #doomed: { connection: Connection; cause: Cause | undefined }[] = [];
+  readonly #rests = new PacketRests();
+  /** When this turn's time for costly work is up; 0 where none was asked for yet. */
+  #costlyEndsAt = 0;
+  /** Oldest first. */
+  readonly #doomed = new Map<Connection, Cause | undefined>();
 
   constructor(options: SessionsOptions) {
     this.#options = options;
@@ -106,7 +113,8 @@ export class Sessions implements RouterHost, PacketHost, FlushHost, FdHost {
     this.#state = new BusState(options.policy, ({ id, identity }, denial) =>
       options.onEvent({ type: "would-deny", connection: id, identity, ...denial }),
     );
-    this.#table = new ConnectionTable(options.connectionsMax);
+    const { connectionsMax, servesOwnUidOnly: servesOneUid } = options;
+    this.#table = new ConnectionTable({ connectionsMax, servesOneUid });
     this.#introductions = new Introductions(this.#send);
     const router = new Router(this.#state, this.#introductions, this);
     const { ownUid, onEvent } = options;
@@ -175,13 +183,20 @@ export class Sessions implements RouterHost, PacketHost, FlushHost, FdHost {
     if ((events & EPOLLOUT) !== 0) this.#flusher.flush(connection);
     if ((events & (EPOLLIN | EPOLLHUP | EPOLLERR)) === 0 || connection.state === "DOOMED") return;
     if (connection.isReadingStopped) return this.#doom(connection, undefined);
+    // What it sent before comes first.
+    if (this.#rests.has(connection)) return;
     try {
       this.#readPackets(connection);
     } catch (error) {
-      if (error instanceof ProtocolError) this.#endForProtocol(connection, error);
-      else if (error instanceof SyscallError) this.#doom(connection, undefined);
-      else throw error;
+      this.#fail(connection, error);
     }
+  }
+
+  /** A packet could not be handled. @throws what is no fault of the client or its socket */
+  #fail(connection: Connection, error: unknown): void {
+    if (error instanceof ProtocolError) this.#endForProtocol(connection, error);
+    else if (error instanceof SyscallError) this.#doom(connection, undefined);
+    else throw error;
   }
 
   /** The lane of a connection whose queue waits for it takes records again, or is closed. */
@@ -191,21 +206,53 @@ export class Sessions implements RouterHost, PacketHost, FlushHost, FdHost {
 
   /** Whether settle() has nothing to do before something happens. */
   get isSettled(): boolean {
-    return this.#flusher.isIdle && this.#doomed.length === 0 && this.background.isIdle;
+    const hasWork = this.#rests.size > 0 || this.#doomed.size > 0;
+    return !hasWork && this.#flusher.isIdle && this.background.isIdle;
   }
 
-  /** Ends a turn: looks at the clock, sends what is queued, closes what is doomed. */
+  /**
+   * Ends a turn: looks at the clock, sends what is queued, closes what is doomed. Where many died
+   * at once, the next turns close the others: each must be told to all who heard of it.
+   */
   settle(): void {
     this.#expireHellos();
-    if (!this.background.isIdle) {
-      const startedAt = this.#options.now();
-      this.background.run(() => this.#options.now() - startedAt < BACKGROUND_MS_PER_TURN);
-    }
+    if (this.#rests.size > 0) this.#goOn();
+    this.#costlyEndsAt = 0;
+    if (!this.background.isIdle) this.background.run(this.#timer(BACKGROUND_MS_PER_TURN));
     this.#flusher.flushAll();
-    while (this.#doomed.length > 0) {
-      this.#bury();
-      this.#flusher.flushAll();
+    if (this.#doomed.size === 0) return;
+    this.#bury(this.#timer(BURIAL_MS_PER_TURN));
+    this.#flusher.flushAll();
+  }
+
+  /** Goes on with packets that were too costly for the turns before, in turn; with one at least. */
+  #goOn(): void {
+    this.#costlyEndsAt = 0;
+    for (let count = this.#rests.size; count > 0; count -= 1) {
+      const [connection, rest] = this.#rests.shift() ?? [];
+      if (connection === undefined || rest === undefined) return;
+      try {
+        this.#handle(connection, rest, rest.buffer.byteLength);
+      } catch (error) {
+        this.#fail(connection, error);
+      }
+      if (!this.hasTime()) return;
     }
+  }
+
+  /** @returns false where the connection has ended, or some of the packet is left for later */
+  #handle(connection: Connection, packet: ReceivedPacket, packetBytes: number): boolean {
+    const handled = this.#handler.handle(connection, packet, packetBytes);
+    if (connection.state === "DOOMED") return false;
+    if (handled === packetBytes) return true;
+    this.#rests.push(connection, new PacketRest(packet.buffer, handled, packetBytes));
+    return false;
+  }
+
+  /** @returns asks whether there is time left, counted from now */
+  #timer(milliseconds: number): () => boolean {
+    const endsAt = this.#options.now() + milliseconds;
+    return () => this.#options.now() < endsAt;
   }
 
   /**
@@ -232,10 +279,10 @@ export class Sessions implements RouterHost, PacketHost, FlushHost, FdHost {
     return oldest === undefined ? Number.POSITIVE_INFINITY : oldest.acceptedAt + HELLO_TIMEOUT_MS;
   }
 
-  /** Closes what is doomed. */
-  #bury(): void {
-    for (let next = this.#doomed.pop(); next !== undefined; next = this.#doomed.pop()) {
-      const { connection, cause } = next;
+  /** Closes what is doomed, while there is time; one connection at least. */
+  #bury(hasTime: () => boolean): void {
+    for (const [connection, cause] of this.#doomed) {
+      this.#doomed.delete(connection);
       this.#introductions.announceGone(connection, this.#state.leave(connection));
       this.#options.watch.remove(connection);
       this.#hangUp(connection.socket.number);
@@ -245,6 +292,7 @@ export class Sessions implements RouterHost, PacketHost, FlushHost, FdHost {
       const { id, identity } = connection;
       const { code, message } = cause ?? { code: undefined, message: undefined };
       this.#options.onEvent({ type: "disconnected", connection: id, identity, code, message });
+      if (!hasTime()) return;
     }
   }
 
@@ -252,6 +300,7 @@ export class Sessions implements RouterHost, PacketHost, FlushHost, FdHost {
   sayGoodbye(): void {
     const message = "The broker is shutting down";
     const body = goodbyeBody({ status: STATUS.CLOSED_BY_BROKER, message });
+    this.#rests.clear();
     for (const connection of this.#table.all()) {
       if (connection.state === "DOOMED") continue;
       this.#options.watch.stopReading(connection);
@@ -272,7 +321,14 @@ export class Sessions implements RouterHost, PacketHost, FlushHost, FdHost {
   /** Closes every connection. */
   closeAll(): void {
     for (const connection of this.#table.all()) this.#doom(connection, undefined);
-    this.#bury();
+    this.#bury(() => true);
+  }
+
+  /** RouterHost, PacketHost */
+  hasTime(): boolean {
+    const now = this.#options.now();
+    if (this.#costlyEndsAt === 0) this.#costlyEndsAt = now + COSTLY_MS_PER_TURN;
+    return now < this.#costlyEndsAt;
   }
 
   /** RouterHost */
@@ -337,8 +393,8 @@ export class Sessions implements RouterHost, PacketHost, FlushHost, FdHost {
           this.#receiver.closeFds();
           return this.#end(connection, anotherSender());
         }
-        this.#handler.handle(connection, this.#receiver, bytes);
-        if (connection.state === "DOOMED" || turnBytes >= BYTES_PER_TURN) return;
+        if (!this.#handle(connection, this.#receiver, bytes)) return;
+        if (turnBytes >= BYTES_PER_TURN) return;
       } else if (bytes === PEER_CLOSED) {
         return this.#doom(connection, undefined);
       } else if (bytes === RECORD_TRUNCATED) {
@@ -382,7 +438,8 @@ export class Sessions implements RouterHost, PacketHost, FlushHost, FdHost {
     this.#table.noteHello(connection);
     connection.state = "DOOMED";
     connection.queue.abandon();
-    this.#doomed.push({ connection, cause });
+    this.#rests.drop(connection);
+    this.#doomed.set(connection, cause);
   }
 
   /**

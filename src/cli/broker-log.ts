@@ -26,6 +26,10 @@ export function brokerLogLine(event: BrokerEvent, isVerbose: boolean): string | 
       return decisionLine("would deny", event);
     case "fds-refused":
       return fdsRefusedLine(event);
+    case "body-refused": {
+      const where = `on "${printable(event.topic)}": ${event.code}`;
+      return `refused a large message of ${who(event.connection, event.identity)} ${where}`;
+    }
     case "policy-refused":
       return printable(`policy not loaded, the old one stays in force: ${event.message}`);
     case "policy-loaded":

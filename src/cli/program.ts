@@ -100,8 +100,12 @@ function addSub(program: Command, finish: (exitCode: number) => void): void {
     .description("print the messages of a topic or pattern, each with who sent it")
     .argument("<pattern>", "* stands for one token, > at the end for all that follow")
     .option("-n, --count <n>", "end after n messages")
-    .option("--json", "print one JSON object a line")
+    .addOption(new Option("--json", "print one JSON object a line").conflicts("bytes"))
+    .addOption(
+      new Option("--bytes", "print bodies alone, byte for byte").conflicts(["json", "catFds"]),
+    )
     .option("--cat-fds", "print what each received file holds")
+    .option("-v, --verbose", "say on stderr when the subscription stands")
     .option(SOCKET_OPTION, CLIENT_SOCKET_HELP)
     .action(async (pattern, options) => {
       const { runSub } = await import("./commands/sub.ts");

@@ -32,8 +32,8 @@ const OPTIONS: Options = {
 
 const PACKR = new Packr(OPTIONS);
 const UNPACKR = new Unpackr(OPTIONS);
-/** Reads from memory that is used again, so byte strings must be copied out. */
-const SMALL_UNPACKR = new Unpackr({ ...OPTIONS, copyBuffers: true });
+/** Reads from memory that does not last, so byte strings must be copied out. */
+const COPYING_UNPACKR = new Unpackr({ ...OPTIONS, copyBuffers: true });
 
 /**
  * msgpackr remembers the keys of maps only where the source ends below byte 180, so small bodies
@@ -98,9 +98,25 @@ export function decodeBody(
     const text = TEXT_DECODER.decode(packet.subarray(start, end));
     return encoding === ENCODING.JSON ? JSON.parse(text) : text;
   } catch {
-    const name = encoding === ENCODING.MSGPACK ? "msgpack" : "text or JSON";
-    throw new DataError("DATA_DECODE", `Cannot decode message: its body is not valid ${name}`);
+    throw undecodable(encoding === ENCODING.MSGPACK ? "msgpack" : "text or JSON");
   }
+}
+
+/**
+ * Decodes a body of text, JSON or msgpack whose memory goes away: nothing of the value lies in it.
+ * @throws {DataError} DATA_DECODE
+ */
+export function decodeOwnBody(encoding: Encoding, bytes: Uint8Array): unknown {
+  if (encoding !== ENCODING.MSGPACK) return decodeBody(encoding, bytes, 0, bytes.byteLength);
+  try {
+    return COPYING_UNPACKR.unpack(bytes);
+  } catch {
+    throw undecodable("msgpack");
+  }
+}
+
+function undecodable(name: string): DataError {
+  return new DataError("DATA_DECODE", `Cannot decode message: its body is not valid ${name}`);
 }
 
 function toJson(data: unknown): string {
@@ -121,7 +137,7 @@ function fromMsgpack(packet: Uint8Array, start: number, end: number): unknown {
     SMALL_BODY[index] = packet[start + index] as number;
   }
   SMALL_RANGE.end = bytes;
-  return SMALL_UNPACKR.unpack(SMALL_BODY, SMALL_RANGE);
+  return COPYING_UNPACKR.unpack(SMALL_BODY, SMALL_RANGE);
 }
 
 function toMsgpack(data: unknown): Uint8Array {

@@ -15,7 +15,6 @@ import {
   explainBody,
   type GapBody,
   type GoodbyeBody,
-  type OpenTopicAck,
   openTopicBody,
   type RevokedBody,
   type SyncAck,
@@ -28,7 +27,7 @@ import type { Sender } from "./message.ts";
 import { Outbound } from "./outbound.ts";
 import { PendingRequests } from "./pending-requests.ts";
 import { Publisher, type PublishOptions } from "./publisher.ts";
-import { type StatusEvent, StatusFeed } from "./status.ts";
+import { type GapReason, type StatusEvent, StatusFeed } from "./status.ts";
 import { Subscriber } from "./subscriber.ts";
 import type { SubscribeOptions, Subscription } from "./subscription.ts";
 import type { Transport, TransportEvents } from "./transport.ts";
@@ -58,6 +57,12 @@ export interface FlushOptions {
 /** A question to explain(). */
 export type PolicyQuestion = Explain;
 
+/** What the wire's numbers mean. */
+const GAP_REASONS: ReadonlyMap<number, GapReason> = new Map([
+  [GAP_REASON.SEND_QUEUE_FULL, "send-queue-full"],
+  [GAP_REASON.BODY_REFUSED, "body-refused"],
+]);
+
 /** Who this client is, as the broker sees it. */
 export type Self = Pick<Sender, "connection" | "uid" | "gid" | "pid">;
 
@@ -78,7 +83,7 @@ export class Bus<Topics extends TopicMap = TopicMap>
   readonly #status = new StatusFeed();
   readonly #pending = new PendingRequests();
   readonly #inbound = new Inbound(this);
-  readonly #outbound = new Outbound();
+  readonly #outbound: Outbound;
   readonly #publisher: Publisher;
   readonly #subscriber: Subscriber;
   readonly #closed = Promise.withResolvers<Error | undefined>();
@@ -92,6 +97,7 @@ export class Bus<Topics extends TopicMap = TopicMap>
   constructor(path: string, self: Self) {
     this.path = path;
     this.self = self;
+    this.#outbound = new Outbound((error) => this.#noteDenied(error));
     this.#publisher = new Publisher(
       this.#outbound,
       (name) => this.#requestTopic(name),
@@ -112,14 +118,16 @@ export class Bus<Topics extends TopicMap = TopicMap>
 
   /**
    * Publishes a message. It leaves at the end of the tick, together with others.
-   * @param data a Uint8Array travels as bytes, a string as text, anything else as msgpack
+   * A body of more than 65,520 bytes, up to 64 MiB, travels as sealed memory.
+   * @param data a Uint8Array travels as bytes, a string as text, sealed Memory as bytes without
+   *   another copy, anything else as msgpack
    * @returns false where much waits to be sent: a good moment to `await bus.flush()`
    * @throws {ArgumentError} ARGUMENT_TOPIC, ARGUMENT_DATA, ARGUMENT_FD
+   * @throws {SyscallError} EMFILE, ENOMEM where there is no room for a large body
    * @throws {LimitError} LIMIT_MESSAGE_BYTES, LIMIT_MESSAGE_FDS, LIMIT_OUTBOUND, LIMIT_QUEUED_FDS
-   * @throws {RejectedError} REJECTED_BY_POLICY once the broker has refused this topic, or where it
-   *   takes no fds from this client at all. The first refusal of a topic is a "denied" status event
-   *   and makes the next flush() reject, and so is every REJECTED_FD_KIND: fds of a kind that the
-   *   topic does not take
+   * @throws {RejectedError} REJECTED_BY_POLICY once the broker has refused this topic. The first
+   *   refusal is a "denied" status event and makes the next flush() reject; so is and does every
+   *   refusal of files, by REJECTED_BY_POLICY, or REJECTED_FD_KIND for their kind
    * @throws {ClosedError} after the end of the bus
    */
   publish<Topic extends keyof Topics & string>(
@@ -261,8 +269,7 @@ export class Bus<Topics extends TopicMap = TopicMap>
 
   /** InboundHost */
   onGap(topic: string | undefined, gap: GapBody): void {
-    const isFull = gap.reason === GAP_REASON.SEND_QUEUE_FULL;
-    const reason = isFull ? "send-queue-full" : "unknown";
+    const reason = GAP_REASONS.get(gap.reason) ?? "unknown";
     this.#status.emit({ type: "gap", topic, count: gap.count, reason });
   }
 
@@ -277,7 +284,6 @@ export class Bus<Topics extends TopicMap = TopicMap>
     const fields = { status: STATUS.REJECTED_BY_POLICY, rule, topic };
     const error = new RejectedError("REJECTED_BY_POLICY", message, fields);
     if (action === "publish") this.#publisher.revoke(topic, error);
-    if (action === "send-fds") this.#publisher.revokeFds(topic, rule);
     if (body.subscription !== undefined) this.#subscriber.revoke(body.subscription, error);
     this.#status.emit({ type: "revoked", action, topic, error });
   }
@@ -294,13 +300,18 @@ export class Bus<Topics extends TopicMap = TopicMap>
   }
 
   /** InboundHost */
+  onBodyLost(topic: string): void {
+    this.#status.emit({ type: "gap", topic, count: 1, reason: "body-lost" });
+  }
+
+  /** InboundHost */
   takeLaneFds(count: number): number[] {
     return this.#transport?.takeLaneFds(count) ?? [];
   }
 
-  async #requestTopic(name: string): Promise<OpenTopicAck> {
+  async #requestTopic(name: string): Promise<number> {
     const body = await this.#request(OPCODE.OPEN_TOPIC, openTopicBody({ topic: name }));
-    return decodeOpenTopicAck(body, 0, body.byteLength);
+    return decodeOpenTopicAck(body, 0, body.byteLength).topic;
   }
 
   #request(opcode: number, body: ControlMap | undefined): Promise<Uint8Array> {

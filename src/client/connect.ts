@@ -10,13 +10,14 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { clientSocketPaths } from "../bus-address.ts";
 import {
   ClosedError,
+  LimitError,
   ProtocolError,
   RejectedError,
   SyscallError,
   TimeoutError,
 } from "../errors.ts";
 import { PacketReceiver } from "../ffi/ancillary.ts";
-import { OwnedFd } from "../ffi/owned-fd.ts";
+import { FdGuard } from "../ffi/owned-fd.ts";
 import { getPeerCredentials } from "../ffi/peer-credentials.ts";
 import { PinnedBuffer } from "../ffi/pinned-buffer.ts";
 import { connectPath, openSeqpacket, sendPacket } from "../ffi/seqpacket.ts";
@@ -54,7 +55,7 @@ export interface ConnectOptions {
  * @throws {SyscallError} ENOENT or ECONNREFUSED where no broker listens, with the path
  * @throws {ArgumentError} ARGUMENT_SOCKET_PATH
  * @throws {RejectedError} REJECTED_BROKER where a stranger listens there; REJECTED_NOT_OWNER
- * @throws {LimitError} LIMIT_CONNECTIONS
+ * @throws {LimitError} LIMIT_CONNECTIONS; LIMIT_QUEUED_FDS where this process may hold no more fds
  * @throws {ProtocolError} PROTOCOL_VERSION where the broker is of another generation
  * @throws {TimeoutError} TIMEOUT_CONNECT
  * @throws {ClosedError} CLOSED_BY_PEER where the broker hung up without a word
@@ -67,10 +68,10 @@ export async function connect<Topics extends TopicMap = TopicMap>(
   options.signal?.throwIfAborted();
   const path = options.path ?? defaultPath();
   const patience = new Patience(path, options);
-  using socket = new Guard(await openSocket(path, patience));
+  using socket = new FdGuard(await openSocket(path, patience));
   checkBroker(socket.number, path, options.brokerUid);
   const { welcome, laneFd } = await shakeHands(socket.number, path, patience);
-  using lane = new Guard(laneFd);
+  using lane = new FdGuard(laneFd);
   const { connection, uid, gid, pid } = welcome;
   const bus = new Bus<Topics>(path, Object.freeze({ connection, uid, gid, pid }));
   const transport = await SeqpacketTransport.open(socket.take(), lane.take(), bus);
@@ -115,32 +116,9 @@ class Patience {
   }
 }
 
-/** An fd that is closed at the end of the block unless it was handed on. */
-class Guard {
-  readonly #owned: OwnedFd;
-  #isTaken = false;
-
-  constructor(fd: number) {
-    this.#owned = OwnedFd.adopt(fd);
-  }
-
-  get number(): number {
-    return this.#owned.number;
-  }
-
-  take(): OwnedFd {
-    this.#isTaken = true;
-    return this.#owned;
-  }
-
-  [Symbol.dispose](): void {
-    if (!this.#isTaken) this.#owned.close();
-  }
-}
-
 /** @returns a connected fd, owned by the caller */
 async function openSocket(path: string, patience: Patience): Promise<number> {
-  using socket = new Guard(openSeqpacket());
+  using socket = new FdGuard(openSeqpacket());
   for (;;) {
     try {
       connectPath(socket.number, path);
@@ -210,6 +188,7 @@ function readWelcome(
 ): { welcome: Welcome; laneFd: number } {
   const { bytes, words } = receiver.buffer;
   try {
+    if (receiver.controlTruncated) throw laneLost();
     const fdCount = receiver.receivedFdCount;
     new PacketReader().read(words, bytes, packetBytes, fdCount, "broker");
     const opcode = opcodeOf(words[1] as number);
@@ -226,4 +205,11 @@ function readWelcome(
   } finally {
     receiver.closeFds();
   }
+}
+
+function laneLost(): LimitError {
+  return new LimitError(
+    "LIMIT_QUEUED_FDS",
+    "Cannot connect: the fd lane was lost, since this process may hold no more file descriptors",
+  );
 }

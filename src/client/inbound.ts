@@ -26,8 +26,9 @@ import {
   FLAGS_ENCODING_MASK,
   OPCODE,
 } from "../protocol/opcodes.ts";
-import { brokerFrameError } from "../protocol/packet.ts";
+import { brokerFrameError, isLarge, largeBodyBytes } from "../protocol/packet.ts";
 import { topicMatches } from "../protocol/topics.ts";
+import { LargeBody } from "./large-body.ts";
 import { Message, type Sender } from "./message.ts";
 import { ReceivedFds } from "./received-fds.ts";
 import type { AnySubscription } from "./subscription.ts";
@@ -41,6 +42,8 @@ export interface InboundHost {
   onRevoked(body: RevokedBody): void;
   onPolicyChanged(): void;
   onFdsLost(topic: string, count: number): void;
+  /** A large message could not be received, because this process may hold no more fds. */
+  onBodyLost(topic: string): void;
   /** Fetches `count` fds of the next lane record; they are the caller's. */
   takeLaneFds(count: number): number[];
 }
@@ -133,26 +136,28 @@ export class Inbound {
       fds,
       (flags & FLAG_FDS_WITHHELD) !== 0,
     );
-    const subscriptions = topic.subscriptions;
+    this.#deliver(topic.subscriptions, message);
+  }
+
+  #deliver(subscriptions: readonly AnySubscription[], message: Message): void {
     if (subscriptions.length === 1) subscriptions[0]?.accept(message);
-    else this.#fanOut(subscriptions, message);
+    else if (message.holdsResources) this.#fanOut(subscriptions, message);
+    else for (const subscription of subscriptions) subscription.accept(message);
   }
 
   /** Several subscriptions of this program match: each gets fds of its own to take and close. */
   #fanOut(subscriptions: readonly AnySubscription[], message: Message): void {
-    if (subscriptions.length === 0 || message.fds.length === 0) {
-      for (const subscription of subscriptions) subscription.accept(message);
-      if (subscriptions.length === 0) message.fds.close();
-      return;
-    }
+    if (subscriptions.length === 0) return message[Symbol.dispose]();
+    // All copies first: a callback may be done with its message when accept() returns.
     const copies = subscriptions.map((_, index) =>
-      index === 0 ? message.fds : message.fds.duplicate(),
+      index === 0 ? message : message.withFds(message.fds.duplicate()),
     );
+    const fdCount = message.fds.length;
     subscriptions.forEach((subscription, index) => {
-      const fds = copies[index] ?? ReceivedFds.NONE;
-      const lost = message.fds.length - fds.length;
+      const copy = copies[index] as Message;
+      const lost = fdCount - copy.fds.length;
       if (lost > 0) this.#host.onFdsLost(message.topic, lost);
-      subscription.accept(message.withFds(fds));
+      subscription.accept(copy);
     });
   }
 
@@ -199,6 +204,7 @@ export class Inbound {
       if (count === 0) return this.#message(packet, words, at, kind, ReceivedFds.NONE);
       throw new ProtocolError("PROTOCOL_LANE", "Cannot take fds: they did not come by lane", at);
     }
+    if (isLarge(kind)) return this.#largeMessage(words, at, kind);
     const fds = new ReceivedFds(this.#host.takeLaneFds(count));
     try {
       if (fds.length < count) {
@@ -210,6 +216,35 @@ export class Inbound {
       fds.close();
       throw error;
     }
+  }
+
+  /** The first fd is the body; the kernel hands out the first ones first. */
+  #largeMessage(words: Uint32Array, at: number, kind: number): void {
+    const count = fdCountOf(kind);
+    const [bodyFd, ...files] = this.#host.takeLaneFds(count);
+    const large =
+      bodyFd === undefined ? undefined : new LargeBody(bodyFd, largeBodyBytes(words, at));
+    const fds = files.length === 0 ? ReceivedFds.NONE : new ReceivedFds(files);
+    try {
+      const topic = this.#topicOf(words[(at >>> 2) + 2] as number, at);
+      const sender = this.#senderOf(words[(at >>> 2) + 3] as number, at);
+      if (large === undefined) return this.#loseBody(topic);
+      const lost = count - 1 - files.length;
+      if (lost > 0) this.#host.onFdsLost(topic.name, lost);
+      const encoding = (flagsOf(kind) & FLAGS_ENCODING_MASK) as Encoding;
+      const isWithheld = (flagsOf(kind) & FLAG_FDS_WITHHELD) !== 0;
+      const message = Message.large(topic.name, sender, encoding, large, fds, isWithheld);
+      this.#deliver(topic.subscriptions, message);
+    } catch (error) {
+      large?.release();
+      fds.close();
+      throw error;
+    }
+  }
+
+  #loseBody(topic: InboundTopic): void {
+    for (const subscription of topic.subscriptions) subscription.noteGap(1);
+    this.#host.onBodyLost(topic.name);
   }
 
   #learnTopic(id: number, name: string): void {

@@ -23,6 +23,7 @@ export {
   type TopicMap,
 } from "./bus.ts";
 export { type ConnectOptions, connect } from "./connect.ts";
+export { Memory } from "./memory.ts";
 export { Message, type Sender } from "./message.ts";
 export type { FdLike, PublishOptions } from "./publisher.ts";
 export { ReceivedFd, ReceivedFds } from "./received-fds.ts";

@@ -5,6 +5,7 @@
 
 import type { Encoding } from "../protocol/opcodes.ts";
 import { decodeBody } from "./body-codec.ts";
+import { type BodyMemory, type LargeBody, RELEASED_BODY } from "./large-body.ts";
 import type { ReceivedFds } from "./received-fds.ts";
 
 /** Who sent a message, as the kernel told the broker when that client connected. */
@@ -23,8 +24,14 @@ export interface Sender {
   readonly exe: string | undefined;
 }
 
-/** A message with its topic and kernel-attested sender. */
-export class Message<Data = unknown> {
+/** Where a large message has no packet to look into. */
+const NO_PACKET = new Uint8Array(0);
+
+/**
+ * A message with its topic and kernel-attested sender. With `using`, its files and the memory of a
+ * large body are let go at the end of the block; otherwise the garbage collector does that.
+ */
+export class Message<Data = unknown> implements Disposable {
   readonly topic: string;
   readonly sender: Sender;
   /** How the body is encoded: a value of ENCODING. */
@@ -39,6 +46,8 @@ export class Message<Data = unknown> {
   readonly #packet: Uint8Array;
   readonly #start: number;
   readonly #end: number;
+  /** The body, where it is too large for a packet; 0 to #end are then its bounds. */
+  #large: BodyMemory | undefined;
 
   /** Made by the library. */
   constructor(
@@ -50,6 +59,7 @@ export class Message<Data = unknown> {
     end: number,
     fds: ReceivedFds,
     fdsWithheld: boolean,
+    large?: BodyMemory,
   ) {
     this.topic = topic;
     this.sender = sender;
@@ -59,6 +69,20 @@ export class Message<Data = unknown> {
     this.#end = end;
     this.fds = fds;
     this.fdsWithheld = fdsWithheld;
+    this.#large = large;
+  }
+
+  /** A message whose body is not in a packet. @param large handed over, one holder of it */
+  static large(
+    topic: string,
+    sender: Sender,
+    encoding: Encoding,
+    large: LargeBody,
+    fds: ReceivedFds,
+    fdsWithheld: boolean,
+  ): Message {
+    const { byteLength } = large;
+    return new Message(topic, sender, encoding, NO_PACKET, 0, byteLength, fds, fdsWithheld, large);
   }
 
   /** The same message with other fds, for a second subscription. */
@@ -72,7 +96,18 @@ export class Message<Data = unknown> {
       this.#end,
       fds,
       this.fdsWithheld,
+      this.#large?.retain(),
     );
+  }
+
+  /** Whether anything of it must be let go, and is not to be shared between subscriptions. */
+  get holdsResources(): boolean {
+    return this.#large !== undefined || this.fds.length > 0;
+  }
+
+  /** Bytes of a large body, which is memory of its own; 0 where the packet has the body. */
+  get memoryBytes(): number {
+    return this.#large === undefined ? 0 : this.byteLength;
   }
 
   /** Length of the body in bytes. */
@@ -81,19 +116,33 @@ export class Message<Data = unknown> {
   }
 
   /**
-   * The body as it came, without a copy. It shares memory with other messages of its packet: keep
-   * `bytes.slice()` if you keep it for long.
+   * The body as it came. A small one shares memory with other messages of its packet, a large one
+   * may be mapped, and is empty once the message is disposed of: keep `bytes.slice()` if you keep it
+   * for long.
+   * @throws {DataError} DATA_BODY_RELEASED where a large message is disposed of
+   * @throws {SyscallError} ENOMEM where a large body cannot be mapped
    */
   get bytes(): Uint8Array {
+    if (this.#large !== undefined) return this.#large.bytes();
     return this.#packet.subarray(this.#start, this.#end);
   }
 
   /**
    * The body, decoded anew at each call: a Uint8Array for bytes, a string for text, else the value
    * that was published.
-   * @throws {DataError} DATA_DECODE where the sender's body is not what its encoding says
+   * @throws {DataError} DATA_DECODE where the sender's body is not what its encoding says;
+   *   DATA_BODY_RELEASED and SyscallError as for `bytes`
    */
   get data(): Data {
+    if (this.#large !== undefined) return this.#large.decode(this.encoding) as Data;
     return decodeBody(this.encoding, this.#packet, this.#start, this.#end) as Data;
+  }
+
+  /** Closes the files that nobody took and lets go of a large body. Does nothing the second time. */
+  [Symbol.dispose](): void {
+    this.fds.close();
+    if (this.#large === undefined) return;
+    this.#large.release();
+    this.#large = RELEASED_BODY;
   }
 }

@@ -3,7 +3,7 @@
  * when it is full; when the socket is full, packets wait here in order, up to OUTBOUND_BYTES_MAX.
  */
 
-import { LimitError } from "../errors.ts";
+import { LimitError, RejectedError } from "../errors.ts";
 import type { OwnedFd } from "../ffi/owned-fd.ts";
 import { PinnedBuffer } from "../ffi/pinned-buffer.ts";
 import { FDS_REFUSED, FDS_UNWANTED, PEER_CLOSED, WOULD_BLOCK } from "../ffi/syscall-result.ts";
@@ -12,6 +12,7 @@ import { kindWord, paddedBytes } from "../protocol/frame.ts";
 import { FRAME_HEADER_BYTES, PACKET_BYTES_MAX } from "../protocol/limits.ts";
 import { type Encoding, OPCODE } from "../protocol/opcodes.ts";
 import { PacketWriter } from "../protocol/packet.ts";
+import { STATUS } from "../protocol/status-codes.ts";
 import { duplicateAll } from "./borrowed-fds.ts";
 import { OUTBOUND_BYTES_MAX, SPARE_BUFFERS_KEPT } from "./limits.ts";
 import type { Transport } from "./transport.ts";
@@ -19,16 +20,25 @@ import type { Transport } from "./transport.ts";
 interface WaitingPacket {
   readonly buffer: PinnedBuffer;
   readonly bytes: number;
+  /** What it counts as: a large body is memory that waits, too. */
+  readonly heldBytes: number;
   /** Owned duplicates, closed once sent. */
   readonly fds: readonly OwnedFd[];
-  readonly onRefused: FdRefusalListener;
 }
 
-/** Told that the kernel did not let fds pass: FDS_REFUSED or FDS_UNWANTED. */
-export type FdRefusalListener = (refusal: number) => void;
+/** A message that is a packet of its own. */
+export interface MessageWithFds {
+  /** Encoding, and FLAG_LARGE. */
+  readonly flags: number;
+  /** Copied; at most MESSAGE_BODY_BYTES_MAX bytes. */
+  readonly body: Uint8Array;
+  /** Borrowed; duplicated where they must wait. 1 or more. */
+  readonly fds: readonly number[];
+  /** Bytes of the large body behind the first of them; 0 for none. */
+  readonly memoryBytes: number;
+}
 
 const NO_FDS: readonly number[] = [];
-const ignore: FdRefusalListener = () => {};
 
 /** Frames on their way to the broker. */
 export class Outbound {
@@ -42,6 +52,12 @@ export class Outbound {
   #isBlocked = false;
   #isScheduled = false;
   #onDrained: (() => void)[] = [];
+  readonly #onRefused: (error: LimitError | RejectedError) => void;
+
+  /** @param onRefused told of a message whose fds the kernel refused after it had waited */
+  constructor(onRefused: (error: LimitError | RejectedError) => void) {
+    this.#onRefused = onRefused;
+  }
 
   /** Frames written before this wait for it. */
   attach(transport: Transport): void {
@@ -80,35 +96,28 @@ export class Outbound {
 
   /**
    * Sends a message with fds, which is a packet of its own, after all that was written before.
-   * @param fds borrowed; duplicated where they must wait
-   * @param onRefused called where they have waited and are refused then
-   * @returns 0 where it was sent or waits; else nothing was sent: FDS_REFUSED (the kernel takes no more
-   *   fds from this user) or FDS_UNWANTED (the broker takes none from this client)
-   * @throws {LimitError} LIMIT_OUTBOUND
+   * @throws {LimitError} LIMIT_OUTBOUND; LIMIT_QUEUED_FDS where the kernel takes no more fds
+   * @throws {RejectedError} REJECTED_BY_POLICY where the broker takes none from this client
    */
-  messageWithFds(
-    topicId: number,
-    encoding: Encoding,
-    body: Uint8Array,
-    fds: readonly number[],
-    onRefused: FdRefusalListener,
-  ): number {
+  messageWithFds(topicId: number, { flags, body, fds, memoryBytes }: MessageWithFds): void {
     this.flush();
     if (this.#waitingBytes > OUTBOUND_BYTES_MAX) throw outboundError(this.#waitingBytes);
     const frameBytes = FRAME_HEADER_BYTES + body.byteLength;
     const packet = new PinnedBuffer(paddedBytes(frameBytes));
     packet.words[0] = frameBytes;
-    packet.words[1] = kindWord(OPCODE.MESSAGE, encoding, fds.length);
+    packet.words[1] = kindWord(OPCODE.MESSAGE, flags, fds.length);
     packet.words[2] = topicId;
     packet.bytes.set(body, FRAME_HEADER_BYTES);
     if (!this.#isBlocked && this.#transport !== undefined) {
       const sent = this.#transport.send(packet, packet.byteLength, fds);
-      if (isRefusal(sent)) return sent;
-      if (sent !== WOULD_BLOCK) return 0;
+      const refusal = refusalOf(sent);
+      if (refusal !== undefined) throw refusal;
+      if (sent !== WOULD_BLOCK) return;
       this.#isBlocked = true;
     }
-    this.#wait({ buffer: packet, bytes: packet.byteLength, fds: duplicateAll(fds), onRefused });
-    return 0;
+    const bytes = packet.byteLength;
+    const heldBytes = bytes + memoryBytes;
+    this.#wait({ buffer: packet, bytes, heldBytes, fds: duplicateAll(fds) });
   }
 
   /** Appends a control frame. It is never refused for want of room: answers depend on it. */
@@ -175,12 +184,12 @@ export class Outbound {
     if (!this.#isBlocked && this.#transport !== undefined) return;
     const buffer = this.#open;
     this.#open = this.#spare.pop() ?? new PinnedBuffer(PACKET_BYTES_MAX);
-    this.#wait({ buffer, bytes, fds: [], onRefused: ignore });
+    this.#wait({ buffer, bytes, heldBytes: bytes, fds: [] });
   }
 
   #wait(packet: WaitingPacket): void {
     this.#waiting.push(packet);
-    this.#waitingBytes += packet.bytes;
+    this.#waitingBytes += packet.heldBytes;
   }
 
   /** @returns false where the socket is full again */
@@ -189,9 +198,10 @@ export class Outbound {
     const sent = this.#transport?.send(packet.buffer, packet.bytes, fds) ?? PEER_CLOSED;
     this.#isBlocked = sent === WOULD_BLOCK;
     if (this.#isBlocked) return false;
-    if (isRefusal(sent)) packet.onRefused(sent);
+    const refusal = refusalOf(sent);
+    if (refusal !== undefined) this.#onRefused(refusal);
     for (const fd of packet.fds) fd.close();
-    this.#waitingBytes -= packet.bytes;
+    this.#waitingBytes -= packet.heldBytes;
     const isSpare = packet.buffer.byteLength === PACKET_BYTES_MAX;
     if (isSpare && this.#spare.length < SPARE_BUFFERS_KEPT) this.#spare.push(packet.buffer);
     return true;
@@ -212,6 +222,15 @@ function outboundError(waitingBytes: number): LimitError {
   );
 }
 
-function isRefusal(outcome: number): boolean {
-  return outcome === FDS_REFUSED || outcome === FDS_UNWANTED;
+/** The error for fds that the kernel did not take; undefined for any other outcome. */
+function refusalOf(outcome: number): LimitError | RejectedError | undefined {
+  const cannot = "Cannot publish file descriptors";
+  if (outcome === FDS_REFUSED) {
+    const message = `${cannot}: the kernel takes no more of them from this user now`;
+    return new LimitError("LIMIT_QUEUED_FDS", message);
+  }
+  if (outcome !== FDS_UNWANTED) return undefined;
+  const message = `${cannot}: this client may publish nothing, so the broker takes none from it`;
+  const fields = { status: STATUS.REJECTED_BY_POLICY };
+  return new RejectedError("REJECTED_BY_POLICY", message, fields);
 }

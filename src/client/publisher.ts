@@ -3,19 +3,23 @@
  * the broker answers, and remembers what was denied.
  */
 
-import { ArgumentError, LimitError, RejectedError } from "../errors.ts";
+import { ArgumentError, LimitError } from "../errors.ts";
 import { assertFd } from "../ffi/fd-number.ts";
 import type { OwnedFd } from "../ffi/owned-fd.ts";
-import { FDS_REFUSED } from "../ffi/syscall-result.ts";
-import type { OpenTopicAck } from "../protocol/control-messages.ts";
-import { FRAME_HEADER_BYTES, MESSAGE_BODY_BYTES_MAX, MESSAGE_FDS_MAX } from "../protocol/limits.ts";
-import { ENCODING, type Encoding } from "../protocol/opcodes.ts";
-import { STATUS } from "../protocol/status-codes.ts";
+import {
+  FRAME_HEADER_BYTES,
+  LARGE_BODY_BYTES_MAX,
+  LARGE_SIZE_BYTES,
+  MESSAGE_BODY_BYTES_MAX,
+  MESSAGE_FDS_MAX,
+} from "../protocol/limits.ts";
+import { ENCODING, type Encoding, FLAG_LARGE } from "../protocol/opcodes.ts";
 import { checkTopicName } from "../protocol/topics.ts";
 import { type EncodingName, encodeBody } from "./body-codec.ts";
 import { duplicateAll } from "./borrowed-fds.ts";
 import { OUTBOUND_BYTES_HIGH, OUTBOUND_BYTES_MAX } from "./limits.ts";
-import type { Outbound } from "./outbound.ts";
+import { assertSealed, Memory } from "./memory.ts";
+import type { MessageWithFds, Outbound } from "./outbound.ts";
 
 /** Something that stands for an open fd: a number, or an object that has one (Bun, node:fs). */
 export type FdLike = number | { readonly fd: number };
@@ -28,8 +32,8 @@ export interface PublishOptions {
   readonly fds?: readonly FdLike[];
 }
 
-/** Asks the broker for a topic id, and what may be sent there. */
-export type TopicOpener = (name: string) => Promise<OpenTopicAck>;
+/** Asks the broker for a topic id. */
+export type TopicOpener = (name: string) => Promise<number>;
 
 interface OpenedTopic {
   readonly name: string;
@@ -37,15 +41,15 @@ interface OpenedTopic {
   id: number;
   /** Why nothing can be published here. */
   denial: Error | undefined;
-  /** The rule that denies fds here, where it is known. */
-  fdsRule: string | undefined;
 }
 
 interface HeldMessage {
   readonly topic: OpenedTopic;
-  readonly encoding: Encoding;
+  readonly flags: number;
   readonly body: Uint8Array;
   readonly fds: readonly OwnedFd[];
+  /** As in MessageWithFds. */
+  readonly memoryBytes: number;
 }
 
 const NO_FDS: readonly number[] = [];
@@ -71,6 +75,9 @@ export class Publisher {
     const topic = this.#topics.get(name) ?? this.#open(name);
     if (options === undefined && data instanceof Uint8Array) {
       this.#write(topic, ENCODING.BYTES, data, NO_FDS);
+    } else if (data instanceof Memory) {
+      checkEncodingOfMemory(options?.encoding);
+      this.#writeMemory(topic, ENCODING.BYTES, data, fdNumbers(options?.fds));
     } else {
       const { encoding, bytes } = encodeBody(data, options?.encoding ?? "auto");
       this.#write(topic, encoding, bytes, fdNumbers(options?.fds));
@@ -90,16 +97,9 @@ export class Publisher {
     if (topic !== undefined) topic.denial = error;
   }
 
-  /** The broker took the right to send fds on a topic away. */
-  revokeFds(name: string, rule: string | undefined): void {
-    const topic = this.#topics.get(name);
-    if (topic !== undefined) topic.fdsRule = rule;
-  }
-
   /** The policy changed: topics that were denied are asked for again at their next message. */
   forgetDenials(): void {
     for (const topic of this.#topics.values()) {
-      topic.fdsRule = undefined;
       if (topic.denial !== undefined) this.#topics.delete(topic.name);
     }
   }
@@ -116,31 +116,64 @@ export class Publisher {
   }
 
   #write(topic: OpenedTopic, encoding: Encoding, body: Uint8Array, fds: readonly number[]): void {
-    if (body.byteLength > MESSAGE_BODY_BYTES_MAX) throw tooLarge(topic.name, body.byteLength);
     if (topic.denial !== undefined) throw topic.denial;
-    if (topic.id === 0 || this.#held.length > 0) this.#hold(topic, encoding, body, fds);
-    else this.#send(topic, encoding, body, fds);
+    if (body.byteLength > MESSAGE_BODY_BYTES_MAX) this.#writeLarge(topic, encoding, body, fds);
+    else if (fds.length > 0) this.#send(topic, { flags: encoding, body, fds, memoryBytes: 0 });
+    else if (this.#mustHold(topic)) {
+      this.#hold(topic, { flags: encoding, body, fds, memoryBytes: 0 });
+    } else this.#outbound.message(topic.id, encoding, body);
   }
 
-  #send(topic: OpenedTopic, encoding: Encoding, body: Uint8Array, fds: readonly number[]): void {
-    if (fds.length === 0) return this.#outbound.message(topic.id, encoding, body);
-    const refusal = this.#outbound.messageWithFds(topic.id, encoding, body, fds, (late) =>
-      this.#onDenied(fdsError(topic, late)),
-    );
-    if (refusal !== 0) throw fdsError(topic, refusal);
+  /** A body that no packet can carry goes into memory of its own. */
+  #writeLarge(
+    topic: OpenedTopic,
+    encoding: Encoding,
+    body: Uint8Array,
+    fds: readonly number[],
+  ): void {
+    if (body.byteLength > LARGE_BODY_BYTES_MAX) throw tooLarge(topic.name, body.byteLength);
+    using memory = Memory.from(body).seal();
+    this.#writeMemory(topic, encoding, memory, fds);
   }
 
-  #hold(topic: OpenedTopic, encoding: Encoding, body: Uint8Array, fds: readonly number[]): void {
-    const bytes = FRAME_HEADER_BYTES + body.byteLength;
-    if (this.#heldBytes + bytes > OUTBOUND_BYTES_MAX) {
+  #writeMemory(
+    topic: OpenedTopic,
+    encoding: Encoding,
+    memory: Memory,
+    files: readonly number[],
+  ): void {
+    if (topic.denial !== undefined) throw topic.denial;
+    assertSealed(memory);
+    const { byteLength, fd } = memory;
+    if (byteLength > LARGE_BODY_BYTES_MAX) throw tooLarge(topic.name, byteLength);
+    const fds = [fd, ...files];
+    if (fds.length > MESSAGE_FDS_MAX) throw tooManyFds(files.length, MESSAGE_FDS_MAX - 1);
+    const body = new Uint8Array(LARGE_SIZE_BYTES);
+    new DataView(body.buffer).setUint32(0, byteLength, true);
+    this.#send(topic, { flags: encoding | FLAG_LARGE, body, fds, memoryBytes: byteLength });
+  }
+
+  #send(topic: OpenedTopic, message: MessageWithFds): void {
+    if (this.#mustHold(topic)) this.#hold(topic, message);
+    else this.#outbound.messageWithFds(topic.id, message);
+  }
+
+  /** The broker has not answered for this topic, or for that of a message before. */
+  #mustHold(topic: OpenedTopic): boolean {
+    return topic.id === 0 || this.#held.length > 0;
+  }
+
+  #hold(topic: OpenedTopic, { flags, body, fds, memoryBytes }: MessageWithFds): void {
+    if (this.#heldBytes > OUTBOUND_BYTES_MAX) {
       throw new LimitError(
         "LIMIT_OUTBOUND",
         `Cannot publish on "${topic.name}": ${this.#heldBytes} bytes wait for topics to open`,
-        { limit: OUTBOUND_BYTES_MAX, actual: this.#heldBytes + bytes },
+        { limit: OUTBOUND_BYTES_MAX, actual: this.#heldBytes },
       );
     }
-    this.#held.push({ topic, encoding, body: body.slice(), fds: duplicateAll(fds) });
-    this.#heldBytes += bytes;
+    const held = { topic, flags, body: body.slice(), fds: duplicateAll(fds), memoryBytes };
+    this.#held.push(held);
+    this.#heldBytes += heldBytesOf(held);
   }
 
   #open(name: string): OpenedTopic {
@@ -148,12 +181,11 @@ export class Publisher {
     if (flaw !== undefined) {
       throw new ArgumentError("ARGUMENT_TOPIC", `Cannot publish: ${flaw}`, "topic");
     }
-    const topic: OpenedTopic = { name, id: 0, denial: undefined, fdsRule: undefined };
+    const topic: OpenedTopic = { name, id: 0, denial: undefined };
     this.#topics.set(name, topic);
     this.#openTopic(name).then(
-      (granted) => {
-        topic.id = granted.topic;
-        topic.fdsRule = granted.rule;
+      (id) => {
+        topic.id = id;
         this.#release();
       },
       (error: Error) => {
@@ -180,7 +212,9 @@ export class Publisher {
   #releaseMessage(held: HeldMessage): void {
     try {
       const fds = held.fds.map((fd) => fd.number);
-      this.#send(held.topic, held.encoding, held.body, fds);
+      const { topic, flags, body, memoryBytes } = held;
+      if (fds.length === 0) this.#outbound.message(topic.id, flags as Encoding, body);
+      else this.#outbound.messageWithFds(topic.id, { flags, body, fds, memoryBytes });
     } catch (error) {
       this.#onDenied(error as Error);
     }
@@ -193,20 +227,14 @@ export class Publisher {
   }
 
   #forget(held: HeldMessage): void {
-    this.#heldBytes -= FRAME_HEADER_BYTES + held.body.byteLength;
+    this.#heldBytes -= heldBytesOf(held);
     for (const fd of held.fds) fd.close();
   }
 }
 
 function fdNumbers(fds: readonly FdLike[] | undefined): readonly number[] {
   if (fds === undefined || fds.length === 0) return NO_FDS;
-  if (fds.length > MESSAGE_FDS_MAX) {
-    throw new LimitError(
-      "LIMIT_MESSAGE_FDS",
-      `Cannot publish ${fds.length} fds with one message, limit is ${MESSAGE_FDS_MAX}`,
-      { limit: MESSAGE_FDS_MAX, actual: fds.length },
-    );
-  }
+  if (fds.length > MESSAGE_FDS_MAX) throw tooManyFds(fds.length, MESSAGE_FDS_MAX);
   return fds.map((fd) => {
     const number: unknown = typeof fd === "number" ? fd : fd?.fd;
     assertFd(number, "fds");
@@ -214,23 +242,25 @@ function fdNumbers(fds: readonly FdLike[] | undefined): readonly number[] {
   });
 }
 
-function tooLarge(name: string, bytes: number): LimitError {
-  return new LimitError(
-    "LIMIT_MESSAGE_BYTES",
-    `Cannot publish on "${name}": message is ${bytes} bytes, limit is ${MESSAGE_BODY_BYTES_MAX}`,
-    { limit: MESSAGE_BODY_BYTES_MAX, actual: bytes },
-  );
+function heldBytesOf({ body, memoryBytes }: HeldMessage): number {
+  return FRAME_HEADER_BYTES + body.byteLength + memoryBytes;
 }
 
-/** @param refusal as Outbound.messageWithFds() returns it */
-function fdsError(topic: OpenedTopic, refusal: number): RejectedError | LimitError {
-  const { name, fdsRule: rule } = topic;
-  const cannot = `Cannot publish file descriptors on "${name}"`;
-  if (refusal === FDS_REFUSED) {
-    const message = `${cannot}: the kernel takes no more of them from this user now`;
-    return new LimitError("LIMIT_QUEUED_FDS", message);
-  }
-  const why = rule === undefined ? "the policy does not allow it" : `rule "${rule}" denies it`;
-  const fields = { status: STATUS.REJECTED_BY_POLICY, rule, topic: name };
-  return new RejectedError("REJECTED_BY_POLICY", `${cannot}: ${why}`, fields);
+function checkEncodingOfMemory(encoding: EncodingName = "auto"): void {
+  if (encoding === "auto" || encoding === "bytes") return;
+  const message = `Cannot encode data as ${encoding}: it is memory, which travels as bytes`;
+  throw new ArgumentError("ARGUMENT_DATA", message, "data");
+}
+
+function tooManyFds(count: number, limit: number): LimitError {
+  const message = `Cannot publish ${count} fds with one message, limit is ${limit}`;
+  return new LimitError("LIMIT_MESSAGE_FDS", message, { limit, actual: count });
+}
+
+function tooLarge(name: string, bytes: number): LimitError {
+  const message = `Cannot publish on "${name}": message is ${bytes} bytes`;
+  return new LimitError("LIMIT_MESSAGE_BYTES", `${message}, limit is ${LARGE_BODY_BYTES_MAX}`, {
+    limit: LARGE_BODY_BYTES_MAX,
+    actual: bytes,
+  });
 }

@@ -30,8 +30,17 @@ export type StatusEvent =
   | { readonly type: "fds-lost"; readonly topic: string; readonly count: number }
   | { readonly type: "closed"; readonly error: BusError | undefined };
 
-/** Where messages got lost: in the broker's queue for us, or in our subscription's own. */
-export type GapReason = "send-queue-full" | "subscription-full" | "unknown";
+/**
+ * Where messages got lost: in the broker's queue for us, or in our subscription's own; or a large
+ * one on its way, since the kernel did not pass its body on ("body-refused"), or since this process
+ * may hold no more fds ("body-lost").
+ */
+export type GapReason =
+  | "send-queue-full"
+  | "subscription-full"
+  | "body-refused"
+  | "body-lost"
+  | "unknown";
 
 /** What can end a bus. */
 export type BusError = ClosedError | ProtocolError | RejectedError | SyscallError | Error;

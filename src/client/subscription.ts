@@ -3,7 +3,7 @@
  * callback. Fds that nobody took are closed when the next message is asked for.
  */
 
-import { SUBSCRIPTION_MESSAGES_MAX_DEFAULT } from "./limits.ts";
+import { SUBSCRIPTION_MEMORY_BYTES_MAX, SUBSCRIPTION_MESSAGES_MAX_DEFAULT } from "./limits.ts";
 import type { Message } from "./message.ts";
 
 /** Choices for one subscription. */
@@ -25,7 +25,7 @@ export type AnySubscription = Subscription<any>;
 
 /** What a subscription needs of its bus. */
 export interface SubscriptionHost {
-  /** Stops messages from coming; resolves when the broker has confirmed it. */
+  /** Stops messages from coming; resolves when the broker has confirmed it, and never rejects. */
   unsubscribe(subscription: AnySubscription): Promise<void>;
   /** Messages were dropped because the iterator is slower than the bus. */
   noteLost(count: number): void;
@@ -49,6 +49,8 @@ export class Subscription<Data = unknown>
   readonly #onMessage: SubscribeOptions<Data>["onMessage"];
   readonly #queueMax: number;
   #queue: Message<Data>[] = [];
+  /** Bytes of the large bodies in there. */
+  #queuedMemoryBytes = 0;
   #head = 0;
   #waiting: Waiting<Data>[] = [];
   /** Messages with fds that the iterator was handed since its last next(). */
@@ -132,8 +134,10 @@ export class Subscription<Data = unknown>
     else if (this.#waiting.length > 0) {
       this.#handOut(message);
       this.#waiting.shift()?.resolve({ done: false, value: message });
-    } else if (this.queued < this.#queueMax) this.#queue.push(message);
-    else this.#drop(message);
+    } else if (this.#hasRoomFor(message)) {
+      this.#queue.push(message);
+      this.#queuedMemoryBytes += message.memoryBytes;
+    } else this.#drop(message);
   }
 
   /** For the bus: the broker says that messages are missing here. */
@@ -154,6 +158,12 @@ export class Subscription<Data = unknown>
     this.#reportLoss();
   }
 
+  #hasRoomFor({ memoryBytes }: Message<Data>): boolean {
+    if (this.queued >= this.#queueMax) return false;
+    if (memoryBytes === 0) return true;
+    return this.#queuedMemoryBytes + memoryBytes <= SUBSCRIPTION_MEMORY_BYTES_MAX;
+  }
+
   readonly #onAbort = (): void => void this.close();
 
   #call(onMessage: NonNullable<SubscribeOptions<Data>["onMessage"]>, message: Message<Data>): void {
@@ -172,7 +182,7 @@ export class Subscription<Data = unknown>
   }
 
   #drop(message: Message<Data>): void {
-    message.fds.close();
+    message[Symbol.dispose]();
     this.#lost += 1;
     this.#unreportedLoss += 1;
     if (this.#unreportedLoss === 1) setTimeout(() => this.#reportLoss());
@@ -187,6 +197,7 @@ export class Subscription<Data = unknown>
   #shift(): Message<Data> {
     const message = this.#queue[this.#head] as Message<Data>;
     this.#head += 1;
+    this.#queuedMemoryBytes -= message.memoryBytes;
     if (this.#head === this.#queue.length) {
       this.#queue = [];
       this.#head = 0;
@@ -209,9 +220,10 @@ export class Subscription<Data = unknown>
   #discard(): void {
     this.#letGoOfHandedOut();
     for (let index = this.#head; index < this.#queue.length; index += 1) {
-      this.#queue[index]?.fds.close();
+      this.#queue[index]?.[Symbol.dispose]();
     }
     this.#queue = [];
     this.#head = 0;
+    this.#queuedMemoryBytes = 0;
   }
 }

@@ -79,6 +79,11 @@ export const F_SEAL_WRITE = 0x08;
 /** Linux 5.1. */
 export const F_SEAL_FUTURE_WRITE = 0x10;
 
+// mmap(2)
+export const PROT_READ = 0x1;
+export const PROT_WRITE = 0x2;
+export const MAP_PRIVATE = 0x02;
+
 // memfd_create(2)
 export const MFD_CLOEXEC = 0x1;
 export const MFD_ALLOW_SEALING = 0x2;
@@ -113,6 +118,8 @@ export const AT_EMPTY_PATH = 0x1000;
 export const AT_STATX_DONT_SYNC = 0x4000;
 export const STATX_TYPE = 0x1;
 export const STATX_INO = 0x100;
+export const STATX_SIZE = 0x200;
+export const STATX_BLOCKS = 0x400;
 
 // inode(7): the type bits of a mode
 export const S_IFMT = 0o170000;

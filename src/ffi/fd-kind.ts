@@ -1,7 +1,7 @@
 /**
  * What kind of file an fd is open on, for fds that come from strangers. Nothing here waits for a file
  * system, reads what the file holds, or asks its driver: a FUSE server that never answers must not
- * stop the caller. Not for permissions, and not for what a mapping needs (memfd.ts).
+ * stop the caller. Not for permissions, and not for what a mapping needs (sealed-memory.ts).
  *
  * A kind does not change while the fd is open: type and access mode are fixed at open(2), and seals
  * only grow.
@@ -15,18 +15,12 @@ import type { Pointer } from "bun:ffi";
 import type { FoundFdKind } from "../fd-kinds.ts";
 import * as kernel from "./constants.ts";
 import { assertFd } from "./fd-number.ts";
+import { fileStatus, MEMORY_DEVICE, readFileStatus, statusDevice } from "./file-status.ts";
 import { libc } from "./libc.ts";
-import { createMemfd } from "./memfd.ts";
-import { OwnedFd } from "./owned-fd.ts";
+import { SEALS_FOR_GOOD } from "./memfd.ts";
 import { PinnedBuffer } from "./pinned-buffer.ts";
 import * as structs from "./structs.ts";
 import { lastErrno, syscallError } from "./syscall-result.ts";
-
-/** With all of them the memory can never change again, neither its bytes nor its size. */
-const ALL_SEALS =
-  kernel.F_SEAL_SEAL | kernel.F_SEAL_SHRINK | kernel.F_SEAL_GROW | kernel.F_SEAL_WRITE;
-
-const STATX_FLAGS = kernel.AT_EMPTY_PATH | kernel.AT_STATX_DONT_SYNC;
 
 /** Majors of terminals and serial lines, from the kernel's admin-guide/devices.txt. */
 const TTY_MAJORS: ReadonlySet<number> = new Set([
@@ -34,8 +28,11 @@ const TTY_MAJORS: ReadonlySet<number> = new Set([
   204, 229,
 ]);
 
-/** The major of all file systems that have no block device under them, the kernel's own included. */
-const ANONYMOUS_MAJOR = 0;
+/**
+ * Devices below it have the major number 0: file systems without a block device under them, the
+ * kernel's own included.
+ */
+const ANONYMOUS_DEVICES_END = 0x1_0000_0000;
 
 /** Longer links are cut: what tells the kernel's own files apart stands at their start. */
 const LINK_BYTES_MAX = 64;
@@ -48,8 +45,6 @@ const SECRET_MEMORY_LINK = "/secretmem (deleted)";
 /** Devices remembered at most. Guess: more mounts than a machine has. */
 const ORDINARY_DEVICES_MAX = 4_096;
 
-const EMPTY_PATH = new PinnedBuffer(8);
-const status = new PinnedBuffer(structs.STATX_BYTES);
 const linkPath = new PinnedBuffer(LINK_PATH_BYTES_MAX);
 const linkPathText = Buffer.from(linkPath.bytes.buffer);
 const link = new PinnedBuffer(LINK_BYTES_MAX);
@@ -57,11 +52,8 @@ const linkText = Buffer.from(link.bytes.buffer);
 
 linkPathText.write(LINK_PREFIX, "latin1");
 
-/** Minors of anonymous devices on which a file with a path was seen: no need to look again. */
+/** Anonymous devices on which a file with a path was seen: no need to look again. */
 const ordinaryDevices = new Set<number>();
-
-/** The kernel's own mount for memfds; its number stays for as long as the machine is up. */
-const memfdDevice = findMemfdDevice();
 
 /**
  * fcntl(2) F_GET_SEALS and F_GETFL, statx(2), readlink(2) of /proc/self/fd: the kind of one fd.
@@ -85,7 +77,7 @@ export function fdKind(fd: number, tellsReadOnly = true): FoundFdKind {
   const seals = libc.fcntl(fd, kernel.F_GET_SEALS, 0);
   if (seals >= 0) return memoryKind(fd, seals, tellsReadOnly);
   if (lastErrno() === kernel.EBADF) return pathKind(fd);
-  if (!readStatus(fd)) return "other";
+  if (!readFileStatus(fd, kernel.STATX_TYPE)) return "other";
   switch (statusWord(structs.STATX_MODE_OFFSET) & kernel.S_IFMT) {
     case kernel.S_IFREG:
       return regularKind(fd, tellsReadOnly);
@@ -106,10 +98,10 @@ export function fdKind(fd: number, tellsReadOnly = true): FoundFdKind {
 
 /** Of what has seals: a memfd, or a file on a tmpfs or hugetlbfs, which is sealed against seals. */
 function memoryKind(fd: number, seals: number, tellsReadOnly: boolean): FoundFdKind {
-  if ((seals & ALL_SEALS) === ALL_SEALS) return "memfd-sealed";
+  if ((seals & SEALS_FOR_GOOD) === SEALS_FOR_GOOD) return "memfd-sealed";
   if (seals !== kernel.F_SEAL_SEAL) return "memfd";
-  if (!readStatus(fd)) return "other";
-  return isOnMemfdDevice() ? "memfd" : regularKind(fd, tellsReadOnly);
+  if (!readFileStatus(fd, kernel.STATX_TYPE)) return "other";
+  return statusDevice() === MEMORY_DEVICE ? "memfd" : regularKind(fd, tellsReadOnly);
 }
 
 /** F_GET_SEALS fails with EBADF on an O_PATH fd as on a closed one; F_GETFL does not. */
@@ -121,14 +113,12 @@ function pathKind(fd: number): FoundFdKind {
 
 /** The status is of a regular file, as the kernel also calls namespaces and some pidfds. */
 function regularKind(fd: number, tellsReadOnly: boolean): FoundFdKind {
-  if (statusWord(structs.STATX_DEV_MAJOR_OFFSET) === ANONYMOUS_MAJOR) {
-    const minor = statusWord(structs.STATX_DEV_MINOR_OFFSET);
-    if (!ordinaryDevices.has(minor)) {
-      const text = readLink(fd);
-      if (!isPath(text)) return kindOfLink(text);
-      if (ordinaryDevices.size >= ORDINARY_DEVICES_MAX) ordinaryDevices.clear();
-      ordinaryDevices.add(minor);
-    }
+  const device = statusDevice();
+  if (device < ANONYMOUS_DEVICES_END && !ordinaryDevices.has(device)) {
+    const text = readLink(fd);
+    if (!isPath(text)) return kindOfLink(text);
+    if (ordinaryDevices.size >= ORDINARY_DEVICES_MAX) ordinaryDevices.clear();
+    ordinaryDevices.add(device);
   }
   if (!tellsReadOnly) return "file";
   const flags = libc.fcntl(fd, kernel.F_GETFL, 0);
@@ -146,28 +136,8 @@ function kindOfLink(text: string): FoundFdKind {
   return "other";
 }
 
-/** @returns whether `status` now holds type and device; false where the kernel does not tell */
-function readStatus(fd: number): boolean {
-  const result = libc.syscall(
-    kernel.SYS_STATX,
-    fd,
-    EMPTY_PATH.address as Pointer,
-    STATX_FLAGS,
-    kernel.STATX_TYPE,
-    status.address as Pointer,
-  );
-  return result === 0 && (statusWord(0) & kernel.STATX_TYPE) !== 0;
-}
-
 function statusWord(byteOffset: number): number {
-  return structs.unpackU32(status.words, byteOffset);
-}
-
-function isOnMemfdDevice(): boolean {
-  return (
-    statusWord(structs.STATX_DEV_MAJOR_OFFSET) === ANONYMOUS_MAJOR &&
-    statusWord(structs.STATX_DEV_MINOR_OFFSET) === memfdDevice
-  );
+  return structs.unpackU32(fileStatus.words, byteOffset);
 }
 
 /** The start of the fd's link in /proc, which the kernel makes up; empty where there is no /proc. */
@@ -175,9 +145,4 @@ function readLink(fd: number): string {
   linkPathText.write(`${fd}\0`, LINK_PREFIX.length, "latin1");
   const bytes = libc.readlink(linkPath.address as Pointer, link.address as Pointer, LINK_BYTES_MAX);
   return bytes > 0 ? linkText.toString("latin1", 0, bytes) : "";
-}
-
-function findMemfdDevice(): number {
-  using memory = OwnedFd.adopt(createMemfd("seqbus-probe", 0), { allowStandard: true });
-  return readStatus(memory.number) ? statusWord(structs.STATX_DEV_MINOR_OFFSET) : -1;
 }

@@ -77,8 +77,8 @@ const SYMBOLS = {
   },
   poll: { args: [/* pollfd* */ "ptr", /* nfds_t */ "u64", /* ms */ "i32"], returns: "i32" },
 
-  // Files and memory: close(2), fcntl(2), readlink(2), memfd_create(2), ftruncate(2), flock(2),
-  // memcpy(3)
+  // Files and memory: close(2), fcntl(2), readlink(2), memfd_create(2), ftruncate(2), pread(2),
+  // pwrite(2), mmap(2), munmap(2), flock(2), memcpy(3)
   close: { args: [/* fd */ "i32"], returns: "i32" },
   fcntl: { args: [/* fd */ "i32", /* cmd */ "i32", /* arg */ "u64"], returns: "i32" },
   readlink: {
@@ -87,6 +87,26 @@ const SYMBOLS = {
   },
   memfd_create: { args: [/* char* name */ "ptr", /* flags */ "u32"], returns: "i32" },
   ftruncate: { args: [/* fd */ "i32", /* off_t */ "i64"], returns: "i32" },
+  pread: {
+    args: [/* fd */ "i32", /* void* buf */ "ptr", /* size_t */ "u64", /* off_t */ "i64"],
+    returns: "i32", // ssize_t
+  },
+  pwrite: {
+    args: [/* fd */ "i32", /* void* buf */ "ptr", /* size_t */ "u64", /* off_t */ "i64"],
+    returns: "i32", // ssize_t
+  },
+  mmap: {
+    args: [
+      /* void* address */ "ptr",
+      /* size_t length */ "u64",
+      /* protection */ "i32",
+      /* flags */ "i32",
+      /* fd */ "i32",
+      /* off_t offset */ "i64",
+    ],
+    returns: "ptr",
+  },
+  munmap: { args: [/* void* address */ "ptr", /* size_t length */ "u64"], returns: "i32" },
   flock: { args: [/* fd */ "i32", /* operation */ "i32"], returns: "i32" },
   memcpy: { args: [/* dest */ "ptr", /* src */ "ptr", /* size_t */ "u64"], returns: "void" },
   memmove: { args: [/* dest */ "ptr", /* src */ "ptr", /* size_t */ "u64"], returns: "void" },

@@ -60,8 +60,6 @@ export interface OpenTopicAck {
   readonly topic: number;
   /** Whether messages on the topic may carry fds. */
   readonly sendFds: boolean;
-  /** The rule that denies fds, as `id` or `file:line`, where there is one. */
-  readonly rule?: string | undefined;
 }
 
 /** SUBSCRIBE, to the broker. */
@@ -197,11 +195,7 @@ const WELCOME: Shape<Welcome> = {
   software: TEXT,
 };
 const OPEN_TOPIC: Shape<OpenTopic> = { topic: TEXT };
-const OPEN_TOPIC_ACK: Shape<OpenTopicAck> = {
-  topic: U32,
-  sendFds: FLAG,
-  rule: optional(TEXT),
-};
+const OPEN_TOPIC_ACK: Shape<OpenTopicAck> = { topic: U32, sendFds: FLAG };
 const SUBSCRIBE: Shape<Subscribe> = { pattern: TEXT };
 const SUBSCRIBE_ACK: Shape<SubscribeAck> = { subscription: U32 };
 const UNSUBSCRIBE: Shape<Unsubscribe> = { subscription: U32 };

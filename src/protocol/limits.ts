@@ -24,6 +24,12 @@ export const PACKET_BYTES_MAX = 65_536;
 /** Bytes of the largest message body that one packet can carry. */
 export const MESSAGE_BODY_BYTES_MAX = PACKET_BYTES_MAX - FRAME_HEADER_BYTES;
 
+/** Bytes that stand in for the body of a large message: its length as u64. */
+export const LARGE_SIZE_BYTES = 8;
+
+/** Bytes of the largest message body, in memory of its own. Guess: a raw 4K image fits. */
+export const LARGE_BODY_BYTES_MAX = 64 * 1024 * 1024;
+
 /** Frames in one packet at most: all of them bare headers. */
 export const PACKET_FRAMES_MAX = PACKET_BYTES_MAX / FRAME_HEADER_BYTES;
 
@@ -52,6 +58,7 @@ export const SOFTWARE_BYTES_MAX = 64;
 export const LANE_RECORD_BYTES = 8;
 
 assert(PACKET_BYTES_MAX % FRAME_ALIGNMENT_BYTES === 0, "a full packet ends on a frame boundary");
+assert(LARGE_BODY_BYTES_MAX < 2 ** 31, "a body's length fits what one system call can move");
 assert(FRAME_HEADER_BYTES % FRAME_ALIGNMENT_BYTES === 0, "bodies start aligned");
 assert(
   CONTROL_BODY_BYTES_MAX + FRAME_HEADER_BYTES <= PACKET_BYTES_MAX,

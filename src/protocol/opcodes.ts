@@ -39,6 +39,9 @@ export type Encoding = (typeof ENCODING)[keyof typeof ENCODING];
 /** The bits of MESSAGE flags that hold the encoding. */
 export const FLAGS_ENCODING_MASK = 0x03;
 
+/** MESSAGE: the body is the memory behind the first fd; its length stands in the frame. */
+export const FLAG_LARGE = 0x04;
+
 /** MESSAGE, broker to client: the fds wait on the fd lane, in the next record there. */
 export const FLAG_FDS_ON_LANE = 0x40;
 
@@ -55,6 +58,8 @@ export const FEATURE_FD_LANE = 0x01;
 export const GAP_REASON = {
   /** The connection's send queue in the broker was full. */
   SEND_QUEUE_FULL: 1,
+  /** The kernel did not pass on the fd that the body of a large message is behind. */
+  BODY_REFUSED: 2,
 } as const;
 
 /** What one side may send under one opcode. */
@@ -81,7 +86,7 @@ export const CLIENT_FRAME_RULES: readonly FrameRule[] = [
   controlRule(OPCODE.EXPLAIN, CONTROL_BODY_BYTES_MAX),
   {
     opcode: OPCODE.MESSAGE,
-    flags: FLAGS_ENCODING_MASK,
+    flags: FLAGS_ENCODING_MASK | FLAG_LARGE,
     fdCountMax: MESSAGE_FDS_MAX,
     bodyBytesMax: MESSAGE_BODY_BYTES_MAX,
   },
@@ -91,7 +96,7 @@ export const CLIENT_FRAME_RULES: readonly FrameRule[] = [
 export const BROKER_FRAME_RULES: readonly FrameRule[] = [
   {
     opcode: OPCODE.MESSAGE,
-    flags: FLAGS_ENCODING_MASK | FLAG_FDS_ON_LANE | FLAG_FDS_WITHHELD,
+    flags: FLAGS_ENCODING_MASK | FLAG_LARGE | FLAG_FDS_ON_LANE | FLAG_FDS_WITHHELD,
     fdCountMax: MESSAGE_FDS_MAX,
     bodyBytesMax: MESSAGE_BODY_BYTES_MAX,
   },

@@ -24,6 +24,7 @@ import {
 import {
   FRAME_ALIGNMENT_BYTES,
   FRAME_HEADER_BYTES,
+  LARGE_SIZE_BYTES,
   PACKET_BYTES_MAX,
   PACKET_FRAMES_MAX,
 } from "./limits.ts";
@@ -32,7 +33,9 @@ import {
   CLIENT_FRAME_RULES,
   FLAG_FDS_ON_LANE,
   FLAG_FDS_WITHHELD,
+  FLAG_LARGE,
   type FrameRule,
+  OPCODE,
 } from "./opcodes.ts";
 
 /** Which side wrote a packet. */
@@ -46,7 +49,11 @@ export type PacketSide = "client" | "broker";
  *   PROTOCOL_FRAME_LENGTH (shorter than a header) or PROTOCOL_CONTROL_BODY (body too long)
  */
 export function clientFrameError(kind: number, frameBytes: number): ProtocolErrorCode | 0 {
-  return kindError(CLIENT_RULES, kind) || lengthError(CLIENT_RULES, kind, frameBytes);
+  return (
+    kindError(CLIENT_RULES, kind) ||
+    lengthError(CLIENT_RULES, kind, frameBytes) ||
+    largeError(kind, frameBytes)
+  );
 }
 
 /**
@@ -56,13 +63,33 @@ export function clientFrameError(kind: number, frameBytes: number): ProtocolErro
  * @returns as clientFrameError()
  */
 export function brokerFrameError(kind: number, frameBytes: number): ProtocolErrorCode | 0 {
-  const code = kindError(BROKER_RULES, kind) || lengthError(BROKER_RULES, kind, frameBytes);
+  const code =
+    kindError(BROKER_RULES, kind) ||
+    lengthError(BROKER_RULES, kind, frameBytes) ||
+    largeError(kind, frameBytes);
   if (code !== 0) return code;
   const onLane = (flagsOf(kind) & FLAG_FDS_ON_LANE) !== 0;
   const withheld = (flagsOf(kind) & FLAG_FDS_WITHHELD) !== 0;
   if (onLane && fdCountOf(kind) === 0) return "PROTOCOL_FD_COUNT";
-  if (withheld && fdCountOf(kind) !== 0) return "PROTOCOL_FD_COUNT";
-  return 0;
+  // A body behind an fd is no file of the sender's, so it is never withheld.
+  const bodyFds = isLarge(kind) ? 1 : 0;
+  return withheld && fdCountOf(kind) !== bodyFds ? "PROTOCOL_FD_COUNT" : 0;
+}
+
+/** Whether this is a message whose body is the memory behind its first fd. */
+export function isLarge(kind: number): boolean {
+  return opcodeOf(kind) === OPCODE.MESSAGE && (flagsOf(kind) & FLAG_LARGE) !== 0;
+}
+
+/**
+ * The length that the frame of a large message names.
+ * @param words the packet as words; borrowed
+ * @param offset byte offset of the frame
+ * @returns 0 and more; where it is beyond 2^53, a number that is still beyond every limit
+ */
+export function largeBodyBytes(words: Uint32Array, offset: number): number {
+  const word = (offset + FRAME_HEADER_BYTES) >>> 2;
+  return (words[word] ?? 0) + (words[word + 1] ?? 0) * 0x1_0000_0000;
 }
 
 /**
@@ -239,6 +266,12 @@ function lengthError(table: RuleTable, kind: number, frameBytes: number): Protoc
   if (frameBytes < FRAME_HEADER_BYTES) return "PROTOCOL_FRAME_LENGTH";
   const bodyBytesMax = table.bodyBytesMax[opcodeOf(kind)] ?? 0;
   return frameBytes - FRAME_HEADER_BYTES > bodyBytesMax ? "PROTOCOL_CONTROL_BODY" : 0;
+}
+
+function largeError(kind: number, frameBytes: number): ProtocolErrorCode | 0 {
+  if (!isLarge(kind)) return 0;
+  if (fdCountOf(kind) === 0) return "PROTOCOL_FD_COUNT";
+  return frameBytes === FRAME_HEADER_BYTES + LARGE_SIZE_BYTES ? 0 : "PROTOCOL_FRAME_LENGTH";
 }
 
 function packetBytesAllowed(packetBytes: number): boolean {

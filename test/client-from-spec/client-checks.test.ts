@@ -24,12 +24,14 @@ show(
     notices=[event.details for event in bus.events],
     gap=parse_body(gap, KEYS[GAP]),
     fine=[verdict(frame(GAP, gap)), verdict(message + message), verdict(frame(MESSAGE, fd_count=2), 2),
-          verdict(message + frame(MESSAGE, flags=FDS_ON_LANE, fd_count=2))],
+          verdict(message + frame(MESSAGE, flags=FDS_ON_LANE, fd_count=2)),
+          verdict(frame(MESSAGE, bytes(8), LARGE, 2), 2), verdict(frame(MESSAGE, bytes(8), LARGE | FDS_WITHHELD, 1), 1)],
     wrong=[verdict(b""), verdict(bytes(8)), verdict(message[:-4]), verdict(frame(0x7f)), verdict(frame(HELLO)),
            verdict(frame(GAP, gap, flags=1)), verdict(frame(MESSAGE, flags=0x20)), verdict(frame(MESSAGE, length=8)),
            verdict(frame(MESSAGE, length=24)), verdict(frame(MESSAGE, fd_count=1)), verdict(message, 1),
            verdict(frame(MESSAGE, fd_count=1) + message, 1), verdict(frame(SENDER, fd_count=1), 1),
-           verdict(frame(MESSAGE, flags=FDS_WITHHELD, fd_count=1), 1)],
+           verdict(frame(MESSAGE, flags=FDS_WITHHELD, fd_count=1), 1), verdict(frame(MESSAGE, bytes(8), LARGE)),
+           verdict(frame(MESSAGE, bytes(7), LARGE, 1), 1), verdict(frame(MESSAGE, bytes(8), LARGE | FDS_WITHHELD, 2), 2)],
     bodies=[failure(lambda: parse_body(body, KEYS[GAP]))[0] for body in (
         b"", b"\xc0", gap[:-1], gap + b"\x00", pack({"count": 1}), pack({"count": "1", "reason": 1}),
         b"\x82" + pack("count") * 2 + pack("reason") * 2, b"\x81\x01\x01", b"\x81\x90\x01",
@@ -49,8 +51,8 @@ show(
       { topic: "a", count: 1, reason: 1, later: { also: "this" } },
     ]);
     expect(line?.["gap"]).toEqual({ count: 1, reason: 1, later: { also: "this" } });
-    expect(line?.["fine"]).toEqual(Array(4).fill("fine"));
-    expect(line?.["wrong"]).toEqual(Array(14).fill("ValueError"));
+    expect(line?.["fine"]).toEqual(Array(6).fill("fine"));
+    expect(line?.["wrong"]).toEqual(Array(17).fill("ValueError"));
     expect(line?.["bodies"]).toEqual(Array(14).fill("ValueError"));
     const numbers = [127, -1, -32, 255, 256, 65_536, -128, -256, -1, -1, false, true, null];
     expect(line?.["numbers"]).toEqual(numbers);

@@ -13,8 +13,17 @@ import { type SpawnedBroker, type SpawnOptions, spawnBroker } from "../support/s
 import { readText, TestFiles } from "../support/test-files.ts";
 import { CLIENT_PATH, runClient, runScript, testWithPython } from "./python-process.ts";
 
-const CLIENT_LINES_MAX = 249;
-const STANDARD_MODULES = ["argparse", "array", "collections", "json", "os", "socket", "struct"];
+const CLIENT_LINES_MAX = 275;
+const STANDARD_MODULES = [
+  "argparse",
+  "array",
+  "collections",
+  "fcntl",
+  "json",
+  "os",
+  "socket",
+  "struct",
+];
 
 const ENCODING_TEXT = 1;
 const ENCODING_MSGPACK = 3;
@@ -185,6 +194,21 @@ show(closed=failure(lambda: bus.receive()))
       "BusError",
       expect.objectContaining({ status: STATUS.PROTOCOL_TOPIC_ID, offset: expect.any(Number) }),
     ]);
+    await python.finish();
+  });
+
+  testWithPython("with a body that no packet can carry pass whole, there and back", async () => {
+    await using at = await openBus();
+    const echoes = await at.bus.subscribe("back");
+    await using python = runClient(at.broker, "echo", "there", "back");
+    await python.next();
+    const body = Uint8Array.from({ length: 1_000_000 }, (_, index) => index % 251);
+    at.bus.publish("there", body);
+    const echo = await nextOf(echoes);
+    expect(echo.byteLength).toBe(body.byteLength);
+    expect(echo.data as Uint8Array).toEqual(body);
+    expect(echo.sender.pid).toBe(python.pid);
+    await python.next();
     await python.finish();
   });
 

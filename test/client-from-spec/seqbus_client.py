@@ -3,12 +3,13 @@
 Standard library only, one blocking socket. Calls name opcodes: request(SUBSCRIBE, {"pattern": "a.>"}).
 """
 
-import argparse, array, collections, json, os, socket, struct
+import argparse, array, collections, fcntl, json, os, socket, struct
 
 HELLO, OPEN_TOPIC, CLOSE_TOPIC, SUBSCRIBE, UNSUBSCRIBE, SYNC, NOOP, MESSAGE = *range(1, 8), 0x10  # (4)
 WELCOME, ACK, ERROR, TOPIC, SENDER, SENDER_GONE, GAP, GOODBYE, REVOKED, POLICY_CHANGED = range(0x80, 0x8a)
 BYTES, TEXT, JSON, MSGPACK = range(4)  # encodings: the two lowest flags of MESSAGE
-FDS_ON_LANE, FDS_WITHHELD, FATAL, FD_LANE, PACKET_BYTES_MAX, FDS_MAX = 0x40, 0x80, 0x01, 0x01, 65536, 253
+LARGE, FDS_ON_LANE, FDS_WITHHELD, FATAL, FD_LANE = 0x04, 0x40, 0x80, 0x01, 0x01
+PACKET_BYTES_MAX, BODY_BYTES_MAX, FDS_MAX = 65536, 65520, 253
 HEADER = struct.Struct("<IBBHII")  # bytes, opcode, flags, fd count, id, origin (3)
 LANE_RECORD = struct.Struct("<II")  # sequence, fd count (7)
 KEYS = {  # what the body of each frame from the broker must hold; more than that is ignored
@@ -20,7 +21,7 @@ ANSWER_KEYS = {  # and what the ACK of each request must hold
     OPEN_TOPIC: dict(topic=int, sendFds=bool), SUBSCRIBE: dict(subscription=int), HELLO: KEYS[WELCOME],
     UNSUBSCRIBE: {}, SYNC: dict(published=int, matched=int, delivered=int, dropped=int, denied=int)}
 NOTICES = GAP, GOODBYE, REVOKED, POLICY_CHANGED
-ALLOWED_FLAGS = dict.fromkeys(KEYS, 0) | {MESSAGE: 0x03 | FDS_ON_LANE | FDS_WITHHELD, ERROR: FATAL}
+ALLOWED_FLAGS = dict.fromkeys(KEYS, 0) | {MESSAGE: 0x03 | LARGE | FDS_ON_LANE | FDS_WITHHELD, ERROR: FATAL}
 CONSTANTS = {0xc0: None, 0xc2: False, 0xc3: True}  # msgpack; below, the numbers and lengths behind a byte
 FORMS = {0xcc + i: ("number", f">{form}") for i, form in enumerate("BHIQbhiq")}
 FORMS |= {0xd9: ("text", ">B"), 0xda: ("text", ">H"), 0xdb: ("text", ">I"), 0xdc: ("array", ">H"),
@@ -98,14 +99,32 @@ def split_packet(packet, fds_delivered):
         frame = Frame(*fields, packet[at + 16:at + length])
         flags_known = frame.opcode in ALLOWED_FLAGS and not frame.flags & ~ALLOWED_FLAGS[frame.opcode]
         check(flags_known, f"opcode 0x{frame.opcode:02x}, flags 0x{frame.flags:02x}")
-        fds_max = {MESSAGE: 0 if frame.flags & FDS_WITHHELD else FDS_MAX, WELCOME: 1}.get(frame.opcode, 0)
-        check(frame.fd_count <= fds_max, f"{frame.fd_count} fds with opcode 0x{frame.opcode:02x}")
+        large = int(frame.opcode == MESSAGE and frame.flags & LARGE != 0)
+        check(not large or len(frame.body) == 8, "a large message holds a length and no more (9)")
+        fds_max = {MESSAGE: large if frame.flags & FDS_WITHHELD else FDS_MAX, WELCOME: 1}.get(frame.opcode, 0)
+        check(large <= frame.fd_count <= fds_max, f"{frame.fd_count} fds with opcode 0x{frame.opcode:02x}")
         fds_wanted += 0 if frame.flags & FDS_ON_LANE else frame.fd_count
         frames.append(frame)
         at += (length + 7) & ~7
     is_alone = fds_wanted == 0 or len(frames) == 1
     check(fds_wanted == fds_delivered and is_alone, f"{fds_wanted} fds promised, {fds_delivered} delivered")
     return frames
+
+
+def seal(body):
+    """Memory with a large body, as the broker wants it (9): a file object, closed with its last reference."""
+    memory = open(os.memfd_create("body", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING), "wb", buffering=0)
+    memory.write(body)
+    fcntl.fcntl(memory, fcntl.F_ADD_SEALS, 0x01 | 0x02 | 0x04 | 0x08)  # F_SEAL_SEAL, SHRINK, GROW, WRITE
+    return memory
+
+
+def unseal(fd, length):
+    """The body of a large message, out of its first fd, which is closed (9)."""
+    try:
+        return os.pread(fd, int.from_bytes(length, "little"), 0)
+    finally:
+        os.close(fd)
 
 
 def receive_record(sock, bytes_max):
@@ -160,6 +179,9 @@ class Connection:
     def send(self, opcode, id, body=b"", flags=0, fds=()):
         """Sends one frame, such as MESSAGE to publish on a topic id. The fds stay open here."""
         payload = pack(body) if isinstance(body, dict) else body
+        memory = seal(payload) if len(payload) > BODY_BYTES_MAX else None
+        if memory:
+            payload, flags, fds = len(payload).to_bytes(8, "little"), flags | LARGE, [memory.fileno(), *fds]
         packet = HEADER.pack(16 + len(payload), opcode, flags, len(fds), id, 0) + payload
         rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
         try:
@@ -191,8 +213,9 @@ class Connection:
             announced = frame.id in self.topics and frame.origin in self.senders
             check(announced, f"topic {frame.id} or sender {frame.origin} was not announced")
             fds = self._read_lane(frame.fd_count) if frame.flags & FDS_ON_LANE else fds
+            body = unseal(fds.pop(0), frame.body) if frame.flags & LARGE else frame.body
             self.events.append(Message(self.topics[frame.id], self.senders[frame.origin], frame.flags & 0x03,
-                                       frame.body, fds, bool(frame.flags & FDS_WITHHELD)))
+                                       body, fds, bool(frame.flags & FDS_WITHHELD)))
         elif frame.opcode == TOPIC:
             self.topics[frame.id] = details["topic"]
         elif frame.opcode == SENDER:

@@ -105,10 +105,10 @@ const CLIENT_FRAMES: Readonly<Record<number, readonly [flags: number, bodyBytesM
   7: [0, 0],
   8: [0, 0],
   9: [0, 4096],
-  16: [0x03, 65_520],
+  16: [0x07, 65_520],
 };
 const BROKER_FRAMES: typeof CLIENT_FRAMES = {
-  16: [0xc3, 65_520],
+  16: [0xc7, 65_520],
   128: [0, 65_520],
   129: [0, 65_520],
   130: [1, 65_520],
@@ -162,8 +162,10 @@ function frameAllowed(frame: ParsedFrame, from: PacketSide): boolean {
   if ((frame.flags | flags) !== flags || frame.bytes - 16 > bodyBytesMax) return false;
   if (frame.opcode === 128) return frame.fdCount <= 1;
   if (frame.opcode !== 16) return frame.fdCount === 0;
+  const isLarge = (frame.flags & 0x04) !== 0;
+  if (isLarge && (frame.bytes !== 24 || frame.fdCount === 0)) return false;
   if ((frame.flags & 0x40) !== 0 && frame.fdCount === 0) return false;
-  if ((frame.flags & 0x80) !== 0 && frame.fdCount > 0) return false;
+  if ((frame.flags & 0x80) !== 0 && frame.fdCount > (isLarge ? 1 : 0)) return false;
   return frame.fdCount <= 253;
 }
 

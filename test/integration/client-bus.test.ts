@@ -26,7 +26,7 @@ import {
   openSeqpacket,
   sendPacket,
 } from "../../src/ffi/seqpacket.ts";
-import { MESSAGE_BODY_BYTES_MAX } from "../../src/protocol/limits.ts";
+import { LARGE_BODY_BYTES_MAX, MESSAGE_BODY_BYTES_MAX } from "../../src/protocol/limits.ts";
 import { OPCODE } from "../../src/protocol/opcodes.ts";
 import { eventually } from "../support/eventually.ts";
 import { testUnless } from "../support/loud-skip.ts";
@@ -97,13 +97,13 @@ describe("Bus.publish()", () => {
   test("refuses what cannot be sent, and says why", async () => {
     expect(thrownBy(() => bus.publish("a..b", 1))).toMatchObject({ code: "ARGUMENT_TOPIC" });
     expect(thrownBy(() => bus.publish("a.*", 1))).toBeInstanceOf(ArgumentError);
-    const large = new Uint8Array(MESSAGE_BODY_BYTES_MAX + 1);
+    const large = new Uint8Array(LARGE_BODY_BYTES_MAX + 1);
     const tooLarge = thrownBy(() => bus.publish("a", large));
     expect(tooLarge).toBeInstanceOf(LimitError);
     expect(tooLarge).toMatchObject({
       code: "LIMIT_MESSAGE_BYTES",
-      limit: MESSAGE_BODY_BYTES_MAX,
-      actual: MESSAGE_BODY_BYTES_MAX + 1,
+      limit: LARGE_BODY_BYTES_MAX,
+      actual: LARGE_BODY_BYTES_MAX + 1,
     });
     const manyFds = Array.from({ length: 254 }, () => 0);
     expect(thrownBy(() => bus.publish("a", 1, { fds: manyFds }))).toMatchObject({

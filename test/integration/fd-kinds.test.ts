@@ -1,6 +1,6 @@
 /** Which files a topic takes, on real brokers: every kind, refusals, reloads and trials. */
 
-import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { afterAll, afterEach, beforeAll, describe, expect, test } from "bun:test";
 import { mkdtempSync, openSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -42,10 +42,18 @@ const NOT_ROOT = "only root can run clients as other users";
 
 let directory: string;
 let broker: SpawnedBroker;
+/** Fds of the broker while nobody is connected. */
+let fdsAlone: number;
 
 beforeAll(async () => {
   directory = mkdtempSync(join(tmpdir(), "seqbus-kinds-"));
   broker = await spawnBroker({ policy: POLICY });
+  fdsAlone = broker.countFds();
+});
+
+/** The broker notices a moment later that clients have gone; the next test counts from here. */
+afterEach(async () => {
+  await broker.expectFds(fdsAlone);
 });
 
 afterAll(async () => {
@@ -143,7 +151,6 @@ describe("a message with", () => {
   });
 
   test("the sender's own connection is refused, and does not outlive the sender", async () => {
-    const atRest = broker.countFds();
     {
       const pair = await openPair();
       using publisher = pair[0];
@@ -151,7 +158,7 @@ describe("a message with", () => {
       const refusal = await publish(pair, "any.topic", [publisher.socket.number]);
       expectRefused(refusal, { message: expect.stringContaining('a "socket" of AF_UNIX') });
     }
-    await broker.expectFds(atRest);
+    await broker.expectFds(fdsAlone);
   });
 
   test("a wrong file is an event for the audit log", async () => {

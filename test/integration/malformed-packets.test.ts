@@ -21,6 +21,8 @@ interface Breach {
 }
 
 const TEXT = new TextEncoder().encode("must not arrive");
+/** Stands in the frame of a large message. */
+const SIZE = new Uint8Array(8);
 
 /** A good message with one header field changed. */
 function changedMessage(topic: number, change: (view: DataView) => void): Uint8Array {
@@ -125,9 +127,29 @@ const BREACHES: readonly Breach[] = [
   },
   {
     name: "an unknown flag",
-    packet: (topic) => changedMessage(topic, (view) => view.setUint8(5, 0x04)),
+    packet: (topic) => changedMessage(topic, (view) => view.setUint8(5, 0x08)),
     code: "PROTOCOL_FLAGS",
     offset: 5,
+  },
+  {
+    name: "a large message without an fd",
+    packet: (topic) => packetOf((w) => w.append(OPCODE.MESSAGE, 0x04, 0, topic, 0, SIZE)),
+    code: "PROTOCOL_FD_COUNT",
+    offset: 6,
+  },
+  {
+    name: "a large message with no length",
+    packet: (topic) => packetOf((w) => w.append(OPCODE.MESSAGE, 0x04, 1, topic, 0, undefined)),
+    fds: 1,
+    code: "PROTOCOL_FRAME_LENGTH",
+    offset: 0,
+  },
+  {
+    name: "a large message with more than its length",
+    packet: (topic) => packetOf((w) => w.append(OPCODE.MESSAGE, 0x04, 1, topic, 0, TEXT)),
+    fds: 1,
+    code: "PROTOCOL_FRAME_LENGTH",
+    offset: 0,
   },
   {
     name: "a flag of the broker",

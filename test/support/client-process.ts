@@ -73,6 +73,15 @@ const COMMANDS = {
     }
     return messages;
   },
+  async bodies(count: number): Promise<{ byteLength: number; digest: string }[]> {
+    const bodies: { byteLength: number; digest: string }[] = [];
+    while (bodies.length < count) {
+      using message = (await (subscription as Subscription).next()).value;
+      const digest = new Bun.CryptoHasher("sha256").update(message.bytes).digest("hex");
+      bodies.push({ byteLength: message.byteLength, digest });
+    }
+    return bodies;
+  },
   counts(): { queued: number; lost: number } {
     const { queued, lost } = subscription as Subscription;
     return { queued, lost };

@@ -9,7 +9,7 @@ import { join } from "node:path";
 import type { FoundFdKind } from "../../src/fd-kinds.ts";
 import * as kernel from "../../src/ffi/constants.ts";
 import { libcNames } from "../../src/ffi/libc.ts";
-import { addSeals, createMemfd } from "../../src/ffi/memfd.ts";
+import { addSeals, createMemfd, SEALS_FOR_GOOD } from "../../src/ffi/memfd.ts";
 import { closeFd } from "../../src/ffi/owned-fd.ts";
 import { openSeqpacket } from "../../src/ffi/seqpacket.ts";
 
@@ -19,12 +19,10 @@ const CLOCK_MONOTONIC = 1;
 const MFD_HUGETLB = 4;
 const SYS_PIDFD_OPEN = 434;
 const SYS_MEMFD_SECRET = 447;
-const ALL_SEALS =
-  kernel.F_SEAL_SEAL | kernel.F_SEAL_SHRINK | kernel.F_SEAL_GROW | kernel.F_SEAL_WRITE;
 /** All but that no more may come. */
-const UNSEALED = ALL_SEALS & ~kernel.F_SEAL_SEAL;
+const UNSEALED = SEALS_FOR_GOOD & ~kernel.F_SEAL_SEAL;
 /** All but that of mappings which were made before. */
-const WRITABLE = (ALL_SEALS & ~kernel.F_SEAL_WRITE) | kernel.F_SEAL_FUTURE_WRITE;
+const WRITABLE = (SEALS_FOR_GOOD & ~kernel.F_SEAL_WRITE) | kernel.F_SEAL_FUTURE_WRITE;
 
 const libc = openLibc();
 
@@ -59,11 +57,15 @@ export interface OddFile {
 
 /** Every kind, most in several shapes. `open()` may leave files in the directory. */
 export const ODD_FILES: readonly OddFile[] = [
-  { name: "a memfd with all four seals", kind: "memfd-sealed", open: () => openMemfd(ALL_SEALS) },
+  {
+    name: "a memfd with all four seals",
+    kind: "memfd-sealed",
+    open: () => openMemfd(SEALS_FOR_GOOD),
+  },
   {
     name: "a sealed memfd, opened again for reading",
     kind: "memfd-sealed",
-    open: () => reopen(openMemfd(ALL_SEALS), kernel.O_RDONLY),
+    open: () => reopen(openMemfd(SEALS_FOR_GOOD), kernel.O_RDONLY),
   },
   { name: "a memfd without seals", kind: "memfd", open: () => openMemfd(0) },
   { name: "a memfd that may still be sealed", kind: "memfd", open: () => openMemfd(UNSEALED) },
@@ -107,7 +109,7 @@ export const ODD_FILES: readonly OddFile[] = [
   {
     name: "a memfd by O_PATH",
     kind: "path",
-    open: () => reopen(openMemfd(ALL_SEALS), kernel.O_PATH),
+    open: () => reopen(openMemfd(SEALS_FOR_GOOD), kernel.O_PATH),
   },
   { name: "an epoll instance", kind: "other", open: () => libc.epoll_create1(0) },
   { name: "a timerfd", kind: "other", open: () => libc.timerfd_create(CLOCK_MONOTONIC, 0) },

@@ -17,6 +17,7 @@ export type AuditEventName =
   | "would-deny"
   | "revoked"
   | "fds-refused"
+  | "body-refused"
   | "policy-loaded"
   | "policy-refused"
   | "accept-paused"
@@ -84,6 +85,8 @@ export function auditRecord(event: BrokerEvent): AuditRecord {
       return decisionRecord(event);
     case "fds-refused":
       return fdsRefusedRecord(event);
+    case "body-refused":
+      return warn({ event: event.type, ...who(event), topic: event.topic, code: event.code });
     case "policy-loaded":
       return info({ event: "policy-loaded", policy: event.policy, rules: event.rules });
     case "policy-refused":

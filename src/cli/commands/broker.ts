@@ -61,8 +61,11 @@ export async function runBroker(options: BrokerCommandOptions): Promise<number> 
   const stop = watchSignals(reloads ? ["SIGINT", "SIGTERM"] : undefined);
   const logs = openLogs(options);
   try {
+    // Before anybody is told that the broker listens, and so may send a signal.
+    let opened: Broker | undefined;
+    if (reloads) process.on("SIGHUP", () => opened && reload(options, opened, logs));
     const server = openBroker(options, logs);
-    if (reloads) process.on("SIGHUP", () => reload(options, server, logs));
+    opened = server;
     if (stop.aborted) server.stop();
     stop.addEventListener("abort", () => server.stop());
     await server.run();

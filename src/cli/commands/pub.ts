@@ -6,7 +6,7 @@ import type { EncodingName } from "../../client/body-codec.ts";
 import type { Receipt } from "../../client/bus.ts";
 import { connect } from "../../client/connect.ts";
 import { ArgumentError, LimitError, SyscallError } from "../../errors.ts";
-import { MESSAGE_BODY_BYTES_MAX } from "../../protocol/limits.ts";
+import { LARGE_BODY_BYTES_MAX } from "../../protocol/limits.ts";
 import { parseExactJson } from "../exact-json.ts";
 import { EXIT, isOperatingError } from "../exit-codes.ts";
 import { stdout, warn } from "../output.ts";
@@ -77,7 +77,7 @@ async function readInput(data: string | undefined, hasFiles: boolean): Promise<U
   for await (const chunk of Bun.stdin.stream()) {
     chunks.push(chunk);
     bytes += chunk.byteLength;
-    if (bytes > MESSAGE_BODY_BYTES_MAX) throw tooMuchInput();
+    if (bytes > LARGE_BODY_BYTES_MAX) throw tooMuchInput();
   }
   return Buffer.concat(chunks);
 }
@@ -85,9 +85,9 @@ async function readInput(data: string | undefined, hasFiles: boolean): Promise<U
 function tooMuchInput(): LimitError {
   return new LimitError(
     "LIMIT_MESSAGE_BYTES",
-    `Cannot publish standard input: it has more than ${MESSAGE_BODY_BYTES_MAX} bytes; ` +
+    `Cannot publish standard input: it has more than ${LARGE_BODY_BYTES_MAX} bytes; ` +
       "save it and pass it with --file",
-    { limit: MESSAGE_BODY_BYTES_MAX },
+    { limit: LARGE_BODY_BYTES_MAX },
   );
 }
 

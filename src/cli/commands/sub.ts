@@ -19,7 +19,9 @@ export interface SubCommandOptions {
   readonly socket?: string;
   readonly count?: string;
   readonly json?: boolean;
+  readonly bytes?: boolean;
   readonly catFds?: boolean;
+  readonly verbose?: boolean;
 }
 
 /**
@@ -43,7 +45,8 @@ async function printMessages(
 ): Promise<void> {
   await using bus = await connect(options.socket === undefined ? {} : { path: options.socket });
   const messages = await bus.subscribe(pattern);
-  const printer = new Printer(options.json === true, options.catFds === true);
+  if (options.verbose === true) warn(`subscribed to ${pattern}`);
+  const printer = new Printer(formatOf(options), options.catFds === true);
   void printNotices(bus, printer);
   let printed = 0;
   for await (const message of messages) {
@@ -53,27 +56,37 @@ async function printMessages(
   }
 }
 
+/** What is printed of a message: a line for people, a line for programs, or its body alone. */
+type Format = "human" | "json" | "bytes";
+
+function formatOf({ json, bytes }: SubCommandOptions): Format {
+  if (json === true) return "json";
+  return bytes === true ? "bytes" : "human";
+}
+
 async function printNotices(bus: Bus, printer: Printer): Promise<void> {
   for await (const event of bus.status()) printer.printNotice(event);
 }
 
 /** Keeps messages and notices from running into one another: a file may take long to print. */
 class Printer {
-  readonly #isJson: boolean;
+  readonly #format: Format;
   readonly #isCat: boolean;
   #isBusy = false;
   /** Lines that came while a message was being printed. */
   #waiting = "";
 
-  constructor(isJson: boolean, isCat: boolean) {
-    this.#isJson = isJson;
+  constructor(format: Format, isCat: boolean) {
+    this.#format = format;
     this.#isCat = isCat;
   }
 
   async printMessage(message: Message): Promise<void> {
     this.#isBusy = true;
-    if (this.#isJson) await printJson(message, this.#isCat);
-    else await printHuman(message, this.#isCat);
+    if (this.#format === "json") await printJson(message, this.#isCat);
+    else if (this.#format === "human") await printHuman(message, this.#isCat);
+    else await printBytes(message);
+    message[Symbol.dispose]();
     this.#isBusy = false;
     stdout.write(this.#waiting);
     this.#waiting = "";
@@ -83,11 +96,17 @@ class Printer {
   printNotice(event: StatusEvent): void {
     const words = humanNotice(event);
     if (words !== undefined) warn(words);
-    const line = this.#isJson ? jsonNotice(event) : undefined;
+    const line = this.#format === "json" ? jsonNotice(event) : undefined;
     if (line === undefined) return;
     if (this.#isBusy) this.#waiting += `${line}\n`;
     else stdout.write(`${line}\n`);
   }
+}
+
+/** The body and nothing else; it is let go behind this, so all of it must be written first. */
+async function printBytes(message: Message): Promise<void> {
+  stdout.write(message.bytes);
+  await stdout.drained();
 }
 
 async function printHuman(message: Message, isCat: boolean): Promise<void> {

@@ -3,8 +3,8 @@
 import { PinnedBuffer } from "../../../src/ffi/pinned-buffer.ts";
 import { decodeGapBody } from "../../../src/protocol/control-messages.ts";
 import { fdCountOf, flagsOf, opcodeOf } from "../../../src/protocol/frame.ts";
-import { FRAME_HEADER_BYTES } from "../../../src/protocol/limits.ts";
-import { OPCODE } from "../../../src/protocol/opcodes.ts";
+import { FRAME_HEADER_BYTES, LARGE_SIZE_BYTES } from "../../../src/protocol/limits.ts";
+import { FLAG_LARGE, OPCODE } from "../../../src/protocol/opcodes.ts";
 import { PacketReader, PacketWriter } from "../../../src/protocol/packet.ts";
 
 /** A message to be built. */
@@ -41,6 +41,15 @@ export class FrameBuffer {
       const fits = this.#writer.append(OPCODE.MESSAGE, 0, fdCount, topic, 0, body);
       if (!fits) throw new Error("The messages do not fit one packet");
     }
+    return this.#writer.packetBytes;
+  }
+
+  /** A large message. @param fdCount its body's fd included. @returns bytes from offset 0 */
+  large(topic: number, bodyBytes: number, fdCount: number): number {
+    this.#writer.reset();
+    const size = new Uint8Array(LARGE_SIZE_BYTES);
+    new DataView(size.buffer).setBigUint64(0, BigInt(bodyBytes), true);
+    this.#writer.append(OPCODE.MESSAGE, FLAG_LARGE, fdCount, topic, 0, size);
     return this.#writer.packetBytes;
   }
 

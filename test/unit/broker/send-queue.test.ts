@@ -293,7 +293,7 @@ describe("SendQueue.deliverWithFds()", () => {
     const before = frames.buffer.bytes.slice(0, bytes);
     const bundle = kernel.bundle(2);
     queue.deliverWithFds(frames.buffer, 0, bytes, bundle);
-    queue.deliverWithheld(frames.buffer, 0, bytes);
+    queue.deliverWithheld(frames.buffer, 0, bytes, bundle);
     lane.refusesFds = true;
     queue.flush();
     queue.deliverWithFds(frames.buffer, 0, bytes, bundle);

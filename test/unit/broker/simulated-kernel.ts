@@ -68,15 +68,16 @@ export class SimulatedKernel implements PacketSink {
   }
 
   /** A bundle of fresh fds; closing one twice throws. */
-  bundle(count: number): FdBundle {
+  bundle(count: number, bodyFdCount: 0 | 1 = 0): FdBundle {
     const fds = Array.from({ length: count }, () => {
       this.#fdsMade += 1;
       this.openFds.add(this.#fdsMade);
       return this.#fdsMade;
     });
-    return new FdBundle(fds, (fd) => {
+    const close = (fd: number) => {
       if (!this.openFds.delete(fd)) throw new Error(`fd ${fd} is closed twice`);
-    });
+    };
+    return new FdBundle(fds, close, bodyFdCount);
   }
 
   sendPacket(fd: number, buffer: PinnedBuffer, offset: number, bytes: number): number {

@@ -37,6 +37,7 @@ beforeEach(() => {
     onRevoked: ({ action }) => void events.push(["revoked", action]),
     onPolicyChanged: () => void events.push(["policy changed"]),
     onFdsLost: (topic, count) => void events.push(["fds lost", topic, count]),
+    onBodyLost: (topic) => void events.push(["body lost", topic]),
     takeLaneFds: () => [...laneFds],
   };
   inbound = new Inbound(host);
@@ -231,7 +232,7 @@ describe("a packet that no broker may send", () => {
     ["holds a frame of 4 GiB", change(0, 0xffff_ffff), "PROTOCOL_FRAME_LENGTH"],
     ["holds an unknown opcode", change(4, 0xff), "PROTOCOL_OPCODE"],
     ["holds an opcode of clients", control(OPCODE.NOOP, 0), "PROTOCOL_OPCODE"],
-    ["holds an unknown flag", change(4, OPCODE.MESSAGE | 0x0400), "PROTOCOL_FLAGS"],
+    ["holds an unknown flag", change(4, OPCODE.MESSAGE | 0x0800), "PROTOCOL_FLAGS"],
     ["names fds in-band", change(4, OPCODE.MESSAGE | 0x1_0000), "PROTOCOL_LANE"],
     ["names the lane and no fds", change(4, OPCODE.MESSAGE | 0x4000), "PROTOCOL_FD_COUNT"],
     ["names fds that it withholds", change(4, OPCODE.MESSAGE | 0x1_8000), "PROTOCOL_FD_COUNT"],

@@ -1,32 +1,21 @@
 import { beforeEach, describe, expect, test } from "bun:test";
 import { OUTBOUND_BYTES_MAX } from "../../../src/client/limits.ts";
-import { Outbound } from "../../../src/client/outbound.ts";
-import { LimitError } from "../../../src/errors.ts";
+import { type MessageWithFds, Outbound } from "../../../src/client/outbound.ts";
+import { LimitError, type RejectedError } from "../../../src/errors.ts";
 import { FDS_REFUSED, FDS_UNWANTED } from "../../../src/ffi/syscall-result.ts";
 import { MESSAGE_BODY_BYTES_MAX } from "../../../src/protocol/limits.ts";
-import { ENCODING, type Encoding, OPCODE } from "../../../src/protocol/opcodes.ts";
+import { ENCODING, OPCODE } from "../../../src/protocol/opcodes.ts";
 import { TestFiles } from "../../support/test-files.ts";
 import { isOpenFd, SimulatedTransport } from "./simulated-transport.ts";
 
 let transport: SimulatedTransport;
 let outbound: Outbound;
-let refused: number[];
-
-/** Publishes one message of one byte with fds. */
-function writeWithFds(
-  number: number,
-  fds: readonly number[],
-  encoding: Encoding = ENCODING.BYTES,
-): number {
-  return outbound.messageWithFds(7, encoding, Uint8Array.of(number), fds, (refusal) => {
-    refused.push(refusal);
-  });
-}
+let refused: (LimitError | RejectedError)[];
 
 beforeEach(() => {
   refused = [];
   transport = new SimulatedTransport();
-  outbound = new Outbound();
+  outbound = new Outbound((error) => void refused.push(error));
   outbound.attach(transport);
 });
 
@@ -94,7 +83,7 @@ describe("Outbound", () => {
   });
 
   test("holds what comes before there is a transport", () => {
-    const early = new Outbound();
+    const early = new Outbound(() => {});
     early.message(7, ENCODING.BYTES, Uint8Array.of(1));
     early.flush();
     early.message(7, ENCODING.BYTES, Uint8Array.of(2));
@@ -122,11 +111,16 @@ describe("Outbound", () => {
   });
 });
 
+/** A message of the one byte 2. */
+function withFds(flags: number, fds: readonly number[]): MessageWithFds {
+  return { flags, body: Uint8Array.of(2), fds, memoryBytes: 0 };
+}
+
 describe("Outbound.messageWithFds()", () => {
   test("sends what was written before first, and the message alone", () => {
     using files = new TestFiles(["a", "b"]);
     write(1);
-    writeWithFds(2, files.fds, ENCODING.TEXT);
+    outbound.messageWithFds(7, withFds(ENCODING.TEXT, files.fds));
     write(3);
     outbound.flush();
     expect(transport.numbers()).toEqual([1, 2, 3]);
@@ -139,37 +133,47 @@ describe("Outbound.messageWithFds()", () => {
     {
       using files = new TestFiles(["a"]);
       write(1);
-      expect(writeWithFds(2, files.fds)).toBe(0);
+      outbound.messageWithFds(7, withFds(ENCODING.BYTES, files.fds));
       write(3);
     }
     transport.room = Number.POSITIVE_INFINITY;
     outbound.onWritable();
     expect(transport.numbers()).toEqual([1, 2, 3]);
-    const [, withFds] = transport.packets;
-    expect(withFds?.fds).toHaveLength(1);
-    expect(withFds?.fds.some(isOpenFd)).toBe(false);
+    const [, second] = transport.packets;
+    expect(second?.fds).toHaveLength(1);
+    expect(second?.fds.some(isOpenFd)).toBe(false);
   });
 
-  test.each([FDS_REFUSED, FDS_UNWANTED])("returns the refusal %d and sends nothing", (refusal) => {
-    using files = new TestFiles(["a"]);
-    transport.refusesFds = true;
-    transport.refusal = refusal;
-    expect(writeWithFds(2, files.fds)).toBe(refusal);
-    expect(transport.packets).toEqual([]);
-    expect(refused).toEqual([]);
-  });
+  const REFUSALS: ["LIMIT_QUEUED_FDS" | "REJECTED_BY_POLICY", number][] = [
+    ["LIMIT_QUEUED_FDS", FDS_REFUSED],
+    ["REJECTED_BY_POLICY", FDS_UNWANTED],
+  ];
 
-  test.each([FDS_REFUSED, FDS_UNWANTED])("tells of the refusal %d after waiting", (refusal) => {
+  test.each(REFUSALS)(
+    "throws %s where the kernel refuses at once, and sends nothing",
+    (code, refusal) => {
+      using files = new TestFiles(["a"]);
+      transport.refusesFds = true;
+      transport.refusal = refusal;
+      expect(() => {
+        outbound.messageWithFds(7, withFds(ENCODING.BYTES, files.fds));
+      }).toThrow(expect.objectContaining({ code }));
+      expect(transport.packets).toEqual([]);
+      expect(refused).toEqual([]);
+    },
+  );
+
+  test.each(REFUSALS)("tells of %s after waiting, and goes on", (code, refusal) => {
     using files = new TestFiles(["a"]);
     transport.room = 0;
     write(1);
-    expect(writeWithFds(2, files.fds)).toBe(0);
+    outbound.messageWithFds(7, withFds(ENCODING.BYTES, files.fds));
     write(3);
     transport.room = Number.POSITIVE_INFINITY;
     transport.refusesFds = true;
     transport.refusal = refusal;
     outbound.onWritable();
     expect(transport.numbers()).toEqual([1, 3]);
-    expect(refused).toEqual([refusal]);
+    expect(refused.map((error) => error.code)).toEqual([code]);
   });
 });

@@ -2,14 +2,13 @@ import { beforeEach, describe, expect, test } from "bun:test";
 import { Outbound } from "../../../src/client/outbound.ts";
 import { Publisher } from "../../../src/client/publisher.ts";
 import { ArgumentError, LimitError, RejectedError } from "../../../src/errors.ts";
-import { FDS_UNWANTED } from "../../../src/ffi/syscall-result.ts";
-import type { OpenTopicAck } from "../../../src/protocol/control-messages.ts";
+import { LARGE_BODY_BYTES_MAX } from "../../../src/protocol/limits.ts";
 import { TestFiles } from "../../support/test-files.ts";
 import { isOpenFd, SimulatedTransport } from "./simulated-transport.ts";
 
 /** A topic that was asked for and waits for its answer. */
 interface Asked {
-  readonly grant: (ack: OpenTopicAck) => void;
+  readonly grant: (id: number) => void;
   readonly refuse: (error: Error) => void;
 }
 
@@ -21,12 +20,12 @@ let denied: Error[];
 
 beforeEach(() => {
   transport = new SimulatedTransport();
-  outbound = new Outbound();
+  outbound = new Outbound(() => {});
   outbound.attach(transport);
   asked = new Map();
   denied = [];
   const ask = (name: string) =>
-    new Promise<OpenTopicAck>((grant, refuse) => asked.set(name, { grant, refuse }));
+    new Promise<number>((grant, refuse) => asked.set(name, { grant, refuse }));
   publisher = new Publisher(outbound, ask, (error) => void denied.push(error));
 });
 
@@ -35,8 +34,8 @@ function say(topic: string, number: number): void {
 }
 
 /** Answers, and lets promises run. */
-async function grant(topic: string, id: number, fdsRule?: string): Promise<void> {
-  asked.get(topic)?.grant({ topic: id, sendFds: fdsRule === undefined, rule: fdsRule });
+async function grant(topic: string, id: number): Promise<void> {
+  asked.get(topic)?.grant(id);
   await settle();
 }
 
@@ -123,66 +122,11 @@ describe("Publisher.publish()", () => {
   test("refuses what no broker would take, before it asks for anything", () => {
     expect(() => say("a..b", 1)).toThrow(ArgumentError);
     expect([...asked.keys()]).toEqual([]);
-    expect(() => publisher.publish("a", new Uint8Array(65_521))).toThrow(LimitError);
+    expect(() => publisher.publish("a", new Uint8Array(LARGE_BODY_BYTES_MAX + 1))).toThrow(
+      LimitError,
+    );
     expect(() => publisher.publish("a", 1, { fds: [Number.NaN] })).toThrow(ArgumentError);
     expect(() => publisher.publish("a", 1, { fds: new Array(254).fill(0) })).toThrow(LimitError);
-  });
-});
-
-describe("a message whose fds the kernel refuses", () => {
-  test("throws LIMIT_QUEUED_FDS where it takes no more of them", async () => {
-    using files = new TestFiles(["a"]);
-    say("a", 1);
-    await grant("a", 5);
-    transport.refusesFds = true;
-    expect(() => publisher.publish("a", 2, { fds: files.fds })).toThrow(
-      expect.objectContaining({ code: "LIMIT_QUEUED_FDS" }),
-    );
-    expect(denied).toEqual([]);
-  });
-
-  test("throws REJECTED_BY_POLICY with the rule where the broker takes none", async () => {
-    using files = new TestFiles(["a"]);
-    transport.refusesFds = true;
-    transport.refusal = FDS_UNWANTED;
-    say("a", 1);
-    await grant("a", 5, "no-fds");
-    const publish = () => publisher.publish("a", 2, { fds: files.fds });
-    const refusal = { code: "REJECTED_BY_POLICY", status: 32, topic: "a" };
-    const message = 'Cannot publish file descriptors on "a": ';
-    expect(publish).toThrow(
-      expect.objectContaining({
-        ...refusal,
-        rule: "no-fds",
-        message: `${message}rule "no-fds" denies it`,
-      }),
-    );
-    publisher.forgetDenials();
-    expect(publish).toThrow(
-      expect.objectContaining({
-        ...refusal,
-        rule: undefined,
-        message: `${message}the policy does not allow it`,
-      }),
-    );
-    publisher.revokeFds("a", "none-today");
-    expect(publish).toThrow(expect.objectContaining({ ...refusal, rule: "none-today" }));
-  });
-
-  test("is told where it was held, and where it had to wait", async () => {
-    using files = new TestFiles(["a"]);
-    publisher.publish("a", 1, { fds: files.fds });
-    transport.refusesFds = true;
-    transport.refusal = FDS_UNWANTED;
-    await grant("a", 5, "no-fds");
-    expect(denied).toMatchObject([{ code: "REJECTED_BY_POLICY", rule: "no-fds" }]);
-    transport.room = 0;
-    publisher.publish("a", 2, { fds: files.fds });
-    expect(denied).toHaveLength(1);
-    transport.room = 1;
-    outbound.onWritable();
-    expect(denied).toHaveLength(2);
-    expect(transport.packets).toEqual([]);
   });
 });
 

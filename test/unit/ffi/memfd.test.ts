@@ -2,7 +2,15 @@ import { expect, test } from "bun:test";
 import { fstatSync, readlinkSync, writeSync } from "node:fs";
 import { AssertionError } from "../../../src/assert.ts";
 import * as kernel from "../../../src/ffi/constants.ts";
-import { addSeals, createMemfd, ftruncate, getSeals } from "../../../src/ffi/memfd.ts";
+import {
+  addSeals,
+  createMemfd,
+  ftruncate,
+  getSeals,
+  readMemory,
+  SEALS_FOR_GOOD,
+  writeMemory,
+} from "../../../src/ffi/memfd.ts";
 import { OwnedFd } from "../../../src/ffi/owned-fd.ts";
 import { openSeqpacket } from "../../../src/ffi/seqpacket.ts";
 import { isCloseOnExec } from "./fd-table.ts";
@@ -58,4 +66,25 @@ test.each([-1, 1.5, Number.NaN, 2 ** 53])("ftruncate() refuses %p bytes", (bytes
 test("getSeals() throws SyscallError for what is no memfd", () => {
   using socket = OwnedFd.adopt(openSeqpacket());
   expect(() => getSeals(socket.number)).toThrow("EINVAL");
+});
+
+test.each([0, 1, 4_097, 3_000_000])(
+  "writeMemory() and readMemory() carry %d bytes",
+  (byteLength) => {
+    using memory = OwnedFd.adopt(createMemfd("copied"));
+    const bytes = Uint8Array.from({ length: byteLength }, (_, index) => index % 251);
+    writeMemory(memory.number, bytes);
+    expect(fstatSync(memory.number).size).toBe(byteLength);
+    const target = new Uint8Array(byteLength);
+    readMemory(memory.number, target);
+    expect(Bun.hash(target)).toBe(Bun.hash(bytes));
+  },
+);
+
+test("writeMemory() throws for sealed memory, readMemory() for memory that is too small", () => {
+  using memory = OwnedFd.adopt(createMemfd("small"));
+  writeMemory(memory.number, new Uint8Array(3));
+  addSeals(memory.number, SEALS_FOR_GOOD);
+  expect(() => writeMemory(memory.number, new Uint8Array(1))).toThrow("EPERM");
+  expect(() => readMemory(memory.number, new Uint8Array(4))).toThrow(AssertionError);
 });

@@ -53,8 +53,7 @@ export const BODY_FIXTURES: readonly BodyFixture[] = [
     "OPEN_TOPIC → ACK",
     "broker",
     [messages.decodeOpenTopicAck, messages.openTopicAckBody],
-    { topic: 7, sendFds: false, rule: "no-fds" },
-    "rule",
+    { topic: 7, sendFds: false },
   ),
   bodyFixture("SUBSCRIBE", "client", [messages.decodeSubscribe, messages.subscribeBody], {
     pattern: "a.>",

@@ -94,6 +94,7 @@ describe("docs/protocol.md", () => {
     const flags = rows(section("### MESSAGE"), /^0x/).map((cells) => Number(cells[0]));
     expect(flags).toEqual([
       opcodes.FLAGS_ENCODING_MASK,
+      opcodes.FLAG_LARGE,
       opcodes.FLAG_FDS_ON_LANE,
       opcodes.FLAG_FDS_WITHHELD,
     ]);
@@ -105,7 +106,8 @@ describe("docs/protocol.md", () => {
     expect(opcodes.FLAG_FATAL).toBe(0x01);
     expect(proseOf(section("### ERROR"))).toContain("Flag 0x01 (FATAL)");
     expect(proseOf(section("### GAP"))).toContain(
-      `\`reason\`: ${opcodes.GAP_REASON.SEND_QUEUE_FULL} = the send queue`,
+      `\`reason\`: ${opcodes.GAP_REASON.SEND_QUEUE_FULL} = the send queue of this connection was full; ` +
+        `${opcodes.GAP_REASON.BODY_REFUSED} = the kernel`,
     );
   });
 
@@ -122,6 +124,10 @@ describe("docs/protocol.md", () => {
     [`at most ${bodyMax} bytes and nests at most ${limits.CONTROL_BODY_DEPTH_MAX} deep`],
     [`free text for the log, at most ${limits.SOFTWARE_BYTES_MAX} bytes`],
     [`1 to ${limits.TOPIC_BYTES_MAX} bytes: 1 to ${limits.TOPIC_TOKENS_MAX} tokens`],
+    [`A body in a frame has at most ${withThousands(limits.MESSAGE_BODY_BYTES_MAX)} bytes`],
+    [`one in memory at most ${withThousands(limits.LARGE_BODY_BYTES_MAX)};`],
+    [`a body of exactly ${limits.LARGE_SIZE_BYTES} bytes, a u64`],
+    [`Files that the message carries besides follow, at most ${limits.MESSAGE_FDS_MAX - 1}.`],
     [`supplementary group ids, the first ${limits.SENDER_GROUPS_MAX} of them`],
   ])("says %p", (words) => {
     expect(PROSE).toContain(words);

@@ -127,6 +127,14 @@ export const PACKET_FIXTURES: readonly PacketFixture[] = [
     hex: ["14000000 10000200 07000000 00000000", "70616972", "00000000"],
   },
   {
+    name: "MESSAGE with a large body to broker",
+    from: "client",
+    receivedFds: 2,
+    header: { opcode: OPCODE.MESSAGE, flags: 0x7, fdCount: 2, id: 7, origin: 0 },
+    body: bytesFromHex("0000010000000000"),
+    hex: ["18000000 10070200 07000000 00000000", "0000010000000000"],
+  },
+  {
     name: "WELCOME",
     from: "broker",
     receivedFds: 1,
@@ -246,6 +254,14 @@ export const PACKET_FIXTURES: readonly PacketFixture[] = [
     header: { opcode: OPCODE.MESSAGE, flags: 0x83, fdCount: 0, id: 7, origin: 258 },
     body: bytesFromHex("a178"),
     hex: ["12000000 10830000 07000000 02010000", "a178", "000000000000"],
+  },
+  {
+    name: "MESSAGE with a large body, its files withheld",
+    from: "broker",
+    receivedFds: 1,
+    header: { opcode: OPCODE.MESSAGE, flags: 0x84, fdCount: 1, id: 7, origin: 258 },
+    body: bytesFromHex("0000000400000000"),
+    hex: ["18000000 10840100 07000000 02010000", "0000000400000000"],
   },
   {
     name: "SENDER",

@@ -12,7 +12,10 @@ const FROM_CLIENT: readonly Allowed[] = [
   ...[0x01, 0x02, 0x03, 0x04, 0x05, 0x06, 0x07, 0x08, 0x09].map(
     (opcode) => [opcode, 0, 0, 0] as const,
   ),
-  ...[0, 1, 2, 3].map((encoding) => [0x10, encoding, 0, 253] as const),
+  ...[0, 1, 2, 3].flatMap((encoding) => [
+    [0x10, encoding, 0, 253] as const,
+    [0x10, encoding | 0x04, 1, 253] as const,
+  ]),
 ];
 
 const FROM_BROKER: readonly Allowed[] = [
@@ -25,6 +28,10 @@ const FROM_BROKER: readonly Allowed[] = [
     [0x10, encoding, 0, 253] as const,
     [0x10, encoding | 0x40, 1, 253] as const,
     [0x10, encoding | 0x80, 0, 0] as const,
+    [0x10, encoding | 0x04, 1, 253] as const,
+    [0x10, encoding | 0x44, 1, 253] as const,
+    [0x10, encoding | 0x84, 1, 1] as const,
+    [0x10, encoding | 0xc4, 1, 1] as const,
   ]),
 ];
 
@@ -40,6 +47,11 @@ function listed(list: readonly Allowed[], kind: number): boolean {
   );
 }
 
+/** A length that fits the kind: that of a large message is fixed. */
+function fittingBytes(kind: number): number {
+  return (flagsOf(kind) & 0x04) !== 0 ? 24 : 16;
+}
+
 function everyKind(): number[] {
   const kinds: number[] = [];
   for (let low = 0; low <= 0xffff; low += 1) {
@@ -51,7 +63,7 @@ function everyKind(): number[] {
 describe("clientFrameError()", () => {
   test("allows exactly the listed opcodes, flags and fd counts", () => {
     const wrong = everyKind().filter(
-      (kind) => (clientFrameError(kind, 16) === 0) !== listed(FROM_CLIENT, kind),
+      (kind) => (clientFrameError(kind, fittingBytes(kind)) === 0) !== listed(FROM_CLIENT, kind),
     );
     expect(wrong.slice(0, 5)).toEqual([]);
   });
@@ -68,6 +80,10 @@ describe("clientFrameError()", () => {
     ["a body on SYNC", kindWord(OPCODE.SYNC, 0, 0), 17, "PROTOCOL_CONTROL_BODY"],
     ["4,097 bytes of map", kindWord(OPCODE.HELLO, 0, 0), 16 + 4097, "PROTOCOL_CONTROL_BODY"],
     ["4,096 bytes of map", kindWord(OPCODE.HELLO, 0, 0), 16 + 4096, 0],
+    ["a large message", kindWord(OPCODE.MESSAGE, 0x04, 1), 24, 0],
+    ["a large message without fds", kindWord(OPCODE.MESSAGE, 0x04, 0), 24, "PROTOCOL_FD_COUNT"],
+    ["a large message of no size", kindWord(OPCODE.MESSAGE, 0x04, 1), 16, "PROTOCOL_FRAME_LENGTH"],
+    ["one with more than a size", kindWord(OPCODE.MESSAGE, 0x04, 1), 25, "PROTOCOL_FRAME_LENGTH"],
     ["the largest message", kindWord(OPCODE.MESSAGE, 3, 253), 65_536, 0],
   ])("judges %s", (_what, kind, frameBytes, verdict) => {
     expect(clientFrameError(kind, frameBytes)).toBe(verdict);
@@ -77,7 +93,7 @@ describe("clientFrameError()", () => {
 describe("brokerFrameError()", () => {
   test("allows exactly the listed opcodes, flags and fd counts", () => {
     const wrong = everyKind().filter(
-      (kind) => (brokerFrameError(kind, 16) === 0) !== listed(FROM_BROKER, kind),
+      (kind) => (brokerFrameError(kind, fittingBytes(kind)) === 0) !== listed(FROM_BROKER, kind),
     );
     expect(wrong.slice(0, 5)).toEqual([]);
   });

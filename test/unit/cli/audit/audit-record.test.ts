@@ -50,6 +50,10 @@ const CASES: Record<BrokerEvent["type"], [BrokerEvent, AuditRecord]> = {
     { type: "fds-refused", ...CLIENT, kind: "tty", topic: "a", rule: "policy.toml:3" },
     warn({ event: "fds-refused", ...WHO, kind: "tty", topic: "a", rule: "policy.toml:3" }),
   ],
+  "body-refused": [
+    { type: "body-refused", ...CLIENT, topic: "a.b", code: "REJECTED_LARGE_BODY" },
+    warn({ event: "body-refused", ...WHO, topic: "a.b", code: "REJECTED_LARGE_BODY" }),
+  ],
   "policy-loaded": [
     { type: "policy-loaded", policy: "/etc/policy.toml", rules: 3 },
     info({ event: "policy-loaded", policy: "/etc/policy.toml", rules: 3 }),

@@ -1,0 +1,38 @@
+/**
+ * What a send queue says in the header of a message about the fds that it came with, as kind words
+ * (frame.ts). Pure; the rest of the header is the router's.
+ */
+
+import type { PinnedBuffer } from "../ffi/pinned-buffer.ts";
+import { gapBody } from "../protocol/control-messages.ts";
+import { FRAME_KIND_WORD } from "../protocol/frame.ts";
+import { FLAG_FDS_ON_LANE, FLAG_FDS_WITHHELD, GAP_REASON, OPCODE } from "../protocol/opcodes.ts";
+import { isLarge, largeBodyBytes } from "../protocol/packet.ts";
+import { encodeControlFrame } from "./control-frames.ts";
+
+/** The header word of a message whose fds wait on the lane. */
+export function laneKind(kind: number): number {
+  return (kind | (FLAG_FDS_ON_LANE << 8)) >>> 0;
+}
+
+/** The header word of a message whose files are kept back: only a body counts, the flag set. */
+export function withheldKind(kind: number): number {
+  const bodyFdCount = isLarge(kind) ? 1 : 0;
+  return ((kind & 0xffff) | (FLAG_FDS_WITHHELD << 8) | (bodyFdCount << 16)) >>> 0;
+}
+
+/** Bytes of the large body that a message has behind an fd; 0 where its frame has the body. */
+export function memoryBytesOf({ words }: PinnedBuffer, offset: number): number {
+  const kind = words[(offset >>> 2) + FRAME_KIND_WORD] ?? 0;
+  return isLarge(kind) ? largeBodyBytes(words, offset) : 0;
+}
+
+/**
+ * Puts the word that one large message is lost into CONTROL_FRAME_BUFFER: the kernel did not pass
+ * its body on.
+ * @returns bytes of the frame
+ */
+export function encodeRefusedBody(topicId: number): number {
+  const body = gapBody({ count: 1, reason: GAP_REASON.BODY_REFUSED });
+  return encodeControlFrame({ opcode: OPCODE.GAP, id: topicId, body });
+}
