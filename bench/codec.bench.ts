@@ -33,7 +33,7 @@ function firstPacket(topicIds: readonly number[]): PrebuiltPacket {
 }
 
 /** A router with one sender, whose topics lead to one subscriber that takes every packet. */
-function routerFixture(topicCount: number): { route: () => boolean } {
+function routerFixture(topicCount: number): { route: () => number } {
   const state = new BusState(ownUidPolicy(0), () => {});
   const sink = {
     sendPacket: (_fd: number, _buffer: unknown, _offset: number, bytes: number) => bytes,
@@ -62,7 +62,7 @@ function routerFixture(topicCount: number): { route: () => boolean } {
     });
     return topic.id;
   });
-  const host = { noteUnflushed: () => {}, notePeerGone: () => {} };
+  const host = { hasTime: () => true, noteUnflushed: () => {}, notePeerGone: () => {} };
   const router = new Router(state, new Introductions(() => {}), host);
   const { buffer, bytes } = firstPacket(topicIds);
   return { route: () => router.routePacket(sender, buffer, bytes) };

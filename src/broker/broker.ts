@@ -41,7 +41,7 @@ export interface BrokerOptions {
   readonly policy?: Policy | undefined;
   /**
    * Reads the policy files again, away from this thread: the pieces of serializePolicy(). Undefined
-   * where there is nothing to read again. May reject with ConfigError.
+   * where there is nothing to read again. May reject with ConfigError, or with what the system said.
    */
   readonly readPolicy?: (() => Promise<readonly string[]>) | undefined;
   /** Permissions of the socket. Default: 0666 with a policy, 0600 without. */
@@ -72,13 +72,16 @@ export class Broker implements ReactorHandler, AdministrationHost {
   #reload: Promise<unknown> = Promise.resolve();
   #acceptResumesAt = 0;
   #isAcceptPaused = false;
+  /** The last attempt to accept found no fd or memory left. */
+  #isExhausted = false;
   #isStopping = false;
   #drainEndsAt = 0;
 
   /**
    * Binds the socket; clients that connect wait until run().
    * @throws {ArgumentError} ARGUMENT_SOCKET_PATH
-   * @throws {ConfigError} CONFIG_SOCKET_DIRECTORY, CONFIG_SOCKET_IN_USE
+   * @throws {ConfigError} CONFIG_SOCKET_DIRECTORY, CONFIG_SOCKET_IN_USE; CONFIG_PLATFORM where the
+   *   process may hold too few fds to serve anybody
    * @throws {SyscallError} where the kernel refuses
    */
   constructor(options: BrokerOptions) {
@@ -87,7 +90,7 @@ export class Broker implements ReactorHandler, AdministrationHost {
     this.#now = options.now ?? (() => performance.now());
     this.#onEvent = options.onEvent ?? (() => {});
     this.#readPolicy = options.readPolicy;
-    const openFiles = raiseOpenFilesLimit();
+    const connectionsMax = countConnectionsMax(path);
     const mode = options.mode ?? (policy === undefined ? MODE_OWN_UID : MODE_WITH_POLICY);
     // A broker that itself runs as nobody, without a policy, serves nobody.
     const servesNobody = policy === undefined && uid === overflowIds().uid;
@@ -101,7 +104,7 @@ export class Broker implements ReactorHandler, AdministrationHost {
       ownUid: uid,
       servesOwnUidOnly: policy === undefined,
       administration: this,
-      connectionsMax: Math.floor((openFiles.soft - FDS_RESERVED) / FDS_PER_CONNECTION),
+      connectionsMax,
       identity: { allowUnmapped: options.allowUnmapped ?? servesNobody },
       verifiesPackets,
       watch: this.#watch,
@@ -150,7 +153,7 @@ export class Broker implements ReactorHandler, AdministrationHost {
   async #loadPolicy(): Promise<number> {
     try {
       if (this.#readPolicy === undefined) throw noPolicyFile();
-      const policy = await this.#assemble(await this.#readPolicy());
+      const policy = await this.#assemble(await this.#readPolicy().catch(explainUnread));
       this.#sessions.replacePolicy(policy);
       this.#onEvent({ type: "policy-loaded", policy: policy.path, rules: policy.rules.length });
       return policy.rules.length;
@@ -212,15 +215,23 @@ export class Broker implements ReactorHandler, AdministrationHost {
       if (fd === WOULD_BLOCK) return;
       if (fd === PEER_CLOSED || fd === INTERRUPTED) continue;
       if (fd < 0) {
-        this.#onEvent({ type: "accept-paused", reason: "no file descriptor or memory is left" });
+        this.#noteExhausted();
         return this.#pauseAccept();
       }
+      this.#isExhausted = false;
       try {
         this.#sessions.adopt(fd);
       } catch (error) {
         if (!(error instanceof SyscallError)) throw error;
       }
     }
+  }
+
+  /** Told once, however often accepting is tried again in vain. */
+  #noteExhausted(): void {
+    if (this.#isExhausted) return;
+    this.#isExhausted = true;
+    this.#onEvent({ type: "accept-paused", reason: "no file descriptor or memory is left" });
   }
 
   /** Out of fds: those who are connected go on, and the backlog waits a moment. */
@@ -242,6 +253,25 @@ function* assembleSteps(
     yield;
   }
   done(assembly.finish());
+}
+
+/** @throws {ConfigError} CONFIG_PLATFORM where not even one client could be served */
+function countConnectionsMax(path: string): number {
+  const { soft } = raiseOpenFilesLimit();
+  const connectionsMax = Math.floor((soft - FDS_RESERVED) / FDS_PER_CONNECTION);
+  if (connectionsMax >= 1) return connectionsMax;
+  throw new ConfigError(
+    "CONFIG_PLATFORM",
+    `Cannot serve ${path}: this process may open ${soft} files (ulimit -n), it needs at least ` +
+      `${FDS_RESERVED + FDS_PER_CONNECTION}`,
+  );
+}
+
+/** The broker may have no fd or process left to read the files with; then the old policy stays. */
+function explainUnread(error: unknown): never {
+  if (!(error instanceof Error) || !("syscall" in error)) throw error;
+  const message = `Cannot read the policy: ${error.message}`;
+  throw new ConfigError("CONFIG_POLICY", message, {}, { cause: error });
 }
 
 function noPolicyFile(): ConfigError {

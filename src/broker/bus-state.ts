@@ -29,6 +29,8 @@ export class BusState {
   readonly #routes = new RouteTable();
   #policy: Policy;
   #policyGeneration = 0;
+  /** Raised whenever a route had to be computed, which may take milliseconds. */
+  routesComputed = 0;
   readonly #onWouldDeny: WouldDenyListener;
   /** Uses of rights that only the permissive mode gave. */
   #wouldDenyCount = 0;
@@ -105,6 +107,7 @@ export class BusState {
     if (topic.route !== undefined && topic.routeGeneration === this.subscriptions.generation) {
       return topic.route;
     }
+    this.routesComputed += 1;
     const destinations: Connection[] = [];
     for (const connection of this.subscriptions.match(topic.name)) {
       if (this.decide(connection, "subscribe", topic.name).allowed) destinations.push(connection);

@@ -1,13 +1,21 @@
 /**
- * All connections of a broker: places (slots) for the reactor's tokens, ids that are never used
- * again, and how many each user has. Counting only; sockets are broker.ts's.
+ * All connections of a broker: places (slots) for the reactor's tokens, ids that no two of them
+ * share, and how many each user has. Counting only; sockets are broker.ts's.
  */
 
 import type { Connection } from "./connection.ts";
+import { IdSequence } from "./id-sequence.ts";
 import { AWAITING_HELLO_PER_UID_MAX, CONNECTIONS_MAX, CONNECTIONS_PER_UID_MAX } from "./limits.ts";
 
-/** Ids are u32 on the wire; 0 is nobody. */
-const IDS_MAX = 0xffff_ffff;
+/** Choices for one table. */
+export interface ConnectionTableOptions {
+  /** At most CONNECTIONS_MAX, the default; less where the process may hold fewer fds. */
+  readonly connectionsMax?: number;
+  /** There is one user alone, who need not leave room for others. Default false. */
+  readonly servesOneUid?: boolean;
+  /** Default: from 1 on. */
+  readonly ids?: IdSequence;
+}
 
 interface UserCount {
   connections: number;
@@ -23,12 +31,17 @@ export class ConnectionTable {
   /** All that have not said HELLO, oldest first. */
   readonly #awaitingHello = new Set<Connection>();
   readonly #connectionsMax: number;
-  #idsUsed = 0;
+  readonly #connectionsPerUidMax: number;
+  readonly #ids: IdSequence;
+  readonly #idsInUse = new Set<number>();
   #size = 0;
 
-  /** @param connectionsMax at most CONNECTIONS_MAX; less where the process may hold fewer fds */
-  constructor(connectionsMax: number = CONNECTIONS_MAX) {
+  constructor(options: ConnectionTableOptions = {}) {
+    const { connectionsMax = CONNECTIONS_MAX, servesOneUid = false } = options;
     this.#connectionsMax = Math.min(connectionsMax, CONNECTIONS_MAX);
+    const share = servesOneUid ? connectionsMax : Math.max(1, Math.floor(connectionsMax / 2));
+    this.#connectionsPerUidMax = Math.min(share, CONNECTIONS_PER_UID_MAX);
+    this.#ids = options.ids ?? new IdSequence();
   }
 
   get size(): number {
@@ -53,13 +66,13 @@ export class ConnectionTable {
   /** Whether one more connection of this user is within the limits. */
   hasRoomFor(uid: number): boolean {
     if (this.#size >= this.#connectionsMax) return false;
-    return (this.#byUid.get(uid)?.connections ?? 0) < CONNECTIONS_PER_UID_MAX;
+    return (this.#byUid.get(uid)?.connections ?? 0) < this.#connectionsPerUidMax;
   }
 
-  /** The slot and the id that the next connection gets; add() takes them. */
+  /** A slot and an id for the next connection; the slot is free until add() takes it. */
   nextPlace(): { slot: number; id: number } {
     const slot = this.#freeSlots[this.#freeSlots.length - 1] ?? this.#bySlot.length;
-    return { slot, id: this.#idsUsed === IDS_MAX ? 1 : this.#idsUsed + 1 };
+    return { slot, id: this.#ids.next((id) => this.#idsInUse.has(id)) };
   }
 
   /**
@@ -68,7 +81,7 @@ export class ConnectionTable {
    */
   add(connection: Connection): Connection | undefined {
     this.#freeSlots.pop();
-    this.#idsUsed = connection.id;
+    this.#idsInUse.add(connection.id);
     this.#bySlot[connection.slot] = connection;
     this.#size += 1;
     this.#awaitingHello.add(connection);
@@ -91,6 +104,7 @@ export class ConnectionTable {
   remove(connection: Connection): void {
     this.noteHello(connection);
     this.#bySlot[connection.slot] = undefined;
+    this.#idsInUse.delete(connection.id);
     this.#freeSlots.push(connection.slot);
     this.#size -= 1;
     const user = this.#byUid.get(connection.identity.uid);

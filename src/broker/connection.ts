@@ -5,6 +5,7 @@
 
 import { ProtocolError } from "../errors.ts";
 import type { OwnedFd } from "../ffi/owned-fd.ts";
+import { IdSequence } from "./id-sequence.ts";
 import type { PeerIdentity } from "./identity.ts";
 import type { Decision } from "./policy/decide.ts";
 import type { Route } from "./route.ts";
@@ -35,7 +36,7 @@ export interface PublishCounters {
 
 /** One accepted socket. */
 export class Connection {
-  /** Never used again while the broker lives; others see it as origin. */
+  /** No other's while this one lives, and no later one's for long; others see it as origin. */
   readonly id: number;
   /** Place in the reactor's table, used again. */
   readonly slot: number;
@@ -64,7 +65,7 @@ export class Connection {
   isReadingStopped = false;
   /** Stands in the reactor's list of queues to flush this turn. */
   isUnflushed = false;
-  #subscriptionsMade = 0;
+  readonly #subscriptionNumbers = new IdSequence();
 
   constructor(fields: {
     id: number;
@@ -86,8 +87,7 @@ export class Connection {
 
   /** A number for a new subscription of this connection. */
   nextSubscription(): number {
-    this.#subscriptionsMade += 1;
-    return this.#subscriptionsMade;
+    return this.#subscriptionNumbers.next((number) => this.subscriptions.has(number));
   }
 
   /** The counters since the last call, and a fresh start. */

@@ -1,7 +1,7 @@
 /**
  * The socket that clients connect to, from the first check of its directory to its removal.
  *
- * Order, so that nobody is ever harmed: directory checked, lock taken on a sibling file that is
+ * Order, so that nobody is ever harmed: path and directory checked, lock taken on a sibling file that is
  * never unlinked, stale socket removed, bound with no permissions, mode set, listen last. Two
  * brokers can never share a path, a stale file never blocks a start, and nobody connects before
  * the permissions stand.
@@ -23,6 +23,7 @@ import { closeFd, OwnedFd } from "../ffi/owned-fd.ts";
 import {
   acceptConnection,
   bindPath,
+  checkSocketPath,
   connectPath,
   listen,
   openSeqpacket,
@@ -61,8 +62,10 @@ export class Listener {
    * @throws {SyscallError} any other failure, with the path
    */
   static open(path: string, options: { mode: number; verifiesPackets: boolean }): Listener {
-    using socket = new Handover(openSeqpacket());
+    // Before anything is made: a lock file that nobody needs would stay.
+    checkSocketPath(path);
     checkDirectory(path);
+    using socket = new Handover(openSeqpacket());
     using lock = new Handover(takeLock(path));
     removeStaleSocket(path);
     const umask = process.umask(BIND_UMASK);
@@ -150,7 +153,7 @@ function isOpenToOthers(stats: Stats): boolean {
 function takeLock(path: string): number {
   const lockPath = `${path}.lock`;
   const { O_RDWR, O_CREAT, O_NOFOLLOW } = constants;
-  const fd = openSync(lockPath, O_RDWR | O_CREAT | O_NOFOLLOW, 0o600);
+  const fd = openLock(path, lockPath, O_RDWR | O_CREAT | O_NOFOLLOW);
   if (lockExclusive(fd)) return fd;
   closeFd(fd);
   throw new ConfigError(
@@ -158,6 +161,21 @@ function takeLock(path: string): number {
     `Cannot serve ${path}: another broker does, it holds the lock ${lockPath}`,
     { path },
   );
+}
+
+/** @throws {ConfigError} CONFIG_SOCKET_DIRECTORY: a link, or somebody else's file, is in the way */
+function openLock(path: string, lockPath: string, flags: number): number {
+  try {
+    return openSync(lockPath, flags, 0o600);
+  } catch (cause) {
+    const code = cause instanceof Error && "code" in cause ? cause.code : "an error";
+    throw new ConfigError(
+      "CONFIG_SOCKET_DIRECTORY",
+      `Cannot serve ${path}: opening its lock ${lockPath} gives ${code}`,
+      { path: lockPath },
+      { cause },
+    );
+  }
 }
 
 /** We hold the lock, so no broker serves the path. Something else may: then leave it alone. */

@@ -15,7 +15,7 @@ import { FdBundle } from "./fd-bundle.ts";
 import { largeBodyFlaw } from "./large-body.ts";
 import type { ControlFrame, Request, Requests } from "./requests.ts";
 import type { Rights } from "./rights.ts";
-import type { Router } from "./router.ts";
+import { NOT_PLAIN, type Router } from "./router.ts";
 
 /** An id that no topic has: TopicTable never gives it. */
 const NO_TOPIC = 0;
@@ -27,6 +27,8 @@ export interface ReceivedPacket {
   readonly receivedFdCount: number;
   /** Some fds did not arrive, because the process may hold no more. */
   readonly controlTruncated: boolean;
+  /** It is what was left of a packet that was checked whole; undefined for false. */
+  readonly isRest?: boolean;
   /** Hands the fds over to the caller. */
   takeFds(): number[];
   /** Closes fds that were not taken. */
@@ -35,6 +37,8 @@ export interface ReceivedPacket {
 
 /** What the handler needs of the process around it. */
 export interface PacketHost {
+  /** Whether this turn has time for more costly work. */
+  hasTime(): boolean;
   /** A connection said a good HELLO and waits for WELCOME. */
   welcome(connection: Connection, hello: Hello): void;
   /** Closes one fd of a client, which it owns. */
@@ -59,9 +63,11 @@ export class PacketHandler {
   /**
    * Handles one packet. Afterwards no fd of it is left in `packet`.
    * @param packetBytes 1 or more
+   * @returns bytes handled: less than `packetBytes` where the turn's time is up, and then the rest
+   *   is to come again, as a packet with isRest, before anything else of this connection
    * @throws {ProtocolError} the sender broke the protocol: drop it, and nobody else
    */
-  handle(connection: Connection, packet: ReceivedPacket, packetBytes: number): void {
+  handle(connection: Connection, packet: ReceivedPacket, packetBytes: number): number {
     if (this.#rights.areStale(connection)) this.#rights.refresh(connection);
     try {
       if (connection.state === "AWAIT_HELLO") {
@@ -70,17 +76,19 @@ export class PacketHandler {
         this.#requests.refuseFds(connection, { topic: "", rule: undefined, byFdTable: true });
       } else if (packet.receivedFdCount > 0) {
         this.#handleWithFds(connection, packet, packetBytes);
-      } else if (!this.#isPlainPacket(connection, packet.buffer, packetBytes)) {
-        this.#handleFrames(connection, packet.buffer, packetBytes);
+      } else {
+        const routed = this.#routePlain(connection, packet.buffer, packetBytes);
+        return routed === NOT_PLAIN ? this.#handleFrames(connection, packet, packetBytes) : routed;
       }
+      return packetBytes;
     } finally {
       packet.closeFds();
     }
   }
 
-  /** The usual case: messages and nothing else. They are routed when this returns true. */
-  #isPlainPacket(connection: Connection, buffer: PinnedBuffer, packetBytes: number): boolean {
-    if (packetBytes % 8 !== 0) return false;
+  /** The usual case: messages and nothing else. @returns as Router.routePacket() */
+  #routePlain(connection: Connection, buffer: PinnedBuffer, packetBytes: number): number {
+    if (packetBytes % 8 !== 0) return NOT_PLAIN;
     return this.#router.routePacket(connection, buffer, packetBytes);
   }
 
@@ -95,25 +103,33 @@ export class PacketHandler {
     this.#host.welcome(connection, this.#requests.readHello(frame));
   }
 
-  /** Messages and control frames mixed. All of it is read before any of it takes effect. */
-  #handleFrames(connection: Connection, buffer: PinnedBuffer, packetBytes: number): void {
+  /**
+   * Messages and control frames mixed. All of it is read before any of it takes effect.
+   * @returns as handle()
+   */
+  #handleFrames(connection: Connection, packet: ReceivedPacket, packetBytes: number): number {
+    const { buffer } = packet;
     const frameCount = this.#read(buffer, packetBytes, 0);
     const { offsets } = this.#reader;
-    const requests = this.#readRequests(connection, buffer, frameCount);
+    const requests = this.#readRequests(connection, packet, frameCount);
+    const offsetOf = (frame: number) => (frame < frameCount ? (offsets[frame] ?? 0) : packetBytes);
     let index = 0;
     for (const request of requests) {
-      const start = offsets[index] as number;
-      const stop = this.#router.routeStretch(connection, buffer, start, packetBytes);
-      while (index < frameCount && (offsets[index] as number) < stop) index += 1;
+      const stop = this.#router.routeStretch(connection, buffer, offsetOf(index), packetBytes);
+      while (offsetOf(index) < stop) index += 1;
+      // Still a message: the router's time was up.
+      if (frameAt(buffer, offsetOf(index)).opcode === OPCODE.MESSAGE) return stop;
       this.#requests.carryOut(connection, request);
       index += 1;
+      if (!this.#host.hasTime()) return offsetOf(index);
     }
-    if (index >= frameCount) return;
-    this.#router.routeStretch(connection, buffer, offsets[index] as number, packetBytes);
+    if (index >= frameCount) return packetBytes;
+    return this.#router.routeStretch(connection, buffer, offsetOf(index), packetBytes);
   }
 
   /** The packet's control frames in order, with every message's topic found open. */
-  #readRequests(connection: Connection, buffer: PinnedBuffer, frameCount: number): Request[] {
+  #readRequests(connection: Connection, packet: ReceivedPacket, frameCount: number): Request[] {
+    const { buffer, isRest = false } = packet;
     const requests: Request[] = [];
     const closed = new Set<number>();
     for (let index = 0; index < frameCount; index += 1) {
@@ -122,8 +138,12 @@ export class PacketHandler {
         openTopicOf(connection, closed.has(frame.id) ? NO_TOPIC : frame.id, frame.offset);
         continue;
       }
-      const request = this.#requests.read(connection, frame);
-      if (request.opcode === OPCODE.CLOSE_TOPIC) closed.add(request.topicId);
+      const request = this.#requests.read(frame);
+      if (request.opcode === OPCODE.CLOSE_TOPIC) {
+        // In a rest it may be the second one, whose topic was open when the packet was checked.
+        if (!isRest) openTopicOf(connection, frame.id, frame.offset);
+        closed.add(request.topicId);
+      }
       requests.push(request);
     }
     return requests;

@@ -25,7 +25,7 @@ import { STATUS, type StatusName } from "../protocol/status-codes.ts";
 import { checkPattern, checkTopicName, isReservedTopic } from "../protocol/topics.ts";
 import type { Administration } from "./administration.ts";
 import type { BusState } from "./bus-state.ts";
-import { type Connection, type OpenTopic, openTopicOf } from "./connection.ts";
+import type { Connection, OpenTopic } from "./connection.ts";
 import type { BrokerEventListener } from "./events.ts";
 import type { ControlSender } from "./introductions.ts";
 import type { LargeBodyFlaw } from "./large-body.ts";
@@ -100,10 +100,10 @@ export class Requests {
 
   /**
    * Reads one control frame of a client that has said HELLO. Nothing takes effect yet, so a packet
-   * can be read whole before any of it does.
+   * can be read whole before any of it does. Whether topic ids are open is for the caller to check.
    * @throws {ProtocolError} where the frame itself is wrong
    */
-  read(connection: Connection, frame: ControlFrame): Request {
+  read(frame: ControlFrame): Request {
     const { opcode, id, bytes, offset } = frame;
     const start = bodyStart(frame);
     const end = bodyEnd(frame);
@@ -111,7 +111,6 @@ export class Requests {
       case OPCODE.NOOP:
         return { opcode };
       case OPCODE.CLOSE_TOPIC:
-        openTopicOf(connection, id, offset);
         return { opcode, topicId: id };
       case OPCODE.OPEN_TOPIC:
         checkRequestId(frame);

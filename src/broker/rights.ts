@@ -40,7 +40,10 @@ export class Rights {
     }
   }
 
-  /** Computes all rights of one connection anew and tells it what it lost. */
+  /**
+   * Computes all rights of one connection anew and tells it what it lost. Stops where the news are
+   * more than it reads: it is closed then, and loses all.
+   */
   refresh(connection: Connection): void {
     connection.policyGeneration = this.#state.policyGeneration;
     if (connection.state === "OPEN") {
@@ -53,6 +56,7 @@ export class Rights {
       connection.subscriptions.delete(subscription);
       this.#state.unsubscribe(connection, pattern);
       this.#revoke(connection, "subscribe", pattern, decision, { subscription });
+      if (connection.state === "DOOMED") return;
     }
   }
 

@@ -21,6 +21,7 @@ import type { BusState } from "./bus-state.ts";
 import { type Connection, type OpenTopic, openTopicOf } from "./connection.ts";
 import type { FdBundle } from "./fd-bundle.ts";
 import type { Introductions } from "./introductions.ts";
+import { ROUTING_COST_PER_LOOK } from "./limits.ts";
 import type { Route } from "./route.ts";
 import { ACCEPTED, PEER_GONE } from "./send-queue.ts";
 import type { Topic } from "./topic-table.ts";
@@ -35,11 +36,19 @@ const RUN_WORDS = 3;
 /** Stands for the route of a topic on which the sender may not publish any more. */
 const REVOKED_ROUTE: Route = { destinations: [] };
 
+/** routePacket(): the packet holds something else than plain messages. */
+export const NOT_PLAIN = -1;
+
+/** #routeRuns(): it got to the end. */
+const ALL_ROUTED = -1;
+
 /** The body of a large message is withheld from nobody. */
 const NOBODY: ReadonlySet<Connection> = new Set();
 
 /** What the router needs of the process around it. */
 export interface RouterHost {
+  /** Whether this turn has time for more costly work. */
+  hasTime(): boolean;
   /** The connection's queue holds frames to be flushed at the end of the turn. */
   noteUnflushed(connection: Connection): void;
   /** The connection's socket is dead. */
@@ -54,6 +63,8 @@ export class Router {
   readonly #runs = new Int32Array(PACKET_FRAMES_MAX * RUN_WORDS);
   readonly #runTopics: (OpenTopic | undefined)[] = new Array(PACKET_FRAMES_MAX).fill(undefined);
   #runCount = 0;
+  /** Destinations served since hasTime() was last asked; a computed route counts as many. */
+  #cost = 0;
 
   constructor(state: BusState, introductions: Introductions, host: RouterHost) {
     this.#state = state;
@@ -64,25 +75,27 @@ export class Router {
   /**
    * Routes a packet, if it holds nothing but well-formed messages without fds.
    * @param buffer holds the packet from offset 0; its origins are overwritten
-   * @returns false where the packet holds anything else: then nothing of it took effect, and it is
-   *   for the caller to read it the slow way
+   * @returns bytes routed: less than `packetBytes` where the turn's time is up, and then the rest
+   *   is to come again as a packet; NOT_PLAIN where the packet holds anything else: then nothing of
+   *   it took effect, and it is for the caller to read it the slow way
    * @throws {ProtocolError} PROTOCOL_TOPIC_ID; then nothing of the packet took effect either
    */
-  routePacket(sender: Connection, buffer: PinnedBuffer, packetBytes: number): boolean {
-    if (this.#walk(sender, buffer.words, 0, packetBytes) !== packetBytes) return false;
-    this.#routeRuns(sender, buffer);
-    return true;
+  routePacket(sender: Connection, buffer: PinnedBuffer, packetBytes: number): number {
+    if (this.#walk(sender, buffer.words, 0, packetBytes) !== packetBytes) return NOT_PLAIN;
+    const stop = this.#routeRuns(sender, buffer);
+    return stop === ALL_ROUTED ? packetBytes : stop;
   }
 
   /**
    * Routes the messages without fds that stand at the start of a stretch of well-formed frames,
    * whose topics the caller found open.
-   * @returns the byte offset of the first frame that is not such a message, or `end`
+   * @returns the byte offset of the first frame that is not such a message, or `end`; less where
+   *   the turn's time is up, and then the rest is to come again
    */
   routeStretch(sender: Connection, buffer: PinnedBuffer, start: number, end: number): number {
-    const stop = this.#walk(sender, buffer.words, start, end);
-    this.#routeRuns(sender, buffer);
-    return stop;
+    const walked = this.#walk(sender, buffer.words, start, end);
+    const stop = this.#routeRuns(sender, buffer);
+    return stop === ALL_ROUTED ? walked : stop;
   }
 
   /**
@@ -152,8 +165,11 @@ export class Router {
     return at;
   }
 
-  /** Hands over the runs of the last walk, joining neighbours that have the same route. */
-  #routeRuns(sender: Connection, buffer: PinnedBuffer): void {
+  /**
+   * Hands over the runs of the last walk, joining neighbours that have the same route.
+   * @returns ALL_ROUTED, or the offset behind the run at which the turn's time was up
+   */
+  #routeRuns(sender: Connection, buffer: PinnedBuffer): number {
     const runs = this.#runs;
     let route: Route | undefined;
     let start = 0;
@@ -172,8 +188,18 @@ export class Router {
       }
       end = runs[at + 1] as number;
       messages += runs[at + 2] as number;
+      if (this.#cost >= ROUTING_COST_PER_LOOK && run + 1 < this.#runCount && this.#isTimeUp()) {
+        this.#deliverRun(sender, route, buffer, start, end, messages);
+        return end;
+      }
     }
     if (route !== undefined) this.#deliverRun(sender, route, buffer, start, end, messages);
+    return ALL_ROUTED;
+  }
+
+  #isTimeUp(): boolean {
+    this.#cost = 0;
+    return !this.#host.hasTime();
   }
 
   #deliverRun(
@@ -189,6 +215,7 @@ export class Router {
       return;
     }
     const destinations = route.destinations;
+    this.#cost += destinations.length;
     sender.counters.published += messages;
     sender.counters.matched += messages * destinations.length;
     for (let index = 0; index < destinations.length; index += 1) {
@@ -208,7 +235,9 @@ export class Router {
 
   /** The route of a topic; its destinations know topic and sender when this returns. */
   #routeFor(sender: Connection, open: OpenTopic): Route {
+    const computed = this.#state.routesComputed;
     const route = this.#state.routeOf(open.topic, this.#introduceTopic);
+    if (this.#state.routesComputed !== computed) this.#cost += ROUTING_COST_PER_LOOK;
     if (open.introducedTo !== route) {
       for (const destination of route.destinations) {
         this.#introductions.introduceSender(destination, sender);

@@ -12,14 +12,13 @@ import { PacketReceiver, sendPacketWithFds } from "../ffi/ancillary.ts";
 import { EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT } from "../ffi/constants.ts";
 import { closeFd, OwnedFd } from "../ffi/owned-fd.ts";
 import { PinnedBuffer } from "../ffi/pinned-buffer.ts";
-import { openSeqpacketPair, sendPacket, shutdownBoth } from "../ffi/seqpacket.ts";
+import { sendPacket, shutdownBoth } from "../ffi/seqpacket.ts";
 import { setSendBufferBytes } from "../ffi/socket-options.ts";
 import { PEER_CLOSED, RECORD_TRUNCATED } from "../ffi/syscall-result.ts";
-import { errorBody, goodbyeBody, type Hello, welcomeBody } from "../protocol/control-messages.ts";
+import { errorBody, goodbyeBody, type Hello } from "../protocol/control-messages.ts";
 import { PACKET_BYTES_MAX, PROTOCOL_VERSION } from "../protocol/limits.ts";
-import { FEATURE_FD_LANE, FLAG_FATAL, OPCODE } from "../protocol/opcodes.ts";
+import { FLAG_FATAL, OPCODE } from "../protocol/opcodes.ts";
 import { STATUS, type StatusName } from "../protocol/status-codes.ts";
-import { SOFTWARE } from "../version.ts";
 import { Administration, type AdministrationHost } from "./administration.ts";
 import { Background } from "./background.ts";
 import { BusState } from "./bus-state.ts";
@@ -37,32 +36,29 @@ import {
   tooManyConnections,
 } from "./endings.ts";
 import type { BrokerEventListener } from "./events.ts";
+import { Flusher, type FlushHost } from "./flusher.ts";
 import { type IdentityOptions, isSentBy, readPeerIdentity } from "./identity.ts";
 import { type ControlSender, Introductions } from "./introductions.ts";
 import {
   BACKGROUND_MS_PER_TURN,
+  BURIAL_MS_PER_TURN,
   BYTES_PER_TURN,
+  COSTLY_MS_PER_TURN,
   DISCARDED_PACKETS_MAX,
   HELLO_TIMEOUT_MS,
   PACKETS_PER_TURN,
   SOCKET_SEND_BUFFER_BYTES,
-  UNFLUSHED_CONNECTIONS_MAX,
 } from "./limits.ts";
-import { PacketHandler, type PacketHost } from "./packet-handler.ts";
+import { PacketHandler, type PacketHost, type ReceivedPacket } from "./packet-handler.ts";
 import { PacketPool } from "./packet-pool.ts";
+import { PacketRest, PacketRests } from "./packet-rests.ts";
 import type { Policy } from "./policy/rules.ts";
 import { Requests } from "./requests.ts";
 import { Rights } from "./rights.ts";
 import { Router, type RouterHost } from "./router.ts";
-import {
-  ACCEPTED,
-  BLOCKED,
-  type PacketSink,
-  PEER_GONE,
-  QUEUE_FULL,
-  SendQueue,
-} from "./send-queue.ts";
+import { type PacketSink, QUEUE_FULL, SendQueue } from "./send-queue.ts";
 import type { SocketWatch } from "./socket-watch.ts";
+import { welcome } from "./welcome.ts";
 
 const SINK: PacketSink = { sendPacket, sendPacketWithFds };
 
@@ -87,7 +83,7 @@ export interface SessionsOptions {
 }
 
 /** All connections of one broker. */
-export class Sessions implements RouterHost, PacketHost {
+export class Sessions implements RouterHost, PacketHost, FlushHost {
   /** Work that settle() does a little of each time. */
   readonly background = new Background();
   readonly #options: SessionsOptions;
@@ -98,15 +94,21 @@ export class Sessions implements RouterHost, PacketHost {
   readonly #rights: Rights;
   readonly #pool = new PacketPool();
   readonly #receiver = new PacketReceiver(new PinnedBuffer(PACKET_BYTES_MAX));
-  readonly #unflushed: Connection[] = [];
-  readonly #doomed: { connection: Connection; cause: Cause | undefined }[] = [];
+  readonly #flusher: Flusher;
+  readonly #rests = new PacketRests();
+  /** When this turn's time for costly work is up; 0 where none was asked for yet. */
+  #costlyEndsAt = 0;
+  /** Oldest first. */
+  readonly #doomed = new Map<Connection, Cause | undefined>();
 
   constructor(options: SessionsOptions) {
     this.#options = options;
+    this.#flusher = new Flusher(options.watch, this);
     this.#state = new BusState(options.policy, ({ id, identity }, denial) =>
       options.onEvent({ type: "would-deny", connection: id, identity, ...denial }),
     );
-    this.#table = new ConnectionTable(options.connectionsMax);
+    const { connectionsMax, servesOwnUidOnly: servesOneUid } = options;
+    this.#table = new ConnectionTable({ connectionsMax, servesOneUid });
     this.#introductions = new Introductions(this.#send);
     const router = new Router(this.#state, this.#introductions, this);
     const { administration, ownUid, onEvent } = options;
@@ -162,41 +164,79 @@ export class Sessions implements RouterHost, PacketHost {
 
   /** Handles one readiness event of a connection's socket or lane. */
   ready(connection: Connection, events: number): void {
-    if ((events & EPOLLOUT) !== 0) this.#flush(connection);
+    if ((events & EPOLLOUT) !== 0) this.#flusher.flush(connection);
     if ((events & (EPOLLIN | EPOLLHUP | EPOLLERR)) === 0 || connection.state === "DOOMED") return;
     if (connection.isReadingStopped) return this.#doom(connection, undefined);
+    // What it sent before comes first.
+    if (this.#rests.has(connection)) return;
     try {
       this.#readPackets(connection);
     } catch (error) {
-      if (error instanceof ProtocolError) this.#endForProtocol(connection, error);
-      else if (error instanceof SyscallError) this.#doom(connection, undefined);
-      else throw error;
+      this.#fail(connection, error);
     }
+  }
+
+  /** A packet could not be handled. @throws what is no fault of the client or its socket */
+  #fail(connection: Connection, error: unknown): void {
+    if (error instanceof ProtocolError) this.#endForProtocol(connection, error);
+    else if (error instanceof SyscallError) this.#doom(connection, undefined);
+    else throw error;
   }
 
   /** The lane of a connection whose queue waits for it takes records again, or is closed. */
   laneReady(connection: Connection): void {
-    if (connection.state !== "DOOMED") this.#flush(connection);
+    if (connection.state !== "DOOMED") this.#flusher.flush(connection);
   }
 
   /** Whether settle() has nothing to do before something happens. */
   get isSettled(): boolean {
-    const isSent = this.#unflushed.length === 0 && this.#doomed.length === 0;
-    return isSent && this.background.isIdle;
+    const hasWork = this.#rests.size > 0 || this.#doomed.size > 0;
+    return !hasWork && this.#flusher.isIdle && this.background.isIdle;
   }
 
-  /** Ends a turn: looks at the clock, sends what is queued, closes what is doomed. */
+  /**
+   * Ends a turn: looks at the clock, sends what is queued, closes what is doomed. Where many died
+   * at once, the next turns close the others: each must be told to all who heard of it.
+   */
   settle(): void {
     this.#expireHellos();
-    if (!this.background.isIdle) {
-      const startedAt = this.#options.now();
-      this.background.run(() => this.#options.now() - startedAt < BACKGROUND_MS_PER_TURN);
+    if (this.#rests.size > 0) this.#goOn();
+    this.#costlyEndsAt = 0;
+    if (!this.background.isIdle) this.background.run(this.#timer(BACKGROUND_MS_PER_TURN));
+    this.#flusher.flushAll();
+    if (this.#doomed.size === 0) return;
+    this.#bury(this.#timer(BURIAL_MS_PER_TURN));
+    this.#flusher.flushAll();
+  }
+
+  /** Goes on with packets that were too costly for the turns before, in turn; with one at least. */
+  #goOn(): void {
+    this.#costlyEndsAt = 0;
+    for (let count = this.#rests.size; count > 0; count -= 1) {
+      const [connection, rest] = this.#rests.shift() ?? [];
+      if (connection === undefined || rest === undefined) return;
+      try {
+        this.#handle(connection, rest, rest.buffer.byteLength);
+      } catch (error) {
+        this.#fail(connection, error);
+      }
+      if (!this.hasTime()) return;
     }
-    this.#flushAll();
-    while (this.#doomed.length > 0) {
-      this.#bury();
-      this.#flushAll();
-    }
+  }
+
+  /** @returns false where the connection has ended, or some of the packet is left for later */
+  #handle(connection: Connection, packet: ReceivedPacket, packetBytes: number): boolean {
+    const handled = this.#handler.handle(connection, packet, packetBytes);
+    if (connection.state === "DOOMED") return false;
+    if (handled === packetBytes) return true;
+    this.#rests.push(connection, new PacketRest(packet.buffer, handled, packetBytes));
+    return false;
+  }
+
+  /** @returns asks whether there is time left, counted from now */
+  #timer(milliseconds: number): () => boolean {
+    const endsAt = this.#options.now() + milliseconds;
+    return () => this.#options.now() < endsAt;
   }
 
   /**
@@ -206,16 +246,6 @@ export class Sessions implements RouterHost, PacketHost {
   replacePolicy(policy: Policy): void {
     this.#state.replacePolicy(policy);
     this.background.add(this.#rights.sweep(this.#table.all()));
-  }
-
-  /** Sends what this turn left in the queues. */
-  #flushAll(): void {
-    for (let index = 0; index < this.#unflushed.length; index += 1) {
-      const connection = this.#unflushed[index] as Connection;
-      connection.isUnflushed = false;
-      if (connection.state !== "DOOMED") this.#flush(connection);
-    }
-    this.#unflushed.length = 0;
   }
 
   /** Ends connections that took too long to say HELLO. */
@@ -233,10 +263,10 @@ export class Sessions implements RouterHost, PacketHost {
     return oldest === undefined ? Number.POSITIVE_INFINITY : oldest.acceptedAt + HELLO_TIMEOUT_MS;
   }
 
-  /** Closes what is doomed. */
-  #bury(): void {
-    for (let next = this.#doomed.pop(); next !== undefined; next = this.#doomed.pop()) {
-      const { connection, cause } = next;
+  /** Closes what is doomed, while there is time; one connection at least. */
+  #bury(hasTime: () => boolean): void {
+    for (const [connection, cause] of this.#doomed) {
+      this.#doomed.delete(connection);
       this.#introductions.announceGone(connection, this.#state.leave(connection));
       this.#options.watch.remove(connection);
       this.#hangUp(connection.socket.number);
@@ -246,6 +276,7 @@ export class Sessions implements RouterHost, PacketHost {
       const { id, identity } = connection;
       const { code, message } = cause ?? { code: undefined, message: undefined };
       this.#options.onEvent({ type: "disconnected", connection: id, identity, code, message });
+      if (!hasTime()) return;
     }
   }
 
@@ -253,13 +284,14 @@ export class Sessions implements RouterHost, PacketHost {
   sayGoodbye(): void {
     const message = "The broker is shutting down";
     const body = goodbyeBody({ status: STATUS.CLOSED_BY_BROKER, message });
+    this.#rests.clear();
     for (const connection of this.#table.all()) {
       if (connection.state === "DOOMED") continue;
       this.#options.watch.stopReading(connection);
-      if (connection.queue.tellGaps() === QUEUE_FULL) this.#evict(connection);
+      if (connection.queue.tellGaps() === QUEUE_FULL) this.evict(connection);
       this.#send(connection, { opcode: OPCODE.GOODBYE, id: 0, body });
     }
-    this.#flushAll();
+    this.#flusher.flushAll();
   }
 
   /** Whether any client has not taken all that is meant for it. */
@@ -273,23 +305,34 @@ export class Sessions implements RouterHost, PacketHost {
   /** Closes every connection. */
   closeAll(): void {
     for (const connection of this.#table.all()) this.#doom(connection, undefined);
-    this.#bury();
+    this.#bury(() => true);
+  }
+
+  /** RouterHost, PacketHost */
+  hasTime(): boolean {
+    const now = this.#options.now();
+    if (this.#costlyEndsAt === 0) this.#costlyEndsAt = now + COSTLY_MS_PER_TURN;
+    return now < this.#costlyEndsAt;
   }
 
   /** RouterHost */
   noteUnflushed(connection: Connection): void {
-    connection.isUnflushed = true;
-    this.#unflushed.push(connection);
-    if (this.#unflushed.length >= UNFLUSHED_CONNECTIONS_MAX) this.#flushAll();
+    this.#flusher.note(connection);
   }
 
-  /**
-   * RouterHost. The client does not read any more, but what it sent before may still wait for us:
-   * so nothing more is sent, and the connection ends when reading finds its end.
-   */
+  /** RouterHost */
   notePeerGone(connection: Connection): void {
-    connection.queue.abandon();
-    this.#options.watch.watchWritable(connection, -1);
+    this.#flusher.notePeerGone(connection);
+  }
+
+  /** FlushHost */
+  evict(connection: Connection): void {
+    this.#doom(connection, doesNotRead());
+  }
+
+  /** FlushHost */
+  abandon(connection: Connection): void {
+    this.#doom(connection, undefined);
   }
 
   /** PacketHost */
@@ -300,39 +343,13 @@ export class Sessions implements RouterHost, PacketHost {
   /** PacketHost */
   welcome(connection: Connection, hello: Hello): void {
     this.#table.noteHello(connection);
-    const wantsLane = (hello.features & FEATURE_FD_LANE) !== 0;
-    const { uid, gid, pid } = connection.identity;
-    const body = (features: number) =>
-      welcomeBody({
-        protocol: PROTOCOL_VERSION,
-        features,
-        connection: connection.id,
-        uid,
-        gid,
-        pid,
-        software: SOFTWARE,
-      });
     connection.state = "OPEN";
-    if (!wantsLane) {
-      return this.#send(connection, { opcode: OPCODE.WELCOME, id: 0, body: body(0) });
-    }
     try {
-      this.#welcomeWithLane(connection, body(FEATURE_FD_LANE));
+      if (!welcome(connection, hello, this.#send)) this.#doom(connection, undefined);
     } catch (error) {
       if (!(error instanceof SyscallError)) throw error;
       this.#end(connection, noFdsLeft(error));
     }
-  }
-
-  /** Without a lane such a client would lose fds silently, so no lane means no connection. */
-  #welcomeWithLane(connection: Connection, body: ReturnType<typeof welcomeBody>): void {
-    const [ours, theirs] = openSeqpacketPair();
-    connection.lane = OwnedFd.adopt(ours);
-    using lent = OwnedFd.adopt(theirs);
-    const bytes = encodeControlFrame({ opcode: OPCODE.WELCOME, fdCount: 1, id: 0, body });
-    const sent = connection.queue.sendNow(CONTROL_FRAME_BUFFER, bytes, [lent.number]);
-    if (sent !== bytes) return this.#doom(connection, undefined);
-    connection.queue.useLane(ours);
   }
 
   #isServed(uid: number): boolean {
@@ -350,8 +367,8 @@ export class Sessions implements RouterHost, PacketHost {
           this.#receiver.closeFds();
           return this.#end(connection, anotherSender());
         }
-        this.#handler.handle(connection, this.#receiver, bytes);
-        if (connection.state === "DOOMED" || turnBytes >= BYTES_PER_TURN) return;
+        if (!this.#handle(connection, this.#receiver, bytes)) return;
+        if (turnBytes >= BYTES_PER_TURN) return;
       } else if (bytes === PEER_CLOSED) {
         return this.#doom(connection, undefined);
       } else if (bytes === RECORD_TRUNCATED) {
@@ -361,35 +378,13 @@ export class Sessions implements RouterHost, PacketHost {
     }
   }
 
-  #flush(connection: Connection): void {
-    try {
-      this.#settleFlush(connection, connection.queue.flush());
-    } catch (error) {
-      // epoll may be out of memory or watches: this client cannot be served, all others can.
-      if (!(error instanceof SyscallError)) throw error;
-      this.#doom(connection, undefined);
-    }
-  }
-
-  #settleFlush(connection: Connection, outcome: number): void {
-    if (outcome === ACCEPTED) this.#options.watch.watchWritable(connection, -1);
-    else if (outcome === BLOCKED) {
-      this.#options.watch.watchWritable(connection, connection.queue.blockedFd);
-    } else if (outcome === PEER_GONE) this.notePeerGone(connection);
-    else this.#evict(connection);
-  }
-
   /** Queues a control frame; it leaves at the end of the turn. */
   readonly #send: ControlSender = (connection, frame) => {
     if (connection.state === "DOOMED") return;
     const bytes = encodeControlFrame(frame);
-    if (connection.queue.push(CONTROL_FRAME_BUFFER, bytes) === QUEUE_FULL) this.#evict(connection);
+    if (connection.queue.push(CONTROL_FRAME_BUFFER, bytes) === QUEUE_FULL) this.evict(connection);
     else if (!connection.isUnflushed && connection.watchedFd < 0) this.noteUnflushed(connection);
   };
-
-  #evict(connection: Connection): void {
-    this.#doom(connection, doesNotRead());
-  }
 
   #endForProtocol(connection: Connection, error: ProtocolError): void {
     const { code, message, byteOffset } = error;
@@ -408,7 +403,7 @@ export class Sessions implements RouterHost, PacketHost {
     const body = errorBody({ status, message: cause.message, ...fields });
     const frame = { opcode: OPCODE.ERROR, flags: FLAG_FATAL, id: 0, body };
     connection.queue.push(CONTROL_FRAME_BUFFER, encodeControlFrame(frame));
-    connection.queue.flush();
+    this.#flusher.flush(connection);
     this.#doom(connection, cause);
   }
 
@@ -417,7 +412,8 @@ export class Sessions implements RouterHost, PacketHost {
     this.#table.noteHello(connection);
     connection.state = "DOOMED";
     connection.queue.abandon();
-    this.#doomed.push({ connection, cause });
+    this.#rests.drop(connection);
+    this.#doomed.set(connection, cause);
   }
 
   /**

@@ -30,6 +30,9 @@ export class Topic {
   /** The subscriptions changed for this topic: find its route anew at the next message. */
   forgetRoute(): void {
     this.routeGeneration = -1;
+    // Connections on it may be closed by now, and must not stay in memory for a quiet topic's sake.
+    this.route = undefined;
+    this.withheldFrom = undefined;
   }
 }
 
@@ -68,6 +71,7 @@ export class TopicTable {
     assert(topic.holders > 0, "a topic is released once by each holder");
     topic.holders -= 1;
     if (topic.holders > 0) return;
+    topic.forgetRoute();
     this.#byName.delete(topic.name);
     this.#freeIds.push(topic.id);
   }

@@ -26,10 +26,7 @@ const READ_TIMEOUT_MS = 60_000;
  *   failed or took too long
  */
 export async function readPolicyPieces(path: string): Promise<string[]> {
-  const child = Bun.spawn([...OWN_COMMAND, POLICY_PIECES_COMMAND, path], {
-    stdio: ["ignore", "pipe", "pipe"],
-    timeout: READ_TIMEOUT_MS,
-  });
+  const child = startReader(path);
   const [pieces, complaint, exitCode] = await Promise.all([
     child.stdout.text(),
     child.stderr.text(),
@@ -40,6 +37,19 @@ export async function readPolicyPieces(path: string): Promise<string[]> {
   throw new ConfigError("CONFIG_POLICY", message || `Cannot read ${path}: the reader failed`, {
     path,
   });
+}
+
+/** @throws {ConfigError} CONFIG_POLICY where the broker has no fd or process left */
+function startReader(path: string): Bun.Subprocess<"ignore", "pipe", "pipe"> {
+  try {
+    return Bun.spawn([...OWN_COMMAND, POLICY_PIECES_COMMAND, path], {
+      stdio: ["ignore", "pipe", "pipe"],
+      timeout: READ_TIMEOUT_MS,
+    });
+  } catch (cause) {
+    const why = cause instanceof Error ? cause.message : String(cause);
+    throw new ConfigError("CONFIG_POLICY", `Cannot read ${path}: ${why}`, { path }, { cause });
+  }
 }
 
 /** What that process does: one piece a line on standard output. */

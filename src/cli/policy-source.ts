@@ -13,8 +13,8 @@ import type {
 import { ConfigError } from "../errors.ts";
 import { findGroup, findUser } from "../ffi/user-database.ts";
 
-/** Bytes of the largest policy file. Guess: several thousand rules. */
-const POLICY_BYTES_MAX = 1024 * 1024;
+/** Bytes of the largest policy file. Guess: 10,000 rules have 1 to 2 MiB. */
+const POLICY_BYTES_MAX = 4 * 1024 * 1024;
 
 /** The file system and the user database of this machine. */
 export function systemPolicyIo(): PolicyIo {

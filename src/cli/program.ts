@@ -105,6 +105,7 @@ function addSub(program: Command, finish: (exitCode: number) => void): void {
       new Option("--bytes", "print bodies alone, byte for byte").conflicts(["json", "catFds"]),
     )
     .option("--cat-fds", "print what each received file holds")
+    .option("-v, --verbose", "say on stderr when the subscription stands")
     .option(SOCKET_OPTION, CLIENT_SOCKET_HELP)
     .action(async (pattern, options) => {
       const { runSub } = await import("./commands/sub.ts");

@@ -10,6 +10,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { clientSocketPaths } from "../bus-address.ts";
 import {
   ClosedError,
+  LimitError,
   ProtocolError,
   RejectedError,
   SyscallError,
@@ -54,7 +55,7 @@ export interface ConnectOptions {
  * @throws {SyscallError} ENOENT or ECONNREFUSED where no broker listens, with the path
  * @throws {ArgumentError} ARGUMENT_SOCKET_PATH
  * @throws {RejectedError} REJECTED_BROKER where a stranger listens there; REJECTED_NOT_OWNER
- * @throws {LimitError} LIMIT_CONNECTIONS
+ * @throws {LimitError} LIMIT_CONNECTIONS; LIMIT_QUEUED_FDS where this process may hold no more fds
  * @throws {ProtocolError} PROTOCOL_VERSION where the broker is of another generation
  * @throws {TimeoutError} TIMEOUT_CONNECT
  * @throws {ClosedError} CLOSED_BY_PEER where the broker hung up without a word
@@ -210,6 +211,7 @@ function readWelcome(
 ): { welcome: Welcome; laneFd: number } {
   const { bytes, words } = receiver.buffer;
   try {
+    if (receiver.controlTruncated) throw laneLost();
     const fdCount = receiver.receivedFdCount;
     new PacketReader().read(words, bytes, packetBytes, fdCount, "broker");
     const opcode = opcodeOf(words[1] as number);
@@ -226,4 +228,11 @@ function readWelcome(
   } finally {
     receiver.closeFds();
   }
+}
+
+function laneLost(): LimitError {
+  return new LimitError(
+    "LIMIT_QUEUED_FDS",
+    "Cannot connect: the fd lane was lost, since this process may hold no more file descriptors",
+  );
 }

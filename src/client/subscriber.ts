@@ -3,7 +3,7 @@
  * it takes away. The mirror of publisher.ts; which messages go where is inbound.ts's.
  */
 
-import { ArgumentError, ClosedError } from "../errors.ts";
+import { ArgumentError } from "../errors.ts";
 import type { ControlMap } from "../protocol/control-body.ts";
 import {
   decodeSubscribeAck,
@@ -86,9 +86,9 @@ export class Subscriber implements SubscriptionHost {
     this.#numbers.delete(subscription);
     if (number === undefined) return;
     const body = unsubscribeBody({ subscription: number });
-    await this.#request(OPCODE.UNSUBSCRIBE, body).catch((error: Error) => {
-      if (!(error instanceof ClosedError)) throw error;
-    });
+    // Where it is refused no message comes any more either: the bus has ended, and closed() says
+    // why; or the broker took the subscription away just before, and REVOKED says so.
+    await this.#request(OPCODE.UNSUBSCRIBE, body).catch(() => {});
   }
 
   async #open(subscription: AnySubscription): Promise<void> {

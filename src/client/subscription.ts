@@ -25,7 +25,7 @@ export type AnySubscription = Subscription<any>;
 
 /** What a subscription needs of its bus. */
 export interface SubscriptionHost {
-  /** Stops messages from coming; resolves when the broker has confirmed it. */
+  /** Stops messages from coming; resolves when the broker has confirmed it, and never rejects. */
   unsubscribe(subscription: AnySubscription): Promise<void>;
   /** Messages were dropped because the iterator is slower than the bus. */
   noteLost(count: number): void;

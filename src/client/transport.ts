@@ -84,13 +84,17 @@ export class SeqpacketTransport implements Transport {
    * Hands a connected, welcomed socket to the event loop.
    * @param socket handed over
    * @param lane handed over
+   * @throws {SyscallError} EMFILE; both are closed then
    */
   static async open(
     socket: OwnedFd,
     lane: OwnedFd,
     events: TransportEvents,
   ): Promise<SeqpacketTransport> {
-    const writing = OwnedFd.adopt(duplicateFd(socket.number));
+    using unused = new DisposableStack();
+    unused.use(socket);
+    unused.use(lane);
+    const writing = unused.use(OwnedFd.adopt(duplicateFd(socket.number)));
     const transport = new SeqpacketTransport(writing, lane, events);
     transport.#socket = await (Bun.connect as unknown as ConnectFd)({
       fd: socket.release(),
@@ -101,6 +105,7 @@ export class SeqpacketTransport implements Transport {
         error: (_socket, error) => transport.#finish(error),
       },
     });
+    unused.move();
     return transport;
   }
 

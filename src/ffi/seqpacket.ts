@@ -200,6 +200,14 @@ export function shutdownBoth(fd: number): void {
   if (errno !== kernel.ENOTCONN) throw syscallError("shutdown", errno, `fd ${fd}`);
 }
 
+/**
+ * Checks that a path can be that of a socket, as bindPath() and connectPath() would.
+ * @throws {ArgumentError} ARGUMENT_SOCKET_PATH
+ */
+export function checkSocketPath(path: string): void {
+  packPath(path);
+}
+
 /** Checks the path and leaves the address in addressScratch; returns its length in bytes. */
 function packPath(path: string): number {
   if (path === "") throw pathError("it is empty");

@@ -72,7 +72,12 @@ export class AuditBroker implements AsyncDisposable {
   /** Resolves when clients may connect. */
   static async start(options: AuditOptions = {}): Promise<AuditBroker> {
     const broker = new AuditBroker(options);
-    await broker.process.printed(`listening on ${broker.socket}\n`);
+    try {
+      await broker.process.printed(`listening on ${broker.socket}\n`);
+    } catch (error) {
+      await broker[Symbol.asyncDispose]();
+      throw error;
+    }
     return broker;
   }
 

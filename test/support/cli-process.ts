@@ -174,24 +174,17 @@ export class CliBroker implements AsyncDisposable {
     return runCli(words, { ...options, env: { ...this.env, ...options.env } });
   }
 
-  /** Starts `seqbus sub`, and waits until the broker has its subscription. */
+  /** Starts `seqbus sub`, and waits until its subscription stands. */
   async subscribe(words: readonly string[], options: CliOptions = {}): Promise<CliProcess> {
-    const before = this.#connections();
-    const child = new CliProcess(["sub", ...words], {
-      ...options,
-      env: { ...this.env, ...options.env },
-    });
-    await eventually(() => this.#connections() > before, "a subscriber that has connected");
+    const env = { ...this.env, ...options.env };
+    const child = new CliProcess(["sub", "--verbose", ...words], { ...options, env });
+    await child.logged("subscribed to");
     return child;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.process[Symbol.asyncDispose]();
     this.directory[Symbol.dispose]();
-  }
-
-  #connections(): number {
-    return this.process.stderr.split("connected connection").length;
   }
 }
 

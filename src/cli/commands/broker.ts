@@ -11,7 +11,7 @@ import { brokerSocketPath, SYSTEM_SOCKET_PATH, userSocketPath } from "../../bus-
 import { ArgumentError, ConfigError } from "../../errors.ts";
 import { AuditFile } from "../audit/audit-file.ts";
 import { AuditLog } from "../audit/audit-log.ts";
-import { brokerLogLine } from "../broker-log.ts";
+import { EventLog } from "../event-log.ts";
 import { EXIT } from "../exit-codes.ts";
 import { watchSignals } from "../interruption.ts";
 import { LogSink } from "../log-sink.ts";
@@ -61,8 +61,11 @@ export async function runBroker(options: BrokerCommandOptions): Promise<number> 
   const stop = watchSignals(reloads ? ["SIGINT", "SIGTERM"] : undefined);
   const logs = openLogs(options);
   try {
+    // Before anybody is told that the broker listens, and so may send a signal.
+    let opened: Broker | undefined;
+    if (reloads) process.on("SIGHUP", () => opened && reload(options, opened, logs));
     const server = openBroker(options, logs);
-    if (reloads) process.on("SIGHUP", () => reload(options, server, logs));
+    opened = server;
     if (stop.aborted) server.stop();
     stop.addEventListener("abort", () => server.stop());
     await server.run();
@@ -135,11 +138,13 @@ function eventListener(
   { log, audit }: Logs,
 ): BrokerEventListener {
   // Standard error does not need to say everything twice.
-  const hasOwnLog = auditPath !== AUDIT_ON_STDERR;
+  const isAuditOnly = auditPath === AUDIT_ON_STDERR;
+  const events = isAuditOnly
+    ? undefined
+    : new EventLog(log, verbose === true, () => performance.now());
   return (event) => {
     audit?.record(event);
-    const line = hasOwnLog ? brokerLogLine(event, verbose === true) : undefined;
-    if (line !== undefined) log.write(`seqbus: ${line}`);
+    events?.record(event);
   };
 }
 

@@ -21,6 +21,7 @@ export interface SubCommandOptions {
   readonly json?: boolean;
   readonly bytes?: boolean;
   readonly catFds?: boolean;
+  readonly verbose?: boolean;
 }
 
 /**
@@ -44,6 +45,7 @@ async function printMessages(
 ): Promise<void> {
   await using bus = await connect(options.socket === undefined ? {} : { path: options.socket });
   const messages = await bus.subscribe(pattern);
+  if (options.verbose === true) warn(`subscribed to ${pattern}`);
   const printer = new Printer(formatOf(options), options.catFds === true);
   void printNotices(bus, printer);
   let printed = 0;

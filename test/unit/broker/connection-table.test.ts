@@ -1,12 +1,26 @@
 import { beforeEach, describe, expect, test } from "bun:test";
 import type { Connection } from "../../../src/broker/connection.ts";
 import { ConnectionTable } from "../../../src/broker/connection-table.ts";
+import { IdSequence } from "../../../src/broker/id-sequence.ts";
 import {
   AWAITING_HELLO_PER_UID_MAX,
   CONNECTIONS_MAX,
   CONNECTIONS_PER_UID_MAX,
 } from "../../../src/broker/limits.ts";
 import { ConnectionBench } from "./connection-fixture.ts";
+
+/** Ids of a broker that has lived so long that they start again. */
+class WrappingIds extends IdSequence {
+  #ids = new IdSequence();
+
+  wrap(): void {
+    this.#ids = new IdSequence();
+  }
+
+  override next(isTaken: (id: number) => boolean): number {
+    return this.#ids.next(isTaken);
+  }
+}
 
 let bench: ConnectionBench;
 
@@ -21,7 +35,7 @@ function add(table: ConnectionTable, uid = 0): { connection: Connection; evicted
 }
 
 describe("ConnectionTable", () => {
-  test("uses slots again and ids never", () => {
+  test("uses slots again at once, and ids not", () => {
     const table = new ConnectionTable();
     const first = add(table).connection;
     const second = add(table).connection;
@@ -35,16 +49,40 @@ describe("ConnectionTable", () => {
     expect(table.size).toBe(2);
   });
 
-  test("has room up to its limit, and no user more than CONNECTIONS_PER_UID_MAX", () => {
-    const small = new ConnectionTable(2);
+  test("gives no id again that is still in use", () => {
+    const ids = new WrappingIds();
+    const table = new ConnectionTable({ ids });
+    const first = add(table).connection;
+    expect(first.id).toBe(1);
+    ids.wrap();
+    const second = add(table).connection;
+    expect(second.id).toBe(2);
+    table.remove(first);
+    ids.wrap();
+    expect(add(table).connection.id).toBe(1);
+  });
+
+  test("has room up to its limit", () => {
+    const small = new ConnectionTable({ connectionsMax: 2, servesOneUid: true });
     add(small, 1);
     expect(small.hasRoomFor(1)).toBe(true);
-    const { connection } = add(small, 2);
-    expect(small.hasRoomFor(3)).toBe(false);
+    const { connection } = add(small, 1);
+    expect(small.hasRoomFor(1)).toBe(false);
     small.remove(connection);
-    expect(small.hasRoomFor(3)).toBe(true);
+    expect(small.hasRoomFor(1)).toBe(true);
+  });
 
-    const large = new ConnectionTable(CONNECTIONS_MAX * 2);
+  test("lets no user have more than half of few connections", () => {
+    const table = new ConnectionTable({ connectionsMax: 4 });
+    add(table, 1);
+    expect(table.hasRoomFor(1)).toBe(true);
+    add(table, 1);
+    expect(table.hasRoomFor(1)).toBe(false);
+    expect(table.hasRoomFor(2)).toBe(true);
+  });
+
+  test("lets no user have more than CONNECTIONS_PER_UID_MAX", () => {
+    const large = new ConnectionTable({ connectionsMax: CONNECTIONS_MAX * 2 });
     for (let count = 0; count < CONNECTIONS_PER_UID_MAX; count += 1) {
       expect(large.hasRoomFor(1)).toBe(true);
       large.noteHello(add(large, 1).connection);

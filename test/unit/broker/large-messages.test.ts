@@ -206,7 +206,7 @@ uid = 7
     const introductions = new Introductions((connection, frame) => {
       connection.queue.push(CONTROL_FRAME_BUFFER, encodeControlFrame(frame));
     });
-    const host = { noteUnflushed: () => {}, notePeerGone: () => {} };
+    const host = { hasTime: () => true, noteUnflushed: () => {}, notePeerGone: () => {} };
     const router = new Router(state, introductions, host);
     const publisher = bench.connect(1, 0);
     const [trusted, other] = [bench.connect(2, 7), bench.connect(3, 8)];

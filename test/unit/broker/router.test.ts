@@ -5,7 +5,7 @@ import { CONTROL_FRAME_BUFFER, encodeControlFrame } from "../../../src/broker/co
 import { Introductions } from "../../../src/broker/introductions.ts";
 import { DIRECT_SEND_BYTES_MIN } from "../../../src/broker/limits.ts";
 import { ownUidPolicy } from "../../../src/broker/policy/decide.ts";
-import { Router } from "../../../src/broker/router.ts";
+import { NOT_PLAIN, Router } from "../../../src/broker/router.ts";
 import { ProtocolError } from "../../../src/errors.ts";
 import { decodeTopicBody } from "../../../src/protocol/control-messages.ts";
 import { FLAG_FDS_WITHHELD, OPCODE } from "../../../src/protocol/opcodes.ts";
@@ -19,6 +19,8 @@ let router: Router;
 let unflushed: Connection[];
 let gone: Connection[];
 let publisher: Connection;
+/** What the next looks at the clock say; then there is time. */
+let looks: boolean[];
 
 beforeEach(() => {
   bench = new ConnectionBench();
@@ -28,7 +30,9 @@ beforeEach(() => {
   const introductions = new Introductions((connection, frame) => {
     connection.queue.push(CONTROL_FRAME_BUFFER, encodeControlFrame(frame));
   });
+  looks = [];
   router = new Router(state, introductions, {
+    hasTime: () => looks.shift() ?? true,
     noteUnflushed: (connection) => {
       connection.isUnflushed = true;
       unflushed.push(connection);
@@ -63,9 +67,10 @@ function open(name: string): number {
 }
 
 /** Routes one packet of messages, numbered from 0, on these topics. */
-function route(topics: readonly number[], bodyBytes = 8): boolean {
+function route(topics: readonly number[], bodyBytes = 8): void {
   const messages = topics.map((topic, number) => ({ topic, number, bodyBytes }));
-  return router.routePacket(publisher, frames.buffer, frames.messages(messages));
+  const packetBytes = frames.messages(messages);
+  expect(router.routePacket(publisher, frames.buffer, packetBytes)).toBe(packetBytes);
 }
 
 function messagesTo(connection: Connection): SentFrame[] {
@@ -73,11 +78,28 @@ function messagesTo(connection: Connection): SentFrame[] {
 }
 
 describe("Router.routePacket()", () => {
+  test("stops behind a topic whose route took the turn's time, and takes the rest as a packet", () => {
+    const all = subscriber(2, ">");
+    const topics = [open("a"), open("a"), open("b"), open("c")];
+    const messages = topics.map((topic, number) => ({ topic, number, bodyBytes: 8 }));
+    const packetBytes = frames.messages(messages);
+    looks = [false];
+    const stop = router.routePacket(publisher, frames.buffer, packetBytes);
+    expect(stop).toBe(packetBytes / 2);
+    expect(messagesTo(all).map(numberOf)).toEqual([0, 1]);
+    const rest = messages.slice(2);
+    expect(router.routePacket(publisher, frames.buffer, frames.messages(rest))).toBe(
+      packetBytes / 2,
+    );
+    expect(messagesTo(all).map(numberOf)).toEqual([2, 3]);
+    expect(publisher.counters).toMatchObject({ published: 4, matched: 4 });
+  });
+
   test("brings each message to those who subscribed to its topic, in order", () => {
     const [a, b] = [open("a"), open("b")];
     const both = subscriber(2, ">");
     const one = subscriber(3, "b");
-    expect(route([a, b, b, a, b])).toBe(true);
+    route([a, b, b, a, b]);
     expect(messagesTo(both).map(numberOf)).toEqual([0, 1, 2, 3, 4]);
     expect(messagesTo(one).map(numberOf)).toEqual([1, 2, 4]);
     expect(publisher.counters).toMatchObject({ published: 5, matched: 8, dropped: 0 });
@@ -134,7 +156,7 @@ describe("Router.routePacket()", () => {
     ]);
     frames.buffer.words[6] = secondBytes;
     frames.buffer.words[7] = opcode;
-    expect(router.routePacket(publisher, frames.buffer, packetBytes)).toBe(false);
+    expect(router.routePacket(publisher, frames.buffer, packetBytes)).toBe(NOT_PLAIN);
     expect(bench.framesTo(all)).toEqual([]);
   });
 

@@ -1,4 +1,5 @@
 import { describe, expect, test } from "bun:test";
+import { EMPTY_ROUTE } from "../../../src/broker/route.ts";
 import { type Topic, TopicTable } from "../../../src/broker/topic-table.ts";
 
 function hold(table: TopicTable, name: string): Topic {
@@ -34,5 +35,15 @@ describe("TopicTable", () => {
     expect(next.id).toBe(topic.id);
     expect(next).not.toBe(topic);
     expect(() => table.release(topic)).toThrow("released once by each holder");
+  });
+
+  test("lets go of the route of a topic that nobody has open, with all connections on it", () => {
+    const table = new TopicTable();
+    const topic = hold(table, "a");
+    topic.route = EMPTY_ROUTE;
+    topic.withheldFrom = new Set();
+    table.release(topic);
+    expect(topic.route).toBeUndefined();
+    expect(topic.withheldFrom).toBeUndefined();
   });
 });

@@ -13,6 +13,7 @@ import {
   renameSync,
   rmSync,
   statSync,
+  write,
   writeFileSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
@@ -58,9 +59,11 @@ function openFds(): string[] {
 
 /** A FIFO with a reader that reads when it is told to. */
 class Fifo implements Disposable {
+  readonly #path: string;
   readonly #fd: number;
 
   constructor(name: string) {
+    this.#path = path(name);
     const made = Bun.spawnSync(["mkfifo", path(name)]);
     if (!made.success) throw new Error("There is no mkfifo");
     this.#fd = openSync(path(name), constants.O_RDONLY | constants.O_NONBLOCK);
@@ -76,9 +79,32 @@ class Fifo implements Disposable {
     }
   }
 
+  /** Makes it so full that writers are told EAGAIN. @returns what it is full of */
+  async fill(): Promise<string> {
+    const writer = openSync(this.#path, constants.O_WRONLY | constants.O_NONBLOCK);
+    const filler = Buffer.alloc(4_096, "f");
+    let length = 0;
+    while (await isTaken(writer, filler)) length += filler.length;
+    closeSync(writer);
+    return "f".repeat(length);
+  }
+
+  /** Resolves when writes that were begun before are over: the runtime's threads work in order. */
+  async othersHaveTried(): Promise<void> {
+    const writer = openSync(this.#path, constants.O_WRONLY | constants.O_NONBLOCK);
+    for (let tries = 0; tries < 20; tries += 1) {
+      expect(await isTaken(writer, Buffer.alloc(4_096))).toBe(false);
+    }
+    closeSync(writer);
+  }
+
   [Symbol.dispose](): void {
     closeSync(this.#fd);
   }
+}
+
+function isTaken(fd: number, bytes: Buffer): Promise<boolean> {
+  return new Promise((resolve) => write(fd, bytes, (error) => resolve(error === null)));
 }
 
 describe("AuditFile", () => {
@@ -182,9 +208,11 @@ describe("a file that cannot be written", () => {
   test("goes on when somebody reads again, and says nothing of it", async () => {
     using fifo = new Fifo("log");
     const file = open("log");
+    const filler = await fifo.fill();
     const lines = Array.from({ length: 12 }, (_, index) => `${index} ${"x".repeat(9_000)}`);
     for (const line of lines) expect(file.offer(line)).toBe(true);
-    const text = `${lines.join("\n")}\n`;
+    await fifo.othersHaveTried();
+    const text = `${filler}${lines.join("\n")}\n`;
     let seen = "";
     await eventually(
       () => {

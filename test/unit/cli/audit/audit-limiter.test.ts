@@ -88,6 +88,15 @@ describe("AuditLimiter.takeRefilled()", () => {
     expect(limiter.untold).toBe(0);
   });
 
+  test("hands out a figure in time though a user who came before is busy", () => {
+    const limiter = new AuditLimiter();
+    limiter.admit(7, 0);
+    admitted(limiter, 8, AUDIT_BURST_EVENTS + 5, 1);
+    limiter.admit(7, 2);
+    expect(limiter.nextRefillAt()).toBe(1 + AUDIT_REFILL_MS);
+    expect(limiter.takeRefilled(1 + AUDIT_REFILL_MS)).toEqual({ uid: 8, count: 5 });
+  });
+
   test("hands out the figure of users without a bucket of their own", () => {
     const limiter = crowdedLimiter();
     admitted(limiter, OTHER_UID, AUDIT_BURST_EVENTS + 3, 10);

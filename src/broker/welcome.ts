@@ -1,0 +1,49 @@
+/** The answer to HELLO: WELCOME, with the client's end of the fd lane where it asked for one. */
+
+import { OwnedFd } from "../ffi/owned-fd.ts";
+import { openSeqpacketPair } from "../ffi/seqpacket.ts";
+import type { ControlMap } from "../protocol/control-body.ts";
+import { type Hello, welcomeBody } from "../protocol/control-messages.ts";
+import { PROTOCOL_VERSION } from "../protocol/limits.ts";
+import { FEATURE_FD_LANE, OPCODE } from "../protocol/opcodes.ts";
+import { SOFTWARE } from "../version.ts";
+import type { Connection } from "./connection.ts";
+import { CONTROL_FRAME_BUFFER, encodeControlFrame } from "./control-frames.ts";
+import type { ControlSender } from "./introductions.ts";
+
+/**
+ * Welcomes a client.
+ * @param send queues a frame that carries no fds
+ * @returns false where the client cannot get its lane; without one it would lose fds silently, so
+ *   it must not be served
+ * @throws {SyscallError} where no lane can be made, for want of fds or memory
+ */
+export function welcome(connection: Connection, hello: Hello, send: ControlSender): boolean {
+  if ((hello.features & FEATURE_FD_LANE) !== 0) return welcomeWithLane(connection);
+  send(connection, { opcode: OPCODE.WELCOME, id: 0, body: bodyOf(connection, 0) });
+  return true;
+}
+
+function welcomeWithLane(connection: Connection): boolean {
+  const [ours, theirs] = openSeqpacketPair();
+  connection.lane = OwnedFd.adopt(ours);
+  using lent = OwnedFd.adopt(theirs);
+  const body = bodyOf(connection, FEATURE_FD_LANE);
+  const bytes = encodeControlFrame({ opcode: OPCODE.WELCOME, fdCount: 1, id: 0, body });
+  if (connection.queue.sendNow(CONTROL_FRAME_BUFFER, bytes, [lent.number]) !== bytes) return false;
+  connection.queue.useLane(ours);
+  return true;
+}
+
+function bodyOf(connection: Connection, features: number): ControlMap {
+  const { uid, gid, pid } = connection.identity;
+  return welcomeBody({
+    protocol: PROTOCOL_VERSION,
+    features,
+    connection: connection.id,
+    uid,
+    gid,
+    pid,
+    software: SOFTWARE,
+  });
+}

@@ -1,0 +1,165 @@
+/** `seqbus broker`: what it says when it starts, cannot start, and ends. */
+
+import { describe, expect, test } from "bun:test";
+import {
+  chownSync,
+  closeSync,
+  constants,
+  existsSync,
+  openSync,
+  statSync,
+  writeSync,
+} from "node:fs";
+import { connect } from "../../src/client/index.ts";
+import { CliBroker, CliProcess, runCli, TemporaryDirectory } from "../support/cli-process.ts";
+import { testUnless } from "../support/loud-skip.ts";
+
+const IS_ROOT = process.getuid?.() === 0;
+
+/** Runs a broker that must not start. @returns its one line of complaint and its exit code */
+async function failedStart(...words: string[]): Promise<{ exitCode: number; stderr: string }> {
+  const { exitCode, stdout, stderr } = await runCli(["broker", ...words]);
+  expect(stdout).toBe("");
+  expect(stderr).toMatch(/^seqbus: .*\n$/);
+  return { exitCode, stderr };
+}
+
+describe("seqbus broker", () => {
+  test("serves its own user where it has no policy, and says so", async () => {
+    await using broker = await CliBroker.start();
+    await broker.process.logged("no --policy: everything is allowed to uid");
+    expect(statSync(broker.socket).mode & 0o777).toBe(0o600);
+    await using bus = await connect({ path: broker.socket });
+    expect(bus.self.uid).toBe(process.geteuid?.() ?? -1);
+  });
+
+  test.each(["SIGTERM", "SIGINT"] as const)(
+    "ends with 0 on %s and removes its socket",
+    async (signal) => {
+      await using broker = await CliBroker.start();
+      broker.process.signal(signal);
+      expect((await broker.process.result()).exitCode).toBe(0);
+      expect(existsSync(broker.socket)).toBe(false);
+    },
+  );
+
+  test("sets the mode that --mode says", async () => {
+    using directory = new TemporaryDirectory();
+    const socket = directory.file("bus.sock");
+    await using broker = new CliProcess(["broker", "--socket", socket, "--mode", "660"]);
+    await broker.printed("listening on");
+    expect(statSync(socket).mode & 0o777).toBe(0o660);
+  });
+
+  test("makes the directory of the user's bus", async () => {
+    using runtime = new TemporaryDirectory();
+    const prefix = IS_ROOT ? ["setpriv", "--reuid=60701", "--regid=60701", "--clear-groups"] : [];
+    if (IS_ROOT) chownSync(runtime.path, 60_701, 60_701);
+    const env = { XDG_RUNTIME_DIR: runtime.path };
+    await using broker = new CliProcess(["broker"], { env, prefix });
+    await broker.printed(`listening on ${runtime.path}/seqbus/bus.sock\n`);
+    expect(statSync(`${runtime.path}/seqbus`).mode & 0o777).toBe(0o700);
+  });
+
+  test("leaves the broker that serves a path alone", async () => {
+    await using first = await CliBroker.start();
+    const { exitCode, stderr } = await failedStart("--socket", first.socket);
+    expect(stderr).toContain("another broker does");
+    expect(exitCode).toBe(5);
+    await using bus = await connect({ path: first.socket });
+    expect(await bus.flush()).toMatchObject({ published: 0 });
+  });
+
+  test("refuses a path that is too long", async () => {
+    const { exitCode, stderr } = await failedStart("--socket", `/tmp/${"x".repeat(120)}`);
+    expect(stderr).toContain("it is 125 bytes, limit is 107");
+    expect(exitCode).toBe(2);
+  });
+
+  test("refuses a directory that is missing", async () => {
+    using directory = new TemporaryDirectory();
+    const { exitCode, stderr } = await failedStart("--socket", directory.file("no/bus.sock"));
+    expect(stderr).toContain("does not exist");
+    expect(exitCode).toBe(5);
+  });
+
+  testUnless(!IS_ROOT, "needs root for chown", "refuses somebody else's directory", async () => {
+    using directory = new TemporaryDirectory();
+    chownSync(directory.path, 60_701, 60_701);
+    const { exitCode, stderr } = await failedStart("--socket", directory.file("bus.sock"));
+    expect(stderr).toContain("belongs to uid 60701");
+    expect(exitCode).toBe(5);
+  });
+
+  test.each<[string, string, string]>([
+    ["an unknown key", '[[rule]]\nalow = ["publish"]\n', ":2:1: Unknown key"],
+    [
+      "an unknown user",
+      '[[rule]]\nallow = ["publish"]\ntopics = ["a"]\nuser = "nobodyhere"\n',
+      ":4:8: ",
+    ],
+    ["nothing in it", "", ":1:1: No rule"],
+  ])("does not start with a policy that has %s", async (_what, text, complaint) => {
+    using directory = new TemporaryDirectory();
+    const policy = directory.write("policy.toml", text);
+    const socket = directory.file("bus.sock");
+    const { exitCode, stderr } = await failedStart("--socket", socket, "--policy", policy);
+    expect(stderr).toContain(`policy.toml${complaint}`);
+    expect(exitCode).toBe(5);
+    expect(existsSync(socket)).toBe(false);
+  });
+
+  test("goes on when nobody reads its log", async () => {
+    using directory = new TemporaryDirectory();
+    const socket = directory.file("bus.sock");
+    const words = ["broker", "--socket", socket, "--verbose"];
+    // The reader of standard error ends after one line; each connection writes another.
+    const command = ["bash", "-c", 'exec "$@" 2> >(head -1 >/dev/null)', "bash"];
+    await using broker = new CliProcess(words, { prefix: command });
+    await broker.printed("listening on");
+    for (let index = 0; index < 20; index += 1) {
+      await using bus = await connect({ path: socket });
+      bus.publish("a", index);
+      expect(await bus.flush()).toMatchObject({ published: 1 });
+    }
+  });
+
+  test("goes on when its log is full", async () => {
+    using directory = new TemporaryDirectory();
+    const socket = directory.file("bus.sock");
+    using log = new FullPipe(directory.file("log"));
+    const words = ["broker", "--socket", socket, "--verbose"];
+    await using broker = new CliProcess(words, { stderrFd: log.writeFd });
+    await broker.printed("listening on");
+    await using bus = await connect({ path: socket });
+    bus.publish("a", 1);
+    expect(await bus.flush()).toMatchObject({ published: 1 });
+  });
+});
+
+/** A FIFO that somebody has open and does not read: writing to it would block. */
+class FullPipe implements Disposable {
+  /** In blocking mode, as a terminal or a journal is. */
+  readonly writeFd: number;
+  readonly #readFd: number;
+
+  constructor(path: string) {
+    Bun.spawnSync(["mkfifo", path]);
+    this.#readFd = openSync(path, constants.O_RDWR | constants.O_NONBLOCK);
+    this.writeFd = openSync(path, constants.O_WRONLY);
+    const zeros = new Uint8Array(4_096);
+    for (;;) {
+      try {
+        writeSync(this.#readFd, zeros);
+      } catch (error) {
+        expect(error).toMatchObject({ code: "EAGAIN" });
+        return;
+      }
+    }
+  }
+
+  [Symbol.dispose](): void {
+    closeSync(this.writeFd);
+    closeSync(this.#readFd);
+  }
+}

@@ -1,0 +1,204 @@
+/** `seqbus pub` and `seqbus sub`, as scripts and people use them. */
+
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { closeSync, openSync } from "node:fs";
+import { type Bus, connect, type PublishOptions } from "../../src/client/index.ts";
+import {
+  CliBroker,
+  CliProcess,
+  runCli,
+  SEQBUS,
+  TemporaryDirectory,
+} from "../support/cli-process.ts";
+import { eventually } from "../support/eventually.ts";
+
+let broker: CliBroker;
+let bus: Bus;
+
+beforeAll(async () => {
+  broker = await CliBroker.start();
+  bus = await connect({ path: broker.socket });
+});
+
+afterAll(async () => {
+  await bus.close();
+  await broker[Symbol.asyncDispose]();
+});
+
+/** Publishes until exactly one subscriber gets it: the command has subscribed by then. */
+async function publishWhenHeard(topic: string, data: unknown, options?: PublishOptions) {
+  // A receipt sums up all that was published since the last one.
+  await bus.flush();
+  await eventually(async () => {
+    bus.publish(topic, data, options);
+    return (await bus.flush()).delivered === 1;
+  }, `somebody subscribes to ${topic}`);
+}
+
+function startSub(...words: string[]): CliProcess {
+  return new CliProcess(["sub", ...words], { env: broker.env });
+}
+
+describe("seqbus sub", () => {
+  test("prints topic, sender and data, and ends after --count messages", async () => {
+    await using sub = startSub("one.*", "--count", "1");
+    await publishWhenHeard("one.a", "hello");
+    const line = `one.a  uid=${process.getuid?.()} pid=${process.pid}  hello\n`;
+    expect(await sub.result()).toMatchObject({ exitCode: 0, stdout: line, stderr: "" });
+  });
+
+  test("prints one JSON object a line with --json", async () => {
+    await using sub = startSub("two.*", "--json", "--count", "2");
+    await publishWhenHeard("two.a", { celsius: 21.5 });
+    bus.publish("two.b", new Uint8Array([1, 2, 255]));
+    const { stdout } = await sub.result();
+    const [first, second] = stdout
+      .trimEnd()
+      .split("\n")
+      .map((line) => JSON.parse(line));
+    expect(first).toMatchObject({
+      topic: "two.a",
+      sender: { uid: process.getuid?.(), pid: process.pid },
+      encoding: "msgpack",
+      data: { celsius: 21.5 },
+      fds: [],
+    });
+    expect(second).toMatchObject({ topic: "two.b", encoding: "bytes", bytesBase64: "AQL/" });
+  });
+
+  test("keeps a hostile body on its line", async () => {
+    await using sub = startSub("hostile", "--count", "1");
+    await publishWhenHeard("hostile", "a\nfake  uid=0 pid=1  b\u001b[2J");
+    const { stdout } = await sub.result();
+    expect(stdout.trimEnd().split("\n")).toHaveLength(1);
+    expect(stdout).not.toContain("\u001b");
+  });
+
+  test("prints what received files hold with --cat-fds", async () => {
+    using files = new TemporaryDirectory();
+    const fd = openSync(files.write("letter", "dear reader\n"), "r");
+    await using sub = startSub("files.*", "--cat-fds", "--count", "1");
+    await publishWhenHeard("files.a", "letter", { fds: [fd] });
+    closeSync(fd);
+    const { stdout } = await sub.result();
+    expect(stdout).toContain("[1 file]\ndear reader\n");
+  });
+
+  test("ends cleanly on Ctrl-C with 130", async () => {
+    await using sub = startSub("three.*");
+    await publishWhenHeard("three.a", "x");
+    sub.signal("SIGINT");
+    expect(await sub.result()).toMatchObject({ exitCode: 130, stderr: "" });
+  });
+
+  test("ends quietly when nobody reads any more", async () => {
+    const pipe = `${SEQBUS.join(" ")} sub 'four.*' --socket ${broker.socket} | head -1`;
+    await using shell = new CliProcess([], {
+      command: ["bash", "-c", `set -o pipefail; ${pipe}`],
+    });
+    await publishWhenHeard("four.a", "first");
+    // The command notices at a write, so somebody must go on publishing.
+    await bus.flush();
+    await eventually(async () => {
+      bus.publish("four.a", "more");
+      return (await bus.flush()).delivered === 0;
+    }, "the command has ended");
+    expect(await shell.result()).toMatchObject({ exitCode: 0, stderr: "" });
+  });
+
+  test("says why when the broker ends", async () => {
+    await using own = await CliBroker.start();
+    await using probe = await connect({ path: own.socket });
+    await using sub = new CliProcess(["sub", "a"], { env: own.env });
+    await eventually(async () => {
+      probe.publish("a", "x");
+      return (await probe.flush()).delivered === 1;
+    }, "the command subscribes");
+    own.process.signal("SIGTERM");
+    const { exitCode, stderr } = await sub.result();
+    expect(stderr).toBe("seqbus: The broker is shutting down\n");
+    expect(exitCode).toBe(1);
+  });
+});
+
+describe("seqbus pub", () => {
+  test("publishes text, and quietly", async () => {
+    const messages = await bus.subscribe("pub.text");
+    expect(await broker.run(["pub", "pub.text", "21.5"])).toEqual({
+      exitCode: 0,
+      stdout: "",
+      stderr: "",
+    });
+    expect((await messages.next()).value?.data).toBe("21.5");
+  });
+
+  test.each<[string, string[], string, unknown]>([
+    ["DATA from standard input", [], "from stdin\n", "from stdin\n"],
+    ["DATA from standard input for -", ["-"], "dash", "dash"],
+    ["--json as JSON", ["--json"], '{"a": [1, null]}', { a: [1, null] }],
+    ["--bytes as they are", ["--bytes"], "\u00ff", Buffer.from("\u00ff")],
+  ])("publishes %s", async (_what, words, stdin, expected) => {
+    const messages = await bus.subscribe("pub.input");
+    const result = await broker.run(["pub", "pub.input", ...words], { stdin });
+    expect(result).toMatchObject({ exitCode: 0, stderr: "" });
+    expect((await messages.next()).value?.data).toEqual(expected);
+    await messages.close();
+  });
+
+  test("opens each --file and passes it along", async () => {
+    using files = new TemporaryDirectory();
+    const messages = await bus.subscribe("pub.files");
+    const paths = ["one", "two"].map((name) => files.write(name, `I am ${name}`));
+    const words = paths.flatMap((path) => ["--file", path]);
+    expect((await broker.run(["pub", "pub.files", "two files", ...words])).exitCode).toBe(0);
+    const { value } = await messages.next();
+    using first = value?.fds.take(0);
+    using second = value?.fds.take(1);
+    expect(await Bun.file(first?.fd ?? -1).text()).toBe("I am one");
+    expect(await Bun.file(second?.fd ?? -1).text()).toBe("I am two");
+  });
+
+  test.each<[string, string[], number, string]>([
+    ["a malformed topic", ["pub", "a..b", "x"], 2, "a..b"],
+    ["data that is not JSON", ["pub", "a", "{", "--json"], 2, "it is not JSON"],
+    ["two encodings", ["pub", "a", "x", "--json", "--text"], 2, "cannot be used with"],
+    ["a file that is not there", ["pub", "a", "x", "--file", "/nowhere"], 1, "ENOENT"],
+    ["an unknown option", ["pub", "a", "--frob"], 2, "unknown option"],
+    ["an unknown command", ["frob"], 2, "unknown command"],
+    ["a count of nothing", ["sub", "a", "--count", "0"], 2, "--count must be"],
+  ])("refuses %s in one line", async (what, words, exitCode, complaint) => {
+    const result = await broker.run(words);
+    expect(result.exitCode).toBe(exitCode);
+    expect(result.stdout).toBe("");
+    expect(result.stderr).toMatch(/^seqbus: .*\n$/);
+    if (what !== "a malformed topic") expect(result.stderr).toContain(complaint);
+  });
+
+  test("says how to start a broker where none is", async () => {
+    using directory = new TemporaryDirectory();
+    const socket = directory.file("none.sock");
+    const result = await runCli(["pub", "a", "x", "--socket", socket]);
+    expect(result.stderr).toContain(`seqbus broker --socket ${socket}`);
+    expect(result.exitCode).toBe(3);
+  });
+
+  test("ends with 4 and names the rule where the policy refuses", async () => {
+    await using strict = await CliBroker.start(`
+[[rule]]
+id = "nobody-publishes"
+deny = ["publish"]
+topics = [">"]
+any = true
+`);
+    const result = await strict.run(["pub", "a", "x"]);
+    expect(result.stderr).toContain('rule "nobody-publishes" denies it');
+    expect(result.exitCode).toBe(4);
+  });
+
+  test("prints help and version on standard output", async () => {
+    expect((await runCli(["--version"])).stdout).toMatch(/^\d+\.\d+\.\d+\n$/);
+    const help = await runCli(["help", "pub"]);
+    expect(help.stdout).toContain("--file");
+    expect(help.exitCode).toBe(0);
+  });
+});
