@@ -8,15 +8,22 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { closeFd } from "../src/ffi/owned-fd.ts";
 import { openSeqpacketPair } from "../src/ffi/seqpacket.ts";
+import type { Measurement } from "./measurement.ts";
+import { policyText } from "./policy-rules.ts";
 import { readCpuMs, readPeakRssMib } from "./process-usage.ts";
+import { CROWD_PROCESSES, measureReload } from "./reload-run.ts";
 import { RoleProcess } from "./role-process.ts";
 import {
   type LatencyScenario,
+  type OpeningScenario,
   type RateScenario,
+  type ReloadScenario,
   type Scenario,
+  type SwapScenario,
   windowMessages,
 } from "./scenarios.ts";
-import type { ReceivedReport, RelayKind, WorkOrder } from "./work-order.ts";
+import { measureSwaps } from "./swap-run.ts";
+import type { ReceivedReport, RelayKind, ReloadOrder, SwapOrder, WorkOrder } from "./work-order.ts";
 
 /** How long and how much. */
 export interface RunLimits {
@@ -26,21 +33,8 @@ export interface RunLimits {
   readonly warmUpMs: number;
   /** Messages or rounds at most. */
   readonly messagesMax: number;
-}
-
-/** What one run of one scenario gave. */
-export interface Measurement {
-  readonly name: string;
-  /** Messages received by all subscribers a second, or round trips a second. */
-  readonly perSecond: number;
-  /** Messages received by all subscribers, or round trips, the warm-up included. */
-  readonly checked: number;
-  /** Microseconds; latency scenarios alone. */
-  readonly p50Us?: number;
-  readonly p99Us?: number;
-  /** CPU time of the relay for one delivery or round trip, in nanoseconds. */
-  readonly relayCpuNs: number;
-  readonly relayPeakRssMib: number;
+  /** Milliseconds at rest between two reloads, at least. */
+  readonly restMsMin: number;
 }
 
 const RELAY_FILES: Record<RelayKind, string> = {
@@ -48,17 +42,26 @@ const RELAY_FILES: Record<RelayKind, string> = {
   broker: "roles/broker.ts",
 };
 
+/** A stream ends when the work beside it is done, which takes long on a busy machine. */
+const STREAM_MS_MAX = 60_000;
+
 /**
  * Measures one scenario once.
  * @throws {Error} where a message was lost, or a process failed
  */
 export async function measure(scenario: Scenario, limits: RunLimits): Promise<Measurement> {
   const directory = await mkdtemp(join(tmpdir(), "seqbus-bench-"));
-  const order = orderOf(scenario, join(directory, "bus.sock"), limits);
+  const order = orderOf(scenario, directory, limits);
   try {
+    if (scenario.policy !== undefined && order.policyPath !== undefined) {
+      await Bun.write(order.policyPath, policyText(scenario.policy));
+    }
     await using relay = new RoleProcess(RELAY_FILES[scenario.relay], order);
     await relay.expect("ready");
     if (scenario.kind === "latency") return await measureLatency(scenario, order, relay);
+    if (scenario.kind === "opening") return await measureOpening(scenario, order, relay);
+    if (scenario.kind === "swap") return await measureSwaps(scenario, order, relay);
+    if (scenario.kind === "reload") return await measureReload(scenario, order, relay);
     return await measureRate(scenario, order, relay);
   } finally {
     await rm(directory, { recursive: true, force: true });
@@ -140,20 +143,60 @@ async function measureLatency(
   };
 }
 
-function orderOf(scenario: Scenario, path: string, limits: RunLimits): WorkOrder {
-  const { relay, messageBytes } = scenario;
-  const isRate = scenario.kind === "rate";
+async function measureOpening(
+  scenario: OpeningScenario,
+  order: WorkOrder,
+  relay: RoleProcess,
+): Promise<Measurement> {
+  const cpuFrom = readCpuMs(relay.pid);
+  await using opener = new RoleProcess("roles/raw-opener.ts", order);
+  const { rounds, p50Us, p99Us, syncP50Us } = await opener.expect("opened");
+  const cpuMs = readCpuMs(relay.pid) - cpuFrom;
   return {
-    path,
+    name: scenario.name,
+    perSecond: 1e6 / p50Us,
+    checked: rounds,
+    p50Us,
+    p99Us,
+    relayCpuNs: (cpuMs * 1e6) / rounds,
+    relayPeakRssMib: readPeakRssMib(relay.pid),
+    extra: [{ label: "over SYNC", value: p50Us - syncP50Us, unit: "us" }],
+  };
+}
+
+function orderOf(scenario: Scenario, directory: string, limits: RunLimits): WorkOrder {
+  const { kind, relay, messageBytes, policy } = scenario;
+  const isRate = kind === "rate";
+  const isReload = kind === "reload";
+  const isSwap = kind === "swap";
+  return {
+    path: join(directory, "bus.sock"),
     relay,
     messageBytes,
-    packetBytes: isRate ? scenario.packetBytes : 0,
+    ...(policy !== undefined && { policyPath: join(directory, "policy.toml") }),
+    policyRules: policy?.rules ?? 0,
+    ...(isReload && { reload: reloadOrderOf(scenario, limits) }),
+    ...(isSwap && { swap: swapOrderOf(scenario) }),
+    paceMs: isReload ? scenario.paceMs : 0,
+    packetBytes: isRate || isReload || isSwap ? scenario.packetBytes : 0,
     topics: isRate ? scenario.topics : 1,
     payload: isRate ? scenario.payload : "bytes",
-    subscribers: isRate ? scenario.subscribers : 0,
+    subscribers: isRate ? scenario.subscribers : 1,
     windowMessages: windowMessages(messageBytes),
     warmUpMs: limits.warmUpMs,
-    durationMs: limits.warmUpMs + limits.measureMs,
+    durationMs: isReload || isSwap ? STREAM_MS_MAX : limits.warmUpMs + limits.measureMs,
     messagesMax: limits.messagesMax,
   };
+}
+
+function reloadOrderOf(scenario: ReloadScenario, limits: RunLimits): ReloadOrder {
+  return {
+    crowdConnections: Math.ceil(scenario.connections / CROWD_PROCESSES),
+    reloads: scenario.reloads,
+    restMsMin: limits.restMsMin,
+  };
+}
+
+function swapOrderOf({ policy, comparedTo, swaps, stretchMs }: SwapScenario): SwapOrder {
+  return { one: comparedTo, other: policy, swaps, stretchMs };
 }

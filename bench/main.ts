@@ -4,7 +4,8 @@
  */
 
 import { parseArgs } from "node:util";
-import { type Measurement, measure, type RunLimits } from "./harness.ts";
+import { measure, type RunLimits } from "./harness.ts";
+import type { Measurement } from "./measurement.ts";
 import { describeMachine, formatTable, summarizeRepeats } from "./results-table.ts";
 import { SCENARIOS, type Scenario } from "./scenarios.ts";
 
@@ -16,6 +17,9 @@ const USAGE = `Usage: bun run bench [options]
   --list         name the scenarios and end`;
 
 const WARM_UP_MS = 700;
+
+/** About as long as a reload takes. */
+const REST_MS_MIN = 500;
 
 /** The scenarios that a filter names, with those that they are compared to. */
 function choose(filter: string): Scenario[] {
@@ -65,6 +69,7 @@ async function main(): Promise<void> {
     measureMs: positive("--seconds", values.seconds) * 1000,
     warmUpMs: WARM_UP_MS,
     messagesMax: 0xffff_ffff,
+    restMsMin: REST_MS_MIN,
   };
   const repeats: Map<string, Measurement>[] = [];
   const repeatCount = positive("--repeats", values.repeats);

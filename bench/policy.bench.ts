@@ -9,10 +9,13 @@ import { bench, do_not_optimize, group, run } from "mitata";
 import type { PeerIdentity } from "../src/broker/identity.ts";
 import { decide, decideSubscribe } from "../src/broker/policy/decide.ts";
 import { buildPolicy, PolicyAssembly, serializePolicy } from "../src/broker/policy/policy-build.ts";
+import { parsePolicy, type UserDirectory } from "../src/broker/policy/policy-file.ts";
 import type { PolicySource, Rule } from "../src/broker/policy/rules.ts";
+import { clientOfRule, policyText, RULE_SHAPES, topicOfRule } from "./policy-rules.ts";
 
 const RULE_COUNTS = [1, 1_000, 10_000];
 const RULES_MAX = 10_000;
+const RULE_IN_THE_MIDDLE = 4_996;
 
 /** What rules are about, in turn: each shape has another way through the index. */
 const SHAPES: readonly ((at: number) => Partial<Rule>)[] = [
@@ -34,9 +37,19 @@ const CLIENT: PeerIdentity = {
   exe: "/usr/bin/app",
 };
 
-function sourceOf(ruleCount: number): PolicySource {
+/**
+ * Rules that the index cannot tell apart, since they agree in topic and in what they are sorted by.
+ * They are tried one by one, however many there are.
+ */
+const WORST_SHAPES: Readonly<Record<string, (at: number) => Partial<Rule>>> = {
+  "units that begin with *": (at) => ({ units: [`*-app${at}.scope`] }),
+  "one user, a unit each": (at) => ({ users: [CLIENT.uid], units: [`app${at}.service`] }),
+  "uid ranges that overlap": (at) => ({ uids: [{ first: at, last: CLIENT.uid - 1 - at }] }),
+};
+
+function sourceOf(ruleCount: number, shapes = SHAPES): PolicySource {
   const rules = Array.from({ length: ruleCount }, (_, at): Rule => {
-    const shape = SHAPES[at % SHAPES.length]?.(at);
+    const shape = shapes[at % shapes.length]?.(at);
     return {
       id: `rule-${at}`,
       path: "policy.toml",
@@ -77,6 +90,37 @@ for (const ruleCount of RULE_COUNTS) {
     }
   });
 }
+
+/** Nobody here is known by name: all ids are written as numbers. */
+const NOBODY: UserDirectory = {
+  findUser: () => undefined,
+  findGroup: () => undefined,
+  overflow: { uid: 65_534, gid: 65_534 },
+};
+
+group(`${RULES_MAX} rules of one kind each, deciding for whom one of them is about`, () => {
+  for (const shape of RULE_SHAPES) {
+    const text = policyText({ rules: RULES_MAX, shape });
+    const policy = parsePolicy(text, "policy.toml", NOBODY);
+    const client: PeerIdentity = { ...CLIENT, ...clientOfRule(RULE_IN_THE_MIDDLE) };
+    bench(`decide: ${shape}`, () =>
+      do_not_optimize(decide(policy, client, "publish", topicOfRule(RULE_IN_THE_MIDDLE))),
+    );
+    bench(`decideSubscribe: ${shape}`, () =>
+      do_not_optimize(decideSubscribe(policy, client, "bench.rules.>")),
+    );
+  }
+});
+
+group(`${RULES_MAX} rules that agree in topic and key, none about the client`, () => {
+  for (const [name, shape] of Object.entries(WORST_SHAPES)) {
+    const topics = ["session.>"];
+    const policy = buildPolicy(sourceOf(RULES_MAX, [(at) => ({ topics, ...shape(at) })]));
+    bench(`decide: ${name}`, () =>
+      do_not_optimize(decide(policy, CLIENT, "publish", "session.clipboard")),
+    );
+  }
+});
 
 const pieces = serializePolicy(sourceOf(RULES_MAX));
 group(`taking in ${RULES_MAX} rules`, () => {

@@ -5,7 +5,7 @@
 
 import { PacketReceiver } from "../src/ffi/ancillary.ts";
 import { waitReadable } from "../src/ffi/blocking-poll.ts";
-import { EPOLLOUT } from "../src/ffi/constants.ts";
+import { EPOLLIN, EPOLLOUT } from "../src/ffi/constants.ts";
 import { Epoll } from "../src/ffi/epoll.ts";
 import { closeFd } from "../src/ffi/owned-fd.ts";
 import { PinnedBuffer } from "../src/ffi/pinned-buffer.ts";
@@ -84,6 +84,50 @@ export class RawSession {
     }
   }
 
+  /** Receives one packet into `buffer`, if there is one. Returns its bytes, or WOULD_BLOCK. */
+  receiveNow(): number {
+    const bytes = this.#receiver.receive(this.#fd);
+    if (bytes > 0 || bytes === WOULD_BLOCK) return bytes;
+    throw new Error(`Cannot receive: outcome ${bytes}`);
+  }
+
+  /** Has packets reported by an epoll instance of the caller's. */
+  watch(epoll: Epoll, token: number): void {
+    epoll.add(this.#fd, EPOLLIN, token);
+  }
+
+  /** Sends a control frame that nothing answers, or whose answer the caller receives. */
+  tell(opcode: number, id: number, body?: ControlMap): void {
+    this.#writer.reset();
+    this.#writer.appendControl(opcode, 0, id, body);
+    this.send(this.#request, this.#writer.packetBytes);
+  }
+
+  /**
+   * Sends a request and waits for its answer, which must be the next frame to come.
+   * @returns where the answer ends; it stands in `buffer` from offset 0
+   * @throws {Error} where the relay refuses it
+   */
+  ask(opcode: number, id: number, body?: ControlMap): number {
+    this.tell(opcode, id, body);
+    this.receive();
+    const end = this.buffer.words[0] as number;
+    const answer = opcodeOf(this.buffer.words[1] as number);
+    if (answer !== OPCODE.ERROR) return end;
+    throw new Error(decodeErrorBody(this.buffer.bytes, FRAME_HEADER_BYTES, end).message);
+  }
+
+  /** Opens a topic. Returns its id. */
+  openTopic(requestId: number, topic: string): number {
+    const ackEnd = this.ask(OPCODE.OPEN_TOPIC, requestId, openTopicBody({ topic }));
+    return decodeOpenTopicAck(this.buffer.bytes, FRAME_HEADER_BYTES, ackEnd).topic;
+  }
+
+  /** Subscribes to a pattern. */
+  subscribe(requestId: number, pattern: string): void {
+    this.ask(OPCODE.SUBSCRIBE, requestId, subscribeBody({ pattern }));
+  }
+
   close(): void {
     this.#writable.close();
     closeFd(this.#fd);
@@ -99,26 +143,10 @@ export class RawSession {
   }
 
   #enterBus(intent: RawIntent): void {
-    this.#ask(OPCODE.HELLO, 0, helloBody({ protocol: PROTOCOL_VERSION, features: 0 }));
+    this.ask(OPCODE.HELLO, 0, helloBody({ protocol: PROTOCOL_VERSION, features: 0 }));
     for (const [index, topic] of intent.publish.entries()) {
-      const ackEnd = this.#ask(OPCODE.OPEN_TOPIC, index + 1, openTopicBody({ topic }));
-      const ack = decodeOpenTopicAck(this.buffer.bytes, FRAME_HEADER_BYTES, ackEnd);
-      this.topicIds.push(ack.topic);
+      this.topicIds.push(this.openTopic(index + 1, topic));
     }
-    if (intent.subscribe !== undefined) {
-      this.#ask(OPCODE.SUBSCRIBE, 1, subscribeBody({ pattern: intent.subscribe }));
-    }
-  }
-
-  /** Sends a request and waits for the answer, which stands in `buffer`. Returns its end. */
-  #ask(opcode: number, id: number, body: ControlMap): number {
-    this.#writer.reset();
-    this.#writer.appendControl(opcode, 0, id, body);
-    this.send(this.#request, this.#writer.packetBytes);
-    this.receive();
-    const end = this.buffer.words[0] as number;
-    const answer = opcodeOf(this.buffer.words[1] as number);
-    if (answer !== OPCODE.ERROR) return end;
-    throw new Error(decodeErrorBody(this.buffer.bytes, FRAME_HEADER_BYTES, end).message);
+    if (intent.subscribe !== undefined) this.subscribe(1, intent.subscribe);
   }
 }

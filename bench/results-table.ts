@@ -1,17 +1,24 @@
 /** Measurements of several repeats: medians, ratios to the baseline, and a table of them. */
 
 import { cpus, release } from "node:os";
-import type { Measurement } from "./harness.ts";
+import type { ExtraFigure, Measurement } from "./measurement.ts";
 import type { Scenario } from "./scenarios.ts";
 
 /** One line of the result: medians over the repeats. */
-export interface Result extends Measurement {
+export interface Result extends Omit<Measurement, "extra"> {
   readonly baseline: string;
   /** This figure by that of the baseline; the median of the repeats' own ratios. */
   readonly ratio: number;
   /** Lowest and highest figure of the repeats. */
   readonly perSecondLow: number;
   readonly perSecondHigh: number;
+  readonly extra: readonly ExtraResult[];
+}
+
+/** One of the extra figures: its median, and the extremes of the repeats. */
+export interface ExtraResult extends ExtraFigure {
+  readonly lowest: number;
+  readonly highest: number;
 }
 
 /** Where figures come from: no figure goes without it. */
@@ -62,7 +69,17 @@ export function summarizeRepeats(
       relayCpuNs: middle((run) => run.relayCpuNs),
       relayPeakRssMib: middle((run) => run.relayPeakRssMib),
       ...latency,
+      extra: summarizeExtra(runs),
     };
+  });
+}
+
+function summarizeExtra(runs: readonly Measurement[]): ExtraResult[] {
+  const [first] = runs;
+  return (first?.extra ?? []).map((figure, index) => {
+    const values = runs.flatMap((run) => run.extra?.[index]?.value ?? []);
+    const [lowest, highest] = [Math.min(...values), Math.max(...values)];
+    return { ...figure, value: median(values), lowest, highest };
   });
 }
 
@@ -75,7 +92,17 @@ export function median(values: readonly number[]): number {
 
 /** A Markdown table that reads well on a terminal too. */
 export function formatTable(results: readonly Result[]): string {
-  const head = ["scenario", "a second", "low - high", "ratio", "to", "p50 / p99", "CPU", "RSS"];
+  const head = [
+    "scenario",
+    "a second",
+    "low - high",
+    "ratio",
+    "to",
+    "p50 / p99",
+    "CPU",
+    "RSS",
+    "also",
+  ];
   const rows = results.map((result) => [
     result.name,
     millions(result.perSecond),
@@ -87,6 +114,7 @@ export function formatTable(results: readonly Result[]): string {
       : `${result.p50Us.toFixed(0)} / ${(result.p99Us ?? 0).toFixed(0)} us`,
     `${result.relayCpuNs.toFixed(result.relayCpuNs < 100 ? 1 : 0)} ns`,
     `${result.relayPeakRssMib.toFixed(0)} MiB`,
+    result.extra.map(extraWords).join(", "),
   ]);
   const all = [head, ...rows];
   const widths = head.map((_, column) => Math.max(...all.map((row) => row[column]?.length ?? 0)));
@@ -94,6 +122,12 @@ export function formatTable(results: readonly Result[]): string {
     `| ${row.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join(" | ")} |`;
   const rule = widths.map((width) => "-".repeat(width));
   return [line(head), line(rule), ...rows.map(line)].join("\n");
+}
+
+function extraWords({ label, value, lowest, highest, unit }: ExtraResult): string {
+  const digits = unit === "times" ? 3 : 1;
+  const [middle, low, high] = [value, lowest, highest].map((figure) => figure.toFixed(digits));
+  return `${label} ${middle} (${low} - ${high}) ${unit}`;
 }
 
 /** Rates from a million on in millions, all others whole. */

@@ -4,6 +4,7 @@
  */
 
 import { FRAME_HEADER_BYTES } from "../src/protocol/limits.ts";
+import { type PolicyOrder, RULE_SHAPES } from "./policy-rules.ts";
 import type { ClientKind, PayloadKind, RelayKind } from "./work-order.ts";
 
 /** Bytes that may be under way: fits the relay's socket buffer, so that nothing ever waits. */
@@ -15,6 +16,8 @@ interface ScenarioBase {
   readonly messageBytes: number;
   /** Name of the scenario whose figure is 1. */
   readonly baseline: string;
+  /** Left out: the broker serves its own uid alone. */
+  readonly policy?: PolicyOrder;
 }
 
 /** Messages from one publisher to one or more subscribers. */
@@ -34,8 +37,44 @@ export interface LatencyScenario extends ScenarioBase {
   readonly client: "raw" | "library";
 }
 
+/** Topics opened one after the other, each with a look into the policy. */
+export interface OpeningScenario extends ScenarioBase {
+  readonly kind: "opening";
+  readonly policy: PolicyOrder;
+}
+
+/** Messages from one publisher to one subscriber, under two policies in turns. */
+export interface SwapScenario extends ScenarioBase {
+  readonly kind: "swap";
+  readonly policy: PolicyOrder;
+  /** What `policy` takes turns with, and is compared to. */
+  readonly comparedTo: PolicyOrder;
+  /** Stretches in all. */
+  readonly swaps: number;
+  /** Milliseconds of each. */
+  readonly stretchMs: number;
+  readonly packetBytes: number;
+}
+
+/** Messages from one publisher to one subscriber while the policy is loaded anew. */
+export interface ReloadScenario extends ScenarioBase {
+  readonly kind: "reload";
+  readonly policy: PolicyOrder;
+  /** Connections with rights to be refreshed, beside those two. */
+  readonly connections: number;
+  readonly reloads: number;
+  readonly packetBytes: number;
+  /** Milliseconds between two packets; 0: as fast as the window allows. */
+  readonly paceMs: number;
+}
+
 /** Anything that can be measured. */
-export type Scenario = RateScenario | LatencyScenario;
+export type Scenario =
+  | RateScenario
+  | LatencyScenario
+  | OpeningScenario
+  | SwapScenario
+  | ReloadScenario;
 
 /** Messages under way at most in a rate scenario. */
 export function windowMessages(messageBytes: number): number {
@@ -61,12 +100,47 @@ const LIBRARY = {
   packetBytes: 65_536,
 } as const;
 
+const SWAP = {
+  kind: "swap",
+  relay: "broker",
+  messageBytes: 64,
+  comparedTo: { rules: 1, shape: "mixed" },
+  swaps: 24,
+  stretchMs: 250,
+  packetBytes: 32_768,
+} as const;
+
+const RELOAD = {
+  kind: "reload",
+  relay: "broker",
+  messageBytes: 64,
+  policy: { rules: 10_000, shape: "mixed" },
+  connections: 1_000,
+  reloads: 3,
+} as const;
+
 const ONE = "1 to 1, 32 KiB packets, floor";
 const ONE_WIDE = "1 to 1, 64 KiB packets, floor";
 const SIXTEEN = "1 to 16, 32 KiB packets, floor";
 const MIXED = "1,000 topics, 32 KiB packets, floor";
 const SINGLE = "1 to 1, 1 message a packet, floor";
 const PING = "ping-pong, floor";
+const POLICY_CONTROL = "policy: 1 to 1, 32 KiB packets, 1 rule and 1 rule in turns";
+const POLICY_OPEN = "policy: open a topic, 1 rule";
+const POLICY_PACED = "policy: reload of 10,000 rules, 1 packet a ms";
+const POLICY_BUSY = "policy: reload of 10,000 rules, 32 KiB packets";
+
+/** A message of 64 bytes, alone in its packet. */
+const SINGLE_PACKET_BYTES = 80;
+
+const OPENINGS: readonly OpeningScenario[] = RULE_SHAPES.map((shape) => ({
+  kind: "opening",
+  name: `policy: open a topic, 10,000 rules, ${shape}`,
+  relay: "broker",
+  messageBytes: 0,
+  policy: { rules: 10_000, shape },
+  baseline: POLICY_OPEN,
+}));
 
 /** All scenarios, those that are compared to each other side by side. */
 export const SCENARIOS: readonly Scenario[] = [
@@ -99,8 +173,13 @@ export const SCENARIOS: readonly Scenario[] = [
     publisher: "raw",
     baseline: "1 to 1, library",
   },
-  { ...FLOOR, name: SINGLE, packetBytes: 80, baseline: SINGLE },
-  { ...RAW, name: "1 to 1, 1 message a packet, raw", packetBytes: 80, baseline: SINGLE },
+  { ...FLOOR, name: SINGLE, packetBytes: SINGLE_PACKET_BYTES, baseline: SINGLE },
+  {
+    ...RAW,
+    name: "1 to 1, 1 message a packet, raw",
+    packetBytes: SINGLE_PACKET_BYTES,
+    baseline: SINGLE,
+  },
   { ...FLOOR, name: SIXTEEN, subscribers: 16, baseline: SIXTEEN },
   { ...RAW, name: "1 to 16, 32 KiB packets, raw", subscribers: 16, baseline: SIXTEEN },
   { ...FLOOR, name: MIXED, topics: 1_000, baseline: MIXED },
@@ -122,4 +201,28 @@ export const SCENARIOS: readonly Scenario[] = [
     messageBytes: 64,
     baseline: PING,
   },
+  { ...SWAP, name: POLICY_CONTROL, policy: SWAP.comparedTo, baseline: POLICY_CONTROL },
+  {
+    ...SWAP,
+    name: "policy: 1 to 1, 32 KiB packets, 1,000 rules and 1 rule in turns",
+    policy: { rules: 1_000, shape: "mixed" },
+    baseline: POLICY_CONTROL,
+  },
+  {
+    kind: "opening",
+    name: POLICY_OPEN,
+    relay: "broker",
+    messageBytes: 0,
+    policy: { rules: 1, shape: "mixed" },
+    baseline: POLICY_OPEN,
+  },
+  ...OPENINGS,
+  {
+    ...RELOAD,
+    name: POLICY_PACED,
+    packetBytes: SINGLE_PACKET_BYTES,
+    paceMs: 1,
+    baseline: POLICY_PACED,
+  },
+  { ...RELOAD, name: POLICY_BUSY, packetBytes: 32_768, paceMs: 0, baseline: POLICY_BUSY },
 ];

@@ -3,6 +3,8 @@
  * object a line on stdout. Must not know scenarios: those are scenarios.ts.
  */
 
+import type { PolicyOrder } from "./policy-rules.ts";
+
 /** How a subscriber or publisher takes part. */
 export type ClientKind = "raw" | "library" | "library-iterator";
 
@@ -32,8 +34,39 @@ export interface WorkOrder {
   readonly durationMs: number;
   /** A publisher stops here in any case. */
   readonly messagesMax: number;
+  /** Policy file of the broker. Absent: it serves its own uid alone. */
+  readonly policyPath?: string;
+  /** Rules of that policy; 0 without one. */
+  readonly policyRules: number;
+  /** Milliseconds between two packets of a stream; 0: as fast as the window allows. */
+  readonly paceMs: number;
+  /** Absent in all but reload scenarios. */
+  readonly reload?: ReloadOrder;
+  /** Absent in all but swap scenarios. */
+  readonly swap?: SwapOrder;
   /** Subscribers whose credit sockets a publisher inherits, from CREDIT_FD_FIRST on. */
   readonly subscribers: number;
+}
+
+/** What the processes of a reload scenario do. */
+export interface ReloadOrder {
+  /** Connections of one crowd process. */
+  readonly crowdConnections: number;
+  /** How often the policy is loaded anew. */
+  readonly reloads: number;
+  /** Milliseconds of a stretch at rest, at least. */
+  readonly restMsMin: number;
+}
+
+/** What the processes of a swap scenario do. */
+export interface SwapOrder {
+  /** The policies that take turns. */
+  readonly one: PolicyOrder;
+  readonly other: PolicyOrder;
+  /** Stretches in all. */
+  readonly swaps: number;
+  /** Milliseconds of each. */
+  readonly stretchMs: number;
 }
 
 /** The first fd that a client process inherits: its end of a credit socket. */
@@ -48,7 +81,12 @@ export type RoleReport =
   /** A publisher has sent its last message. */
   | { readonly type: "published"; readonly messages: number }
   | ReceivedReport
-  | LatencyReport;
+  | LatencyReport
+  | OpenedReport
+  | ObservedReport
+  | StretchesReport
+  /** Every connection of a crowd was told of every reload. */
+  | { readonly type: "refreshed"; readonly connections: number };
 
 /** A subscriber has got, and checked, every message. */
 export interface ReceivedReport {
@@ -66,6 +104,71 @@ export interface LatencyReport {
   readonly rounds: number;
   readonly p50Us: number;
   readonly p99Us: number;
+}
+
+/** An opening process is done. */
+export interface OpenedReport {
+  readonly type: "opened";
+  /** Topics opened. */
+  readonly rounds: number;
+  /** From OPEN_TOPIC to ACK. */
+  readonly p50Us: number;
+  readonly p99Us: number;
+  /** From SYNC to ACK, in the same rounds. */
+  readonly syncP50Us: number;
+}
+
+/** What an observing subscriber saw of a stream. */
+export interface ObservedReport {
+  readonly type: "observed";
+  readonly messages: number;
+  /** From the first packet to the last. */
+  readonly ms: number;
+  /** In their order; those that are too short to matter are left out. */
+  readonly gaps: readonly Gap[];
+  /** In their order, every few milliseconds. */
+  readonly counts: readonly Count[];
+}
+
+/** Messages so far. */
+export interface Count {
+  /** By wallClockMs(). */
+  readonly at: number;
+  readonly messages: number;
+}
+
+/** A time without deliveries. */
+export interface Gap {
+  /** Its end, by wallClockMs(). */
+  readonly endedAt: number;
+  readonly ms: number;
+}
+
+/** What a reload scenario consists of, in turns. */
+export const STRETCH_KINDS = ["rest", "reader", "reload"] as const;
+
+/** One of STRETCH_KINDS. "reader": the policy is read as for a reload, but not by the broker. */
+export type StretchKind = (typeof STRETCH_KINDS)[number];
+
+/** What a swap scenario consists of, in turns: stretches under one policy and under the other. */
+export const SWAP_KINDS = ["one", "other"] as const;
+
+/** When something was done, by wallClockMs(). */
+export interface TimedStretch {
+  readonly kind: StretchKind | (typeof SWAP_KINDS)[number];
+  readonly from: number;
+  readonly to: number;
+}
+
+/** A process that divides a run into stretches is done. */
+export interface StretchesReport {
+  readonly type: "stretches";
+  readonly stretches: readonly TimedStretch[];
+}
+
+/** Milliseconds since 1970, with a fraction: a clock that all processes of a run share. */
+export function wallClockMs(): number {
+  return performance.timeOrigin + performance.now();
 }
 
 /** The order in this process's first argument. */

@@ -1,9 +1,21 @@
 /** The real broker as a benchmark process: as `seqbus broker` runs it, without the command line. */
 
 import { Broker } from "../../src/broker/broker.ts";
+import { loadPolicy } from "../../src/broker/policy/policy-file.ts";
+import { readPolicyPieces } from "../../src/cli/policy-reload.ts";
+import { systemPolicyIo } from "../../src/cli/policy-source.ts";
+import { readPolicyIfAsked } from "../policy-reader.ts";
 import { readWorkOrder, report } from "../work-order.ts";
 
-const broker = new Broker({ path: readWorkOrder().path });
+await readPolicyIfAsked();
+const { path, policyPath } = readWorkOrder();
+const broker = new Broker({
+  path,
+  ...(policyPath !== undefined && {
+    policy: loadPolicy(policyPath, systemPolicyIo()),
+    readPolicy: () => readPolicyPieces(policyPath),
+  }),
+});
 process.on("SIGTERM", () => broker.stop());
 report({ type: "ready" });
 await broker.run();

@@ -19,7 +19,7 @@ import {
 import { dirname } from "node:path";
 import { ConfigError, SyscallError } from "../errors.ts";
 import { lockExclusive } from "../ffi/file-lock.ts";
-import { closeFd, OwnedFd } from "../ffi/owned-fd.ts";
+import { closeFd, FdGuard, type OwnedFd } from "../ffi/owned-fd.ts";
 import {
   acceptConnection,
   bindPath,
@@ -65,18 +65,18 @@ export class Listener {
     // Before anything is made: a lock file that nobody needs would stay.
     checkSocketPath(path);
     checkDirectory(path);
-    using socket = new Handover(openSeqpacket());
-    using lock = new Handover(takeLock(path));
+    using socket = new FdGuard(openSeqpacket());
+    using lock = new FdGuard(takeLock(path));
     removeStaleSocket(path);
     const umask = process.umask(BIND_UMASK);
     try {
-      bindPath(socket.fd, path);
+      bindPath(socket.number, path);
     } finally {
       process.umask(umask);
     }
     chmodSync(path, options.mode);
-    if (options.verifiesPackets) enablePacketCredentials(socket.fd);
-    listen(socket.fd, LISTEN_BACKLOG);
+    if (options.verifiesPackets) enablePacketCredentials(socket.number);
+    listen(socket.number, LISTEN_BACKLOG);
     return new Listener(path, socket.take(), lock.take());
   }
 
@@ -97,29 +97,6 @@ export class Listener {
     if (found?.ino === this.#inode.ino && found.dev === this.#inode.dev) unlinkSync(this.path);
     this.#socket.close();
     this.#lock.close();
-  }
-}
-
-/** An fd that is closed at the end of the block unless somebody took it. */
-class Handover {
-  readonly #owned: OwnedFd;
-  #isTaken = false;
-
-  constructor(fd: number) {
-    this.#owned = OwnedFd.adopt(fd);
-  }
-
-  get fd(): number {
-    return this.#owned.number;
-  }
-
-  take(): OwnedFd {
-    this.#isTaken = true;
-    return this.#owned;
-  }
-
-  [Symbol.dispose](): void {
-    if (!this.#isTaken) this.#owned.close();
   }
 }
 

@@ -17,7 +17,7 @@ import {
   TimeoutError,
 } from "../errors.ts";
 import { PacketReceiver } from "../ffi/ancillary.ts";
-import { OwnedFd } from "../ffi/owned-fd.ts";
+import { FdGuard } from "../ffi/owned-fd.ts";
 import { getPeerCredentials } from "../ffi/peer-credentials.ts";
 import { PinnedBuffer } from "../ffi/pinned-buffer.ts";
 import { connectPath, openSeqpacket, sendPacket } from "../ffi/seqpacket.ts";
@@ -68,10 +68,10 @@ export async function connect<Topics extends TopicMap = TopicMap>(
   options.signal?.throwIfAborted();
   const path = options.path ?? defaultPath();
   const patience = new Patience(path, options);
-  using socket = new Guard(await openSocket(path, patience));
+  using socket = new FdGuard(await openSocket(path, patience));
   checkBroker(socket.number, path, options.brokerUid);
   const { welcome, laneFd } = await shakeHands(socket.number, path, patience);
-  using lane = new Guard(laneFd);
+  using lane = new FdGuard(laneFd);
   const { connection, uid, gid, pid } = welcome;
   const bus = new Bus<Topics>(path, Object.freeze({ connection, uid, gid, pid }));
   const transport = await SeqpacketTransport.open(socket.take(), lane.take(), bus);
@@ -116,32 +116,9 @@ class Patience {
   }
 }
 
-/** An fd that is closed at the end of the block unless it was handed on. */
-class Guard {
-  readonly #owned: OwnedFd;
-  #isTaken = false;
-
-  constructor(fd: number) {
-    this.#owned = OwnedFd.adopt(fd);
-  }
-
-  get number(): number {
-    return this.#owned.number;
-  }
-
-  take(): OwnedFd {
-    this.#isTaken = true;
-    return this.#owned;
-  }
-
-  [Symbol.dispose](): void {
-    if (!this.#isTaken) this.#owned.close();
-  }
-}
-
 /** @returns a connected fd, owned by the caller */
 async function openSocket(path: string, patience: Patience): Promise<number> {
-  using socket = new Guard(openSeqpacket());
+  using socket = new FdGuard(openSeqpacket());
   for (;;) {
     try {
       connectPath(socket.number, path);

@@ -120,3 +120,29 @@ export class OwnedFd {
     this.close();
   }
 }
+
+/** An fd that is closed at the end of a `using` block, unless somebody took it before. */
+export class FdGuard {
+  readonly #owned: OwnedFd;
+  #isTaken = false;
+
+  /** @param fd owned by the guard */
+  constructor(fd: number) {
+    this.#owned = OwnedFd.adopt(fd);
+  }
+
+  /** The number, for calls that borrow it. */
+  get number(): number {
+    return this.#owned.number;
+  }
+
+  /** Hands the fd over; the guard does not close it any more. */
+  take(): OwnedFd {
+    this.#isTaken = true;
+    return this.#owned;
+  }
+
+  [Symbol.dispose](): void {
+    if (!this.#isTaken) this.#owned.close();
+  }
+}
