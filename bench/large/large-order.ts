@@ -17,6 +17,9 @@ export interface LargeOrder {
   readonly subscribers: number;
   /** Messages that may be under way at a time. */
   readonly windowMessages: number;
+  /** Milliseconds from the first body on that do not count: the compiler is at work. */
+  readonly warmUpMs: number;
+  /** Milliseconds that the publisher sends, the warm-up included. */
   readonly durationMs: number;
 }
 
@@ -24,7 +27,16 @@ export interface LargeOrder {
 export type LargeReport =
   | { readonly type: "ready" }
   | { readonly type: "published"; readonly messages: number }
-  | { readonly type: "received"; readonly messages: number; readonly ms: number };
+  | { readonly type: "warm" }
+  | ReceivedBodies;
+
+/** All bodies that a subscriber got, and those after the warm-up with the time that they took. */
+export interface ReceivedBodies {
+  readonly type: "received";
+  readonly messages: number;
+  readonly warmMessages: number;
+  readonly warmMs: number;
+}
 
 /** The topic of every message. */
 export const LARGE_TOPIC = "bench.large";

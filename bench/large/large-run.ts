@@ -6,10 +6,17 @@ import { join } from "node:path";
 import { closeFd } from "../../src/ffi/owned-fd.ts";
 import { openSeqpacketPair } from "../../src/ffi/seqpacket.ts";
 import { readCpuMs } from "../process-usage.ts";
-import type { LargeOrder, LargeReport } from "./large-order.ts";
+import type { LargeOrder, LargeReport, ReceivedBodies } from "./large-order.ts";
 
 /** What is measured; the rest of an order is the run's. */
-export type LargeScenario = Omit<LargeOrder, "path" | "windowMessages" | "durationMs">;
+export type LargeScenario = Omit<LargeOrder, "path" | "windowMessages" | "warmUpMs" | "durationMs">;
+
+/** How long. */
+export interface LargeTimes {
+  readonly warmUpMs: number;
+  /** Milliseconds that count, after the warm-up. */
+  readonly measureMs: number;
+}
 
 /** What one run gave. */
 export interface LargeResult {
@@ -66,10 +73,15 @@ class LargeProcess implements AsyncDisposable {
 }
 
 /** @throws {Error} where a body was lost or changed, or a process failed */
-export async function runLarge(scenario: LargeScenario, durationMs: number): Promise<LargeResult> {
+export async function runLarge(
+  scenario: LargeScenario,
+  { warmUpMs, measureMs }: LargeTimes,
+): Promise<LargeResult> {
   const directory = mkdtempSync(join(tmpdir(), "seqbus-bench-"));
   const windowMessages = Math.max(4, Math.floor(WINDOW_BYTES / scenario.bodyBytes));
-  const order = { ...scenario, path: join(directory, "bus.sock"), windowMessages, durationMs };
+  const path = join(directory, "bus.sock");
+  const durationMs = warmUpMs + measureMs;
+  const order = { ...scenario, path, windowMessages, warmUpMs, durationMs };
   try {
     await using processes = new AsyncDisposableStack();
     const start = (name: string, fds: readonly number[] = []): LargeProcess =>
@@ -79,18 +91,24 @@ export async function runLarge(scenario: LargeScenario, durationMs: number): Pro
     const pairs = Array.from({ length: order.subscribers }, () => openSeqpacketPair());
     const subscribers = pairs.map(([fd]) => start("subscriber", [fd]));
     await Promise.all(subscribers.map((subscriber) => subscriber.expect("ready")));
-    const cpuFrom = readCpuMs(relay.pid);
     const publisher = start(
       "publisher",
       pairs.map(([, fd]) => fd),
     );
     for (const fd of pairs.flat()) closeFd(fd);
+    await subscribers[0]?.expect("warm");
+    const cpuFrom = readCpuMs(relay.pid);
     const { messages } = await publisher.expect("published");
     const received = await Promise.all(subscribers.map((each) => each.expect("received")));
     const cpuMs = readCpuMs(relay.pid) - cpuFrom;
     if (received.some((each) => each.messages !== messages)) throw new Error("Bodies were lost");
-    const perSecond = received.reduce((sum, each) => sum + (each.messages / each.ms) * 1000, 0);
-    return { perSecond, messages, relayCpuUs: (cpuMs * 1000) / (messages * order.subscribers) };
+    const sum = (figure: (each: ReceivedBodies) => number): number =>
+      received.reduce((total, each) => total + figure(each), 0);
+    return {
+      perSecond: sum(({ warmMessages, warmMs }) => (warmMessages / warmMs) * 1000),
+      messages,
+      relayCpuUs: (cpuMs * 1000) / sum(({ warmMessages }) => warmMessages),
+    };
   } finally {
     rmSync(directory, { recursive: true, force: true });
   }

@@ -7,6 +7,7 @@ import { median } from "../results-table.ts";
 import { type LargeResult, type LargeScenario, runLarge } from "./large-run.ts";
 
 const KIB = 1024;
+const WARM_UP_MS = 700;
 
 interface NamedScenario {
   readonly name: string;
@@ -38,14 +39,15 @@ function row(name: string, floor: readonly LargeResult[], library: readonly Larg
 }
 
 const [seconds = "2", repeats = "3"] = process.argv.slice(2);
+const times = { warmUpMs: WARM_UP_MS, measureMs: Number(seconds) * 1000 };
 console.log("| bodies | floor | library | ratio | low - high | CPU floor | CPU broker |");
 console.log("| --- | --- | --- | --- | --- | --- | --- |");
 for (const { name, of } of [...scenariosOf(256 * KIB), ...scenariosOf(4 * KIB * KIB)]) {
   const floor: LargeResult[] = [];
   const library: LargeResult[] = [];
   for (let repeat = 0; repeat < Number(repeats); repeat += 1) {
-    floor.push(await runLarge({ ...of, relay: "floor" }, Number(seconds) * 1000));
-    library.push(await runLarge({ ...of, relay: "library" }, Number(seconds) * 1000));
+    floor.push(await runLarge({ ...of, relay: "floor" }, times));
+    library.push(await runLarge({ ...of, relay: "library" }, times));
   }
   console.log(row(name, floor, library));
 }
