@@ -24,7 +24,7 @@ export class CreditSender {
   readonly #step: number;
   #due: number;
 
-  constructor(order: WorkOrder) {
+  constructor(order: Pick<WorkOrder, "windowMessages">) {
     this.#step = Math.max(1, Math.floor(order.windowMessages / ACKS_PER_WINDOW));
     this.#due = this.#step;
   }
@@ -48,7 +48,7 @@ export class CreditWindow {
   readonly #receivers: readonly PacketReceiver[];
   readonly #acknowledged: number[];
 
-  constructor(order: WorkOrder) {
+  constructor(order: Pick<WorkOrder, "windowMessages" | "subscribers">) {
     this.#windowMessages = order.windowMessages;
     const subscribers = Array.from({ length: order.subscribers });
     this.#receivers = subscribers.map(() => new PacketReceiver(new PinnedBuffer(RECORD_BYTES)));
