@@ -32,6 +32,7 @@ export interface PublishCounters {
   matched: number;
   dropped: number;
   denied: number;
+  queued: number;
 }
 
 /** One accepted socket. */
@@ -45,7 +46,13 @@ export class Connection {
   readonly queue: SendQueue;
   /** Milliseconds on the broker's clock. */
   readonly acceptedAt: number;
-  readonly counters: PublishCounters = { published: 0, matched: 0, dropped: 0, denied: 0 };
+  readonly counters: PublishCounters = {
+    published: 0,
+    matched: 0,
+    dropped: 0,
+    denied: 0,
+    queued: 0,
+  };
   readonly openTopics = new Map<number, OpenTopic>();
   readonly subscriptions = new Map<number, string>();
   /** Topic ids that this client was told, and what they stand for. */
@@ -99,6 +106,7 @@ export class Connection {
     this.counters.matched = 0;
     this.counters.dropped = 0;
     this.counters.denied = 0;
+    this.counters.queued = 0;
     return taken;
   }
 }

@@ -32,6 +32,9 @@ export interface FdHost {
   isUnixSocket(fd: number): boolean;
 }
 
+/** Where fds are sent: a topic, or the topic of a service, and the sender's rights there. */
+export type FdUse = Pick<OpenTopic, "topic" | "mayPublish" | "sendFds">;
+
 /** What an intake is made from. */
 export interface FdIntakeParts {
   readonly state: BusState;
@@ -56,12 +59,21 @@ export class FdIntake {
    * @param frameBytes the frame with its padding
    */
   take(connection: Connection, open: OpenTopic, packet: ReceivedPacket, frameBytes: number): void {
-    const { words } = packet.buffer;
-    const bodyFdCount = isLarge(words[FRAME_KIND_WORD] as number) ? 1 : 0;
-    const bundle = new FdBundle(packet.takeFds(), this.#closeFd, bodyFdCount);
-    try {
-      if (!this.#admits(connection, open, bundle, largeBodyBytes(words, 0))) return;
+    this.lend(packet, (bundle) => {
+      if (!this.admits(connection, open, bundle, largeBodyBytes(packet.buffer.words, 0))) return;
       this.#parts.router.routeWithFds(connection, open, packet.buffer, frameBytes, bundle);
+    });
+  }
+
+  /**
+   * Takes the fds of a packet and holds them for as long as `use` runs; whoever needs them longer
+   * retains the bundle.
+   */
+  lend(packet: ReceivedPacket, use: (bundle: FdBundle) => void): void {
+    const kind = packet.buffer.words[FRAME_KIND_WORD] as number;
+    const bundle = new FdBundle(packet.takeFds(), this.#closeFd, isLarge(kind) ? 1 : 0);
+    try {
+      use(bundle);
     } finally {
       bundle.release();
     }
@@ -72,12 +84,7 @@ export class FdIntake {
    * large message is no file of the sender's: it takes no right to send fds, and has no kind.
    * @param claimedBytes what the frame says of a large body; without meaning for others
    */
-  #admits(
-    connection: Connection,
-    open: OpenTopic,
-    bundle: FdBundle,
-    claimedBytes: number,
-  ): boolean {
+  admits(connection: Connection, open: FdUse, bundle: FdBundle, claimedBytes: number): boolean {
     if (!open.mayPublish) {
       connection.counters.denied += 1;
       return false;
@@ -90,7 +97,7 @@ export class FdIntake {
     return flaw === undefined;
   }
 
-  #admitsFiles(connection: Connection, open: OpenTopic, files: readonly number[]): boolean {
+  #admitsFiles(connection: Connection, open: FdUse, files: readonly number[]): boolean {
     if (!open.sendFds.allowed) {
       this.#refuseRight(connection, open);
       return false;
@@ -120,7 +127,7 @@ export class FdIntake {
     this.#parts.onEvent({ type: "fds-refused", connection: id, identity });
   }
 
-  #refuseRight(connection: Connection, open: OpenTopic): void {
+  #refuseRight(connection: Connection, open: FdUse): void {
     connection.counters.denied += 1;
     const { id, identity } = connection;
     const about = { topic: open.topic.name, rule: open.sendFds.rule };
@@ -138,7 +145,7 @@ export class FdIntake {
 
   #refuseKind(
     connection: Connection,
-    open: OpenTopic,
+    open: FdUse,
     refused: RefusedFd,
     files: readonly number[],
   ): void {
@@ -159,7 +166,7 @@ export class FdIntake {
     onEvent({ type: "fds-refused", connection: id, identity, kind, ...about });
   }
 
-  #refuseBody(connection: Connection, open: OpenTopic, { code, message }: LargeBodyFlaw): void {
+  #refuseBody(connection: Connection, open: FdUse, { code, message }: LargeBodyFlaw): void {
     connection.counters.denied += 1;
     const topic = open.topic.name;
     const body = errorBody({ status: STATUS[code], message, topic });

@@ -15,10 +15,14 @@ export function laneKind(kind: number): number {
   return (kind | (FLAG_FDS_ON_LANE << 8)) >>> 0;
 }
 
-/** The header word of a message whose files are kept back: only a body counts, the flag set. */
-export function withheldKind(kind: number): number {
+/**
+ * The header word of a message whose files are kept back: only a body counts, the flag set.
+ * @param reason a value of WITHHELD_REASON
+ */
+export function withheldKind(kind: number, reason: number): number {
   const bodyFdCount = isLarge(kind) ? 1 : 0;
-  return ((kind & 0xffff) | (FLAG_FDS_WITHHELD << 8) | (bodyFdCount << 16)) >>> 0;
+  const flagged = (kind & 0xffff) | (FLAG_FDS_WITHHELD << 8);
+  return (flagged | (bodyFdCount << 16) | (reason << 24)) >>> 0;
 }
 
 /** Bytes of the large body that a message has behind an fd; 0 where its frame has the body. */

@@ -24,6 +24,7 @@ import { OPCODE } from "../protocol/opcodes.ts";
 import { STATUS, type StatusName } from "../protocol/status-codes.ts";
 import { checkPattern, checkTopicName, isReservedTopic } from "../protocol/topics.ts";
 import type { Administration } from "./administration.ts";
+import type { Area, CarryOut, ClientFrame } from "./area.ts";
 import type { BusState } from "./bus-state.ts";
 import type { Connection } from "./connection.ts";
 import type { BrokerEventListener } from "./events.ts";
@@ -38,18 +39,6 @@ import type { Action } from "./policy/rules.ts";
 import { refusalMessage } from "./refusal.ts";
 import type { Topic } from "./topic-table.ts";
 
-/** One control frame of a packet that was found well-formed. */
-export interface ControlFrame {
-  readonly opcode: number;
-  readonly id: number;
-  /** The receive buffer, borrowed for the call. */
-  readonly bytes: Uint8Array;
-  /** Where the frame starts in it. */
-  readonly offset: number;
-  /** Header and body, without padding. */
-  readonly frameBytes: number;
-}
-
 /** A control frame that was read and found good. */
 export type Request =
   | { readonly opcode: typeof OPCODE.NOOP }
@@ -63,7 +52,8 @@ export type Request =
     }
   | { readonly opcode: typeof OPCODE.SYNC; readonly id: number }
   | { readonly opcode: typeof OPCODE.RELOAD_POLICY; readonly id: number }
-  | { readonly opcode: typeof OPCODE.EXPLAIN; readonly id: number; readonly question: Explain };
+  | { readonly opcode: typeof OPCODE.EXPLAIN; readonly id: number; readonly question: Explain }
+  | { readonly opcode: "area"; readonly carryOut: CarryOut };
 
 /** What they are carried out with. */
 export interface RequestsParts {
@@ -72,6 +62,7 @@ export interface RequestsParts {
   readonly fdGate: FdGate;
   readonly send: ControlSender;
   readonly onEvent: BrokerEventListener;
+  readonly areas: readonly Area[];
 }
 
 /** Carries out requests. */
@@ -81,6 +72,7 @@ export class Requests {
   readonly #fdGate: FdGate;
   readonly #send: ControlSender;
   readonly #onEvent: BrokerEventListener;
+  readonly #areas = new Map<number, Area>();
 
   constructor(parts: RequestsParts) {
     this.#state = parts.state;
@@ -88,13 +80,16 @@ export class Requests {
     this.#fdGate = parts.fdGate;
     this.#send = parts.send;
     this.#onEvent = parts.onEvent;
+    for (const area of parts.areas) {
+      for (const opcode of area.opcodes) this.#areas.set(opcode, area);
+    }
   }
 
   /**
    * Reads HELLO. What follows from it (WELCOME, the lane) is the caller's.
    * @throws {ProtocolError} PROTOCOL_CONTROL_BODY, or PROTOCOL_VERSION
    */
-  readHello(frame: ControlFrame): Hello {
+  readHello(frame: ClientFrame): Hello {
     const hello = decodeHello(frame.bytes, bodyStart(frame), bodyEnd(frame));
     if (hello.protocol === PROTOCOL_VERSION) return hello;
     throw new ProtocolError(
@@ -109,7 +104,7 @@ export class Requests {
    * can be read whole before any of it does. Whether topic ids are open is for the caller to check.
    * @throws {ProtocolError} where the frame itself is wrong
    */
-  read(frame: ControlFrame): Request {
+  read(connection: Connection, frame: ClientFrame): Request {
     const { opcode, id, bytes, offset } = frame;
     const start = bodyStart(frame);
     const end = bodyEnd(frame);
@@ -134,9 +129,14 @@ export class Requests {
       case OPCODE.EXPLAIN:
         checkRequestId(frame);
         return { opcode, id, question: decodeExplain(bytes, start, end) };
-      default: {
+      case OPCODE.HELLO: {
         const message = "Cannot take HELLO: this connection has said it";
         throw new ProtocolError("PROTOCOL_STATE", message, offset);
+      }
+      default: {
+        const area = this.#areas.get(opcode);
+        if (area === undefined) throw unknownOpcode(frame);
+        return { opcode: "area", carryOut: area.read(connection, frame) };
       }
     }
   }
@@ -160,6 +160,8 @@ export class Requests {
         return this.#administration.reloadPolicy(connection, request.id);
       case OPCODE.EXPLAIN:
         return this.#administration.explain(connection, request.id, request.question);
+      case "area":
+        return request.carryOut();
     }
   }
 
@@ -246,8 +248,10 @@ export class Requests {
   }
 
   #sync(connection: Connection, id: number): void {
-    const { published, matched, dropped, denied } = connection.takeCounters();
-    const body = syncAckBody({ published, matched, delivered: matched - dropped, dropped, denied });
+    const { published, matched, dropped, denied, queued } = connection.takeCounters();
+    const delivered = matched - dropped;
+    const fds = { fdsWaiting: 0, fdsExpired: 0 };
+    const body = syncAckBody({ published, matched, delivered, dropped, denied, queued, ...fds });
     this.#send(connection, { opcode: OPCODE.ACK, id: id, body });
   }
 
@@ -276,16 +280,21 @@ export class Requests {
   }
 }
 
-function checkRequestId(frame: ControlFrame): void {
+function checkRequestId(frame: ClientFrame): void {
   if (frame.id !== 0) return;
   const message = "Cannot answer request: its id is 0";
   throw new ProtocolError("PROTOCOL_REQUEST_ID", message, frame.offset);
 }
 
-function bodyStart(frame: ControlFrame): number {
+function unknownOpcode({ opcode, offset }: ClientFrame): ProtocolError {
+  const message = `Cannot take opcode 0x${opcode.toString(16)}: this broker does not know it`;
+  return new ProtocolError("PROTOCOL_OPCODE", message, offset);
+}
+
+function bodyStart(frame: ClientFrame): number {
   return frame.offset + FRAME_HEADER_BYTES;
 }
 
-function bodyEnd(frame: ControlFrame): number {
+function bodyEnd(frame: ClientFrame): number {
   return frame.offset + frame.frameBytes;
 }

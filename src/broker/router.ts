@@ -232,6 +232,7 @@ export class Router {
 
   #settle(sender: Connection, destination: Connection, outcome: number, messages: number): void {
     if (outcome !== ACCEPTED) sender.counters.dropped += messages;
+    else if (destination.watchedFd >= 0) sender.counters.queued += messages;
     if (outcome === PEER_GONE) this.#host.notePeerGone(destination);
     else if (!destination.isUnflushed && destination.watchedFd < 0 && !destination.queue.isEmpty) {
       this.#host.noteUnflushed(destination);

@@ -17,7 +17,7 @@ import { copyPinned, PinnedBuffer } from "../ffi/pinned-buffer.ts";
 import { FDS_REFUSED, FDS_UNWANTED, PEER_CLOSED, RECORD_TOO_LARGE } from "../ffi/syscall-result.ts";
 import { gapBody } from "../protocol/control-messages.ts";
 import { LANE_RECORD_BYTES } from "../protocol/limits.ts";
-import { GAP_REASON, OPCODE } from "../protocol/opcodes.ts";
+import { GAP_REASON, OPCODE, WITHHELD_REASON } from "../protocol/opcodes.ts";
 import { isLarge } from "../protocol/packet.ts";
 import { CONTROL_FRAME_BUFFER, encodeControlFrame } from "./control-frames.ts";
 import type { FdBundle } from "./fd-bundle.ts";
@@ -174,7 +174,7 @@ export class SendQueue {
   deliverWithheld(source: PinnedBuffer, offset: number, bytes: number, bundle: FdBundle): number {
     const word = (offset >>> 2) + 1;
     const kind = source.words[word] ?? 0;
-    source.words[word] = withheldKind(kind);
+    source.words[word] = withheldKind(kind, WITHHELD_REASON.POLICY);
     const outcome =
       bundle.bodyFds.length === 0
         ? this.deliver(source, offset, bytes)
@@ -315,7 +315,7 @@ export class SendQueue {
       assert(outcome === ACCEPTED, "an empty queue takes a gap");
       return QUEUE_FULL;
     }
-    source.words[word] = withheldKind(kind);
+    source.words[word] = withheldKind(kind, WITHHELD_REASON.KERNEL);
     const outcome = this.deliver(source, offset, bytes);
     source.words[word] = kind;
     return outcome;
@@ -341,7 +341,9 @@ export class SendQueue {
     if (sent > 0 && !onLane) return sent;
     const kind = packet.buffer.words[1] ?? 0;
     if (sent < 0 && isLarge(kind)) this.#replaceByGap(packet);
-    else packet.buffer.words[1] = sent > 0 ? laneKind(kind) : withheldKind(kind);
+    else
+      packet.buffer.words[1] =
+        sent > 0 ? laneKind(kind) : withheldKind(kind, WITHHELD_REASON.KERNEL);
     return this.#sink.sendPacket(this.#fd, packet.buffer, 0, packet.bytes);
   }
 

@@ -22,6 +22,7 @@ import { PACKET_BYTES_MAX, PROTOCOL_VERSION } from "../protocol/limits.ts";
 import { FLAG_FATAL, OPCODE } from "../protocol/opcodes.ts";
 import { STATUS, type StatusName } from "../protocol/status-codes.ts";
 import { Administration, type AdministrationHost } from "./administration.ts";
+import type { Area } from "./area.ts";
 import { Background } from "./background.ts";
 import { BusState } from "./bus-state.ts";
 import { Connection } from "./connection.ts";
@@ -102,6 +103,7 @@ export class Sessions implements RouterHost, PacketHost, FlushHost, FdHost {
   readonly #receiver = new PacketReceiver(new PinnedBuffer(PACKET_BYTES_MAX));
   readonly #flusher: Flusher;
   readonly #rests = new PacketRests();
+  readonly #areas: readonly Area[] = [];
   /** When this turn's time for costly work is up; 0 where none was asked for yet. */
   #costlyEndsAt = 0;
   /** Oldest first. */
@@ -126,8 +128,8 @@ export class Sessions implements RouterHost, PacketHost, FlushHost, FdHost {
     );
     const fdGate = new FdGate(options.keepsFdsOut);
     const shared = { state: this.#state, fdGate, send: this.#send, onEvent };
-    const requests = new Requests({ ...shared, administration });
-    this.#rights = new Rights(shared);
+    const requests = new Requests({ ...shared, administration, areas: this.#areas });
+    this.#rights = new Rights({ ...shared, areas: this.#areas });
     const intake = new FdIntake({ ...shared, router, host: this });
     this.#handler = new PacketHandler({
       router,
@@ -283,6 +285,7 @@ export class Sessions implements RouterHost, PacketHost, FlushHost, FdHost {
   #bury(hasTime: () => boolean): void {
     for (const [connection, cause] of this.#doomed) {
       this.#doomed.delete(connection);
+      for (const area of this.#areas) area.leave(connection);
       this.#introductions.announceGone(connection, this.#state.leave(connection));
       this.#options.watch.remove(connection);
       this.#hangUp(connection.socket.number);
