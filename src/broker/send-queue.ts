@@ -33,6 +33,7 @@ import {
   SEND_QUEUE_MEMORY_BYTES_RESUME,
 } from "./limits.ts";
 import { type PacketPool, QueuedPacket } from "./packet-pool.ts";
+import { WaitingPackets } from "./waiting-packets.ts";
 
 /** The two system calls that a send queue makes; src/ffi has them with the same signatures. */
 export interface PacketSink {
@@ -63,11 +64,7 @@ export class SendQueue {
   readonly #sink: PacketSink;
   readonly #pool: PacketPool;
   readonly #ledger = new GapLedger();
-  #packets: QueuedPacket[] = [];
-  #head = 0;
-  #queuedBytes = 0;
-  #queuedFds = 0;
-  #queuedMemoryBytes = 0;
+  readonly #waiting: WaitingPackets;
   #isShedding = false;
   #isAbandoned = false;
   #laneFd = -1;
@@ -85,23 +82,24 @@ export class SendQueue {
     this.#fd = fd;
     this.#sink = sink;
     this.#pool = pool;
+    this.#waiting = new WaitingPackets(pool);
   }
 
   get isEmpty(): boolean {
-    return this.#head === this.#packets.length;
+    return this.#waiting.isEmpty;
   }
 
   get queuedBytes(): number {
-    return this.#queuedBytes;
+    return this.#waiting.bytes;
   }
 
   get queuedFds(): number {
-    return this.#queuedFds;
+    return this.#waiting.fds;
   }
 
   /** Bytes of large bodies that wait; the memory is shared with other queues. */
   get queuedMemoryBytes(): number {
-    return this.#queuedMemoryBytes;
+    return this.#waiting.memoryBytes;
   }
 
   /** From now on fds go out on this socket, borrowed; docs/protocol.md section 7. */
@@ -118,7 +116,7 @@ export class SendQueue {
    */
   deliver(source: PinnedBuffer, offset: number, bytes: number): number {
     if (this.#isAbandoned) return PEER_GONE;
-    if (bytes >= DIRECT_SEND_BYTES_MIN && this.#head === this.#packets.length) {
+    if (bytes >= DIRECT_SEND_BYTES_MIN && this.#waiting.isEmpty) {
       const outcome = this.#sink.sendPacket(this.#fd, source, offset, bytes);
       if (outcome === bytes) return ACCEPTED;
       if (isGone(outcome)) return PEER_GONE;
@@ -126,7 +124,7 @@ export class SendQueue {
     }
     const packet = this.#isShedding ? undefined : this.#packetFor(bytes);
     if (packet === undefined) return this.#lose(source, offset, bytes);
-    this.#copyInto(packet, source, offset, bytes);
+    this.#waiting.append(packet, source, offset, bytes);
     return ACCEPTED;
   }
 
@@ -152,18 +150,16 @@ export class SendQueue {
     const memoryBytes = memoryBytesOf(source, offset);
     const fits =
       !this.#isShedding &&
-      this.#queuedBytes + bytes <= SEND_QUEUE_BYTES_MAX &&
-      this.#queuedFds + fds.length <= SEND_QUEUE_FDS_MAX &&
-      this.#queuedMemoryBytes + memoryBytes <= SEND_QUEUE_MEMORY_BYTES_MAX;
+      this.#waiting.bytes + bytes <= SEND_QUEUE_BYTES_MAX &&
+      this.#waiting.fds + fds.length <= SEND_QUEUE_FDS_MAX &&
+      this.#waiting.memoryBytes + memoryBytes <= SEND_QUEUE_MEMORY_BYTES_MAX;
     if (!fits) return this.#lose(source, offset, bytes);
     const packet = new QueuedPacket(new PinnedBuffer(bytes));
     packet.bundle = bundle.retain();
     packet.fds = fds;
     packet.memoryBytes = memoryBytes;
-    this.#queuedFds += fds.length;
-    this.#queuedMemoryBytes += memoryBytes;
-    this.#packets.push(packet);
-    this.#copyInto(packet, source, offset, bytes);
+    this.#waiting.push(packet);
+    this.#waiting.append(packet, source, offset, bytes);
     return ACCEPTED;
   }
 
@@ -200,15 +196,15 @@ export class SendQueue {
    */
   push(source: PinnedBuffer, bytes: number): number {
     if (this.#isAbandoned) return ACCEPTED;
-    if (this.#queuedBytes + bytes > SEND_QUEUE_BYTES_MAX + SEND_QUEUE_CONTROL_BYTES_MAX) {
+    if (this.#waiting.bytes + bytes > SEND_QUEUE_BYTES_MAX + SEND_QUEUE_CONTROL_BYTES_MAX) {
       return QUEUE_FULL;
     }
-    const tail = this.#tail();
+    const tail = this.#waiting.last;
     const hasRoom = tail !== undefined && tail.bundle === undefined && tail.room >= bytes;
     const packet = hasRoom ? tail : this.#pool.acquire(false);
     if (packet === undefined) return QUEUE_FULL;
-    if (!hasRoom) this.#packets.push(packet);
-    this.#copyInto(packet, source, 0, bytes);
+    if (!hasRoom) this.#waiting.push(packet);
+    this.#waiting.append(packet, source, 0, bytes);
     return ACCEPTED;
   }
 
@@ -241,43 +237,28 @@ export class SendQueue {
   abandon(): void {
     this.#isAbandoned = true;
     this.blockedFd = -1;
-    for (let index = this.#head; index < this.#packets.length; index += 1) {
-      const packet = this.#packets[index];
-      if (packet !== undefined) this.#pool.release(packet);
-    }
-    this.#packets = [];
-    this.#head = 0;
-    this.#queuedBytes = 0;
-    this.#queuedFds = 0;
-    this.#queuedMemoryBytes = 0;
+    this.#waiting.clear();
   }
 
   #hasRoomAgain(): boolean {
-    if (this.#queuedMemoryBytes > SEND_QUEUE_MEMORY_BYTES_RESUME) return false;
-    return this.#queuedBytes <= SEND_QUEUE_BYTES_RESUME;
+    if (this.#waiting.memoryBytes > SEND_QUEUE_MEMORY_BYTES_RESUME) return false;
+    return this.#waiting.bytes <= SEND_QUEUE_BYTES_RESUME;
   }
 
   #sendQueued(): number {
     this.blockedFd = -1;
-    while (this.#head < this.#packets.length) {
-      const packet = this.#packets[this.#head];
-      if (packet === undefined) break;
+    for (let packet = this.#waiting.first; packet !== undefined; packet = this.#waiting.first) {
       const outcome =
         packet.bundle === undefined
           ? this.#sink.sendPacket(this.#fd, packet.buffer, 0, packet.bytes)
-          : this.#sendQueuedFds(packet, packet.bundle);
+          : this.#sendQueuedFds(packet);
       if (isGone(outcome)) return PEER_GONE;
       if (outcome < 0) {
         if (this.blockedFd < 0) this.blockedFd = this.#fd;
-        this.#compact();
         return BLOCKED;
       }
-      this.#queuedBytes -= packet.bytes;
-      this.#queuedMemoryBytes -= packet.memoryBytes;
-      this.#head += 1;
-      this.#pool.release(packet);
+      this.#waiting.shift();
     }
-    this.#compact();
     return ACCEPTED;
   }
 
@@ -326,7 +307,7 @@ export class SendQueue {
    * packet like any other.
    * @returns bytes sent, or an outcome of sendPacket with the frame still queued
    */
-  #sendQueuedFds(packet: QueuedPacket, bundle: FdBundle): number {
+  #sendQueuedFds(packet: QueuedPacket): number {
     const onLane = this.#laneFd >= 0;
     const sent = onLane
       ? this.#sendOnLane(packet.fds)
@@ -335,9 +316,7 @@ export class SendQueue {
       if (onLane) this.blockedFd = this.#laneFd;
       return sent;
     }
-    this.#queuedFds -= packet.fds.length;
-    bundle.release();
-    packet.bundle = undefined;
+    this.#waiting.releaseFds(packet);
     if (sent > 0 && !onLane) return sent;
     const kind = packet.buffer.words[1] ?? 0;
     if (sent < 0 && isLarge(kind)) this.#replaceByGap(packet);
@@ -350,7 +329,7 @@ export class SendQueue {
   /** The message in a packet of its own is lost: in its place stands that it is. */
   #replaceByGap(packet: QueuedPacket): void {
     const gapBytes = encodeRefusedBody(packet.buffer.words[2] ?? 0);
-    this.#queuedBytes += gapBytes - packet.bytes;
+    this.#waiting.bytes += gapBytes - packet.bytes;
     packet.buffer = new PinnedBuffer(gapBytes);
     packet.bytes = gapBytes;
     copyPinned(CONTROL_FRAME_BUFFER, 0, packet.buffer, 0, gapBytes);
@@ -385,36 +364,19 @@ export class SendQueue {
 
   /** The packet at the end of the queue with room for `bytes`, or a new one; undefined when full. */
   #packetFor(bytes: number): QueuedPacket | undefined {
-    if (this.#queuedBytes + bytes > SEND_QUEUE_BYTES_MAX) return undefined;
-    const tail = this.#tail();
+    if (this.#waiting.bytes + bytes > SEND_QUEUE_BYTES_MAX) return undefined;
+    const tail = this.#waiting.last;
     if (tail !== undefined && tail.bundle === undefined && tail.room >= bytes) return tail;
     if (tail !== undefined && this.blockedFd < 0) this.#sendQueued();
     const packet = this.#pool.acquire(!this.isEmpty);
-    if (packet !== undefined) this.#packets.push(packet);
+    if (packet !== undefined) this.#waiting.push(packet);
     return packet;
-  }
-
-  #tail(): QueuedPacket | undefined {
-    return this.isEmpty ? undefined : this.#packets[this.#packets.length - 1];
-  }
-
-  #copyInto(packet: QueuedPacket, source: PinnedBuffer, offset: number, bytes: number): void {
-    copyPinned(source, offset, packet.buffer, packet.bytes, bytes);
-    packet.bytes += bytes;
-    this.#queuedBytes += bytes;
   }
 
   #lose(source: PinnedBuffer, offset: number, bytes: number): number {
     this.#isShedding = true;
     this.#ledger.record(source.words, offset, bytes);
     return QUEUE_FULL;
-  }
-
-  #compact(): void {
-    if (this.#head === this.#packets.length) this.#packets.length = 0;
-    else if (this.#head >= 32) this.#packets.splice(0, this.#head);
-    else return;
-    this.#head = 0;
   }
 }
 
