@@ -62,7 +62,14 @@ function routerFixture(topicCount: number): { route: () => number } {
     });
     return topic.id;
   });
-  const host = { hasTime: () => true, noteUnflushed: () => {}, notePeerGone: () => {} };
+  const host = {
+    hasTime: () => true,
+    noteUnflushed: () => {},
+    notePeerGone: () => {},
+    noteSlowReader: () => {},
+    noteHeld: () => {},
+    unreadBytes: () => 0,
+  };
   const router = new Router(state, new Introductions(() => {}), host);
   const { buffer, bytes } = firstPacket(topicIds);
   return { route: () => router.routePacket(sender, buffer, bytes) };

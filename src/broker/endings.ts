@@ -1,7 +1,7 @@
 /** Why the broker ends connections, as code and words. The wording of all endings stands here. */
 
 import type { ErrorCode, SyscallError } from "../errors.ts";
-import { HELLO_TIMEOUT_MS } from "./limits.ts";
+import { HELLO_TIMEOUT_MS, SEND_QUEUE_BYTES_MAX, STALL_LIMIT_MS } from "./limits.ts";
 
 /** Why a connection ends, where it is not the client's own wish. */
 export interface Cause {
@@ -48,4 +48,20 @@ export function noHello(): Cause {
 export function doesNotRead(): Cause {
   const message = "Cannot serve client: it does not read, and control frames no longer fit";
   return { code: "LIMIT_CONTROL_QUEUE", message };
+}
+
+/** The client asked to be closed rather than miss messages, and its queue is full. */
+export function readsTooSlowly(queuedBytes: number): Cause {
+  const message =
+    `Cannot serve client: ${queuedBytes} bytes wait for it, limit is ${SEND_QUEUE_BYTES_MAX}, ` +
+    "and it asked to be disconnected then";
+  return { code: "LIMIT_SLOW_READER", message };
+}
+
+/** The client held publishers back and took nothing for STALL_LIMIT_MS. */
+export function holdsOthersBack(queuedBytes: number): Cause {
+  const message =
+    `Cannot serve client: it holds publishers back and took none of the ${queuedBytes} bytes ` +
+    `that wait for it within ${STALL_LIMIT_MS} ms`;
+  return { code: "LIMIT_SLOW_READER", message };
 }

@@ -25,14 +25,25 @@ export class Introductions {
     this.#send = send;
   }
 
-  /** Makes sure that the client knows the name behind a topic's id. */
-  introduceTopic(destination: Connection, topic: Topic): void {
+  /**
+   * Makes sure that the client knows the name behind a topic's id. One that loses messages is not
+   * told: names must not fill what is left for control frames, and what it does not get needs none.
+   * @returns whether it knows it; where not, its messages are lost to it until it does
+   */
+  introduceTopic(destination: Connection, topic: Topic): boolean {
     const known = destination.knownTopics.get(topic.id);
-    if (known === topic) return;
+    if (known === topic) return true;
     if (known !== undefined) destination.queue.forgetLostTopic(topic.id);
+    if (!destination.queue.takesNames) {
+      destination.knownTopics.delete(topic.id);
+      destination.queue.hideTopic(topic.id);
+      return false;
+    }
+    destination.queue.revealTopic(topic.id);
     destination.knownTopics.set(topic.id, topic);
-    const body = topicBody({ topic: topic.name });
+    const body = topicBody({ topic: topic.name, group: topic.group });
     this.#send(destination, { opcode: OPCODE.TOPIC, id: topic.id, body });
+    return true;
   }
 
   /** Makes sure that the client knows whose connection id stands on a message. */

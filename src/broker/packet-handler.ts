@@ -39,6 +39,8 @@ export interface ReceivedPacket {
 export interface PacketHost {
   /** Whether this turn has time for more costly work. */
   hasTime(): boolean;
+  /** The packet being handled comes again, with these fds; they are the host's. */
+  keepFds(fds: number[]): void;
   /** A connection said a good HELLO and waits for WELCOME. */
   welcome(connection: Connection, hello: Hello): void;
 }
@@ -72,8 +74,9 @@ export class PacketHandler {
   /**
    * Handles one packet. Afterwards no fd of it is left in `packet`.
    * @param packetBytes 1 or more
-   * @returns bytes handled: less than `packetBytes` where the turn's time is up, and then the rest
-   *   is to come again, as a packet with isRest, before anything else of this connection
+   * @returns bytes handled: less than `packetBytes` where the turn's time is up or a subscriber holds
+   *   the sender back, and then the rest is to come again, as a packet with isRest, before anything
+   *   else of this connection
    * @throws {ProtocolError} the sender broke the protocol: drop it, and nobody else
    */
   handle(connection: Connection, packet: ReceivedPacket, packetBytes: number): number {
@@ -84,7 +87,7 @@ export class PacketHandler {
       } else if (packet.controlTruncated) {
         this.#intake.refuseForWantOfRoom(connection);
       } else if (packet.receivedFdCount > 0) {
-        this.#handleWithFds(connection, packet, packetBytes);
+        return this.#handleWithFds(connection, packet, packetBytes);
       } else {
         const routed = this.#routePlain(connection, packet.buffer, packetBytes);
         return routed === NOT_PLAIN ? this.#handleFrames(connection, packet, packetBytes) : routed;
@@ -158,19 +161,28 @@ export class PacketHandler {
     return requests;
   }
 
-  /** A packet with fds holds one frame, which may carry them: read() sees to that. */
-  #handleWithFds(connection: Connection, packet: ReceivedPacket, packetBytes: number): void {
+  /**
+   * A packet with fds holds one frame, which may carry them: read() sees to that.
+   * @returns as handle(): all of it, or nothing
+   */
+  #handleWithFds(connection: Connection, packet: ReceivedPacket, packetBytes: number): number {
     const { buffer } = packet;
     this.#read(buffer, packetBytes, packet.receivedFdCount);
     const frame = frameAt(buffer, 0, false);
     if (frame.opcode === OPCODE.MESSAGE) {
       const open = openTopicOf(connection, frame.id, 0);
-      return this.#intake.take(connection, open, packet, packetBytes);
+      if (this.#router.mustWait(connection, open)) {
+        this.#host.keepFds(packet.takeFds());
+        return 0;
+      }
+      this.#intake.take(connection, open, packet, packetBytes);
+      return packetBytes;
     }
     this.#intake.lend(packet, (bundle) => {
       const request = this.#requests.read(connection, { ...frame, bundle });
       this.#requests.carryOut(connection, request);
     });
+    return packetBytes;
   }
 
   #read(buffer: PinnedBuffer, packetBytes: number, receivedFds: number): number {

@@ -51,6 +51,15 @@ export class PacketPool {
    */
   acquire(isBacklog: boolean): QueuedPacket | undefined {
     if (isBacklog && this.#backlog >= BACKLOG_PACKETS_MAX) return undefined;
+    return this.#take(isBacklog);
+  }
+
+  /** The same for what must not be lost: the limit does not hold, and it counts. */
+  acquireBeyond(): QueuedPacket {
+    return this.#take(true);
+  }
+
+  #take(isBacklog: boolean): QueuedPacket {
     const packet = this.#free.pop() ?? new QueuedPacket(new PinnedBuffer(PACKET_BYTES_MAX));
     packet.isBacklog = isBacklog;
     if (isBacklog) this.#backlog += 1;

@@ -1,9 +1,10 @@
 /**
- * What is left of packets that were too costly for one turn: their frames from some point on, kept
- * until their turn comes. One for a connection at most, since it is not read from meanwhile. All of
- * it was found well-formed before any of the packet took effect. No fds: their packets hold one frame.
+ * What is left of packets that were too costly for one turn, or that a subscriber holds back: their
+ * frames from some point on, kept until their turn comes. One for a connection at most, since it is
+ * not read from meanwhile. All of it was found well-formed before any of the packet took effect.
  */
 
+import { closeFd } from "../ffi/owned-fd.ts";
 import { copyPinned, PinnedBuffer } from "../ffi/pinned-buffer.ts";
 import type { Connection } from "./connection.ts";
 import type { ReceivedPacket } from "./packet-handler.ts";
@@ -11,25 +12,51 @@ import type { ReceivedPacket } from "./packet-handler.ts";
 /** The rest of one packet, handled like a packet. */
 export class PacketRest implements ReceivedPacket {
   readonly buffer: PinnedBuffer;
-  readonly receivedFdCount = 0;
+  readonly receivedFdCount: number;
   readonly controlTruncated = false;
   readonly isRest = true;
+  #fds: number[];
 
   /**
    * @param source holds the packet, borrowed
    * @param from bytes that were handled already
+   * @param fds owned from here on; empty for a packet without
    */
-  constructor(source: PinnedBuffer, from: number, packetBytes: number) {
+  constructor(source: PinnedBuffer, from: number, packetBytes: number, fds: number[]) {
     this.buffer = new PinnedBuffer(packetBytes - from);
     copyPinned(source, from, this.buffer, 0, packetBytes - from);
+    this.#fds = fds;
+    this.receivedFdCount = fds.length;
+  }
+
+  /**
+   * What is left of a packet, which may be such a rest itself.
+   * @param fds as for the constructor
+   */
+  static of(
+    packet: ReceivedPacket,
+    from: number,
+    packetBytes: number,
+    fds: number[] = [],
+  ): PacketRest {
+    // A publisher may be held back again and again, and then nothing need be copied.
+    if (packet instanceof PacketRest && from === 0) {
+      packet.#fds = fds;
+      return packet;
+    }
+    return new PacketRest(packet.buffer, from, packetBytes, fds);
   }
 
   takeFds(): number[] {
-    return [];
+    const fds = this.#fds;
+    this.#fds = [];
+    return fds;
   }
 
   closeFds(): number {
-    return 0;
+    const fds = this.takeFds();
+    for (const fd of fds) closeFd(fd);
+    return fds.length;
   }
 }
 
@@ -59,11 +86,13 @@ export class PacketRests {
 
   /** The connection ends. */
   drop(connection: Connection): void {
+    this.#rests.get(connection)?.closeFds();
     this.#rests.delete(connection);
   }
 
   /** Nothing is handled any more. */
   clear(): void {
+    for (const rest of this.#rests.values()) rest.closeFds();
     this.#rests.clear();
   }
 }

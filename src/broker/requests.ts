@@ -16,13 +16,19 @@ import {
   errorBody,
   type Hello,
   openTopicAckBody,
+  type Subscribe,
   subscribeAckBody,
   syncAckBody,
 } from "../protocol/control-messages.ts";
 import { FRAME_HEADER_BYTES, PROTOCOL_VERSION } from "../protocol/limits.ts";
 import { OPCODE } from "../protocol/opcodes.ts";
 import { STATUS, type StatusName } from "../protocol/status-codes.ts";
-import { checkPattern, checkTopicName, isReservedTopic } from "../protocol/topics.ts";
+import {
+  checkGroupName,
+  checkPattern,
+  checkTopicName,
+  isReservedTopic,
+} from "../protocol/topics.ts";
 import type { Administration } from "./administration.ts";
 import type { Area, CarryOut, ClientFrame } from "./area.ts";
 import type { BusState } from "./bus-state.ts";
@@ -31,12 +37,13 @@ import type { BrokerEventListener } from "./events.ts";
 import type { FdGate } from "./fd-gate.ts";
 import type { ControlSender } from "./introductions.ts";
 import {
+  GROUPS_PER_CONNECTION_MAX,
   SUBSCRIPTIONS_MAX,
   SUBSCRIPTIONS_PER_CONNECTION_MAX,
   TOPICS_PER_CONNECTION_MAX,
 } from "./limits.ts";
 import type { Action } from "./policy/rules.ts";
-import { refusalMessage } from "./refusal.ts";
+import { blockRefusalMessage, refusalMessage } from "./refusal.ts";
 import type { Topic } from "./topic-table.ts";
 
 /** A control frame that was read and found good. */
@@ -44,7 +51,7 @@ export type Request =
   | { readonly opcode: typeof OPCODE.NOOP }
   | { readonly opcode: typeof OPCODE.CLOSE_TOPIC; readonly topicId: number }
   | { readonly opcode: typeof OPCODE.OPEN_TOPIC; readonly id: number; readonly topic: string }
-  | { readonly opcode: typeof OPCODE.SUBSCRIBE; readonly id: number; readonly pattern: string }
+  | { readonly opcode: typeof OPCODE.SUBSCRIBE; readonly id: number; readonly wanted: Subscribe }
   | {
       readonly opcode: typeof OPCODE.UNSUBSCRIBE;
       readonly id: number;
@@ -118,7 +125,7 @@ export class Requests {
         return { opcode, id, topic: decodeOpenTopic(bytes, start, end).topic };
       case OPCODE.SUBSCRIBE:
         checkRequestId(frame);
-        return { opcode, id, pattern: decodeSubscribe(bytes, start, end).pattern };
+        return { opcode, id, wanted: decodeSubscribe(bytes, start, end) };
       case OPCODE.UNSUBSCRIBE:
         checkRequestId(frame);
         return { opcode, id, subscription: decodeUnsubscribe(bytes, start, end).subscription };
@@ -151,7 +158,7 @@ export class Requests {
       case OPCODE.OPEN_TOPIC:
         return this.#openTopic(connection, request.id, request.topic);
       case OPCODE.SUBSCRIBE:
-        return this.#subscribe(connection, request.id, request.pattern);
+        return this.#subscribe(connection, request.id, request.wanted);
       case OPCODE.UNSUBSCRIBE:
         return this.#unsubscribe(connection, request.id, request.subscription);
       case OPCODE.SYNC:
@@ -212,7 +219,8 @@ export class Requests {
     this.#state.topics.release(open.topic);
   }
 
-  #subscribe(connection: Connection, id: number, pattern: string): void {
+  #subscribe(connection: Connection, id: number, wanted: Subscribe): void {
+    const { pattern, group, overflow } = wanted;
     const flaw = checkPattern(pattern);
     if (flaw !== undefined) {
       const message = `Cannot subscribe: ${flaw}`;
@@ -222,18 +230,41 @@ export class Requests {
     if (!decision.allowed) {
       return this.#deny(connection, id, "subscribe", pattern, decision.rule);
     }
+    if (!this.#grantsWish(connection, id, wanted)) return;
     const isFull =
       connection.subscriptions.size >= SUBSCRIPTIONS_PER_CONNECTION_MAX ||
-      this.#state.subscriptions.size >= SUBSCRIPTIONS_MAX;
+      this.#state.subscriptionCount >= SUBSCRIPTIONS_MAX ||
+      (group !== undefined &&
+        !connection.groups.has(group) &&
+        connection.groups.size >= GROUPS_PER_CONNECTION_MAX);
     if (isFull) {
       const message = `Cannot subscribe to "${pattern}": there are too many subscriptions`;
       return this.#refuse(connection, id, "LIMIT_SUBSCRIPTIONS", message, { topic: pattern });
     }
     const subscription = connection.nextSubscription();
+    const wish = group === undefined && overflow === undefined ? undefined : { group, overflow };
     connection.subscriptions.set(subscription, pattern);
-    this.#state.subscribe(connection, pattern);
+    if (wish !== undefined) connection.wishes.set(subscription, wish);
+    this.#state.subscribe(connection, pattern, wish);
     const body = subscribeAckBody({ subscription });
     this.#send(connection, { opcode: OPCODE.ACK, id: id, body });
+  }
+
+  /** Whether a subscription may have the group and the overflow it asks for; refuses it where not. */
+  #grantsWish(connection: Connection, id: number, wanted: Subscribe): boolean {
+    const { pattern, group, overflow } = wanted;
+    const flaw = group === undefined ? undefined : checkGroupName(group);
+    if (flaw !== undefined) {
+      const message = `Cannot join the queue group: ${flaw}`;
+      this.#refuse(connection, id, "REJECTED_GROUP", message, {});
+      return false;
+    }
+    if (overflow !== "block") return true;
+    const { granted, rule } = this.#state.blockGrantOf(pattern);
+    if (granted) return true;
+    const message = blockRefusalMessage(pattern, rule);
+    this.#refuse(connection, id, "REJECTED_OVERFLOW", message, { topic: pattern, rule });
+    return false;
   }
 
   #unsubscribe(connection: Connection, id: number, subscription: number): void {
@@ -242,8 +273,9 @@ export class Requests {
       const message = `Cannot unsubscribe: this connection has no subscription ${subscription}`;
       return this.#refuse(connection, id, "REJECTED_SUBSCRIPTION", message, {});
     }
+    this.#state.unsubscribe(connection, pattern, connection.wishes.get(subscription));
     connection.subscriptions.delete(subscription);
-    this.#state.unsubscribe(connection, pattern);
+    connection.wishes.delete(subscription);
     this.#send(connection, { opcode: OPCODE.ACK, id });
   }
 

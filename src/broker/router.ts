@@ -20,10 +20,11 @@ import { FLAGS_ENCODING_MASK, OPCODE } from "../protocol/opcodes.ts";
 import type { BusState } from "./bus-state.ts";
 import { type Connection, type OpenTopic, openTopicOf } from "./connection.ts";
 import type { FdBundle } from "./fd-bundle.ts";
+import { GroupDelivery } from "./group-delivery.ts";
 import type { Introductions } from "./introductions.ts";
 import { ROUTING_COST_PER_LOOK } from "./limits.ts";
-import type { Route } from "./route.ts";
-import { ACCEPTED, PEER_GONE } from "./send-queue.ts";
+import { makeRoute, type Route } from "./route.ts";
+import { ACCEPTED, PEER_GONE, SLOW_READER } from "./send-queue.ts";
 import type { Topic } from "./topic-table.ts";
 
 /** A kind word without its encoding bits equals PLAIN_KIND for a message without fds. */
@@ -34,7 +35,7 @@ const PLAIN_KIND = kindWord(OPCODE.MESSAGE, 0, 0);
 const RUN_WORDS = 3;
 
 /** Stands for the route of a topic on which the sender may not publish any more. */
-const REVOKED_ROUTE: Route = { destinations: [] };
+const REVOKED_ROUTE: Route = makeRoute([]);
 
 /** routePacket(): the packet holds something else than plain messages. */
 export const NOT_PLAIN = -1;
@@ -53,6 +54,12 @@ export interface RouterHost {
   noteUnflushed(connection: Connection): void;
   /** The connection's socket is dead. */
   notePeerGone(connection: Connection): void;
+  /** The connection's queue is full, and it asked to be closed then. */
+  noteSlowReader(connection: Connection): void;
+  /** Routing stops here: nothing more is to be read from the sender until one of these has read. */
+  noteHeld(by: readonly Connection[]): void;
+  /** Bytes that a client has not read of what was sent to it. */
+  unreadBytes(connection: Connection): number;
 }
 
 /** Routes messages. One for a broker; not reentrant. */
@@ -62,7 +69,10 @@ export class Router {
   readonly #host: RouterHost;
   readonly #runs = new Int32Array(PACKET_FRAMES_MAX * RUN_WORDS);
   readonly #runTopics: (OpenTopic | undefined)[] = new Array(PACKET_FRAMES_MAX).fill(undefined);
+  readonly #groups: GroupDelivery;
   #runCount = 0;
+  /** Some topic has, or had, destinations that do not know it; most brokers never look. */
+  #hasUntold = false;
   /** Destinations served since hasTime() was last asked; a computed route counts as many. */
   #cost = 0;
 
@@ -70,13 +80,18 @@ export class Router {
     this.#state = state;
     this.#introductions = introductions;
     this.#host = host;
+    this.#groups = new GroupDelivery({
+      unreadBytes: (connection) => host.unreadBytes(connection),
+      settle: (sender, member, outcome, messages) =>
+        this.#settle(sender, member, outcome, messages),
+    });
   }
 
   /**
    * Routes a packet, if it holds nothing but well-formed messages without fds.
    * @param buffer holds the packet from offset 0; its origins are overwritten
-   * @returns bytes routed: less than `packetBytes` where the turn's time is up, and then the rest
-   *   is to come again as a packet; NOT_PLAIN where the packet holds anything else: then nothing of
+   * @returns bytes routed: less than `packetBytes` where the turn's time is up, or noteHeld() was
+   *   called, and then the rest is to come again as a packet; NOT_PLAIN where the packet holds anything else: then nothing of
    *   it took effect, and it is for the caller to read it the slow way
    * @throws {ProtocolError} PROTOCOL_TOPIC_ID; then nothing of the packet took effect either
    */
@@ -90,12 +105,20 @@ export class Router {
    * Routes the messages without fds that stand at the start of a stretch of well-formed frames,
    * whose topics the caller found open.
    * @returns the byte offset of the first frame that is not such a message, or `end`; less where
-   *   the turn's time is up, and then the rest is to come again
+   *   the turn's time is up or noteHeld() was called, and then the rest is to come again
    */
   routeStretch(sender: Connection, buffer: PinnedBuffer, start: number, end: number): number {
     const walked = this.#walk(sender, buffer.words, start, end);
     const stop = this.#routeRuns(sender, buffer);
     return stop === ALL_ROUTED ? walked : stop;
+  }
+
+  /**
+   * Whether messages of a sender on a topic must wait until a subscriber has read; noteHeld() was
+   * called then. For a message with fds, before these are taken.
+   */
+  mustWait(sender: Connection, open: OpenTopic): boolean {
+    return open.mayPublish && this.#isHeld(this.#routeFor(sender, open));
   }
 
   /**
@@ -125,6 +148,17 @@ export class Router {
         : destination.queue.deliverWithFds(buffer, 0, frameBytes, bundle);
       this.#settle(sender, destination, outcome, 1);
       matched += 1;
+    }
+    for (const group of route.groups) {
+      const message = { buffer, frameBytes, bundle };
+      const isMatch = this.#groups.deliverWithFds(
+        sender,
+        group,
+        message,
+        withheldFrom,
+        areAllOrNothing,
+      );
+      if (isMatch) matched += 1;
     }
     sender.counters.published += 1;
     sender.counters.matched += matched;
@@ -172,7 +206,8 @@ export class Router {
 
   /**
    * Hands over the runs of the last walk, joining neighbours that have the same route.
-   * @returns ALL_ROUTED, or the offset behind the run at which the turn's time was up
+   * @returns ALL_ROUTED, or the offset behind the last run that was handed over, where the turn's
+   *   time was up or a subscriber holds the sender back
    */
   #routeRuns(sender: Connection, buffer: PinnedBuffer): number {
     const runs = this.#runs;
@@ -187,6 +222,7 @@ export class Router {
       const next = open.mayPublish ? this.#routeFor(sender, open) : REVOKED_ROUTE;
       if (next !== route) {
         if (route !== undefined) this.#deliverRun(sender, route, buffer, start, end, messages);
+        if (this.#isHeld(next)) return runs[at] as number;
         route = next;
         start = runs[at] as number;
         messages = 0;
@@ -200,6 +236,23 @@ export class Router {
     }
     if (route !== undefined) this.#deliverRun(sender, route, buffer, start, end, messages);
     return ALL_ROUTED;
+  }
+
+  /** Whether a destination that must lose nothing has too much to read; the host is told. */
+  #isHeld(route: Route): boolean {
+    const { blocking, groups } = route;
+    for (let index = 0; index < blocking.length; index += 1) {
+      if (!(blocking[index] as Connection).queue.isHigh) continue;
+      this.#host.noteHeld(blocking.filter(({ queue }) => queue.isHigh));
+      return true;
+    }
+    for (let index = 0; index < groups.length; index += 1) {
+      const group = groups[index];
+      if (group?.isBlocking !== true || !group.members.every(({ queue }) => queue.isHigh)) continue;
+      this.#host.noteHeld(group.members);
+      return true;
+    }
+    return false;
   }
 
   #isTimeUp(): boolean {
@@ -228,13 +281,36 @@ export class Router {
       const outcome = destination.queue.deliver(buffer, start, end - start);
       this.#settle(sender, destination, outcome, messages);
     }
+    if (route.groups.length > 0) this.#deliverToGroups(sender, route, buffer, start, end, messages);
+  }
+
+  /** Behind all other destinations: the messages bear other topic ids from here on. */
+  #deliverToGroups(
+    sender: Connection,
+    { groups }: Route,
+    buffer: PinnedBuffer,
+    start: number,
+    end: number,
+    messages: number,
+  ): void {
+    sender.counters.matched += messages * groups.length;
+    for (const group of groups) {
+      if (group.topic?.untold !== undefined) this.#tellLate(group.topic);
+      this.#cost += group.members.length;
+      this.#groups.deliverRun(sender, group, buffer, { start, end, messages });
+    }
   }
 
   #settle(sender: Connection, destination: Connection, outcome: number, messages: number): void {
     if (outcome !== ACCEPTED) sender.counters.dropped += messages;
     else if (destination.watchedFd >= 0) sender.counters.queued += messages;
     if (outcome === PEER_GONE) this.#host.notePeerGone(destination);
-    else if (!destination.isUnflushed && destination.watchedFd < 0 && !destination.queue.isEmpty) {
+    else if (outcome === SLOW_READER) this.#host.noteSlowReader(destination);
+    else if (
+      !destination.isUnflushed &&
+      destination.watchedFd < 0 &&
+      destination.queue.needsFlush
+    ) {
       this.#host.noteUnflushed(destination);
     }
   }
@@ -244,9 +320,13 @@ export class Router {
     const computed = this.#state.routesComputed;
     const route = this.#state.routeOf(open.topic, this.#introduceTopic);
     if (this.#state.routesComputed !== computed) this.#cost += ROUTING_COST_PER_LOOK;
+    if (this.#hasUntold && open.topic.untold !== undefined) this.#tellLate(open.topic);
     if (open.introducedTo !== route) {
       for (const destination of route.destinations) {
         this.#introductions.introduceSender(destination, sender);
+      }
+      for (const { members } of route.groups) {
+        for (const member of members) this.#introductions.introduceSender(member, sender);
       }
       open.introducedTo = route;
     }
@@ -254,6 +334,17 @@ export class Router {
   }
 
   readonly #introduceTopic = (destination: Connection, topic: Topic): void => {
-    this.#introductions.introduceTopic(destination, topic);
+    if (this.#introductions.introduceTopic(destination, topic)) return;
+    this.#hasUntold = true;
+    topic.untold ??= [];
+    topic.untold.push(destination);
   };
+
+  /** Some destinations had no room for the name of a topic; they may have by now. */
+  #tellLate(topic: Topic): void {
+    const untold = topic.untold?.filter(
+      (destination) => !this.#introductions.introduceTopic(destination, topic),
+    );
+    topic.untold = untold?.length === 0 ? undefined : untold;
+  }
 }

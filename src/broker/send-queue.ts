@@ -14,38 +14,36 @@
 
 import { assert } from "../assert.ts";
 import { copyPinned, PinnedBuffer } from "../ffi/pinned-buffer.ts";
-import { FDS_REFUSED, FDS_UNWANTED, PEER_CLOSED, RECORD_TOO_LARGE } from "../ffi/syscall-result.ts";
+import { PEER_CLOSED, RECORD_TOO_LARGE } from "../ffi/syscall-result.ts";
 import { gapBody } from "../protocol/control-messages.ts";
-import { LANE_RECORD_BYTES } from "../protocol/limits.ts";
+import { FRAME_ID_WORD, paddedBytes } from "../protocol/frame.ts";
+import { PACKET_BYTES_MAX } from "../protocol/limits.ts";
 import { GAP_REASON, OPCODE, WITHHELD_REASON } from "../protocol/opcodes.ts";
 import { isLarge } from "../protocol/packet.ts";
+import type { OverflowPolicy } from "../protocol/words.ts";
 import { CONTROL_FRAME_BUFFER, encodeControlFrame } from "./control-frames.ts";
 import type { FdBundle } from "./fd-bundle.ts";
+import { FdOutlet, isRefusal, type PacketSink } from "./fd-outlet.ts";
 import { encodeRefusedBody, laneKind, memoryBytesOf, withheldKind } from "./frame-marks.ts";
-import { GapLedger } from "./gap-ledger.ts";
+import { GapLedger, SEVERAL_TOPICS } from "./gap-ledger.ts";
 import {
   DIRECT_SEND_BYTES_MIN,
+  LATEST_BYTES_KEPT,
+  SEND_QUEUE_BYTES_HOLD,
   SEND_QUEUE_BYTES_MAX,
   SEND_QUEUE_BYTES_RESUME,
   SEND_QUEUE_CONTROL_BYTES_MAX,
+  SEND_QUEUE_FDS_HOLD,
   SEND_QUEUE_FDS_MAX,
+  SEND_QUEUE_FDS_RESUME,
+  SEND_QUEUE_MEMORY_BYTES_HOLD,
   SEND_QUEUE_MEMORY_BYTES_MAX,
   SEND_QUEUE_MEMORY_BYTES_RESUME,
 } from "./limits.ts";
+import { OVERFLOW_DEFAULT } from "./overflow-rules.ts";
 import { type PacketPool, QueuedPacket } from "./packet-pool.ts";
+import { QueueOverflow } from "./queue-overflow.ts";
 import { WaitingPackets } from "./waiting-packets.ts";
-
-/** The two system calls that a send queue makes; src/ffi has them with the same signatures. */
-export interface PacketSink {
-  sendPacket(fd: number, buffer: PinnedBuffer, offset: number, bytes: number): number;
-  sendPacketWithFds(
-    fd: number,
-    buffer: PinnedBuffer,
-    offset: number,
-    bytes: number,
-    fds: readonly number[],
-  ): number;
-}
 
 /** deliver() and push(): taken, sent or queued. */
 export const ACCEPTED = 1;
@@ -53,10 +51,10 @@ export const ACCEPTED = 1;
 export const QUEUE_FULL = 2;
 /** The other side is gone; close the connection. */
 export const PEER_GONE = 3;
+/** deliver(): the queue is full, and the client wants to be closed rather than miss anything. */
+export const SLOW_READER = 5;
 /** flush(): the socket takes no more now; wait for EPOLLOUT on `blockedFd`. */
 export const BLOCKED = 4;
-
-const LANE_RECORD = new PinnedBuffer(LANE_RECORD_BYTES);
 
 /** Frames on their way to one connection. */
 export class SendQueue {
@@ -67,8 +65,12 @@ export class SendQueue {
   readonly #waiting: WaitingPackets;
   #isShedding = false;
   #isAbandoned = false;
-  #laneFd = -1;
-  #laneSequence = 0;
+  #overflow: QueueOverflow | undefined;
+  /** Topic ids that the client was not told; undefined for none. */
+  #hidden: Set<number> | undefined;
+  /** Not every message is taken as it comes: deliver() has to look twice. */
+  #isPicky = false;
+  readonly #outlet: FdOutlet;
 
   /** The fd that must become writable before flush() can go on; -1 where nothing is blocked. */
   blockedFd = -1;
@@ -83,10 +85,16 @@ export class SendQueue {
     this.#sink = sink;
     this.#pool = pool;
     this.#waiting = new WaitingPackets(pool);
+    this.#outlet = new FdOutlet(fd, sink);
   }
 
   get isEmpty(): boolean {
     return this.#waiting.isEmpty;
+  }
+
+  /** Whether flush() has something to do: frames wait, or losses are to be told. */
+  get needsFlush(): boolean {
+    return this.#isShedding || !this.#waiting.isEmpty;
   }
 
   get queuedBytes(): number {
@@ -102,9 +110,42 @@ export class SendQueue {
     return this.#waiting.memoryBytes;
   }
 
+  /** Publishers are to be held back for a client that asked for it, until isLow. */
+  get isHigh(): boolean {
+    return (
+      this.#waiting.bytes > SEND_QUEUE_BYTES_HOLD ||
+      this.#waiting.fds > SEND_QUEUE_FDS_HOLD ||
+      this.#waiting.memoryBytes > SEND_QUEUE_MEMORY_BYTES_HOLD
+    );
+  }
+
+  /** At most half of what may wait does. */
+  get isLow(): boolean {
+    return this.#waiting.fds <= SEND_QUEUE_FDS_RESUME && this.#hasRoomAgain();
+  }
+
+  /** Packets that waited and have left. It grows as long as the client reads. */
+  get packetsSent(): number {
+    return this.#waiting.packetsSent;
+  }
+
+  /** Whether a run would be taken without dropping anything. */
+  hasRoomFor(bytes: number): boolean {
+    return (
+      !this.#isShedding && !this.#isAbandoned && this.#waiting.bytes + bytes <= SEND_QUEUE_BYTES_MAX
+    );
+  }
+
+  /** Sets what happens to the messages of a topic id where they do not fit. */
+  setOverflow(topicId: number, overflow: OverflowPolicy): void {
+    if (this.#overflow === undefined && overflow === OVERFLOW_DEFAULT) return;
+    this.#overflow ??= new QueueOverflow();
+    this.#overflow.set(topicId, overflow);
+  }
+
   /** From now on fds go out on this socket, borrowed; docs/protocol.md section 7. */
   useLane(laneFd: number): void {
-    this.#laneFd = laneFd;
+    this.#outlet.useLane(laneFd);
   }
 
   /**
@@ -112,18 +153,20 @@ export class SendQueue {
    * @param source buffer that holds the run, borrowed for the call
    * @param offset bytes from its start
    * @param bytes length of the run: whole frames with padding
-   * @returns ACCEPTED, QUEUE_FULL (recorded as lost) or PEER_GONE
+   * @returns ACCEPTED, QUEUE_FULL (recorded as lost), SLOW_READER or PEER_GONE
    */
   deliver(source: PinnedBuffer, offset: number, bytes: number): number {
-    if (this.#isAbandoned) return PEER_GONE;
-    if (bytes >= DIRECT_SEND_BYTES_MIN && this.#waiting.isEmpty) {
+    if (this.#isPicky && this.#hides(source, offset, bytes)) {
+      return this.#isAbandoned ? PEER_GONE : this.#lose(source, offset, bytes);
+    }
+    if (bytes >= DIRECT_SEND_BYTES_MIN && this.#waiting.isEmpty && !this.#isShedding) {
       const outcome = this.#sink.sendPacket(this.#fd, source, offset, bytes);
       if (outcome === bytes) return ACCEPTED;
       if (isGone(outcome)) return PEER_GONE;
       this.blockedFd = this.#fd;
     }
     const packet = this.#isShedding ? undefined : this.#packetFor(bytes);
-    if (packet === undefined) return this.#lose(source, offset, bytes);
+    if (packet === undefined) return this.#deliverFull(source, offset, bytes);
     this.#waiting.append(packet, source, offset, bytes);
     return ACCEPTED;
   }
@@ -142,18 +185,22 @@ export class SendQueue {
     bundle: FdBundle,
     fds: readonly number[] = bundle.fds,
   ): number {
-    if (this.#isAbandoned) return PEER_GONE;
-    if (this.isEmpty) {
+    if (this.#isPicky && this.#hides(source, offset, bytes)) {
+      return this.#isAbandoned ? PEER_GONE : this.#lose(source, offset, bytes);
+    }
+    if (this.isEmpty && !this.#isShedding) {
       const outcome = this.#sendFdsNow(source, offset, bytes, fds);
       if (outcome !== BLOCKED) return outcome;
     }
     const memoryBytes = memoryBytesOf(source, offset);
-    const fits =
-      !this.#isShedding &&
-      this.#waiting.bytes + bytes <= SEND_QUEUE_BYTES_MAX &&
+    const fits = () =>
+      this.hasRoomFor(bytes) &&
       this.#waiting.fds + fds.length <= SEND_QUEUE_FDS_MAX &&
       this.#waiting.memoryBytes + memoryBytes <= SEND_QUEUE_MEMORY_BYTES_MAX;
-    if (!fits) return this.#lose(source, offset, bytes);
+    if (!fits()) {
+      const outcome = this.#makeRoom(source, offset, bytes, fits);
+      if (outcome !== ACCEPTED) return outcome;
+    }
     const packet = new QueuedPacket(new PinnedBuffer(bytes));
     packet.bundle = bundle.retain();
     packet.fds = fds;
@@ -213,6 +260,42 @@ export class SendQueue {
     this.#ledger.forgetTopic(topicId);
   }
 
+  /** Whether names of topics are to be sent: not while messages are lost, or are about to be. */
+  get takesNames(): boolean {
+    return this.hasRoomFor(PACKET_BYTES_MAX);
+  }
+
+  /** The client does not know a topic id: messages that bear it are lost to it, without a name. */
+  hideTopic(topicId: number): void {
+    this.#hidden ??= new Set();
+    this.#hidden.add(topicId);
+    this.#isPicky = true;
+  }
+
+  /** The client is told of a topic id now. */
+  revealTopic(topicId: number): void {
+    if (this.#hidden?.delete(topicId) !== true || this.#hidden.size > 0) return;
+    this.#hidden = undefined;
+    this.#isPicky = this.#isAbandoned;
+  }
+
+  /** Whether a run is not to be taken: nothing is any more, or one of its topics is hidden. */
+  #hides({ words }: PinnedBuffer, offset: number, bytes: number): boolean {
+    const hidden = this.#hidden;
+    if (hidden === undefined || this.#isAbandoned) return this.#isAbandoned;
+    for (let at = offset; at < offset + bytes; ) {
+      if (hidden.has(words[(at >>> 2) + FRAME_ID_WORD] as number)) return true;
+      at += paddedBytes(words[at >>> 2] as number);
+    }
+    return false;
+  }
+
+  /** Messages are lost that bear no topic id which the client knows. */
+  loseUntold(messages: number): void {
+    this.#isShedding = true;
+    this.#ledger.add(SEVERAL_TOPICS, messages);
+  }
+
   /**
    * Sends what waits until the socket takes no more, and tells gaps once there is room again.
    * @returns ACCEPTED where nothing is left, BLOCKED, PEER_GONE, or QUEUE_FULL where the gaps do
@@ -236,6 +319,7 @@ export class SendQueue {
    */
   abandon(): void {
     this.#isAbandoned = true;
+    this.#isPicky = true;
     this.blockedFd = -1;
     this.#waiting.clear();
   }
@@ -267,17 +351,14 @@ export class SendQueue {
    * @returns ACCEPTED, PEER_GONE, or BLOCKED with nothing sent
    */
   #sendFdsNow(source: PinnedBuffer, offset: number, bytes: number, fds: readonly number[]): number {
-    const onLane = this.#laneFd >= 0;
-    const sent = onLane
-      ? this.#sendOnLane(fds)
-      : this.#sink.sendPacketWithFds(this.#fd, source, offset, bytes, fds);
+    const sent = this.#outlet.send(source, offset, bytes, fds);
     if (isRefusal(sent)) return this.#deliverRefused(source, offset, bytes);
     if (isGone(sent)) return PEER_GONE;
     if (sent < 0) {
-      this.blockedFd = onLane ? this.#laneFd : this.#fd;
+      this.blockedFd = this.#outlet.fd;
       return BLOCKED;
     }
-    if (!onLane) return ACCEPTED;
+    if (!this.#outlet.isOnLane) return ACCEPTED;
     const word = (offset >>> 2) + 1;
     const kind = source.words[word] ?? 0;
     source.words[word] = laneKind(kind);
@@ -308,16 +389,13 @@ export class SendQueue {
    * @returns bytes sent, or an outcome of sendPacket with the frame still queued
    */
   #sendQueuedFds(packet: QueuedPacket): number {
-    const onLane = this.#laneFd >= 0;
-    const sent = onLane
-      ? this.#sendOnLane(packet.fds)
-      : this.#sink.sendPacketWithFds(this.#fd, packet.buffer, 0, packet.bytes, packet.fds);
+    const sent = this.#outlet.send(packet.buffer, 0, packet.bytes, packet.fds);
     if (sent < 0 && !isRefusal(sent)) {
-      if (onLane) this.blockedFd = this.#laneFd;
+      this.blockedFd = this.#outlet.fd;
       return sent;
     }
     this.#waiting.releaseFds(packet);
-    if (sent > 0 && !onLane) return sent;
+    if (sent > 0 && !this.#outlet.isOnLane) return sent;
     const kind = packet.buffer.words[1] ?? 0;
     if (sent < 0 && isLarge(kind)) this.#replaceByGap(packet);
     else
@@ -333,15 +411,6 @@ export class SendQueue {
     packet.buffer = new PinnedBuffer(gapBytes);
     packet.bytes = gapBytes;
     copyPinned(CONTROL_FRAME_BUFFER, 0, packet.buffer, 0, gapBytes);
-  }
-
-  /** One record on the lane; a client that closed its lane does not get fds, docs/protocol.md 7. */
-  #sendOnLane(fds: readonly number[]): number {
-    LANE_RECORD.words[0] = this.#laneSequence + 1;
-    LANE_RECORD.words[1] = fds.length;
-    const sent = this.#sink.sendPacketWithFds(this.#laneFd, LANE_RECORD, 0, LANE_RECORD_BYTES, fds);
-    if (sent > 0) this.#laneSequence += 1;
-    return sent === PEER_CLOSED ? FDS_REFUSED : sent;
   }
 
   /**
@@ -362,6 +431,39 @@ export class SendQueue {
     return ACCEPTED;
   }
 
+  /** A run that does not fit, or that comes while others are lost. */
+  #deliverFull(source: PinnedBuffer, offset: number, bytes: number): number {
+    const outcome = this.#makeRoom(source, offset, bytes, () => this.hasRoomFor(bytes));
+    if (outcome !== ACCEPTED) return outcome;
+    const packet = this.#packetFor(bytes) ?? this.#pool.acquireBeyond();
+    if (packet !== this.#waiting.last) this.#waiting.push(packet);
+    this.#waiting.append(packet, source, offset, bytes);
+    return ACCEPTED;
+  }
+
+  /**
+   * Makes room for a run by what its topics ask for, or records it as lost.
+   * @param fits whether there is room
+   * @returns ACCEPTED where it is to be taken; else as deliver()
+   */
+  #makeRoom(source: PinnedBuffer, offset: number, bytes: number, fits: () => boolean): number {
+    const overflow = this.#overflow;
+    if (overflow === undefined) return this.#lose(source, offset, bytes);
+    const run = { offset, bytes };
+    const has = (policy: OverflowPolicy) => overflow.runHas(policy, source.words, run);
+    if (has("disconnect")) return SLOW_READER;
+    const mustTake = has("block");
+    const mayDrop = has("drop-oldest") || has("latest-per-topic");
+    if (mayDrop && overflow.compact(this.#waiting, this.#pool)) {
+      const hasRoom = this.#waiting.bytes <= LATEST_BYTES_KEPT;
+      if (hasRoom && this.tellGaps() === QUEUE_FULL) return SLOW_READER;
+    }
+    if (fits()) return ACCEPTED;
+    if (!mustTake) return this.#lose(source, offset, bytes);
+    // It must not be lost; word of what was lost before it has the reserve.
+    return this.tellGaps() === QUEUE_FULL ? SLOW_READER : ACCEPTED;
+  }
+
   /** The packet at the end of the queue with room for `bytes`, or a new one; undefined when full. */
   #packetFor(bytes: number): QueuedPacket | undefined {
     if (this.#waiting.bytes + bytes > SEND_QUEUE_BYTES_MAX) return undefined;
@@ -375,7 +477,7 @@ export class SendQueue {
 
   #lose(source: PinnedBuffer, offset: number, bytes: number): number {
     this.#isShedding = true;
-    this.#ledger.record(source.words, offset, bytes);
+    this.#ledger.record(source.words, offset, bytes, this.#hidden);
     return QUEUE_FULL;
   }
 }
@@ -386,9 +488,4 @@ export class SendQueue {
  */
 function isGone(outcome: number): boolean {
   return outcome === PEER_CLOSED || outcome === RECORD_TOO_LARGE;
-}
-
-/** The kernel does not let these fds pass; the message itself may go out without them. */
-function isRefusal(outcome: number): boolean {
-  return outcome === FDS_REFUSED || outcome === FDS_UNWANTED;
 }

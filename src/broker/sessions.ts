@@ -8,21 +8,22 @@
  */
 
 import { ProtocolError, SyscallError } from "../errors.ts";
-import type { FoundFdKind } from "../fd-kinds.ts";
 import { PacketReceiver, sendPacketWithFds } from "../ffi/ancillary.ts";
 import { AF_UNIX, EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT } from "../ffi/constants.ts";
 import { fdKind } from "../ffi/fd-kind.ts";
 import { closeFd, OwnedFd } from "../ffi/owned-fd.ts";
 import { PinnedBuffer } from "../ffi/pinned-buffer.ts";
-import { sendPacket, shutdownBoth } from "../ffi/seqpacket.ts";
-import { getSocketDomain, setSendBufferBytes } from "../ffi/socket-options.ts";
+import { sendPacket } from "../ffi/seqpacket.ts";
+import { getSocketDomain } from "../ffi/socket-options.ts";
 import { PEER_CLOSED, RECORD_TRUNCATED } from "../ffi/syscall-result.ts";
+import { getUnreadBytes } from "../ffi/unread-bytes.ts";
 import { errorBody, goodbyeBody, type Hello } from "../protocol/control-messages.ts";
 import { PACKET_BYTES_MAX, PROTOCOL_VERSION } from "../protocol/limits.ts";
 import { FLAG_FATAL, OPCODE } from "../protocol/opcodes.ts";
 import { STATUS, type StatusName } from "../protocol/status-codes.ts";
 import { Administration, type AdministrationHost } from "./administration.ts";
 import type { Area } from "./area.ts";
+import { BackPressure } from "./back-pressure.ts";
 import { Background } from "./background.ts";
 import { BusState } from "./bus-state.ts";
 import { Connection } from "./connection.ts";
@@ -35,13 +36,16 @@ import {
   noFdsLeft,
   noHello,
   notOwner,
+  readsTooSlowly,
   tooManyAwaitingHello,
   tooManyConnections,
 } from "./endings.ts";
 import type { BrokerEventListener } from "./events.ts";
 import { FdGate } from "./fd-gate.ts";
 import { type FdHost, FdIntake } from "./fd-intake.ts";
+import type { PacketSink } from "./fd-outlet.ts";
 import { Flusher, type FlushHost } from "./flusher.ts";
+import { hangUp, sendLastWord, setSendBuffer } from "./hanging-up.ts";
 import { type IdentityOptions, isSentBy, readPeerIdentity } from "./identity.ts";
 import { type ControlSender, Introductions } from "./introductions.ts";
 import {
@@ -49,10 +53,8 @@ import {
   BURIAL_MS_PER_TURN,
   BYTES_PER_TURN,
   COSTLY_MS_PER_TURN,
-  DISCARDED_PACKETS_MAX,
   HELLO_TIMEOUT_MS,
   PACKETS_PER_TURN,
-  SOCKET_SEND_BUFFER_BYTES,
 } from "./limits.ts";
 import { PacketHandler, type PacketHost, type ReceivedPacket } from "./packet-handler.ts";
 import { PacketPool } from "./packet-pool.ts";
@@ -61,11 +63,16 @@ import type { Policy } from "./policy/rules.ts";
 import { Requests } from "./requests.ts";
 import { Rights } from "./rights.ts";
 import { Router, type RouterHost } from "./router.ts";
-import { type PacketSink, QUEUE_FULL, SendQueue } from "./send-queue.ts";
+import { QUEUE_FULL, SendQueue } from "./send-queue.ts";
 import type { SocketWatch } from "./socket-watch.ts";
 import { welcome } from "./welcome.ts";
 
 const SINK: PacketSink = { sendPacket, sendPacketWithFds };
+const FD_HOST: FdHost = {
+  closeFd,
+  kindOfFd: fdKind,
+  isUnixSocket: (fd) => getSocketDomain(fd) === AF_UNIX,
+};
 
 /** What sessions are made from. */
 export interface SessionsOptions {
@@ -90,7 +97,7 @@ export interface SessionsOptions {
 }
 
 /** All connections of one broker. */
-export class Sessions implements RouterHost, PacketHost, FlushHost, FdHost {
+export class Sessions implements RouterHost, PacketHost, FlushHost {
   /** Work that settle() does a little of each time. */
   readonly background = new Background();
   readonly #options: SessionsOptions;
@@ -103,6 +110,11 @@ export class Sessions implements RouterHost, PacketHost, FlushHost, FdHost {
   readonly #receiver = new PacketReceiver(new PinnedBuffer(PACKET_BYTES_MAX));
   readonly #flusher: Flusher;
   readonly #rests = new PacketRests();
+  readonly #backPressure: BackPressure;
+  /** Who holds the sender of the packet that is being handled back; empty for nobody. */
+  #heldBy: readonly Connection[] = [];
+  /** The fds of that packet. */
+  #keptFds: number[] = [];
   readonly #areas: readonly Area[] = [];
   /** When this turn's time for costly work is up; 0 where none was asked for yet. */
   #costlyEndsAt = 0;
@@ -112,6 +124,13 @@ export class Sessions implements RouterHost, PacketHost, FlushHost, FdHost {
   constructor(options: SessionsOptions) {
     this.#options = options;
     this.#flusher = new Flusher(options.watch, this);
+    this.#backPressure = new BackPressure({
+      watch: options.watch,
+      flusher: this.#flusher,
+      rests: this.#rests,
+      now: options.now,
+      end: (connection, cause) => this.#endUnread(connection, cause),
+    });
     this.#state = new BusState(options.policy, ({ id, identity }, denial) =>
       options.onEvent({ type: "would-deny", connection: id, identity, ...denial }),
     );
@@ -120,24 +139,15 @@ export class Sessions implements RouterHost, PacketHost, FlushHost, FdHost {
     this.#introductions = new Introductions(this.#send);
     const router = new Router(this.#state, this.#introductions, this);
     const { ownUid, onEvent } = options;
-    const administration = new Administration(
-      this.#state,
-      options.administration,
-      ownUid,
-      this.#send,
-    );
+    const { administration: host } = options;
+    const administration = new Administration(this.#state, host, ownUid, this.#send);
     const fdGate = new FdGate(options.keepsFdsOut);
     const shared = { state: this.#state, fdGate, send: this.#send, onEvent };
     const requests = new Requests({ ...shared, administration, areas: this.#areas });
-    this.#rights = new Rights({ ...shared, areas: this.#areas });
-    const intake = new FdIntake({ ...shared, router, host: this });
-    this.#handler = new PacketHandler({
-      router,
-      requests,
-      rights: this.#rights,
-      intake,
-      host: this,
-    });
+    this.#rights = new Rights({ ...shared, areas: this.#areas, background: this.background });
+    const intake = new FdIntake({ ...shared, router, host: FD_HOST });
+    const rights = this.#rights;
+    this.#handler = new PacketHandler({ router, requests, rights, intake, host: this });
   }
 
   get size(): number {
@@ -158,7 +168,7 @@ export class Sessions implements RouterHost, PacketHost, FlushHost, FdHost {
     const socket = OwnedFd.adopt(fd);
     try {
       const identity = readPeerIdentity(fd, this.#options.identity);
-      setSendBufferBytes(fd, SOCKET_SEND_BUFFER_BYTES);
+      setSendBuffer(fd);
       const connection = new Connection({
         ...this.#table.nextPlace(),
         socket,
@@ -187,6 +197,7 @@ export class Sessions implements RouterHost, PacketHost, FlushHost, FdHost {
     if (connection.isReadingStopped) return this.#doom(connection, undefined);
     // What it sent before comes first.
     if (this.#rests.has(connection)) return;
+    if (connection.isHeld) return this.#backPressure.noteEnded(connection, events);
     try {
       this.#readPackets(connection);
     } catch (error) {
@@ -218,6 +229,7 @@ export class Sessions implements RouterHost, PacketHost, FlushHost, FdHost {
    */
   settle(): void {
     this.#expireHellos();
+    this.#backPressure.look();
     if (this.#rests.size > 0) this.#goOn();
     this.#costlyEndsAt = 0;
     if (!this.background.isIdle) this.background.run(this.#timer(BACKGROUND_MS_PER_TURN));
@@ -245,10 +257,33 @@ export class Sessions implements RouterHost, PacketHost, FlushHost, FdHost {
   /** @returns false where the connection has ended, or some of the packet is left for later */
   #handle(connection: Connection, packet: ReceivedPacket, packetBytes: number): boolean {
     const handled = this.#handler.handle(connection, packet, packetBytes);
-    if (connection.state === "DOOMED") return false;
-    if (handled === packetBytes) return true;
-    this.#rests.push(connection, new PacketRest(packet.buffer, handled, packetBytes));
+    if (handled === packetBytes) return connection.state !== "DOOMED";
+    const by = this.#heldBy;
+    const rest = PacketRest.of(packet, handled, packetBytes, this.#keptFds);
+    this.#heldBy = [];
+    this.#keptFds = [];
+    if (connection.state === "DOOMED") {
+      rest.closeFds();
+      return false;
+    }
+    if (by.length === 0) this.#rests.push(connection, rest);
+    else this.#backPressure.hold(connection, rest, by);
     return false;
+  }
+
+  /** RouterHost */
+  noteHeld(by: readonly Connection[]): void {
+    this.#heldBy = by;
+  }
+
+  /** PacketHost */
+  keepFds(fds: number[]): void {
+    this.#keptFds = fds;
+  }
+
+  /** FlushHost */
+  noteDrained(connection: Connection): void {
+    this.#backPressure.noteDrained(connection);
   }
 
   /** @returns asks whether there is time left, counted from now */
@@ -270,13 +305,17 @@ export class Sessions implements RouterHost, PacketHost, FlushHost, FdHost {
   #expireHellos(): void {
     for (;;) {
       const oldest = this.#table.oldestAwaitingHello();
-      if (oldest === undefined || this.helloDeadline() > this.#options.now()) return;
+      if (oldest === undefined || this.#helloDeadline() > this.#options.now()) return;
       this.#end(oldest, noHello());
     }
   }
 
   /** When settle() has to look at the clock again; Infinity where nobody is awaited. */
-  helloDeadline(): number {
+  nextDeadline(): number {
+    return Math.min(this.#helloDeadline(), this.#backPressure.lookDue);
+  }
+
+  #helloDeadline(): number {
     const oldest = this.#table.oldestAwaitingHello();
     return oldest === undefined ? Number.POSITIVE_INFINITY : oldest.acceptedAt + HELLO_TIMEOUT_MS;
   }
@@ -288,7 +327,7 @@ export class Sessions implements RouterHost, PacketHost, FlushHost, FdHost {
       for (const area of this.#areas) area.leave(connection);
       this.#introductions.announceGone(connection, this.#state.leave(connection));
       this.#options.watch.remove(connection);
-      this.#hangUp(connection.socket.number);
+      hangUp(connection.socket.number, this.#receiver);
       connection.socket.close();
       connection.lane?.close();
       this.#table.remove(connection);
@@ -304,6 +343,7 @@ export class Sessions implements RouterHost, PacketHost, FlushHost, FdHost {
     const message = "The broker is shutting down";
     const body = goodbyeBody({ status: STATUS.CLOSED_BY_BROKER, message });
     this.#rests.clear();
+    this.#backPressure.clear();
     for (const connection of this.#table.all()) {
       if (connection.state === "DOOMED") continue;
       this.#options.watch.stopReading(connection);
@@ -344,29 +384,24 @@ export class Sessions implements RouterHost, PacketHost, FlushHost, FdHost {
     this.#flusher.notePeerGone(connection);
   }
 
+  /** RouterHost */
+  noteSlowReader(connection: Connection): void {
+    this.#endUnread(connection, readsTooSlowly(connection.queue.queuedBytes));
+  }
+
+  /** RouterHost */
+  unreadBytes(connection: Connection): number {
+    return getUnreadBytes(connection.socket.number);
+  }
+
   /** FlushHost */
   evict(connection: Connection): void {
-    this.#doom(connection, doesNotRead());
+    this.#endUnread(connection, doesNotRead());
   }
 
   /** FlushHost */
   abandon(connection: Connection): void {
     this.#doom(connection, undefined);
-  }
-
-  /** FdHost */
-  closeFd(fd: number): void {
-    closeFd(fd);
-  }
-
-  /** FdHost */
-  kindOfFd(fd: number, tellsReadOnly: boolean): FoundFdKind {
-    return fdKind(fd, tellsReadOnly);
-  }
-
-  /** FdHost */
-  isUnixSocket(fd: number): boolean {
-    return getSocketDomain(fd) === AF_UNIX;
   }
 
   /** PacketHost */
@@ -428,11 +463,17 @@ export class Sessions implements RouterHost, PacketHost, FlushHost, FdHost {
     fields: { offset?: number; protocol?: number | undefined } = {},
   ): void {
     if (connection.state === "DOOMED") return;
-    const status = STATUS[cause.code as StatusName];
-    const body = errorBody({ status, message: cause.message, ...fields });
-    const frame = { opcode: OPCODE.ERROR, flags: FLAG_FATAL, id: 0, body };
-    connection.queue.push(CONTROL_FRAME_BUFFER, encodeControlFrame(frame));
+    connection.queue.push(CONTROL_FRAME_BUFFER, encodeFatalError(cause, fields));
     this.#flusher.flush(connection);
+    this.#doom(connection, cause);
+  }
+
+  /** Closes a client that does not read what it was sent. */
+  #endUnread(connection: Connection, cause: Cause): void {
+    if (connection.state === "DOOMED") return;
+    if (connection.state === "OPEN") {
+      sendLastWord(connection.socket.number, encodeFatalError(cause, {}));
+    }
     this.#doom(connection, cause);
   }
 
@@ -442,19 +483,17 @@ export class Sessions implements RouterHost, PacketHost, FlushHost, FdHost {
     connection.state = "DOOMED";
     connection.queue.abandon();
     this.#rests.drop(connection);
+    this.#backPressure.leave(connection);
     this.#doomed.set(connection, cause);
   }
+}
 
-  /**
-   * Ends the stream so that the client can still read what it was sent: closing a socket with
-   * unread packets would turn into ECONNRESET at the other end.
-   */
-  #hangUp(fd: number): void {
-    shutdownBoth(fd);
-    for (let packets = 0; packets < DISCARDED_PACKETS_MAX; packets += 1) {
-      const bytes = this.#receiver.receive(fd);
-      this.#receiver.closeFds();
-      if (bytes < 0 && bytes !== RECORD_TRUNCATED) return;
-    }
-  }
+/** @returns bytes of the frame in CONTROL_FRAME_BUFFER */
+function encodeFatalError(
+  cause: Cause,
+  fields: { offset?: number; protocol?: number | undefined },
+): number {
+  const status = STATUS[cause.code as StatusName];
+  const body = errorBody({ status, message: cause.message, ...fields });
+  return encodeControlFrame({ opcode: OPCODE.ERROR, flags: FLAG_FATAL, id: 0, body });
 }

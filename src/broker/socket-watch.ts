@@ -56,7 +56,7 @@ export class SocketWatch {
     if (connection.watchedFd === blockedFd) return;
     const socket = connection.socket.number;
     const lane = connection.lane?.number;
-    const reading = connection.isReadingStopped ? 0 : EPOLLIN;
+    const reading = connection.isReadingStopped || connection.isHeld ? 0 : EPOLLIN;
     if (connection.watchedFd === socket) this.#epoll.modify(socket, reading, connection.slot);
     else if (connection.watchedFd === lane && lane !== undefined) this.#epoll.remove(lane);
     connection.watchedFd = blockedFd;
@@ -70,12 +70,41 @@ export class SocketWatch {
   stopReading(connection: Connection): void {
     connection.isReadingStopped = true;
     this.watchWritable(connection, -1);
-    this.#epoll.modify(connection.socket.number, 0, connection.slot);
+    if (!connection.isUnwatched) this.#epoll.modify(connection.socket.number, 0, connection.slot);
+  }
+
+  /**
+   * The connection is held back, or not any more: readiness to be read is not told meanwhile. Its end
+   * still is; see forgetHeld().
+   */
+  setHeld(connection: Connection, isHeld: boolean): void {
+    connection.isHeld = isHeld;
+    const socket = connection.socket.number;
+    const reading = isHeld || connection.isReadingStopped ? 0 : EPOLLIN;
+    if (connection.isUnwatched) {
+      if (isHeld) return;
+      connection.isUnwatched = false;
+      this.#epoll.add(socket, reading, connection.slot);
+      return;
+    }
+    const writing = connection.watchedFd === socket ? EPOLLOUT : 0;
+    this.#epoll.modify(socket, reading | writing, connection.slot);
+  }
+
+  /**
+   * The connection has ended while it was held back: epoll would tell so for ever, and what it sent
+   * before is still to come. Nothing more is to be sent to it. setHeld() watches it again.
+   */
+  forgetHeld(connection: Connection): void {
+    this.watchWritable(connection, -1);
+    if (connection.isUnwatched) return;
+    connection.isUnwatched = true;
+    this.#epoll.remove(connection.socket.number);
   }
 
   /** Forgets a connection; before its sockets are closed. */
   remove(connection: Connection): void {
     this.watchWritable(connection, -1);
-    this.#epoll.remove(connection.socket.number);
+    if (!connection.isUnwatched) this.#epoll.remove(connection.socket.number);
   }
 }

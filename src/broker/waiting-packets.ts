@@ -20,6 +20,12 @@ export class WaitingPackets {
   fds = 0;
   /** Bytes of large bodies behind these fds. */
   memoryBytes = 0;
+  /** The same of all that ever came. */
+  bytesTaken = 0;
+  fdsTaken = 0;
+  memoryBytesTaken = 0;
+  /** Packets that ever left. */
+  packetsSent = 0;
 
   /** @param pool gets back what is shifted or cleared */
   constructor(pool: PacketPool) {
@@ -42,6 +48,14 @@ export class WaitingPackets {
 
   /** Adds a packet behind all others. What it holds already counts from now on. */
   push(packet: QueuedPacket): void {
+    this.putBack(packet);
+    this.bytesTaken += packet.bytes;
+    this.memoryBytesTaken += packet.memoryBytes;
+    if (packet.bundle !== undefined) this.fdsTaken += packet.fds.length;
+  }
+
+  /** Adds a packet of those that takeAll() handed over, behind all others. */
+  putBack(packet: QueuedPacket): void {
     this.#packets.push(packet);
     this.bytes += packet.bytes;
     this.memoryBytes += packet.memoryBytes;
@@ -53,6 +67,7 @@ export class WaitingPackets {
     copyPinned(source, offset, packet.buffer, packet.bytes, bytes);
     packet.bytes += bytes;
     this.bytes += bytes;
+    this.bytesTaken += bytes;
   }
 
   /** The fds of a packet that waits have left, or never will: it goes on without them. */
@@ -71,6 +86,7 @@ export class WaitingPackets {
     this.memoryBytes -= packet.memoryBytes;
     if (packet.bundle !== undefined) this.fds -= packet.fds.length;
     this.#head += 1;
+    this.packetsSent += 1;
     this.#pool.release(packet);
     if (this.isEmpty) this.#packets.length = 0;
     else if (this.#head >= SENT_PACKETS_KEPT) this.#packets.splice(0, this.#head);

@@ -3,6 +3,7 @@
 import { Connection } from "../../../src/broker/connection.ts";
 import type { PeerIdentity } from "../../../src/broker/identity.ts";
 import { PacketPool } from "../../../src/broker/packet-pool.ts";
+import type { RouterHost } from "../../../src/broker/router.ts";
 import { SendQueue } from "../../../src/broker/send-queue.ts";
 import { OwnedFd } from "../../../src/ffi/owned-fd.ts";
 import { framesOf, type SentFrame } from "./frame-fixture.ts";
@@ -48,4 +49,16 @@ export class ConnectionBench {
     connection.queue.flush();
     return this.socketOf(connection).take().flatMap(framesOf);
   }
+}
+
+/** A host that has time and takes no notice. */
+export function quietRouterHost(): RouterHost {
+  return {
+    hasTime: () => true,
+    noteUnflushed: () => {},
+    notePeerGone: () => {},
+    noteSlowReader: () => {},
+    noteHeld: () => {},
+    unreadBytes: () => 0,
+  };
 }

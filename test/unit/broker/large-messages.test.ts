@@ -23,7 +23,7 @@ import {
   OPCODE,
 } from "../../../src/protocol/opcodes.ts";
 import { isLarge, largeBodyBytes } from "../../../src/protocol/packet.ts";
-import { ConnectionBench } from "./connection-fixture.ts";
+import { ConnectionBench, quietRouterHost } from "./connection-fixture.ts";
 import { FrameBuffer, framesOf, type SentFrame } from "./frame-fixture.ts";
 import { parse } from "./policy/policy-fixture.ts";
 import { SimulatedKernel, type SimulatedSocket } from "./simulated-kernel.ts";
@@ -206,8 +206,7 @@ uid = 7
     const introductions = new Introductions((connection, frame) => {
       connection.queue.push(CONTROL_FRAME_BUFFER, encodeControlFrame(frame));
     });
-    const host = { hasTime: () => true, noteUnflushed: () => {}, notePeerGone: () => {} };
-    const router = new Router(state, introductions, host);
+    const router = new Router(state, introductions, quietRouterHost());
     const publisher = bench.connect(1, 0);
     const [trusted, other] = [bench.connect(2, 7), bench.connect(3, 8)];
     for (const connection of [trusted, other]) state.subscribe(connection, ">");

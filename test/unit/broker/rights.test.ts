@@ -1,4 +1,5 @@
 import { expect, test } from "bun:test";
+import { Background } from "../../../src/broker/background.ts";
 import { BusState } from "../../../src/broker/bus-state.ts";
 import type { BrokerEvent } from "../../../src/broker/events.ts";
 import { FdGate } from "../../../src/broker/fd-gate.ts";
@@ -19,6 +20,7 @@ test("Rights.refresh() stops revoking where the client is closed because it does
     state,
     fdGate: new FdGate(false),
     areas: [],
+    background: new Background(),
     send: (to, { opcode }) => {
       if (opcode === OPCODE.REVOKED && connection.subscriptions.size < 8) to.state = "DOOMED";
     },

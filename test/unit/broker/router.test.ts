@@ -9,7 +9,7 @@ import { NOT_PLAIN, Router } from "../../../src/broker/router.ts";
 import { ProtocolError } from "../../../src/errors.ts";
 import { decodeTopicBody } from "../../../src/protocol/control-messages.ts";
 import { FLAG_FDS_WITHHELD, OPCODE } from "../../../src/protocol/opcodes.ts";
-import { ConnectionBench } from "./connection-fixture.ts";
+import { ConnectionBench, quietRouterHost } from "./connection-fixture.ts";
 import { FrameBuffer, numberOf, type SentFrame } from "./frame-fixture.ts";
 import { parse } from "./policy/policy-fixture.ts";
 
@@ -33,6 +33,7 @@ beforeEach(() => {
   });
   looks = [];
   router = new Router(state, introductions, {
+    ...quietRouterHost(),
     hasTime: () => looks.shift() ?? true,
     noteUnflushed: (connection) => {
       connection.isUnflushed = true;

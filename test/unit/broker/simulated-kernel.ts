@@ -4,7 +4,7 @@
  */
 
 import { FdBundle } from "../../../src/broker/fd-bundle.ts";
-import type { PacketSink } from "../../../src/broker/send-queue.ts";
+import type { PacketSink } from "../../../src/broker/fd-outlet.ts";
 import type { PinnedBuffer } from "../../../src/ffi/pinned-buffer.ts";
 import {
   FDS_REFUSED,

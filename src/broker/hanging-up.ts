@@ -1,0 +1,46 @@
+/**
+ * The end of a client's socket: the last word to one that does not read, and closing so that it can
+ * still read what it was sent.
+ */
+
+import type { PacketReceiver } from "../ffi/ancillary.ts";
+import { sendPacket, shutdownBoth } from "../ffi/seqpacket.ts";
+import { getSendBufferBytes, setSendBufferBytes } from "../ffi/socket-options.ts";
+import { RECORD_TRUNCATED } from "../ffi/syscall-result.ts";
+import { CONTROL_FRAME_BUFFER } from "./control-frames.ts";
+import { DISCARDED_PACKETS_MAX, LAST_WORD_BYTES, SOCKET_SEND_BUFFER_BYTES } from "./limits.ts";
+
+/**
+ * Gives a socket the buffer that all connections have, less what is kept for the last word.
+ * @throws {SyscallError} EBADF, ENOTSOCK
+ */
+export function setSendBuffer(fd: number): void {
+  setSendBufferBytes(fd, SOCKET_SEND_BUFFER_BYTES);
+  // The kernel doubles it, and stops at net.core.wmem_max for who is not root.
+  const attained = getSendBufferBytes(fd) / 2;
+  const kept = attained - LAST_WORD_BYTES;
+  if (attained < SOCKET_SEND_BUFFER_BYTES && kept > 0) setSendBufferBytes(fd, kept);
+}
+
+/**
+ * Sends one control frame to a client whose socket is full: there is room for it beyond what the
+ * broker uses otherwise. Whether it was taken is not told; the client is closed in any case.
+ * @param bytes of the frame in CONTROL_FRAME_BUFFER
+ */
+export function sendLastWord(fd: number, bytes: number): void {
+  setSendBufferBytes(fd, getSendBufferBytes(fd) / 2 + LAST_WORD_BYTES);
+  sendPacket(fd, CONTROL_FRAME_BUFFER, 0, bytes);
+}
+
+/**
+ * Ends the stream so that the client can still read what it was sent: closing a socket with unread
+ * packets would turn into ECONNRESET at the other end.
+ */
+export function hangUp(fd: number, receiver: PacketReceiver): void {
+  shutdownBoth(fd);
+  for (let packets = 0; packets < DISCARDED_PACKETS_MAX; packets += 1) {
+    const bytes = receiver.receive(fd);
+    receiver.closeFds();
+    if (bytes < 0 && bytes !== RECORD_TRUNCATED) return;
+  }
+}
