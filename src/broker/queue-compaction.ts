@@ -150,14 +150,16 @@ class Compaction {
       const fate = this.#fateOf(packet, at);
       const id = buffer.words[(at >>> 2) + 2] as number;
       if (this.#isEnoughBefore(fate)) {
-        isWhole &&= this.#cut(packet, keptFrom, at);
+        this.#cut(packet, keptFrom, at);
+        isWhole = false;
         keptFrom = at;
         this.#tellDropped();
       }
       const goes = this.#goes(packet, at, next - at, fate);
       const told = this.#tellAt(fate, goes, id);
       if (goes || told !== undefined) {
-        isWhole &&= this.#cut(packet, keptFrom, at);
+        this.#cut(packet, keptFrom, at);
+        isWhole = false;
         keptFrom = goes ? next : at;
         if (told !== undefined) this.#tell(told, GAP_REASON.SUPERSEDED);
       }
@@ -170,9 +172,8 @@ class Compaction {
   }
 
   /** Copies frames to the output; nothing of a packet with fds, which holds one frame. */
-  #cut(packet: QueuedPacket, from: number, to: number): false {
+  #cut(packet: QueuedPacket, from: number, to: number): void {
     if (packet.bundle === undefined) this.#out.append(packet.buffer, from, to - from);
-    return false;
   }
 
   /** Whether this is the first message that may stay: word of the dropped ones stands before it. */
