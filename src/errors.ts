@@ -75,6 +75,7 @@ export const ERROR_CODES = {
   CONFIG_PLATFORM: "This machine or runtime cannot run seqbus.",
   DATA_FDS_TAKEN: "The received file descriptor was already taken or closed.",
   DATA_BODY_RELEASED: "The body of a large message was let go before it was read.",
+  DATA_GAP: "Messages that the subscription should have got are missing in this place.",
   DATA_DECODE: "The body of a message does not decode as its encoding says.",
 } as const;
 
@@ -252,11 +253,29 @@ export class ServiceError extends Error {
 
 /** A received message or fd cannot be used as asked. Reaction: treat that message as lost. */
 export class DataError extends Error {
-  override readonly name = "DataError";
+  override readonly name: string = "DataError";
   readonly code: DataErrorCode;
 
   constructor(code: DataErrorCode, message: string, options?: ErrorOptions) {
     super(message, options);
     this.code = code;
+  }
+}
+
+/** Messages are missing in this place. Reaction: catch up, and ask for the next message. */
+export class GapError extends DataError {
+  override readonly name: string = "GapError";
+  /** Undefined: on several topics. */
+  readonly topic: string | undefined;
+  readonly count: number;
+  /** As in the status event of the type "gap". */
+  readonly reason: string;
+
+  constructor(fields: { topic: string | undefined; count: number; reason: string }) {
+    const where = fields.topic === undefined ? "several topics" : `"${fields.topic}"`;
+    super("DATA_GAP", `${fields.count} messages on ${where} are missing here: ${fields.reason}`);
+    this.topic = fields.topic;
+    this.count = fields.count;
+    this.reason = fields.reason;
   }
 }

@@ -9,44 +9,32 @@ import {
   decodeExplainAck,
   decodeOpenTopicAck,
   decodeReloadPolicyAck,
-  decodeSyncAck,
   type ErrorBody,
   type Explain,
   explainBody,
-  type GapBody,
   type GoodbyeBody,
   openTopicBody,
   type RevokedBody,
-  type SyncAck,
 } from "../protocol/control-messages.ts";
-import { GAP_REASON, OPCODE } from "../protocol/opcodes.ts";
+import { OPCODE } from "../protocol/opcodes.ts";
 import { STATUS } from "../protocol/status-codes.ts";
 import { Inbound, type InboundHost } from "./inbound.ts";
 import { CLOSE_DRAIN_MS, FLUSH_TIMEOUT_MS_DEFAULT } from "./limits.ts";
 import type { Sender } from "./message.ts";
+import type { Gap } from "./message-queue.ts";
 import { Outbound } from "./outbound.ts";
 import { PendingRequests } from "./pending-requests.ts";
 import { Publisher, type PublishOptions } from "./publisher.ts";
-import { type GapReason, type StatusEvent, StatusFeed } from "./status.ts";
+import { ReadGate } from "./read-gate.ts";
+import { type Receipt, Receipts } from "./receipts.ts";
+import { type StatusEvent, StatusFeed } from "./status.ts";
 import { Subscriber } from "./subscriber.ts";
-import type { SubscribeOptions, Subscription } from "./subscription.ts";
+import type { AnySubscription, SubscribeOptions, Subscription } from "./subscription.ts";
 import type { Transport, TransportEvents } from "./transport.ts";
 import { errorFromWire } from "./wire-error.ts";
 
 /** Data by topic name, for `connect<Topics>()`. */
 export type TopicMap = { [topic: string]: unknown };
-
-/** What became of the messages published since the last flush. */
-export interface Receipt {
-  /** Messages that the broker took. */
-  readonly published: number;
-  /** Pairs of a message and a client subscribed to it: `delivered` + `dropped`. */
-  readonly matched: number;
-  /** Of these: handed to the subscriber's socket, or put into its queue in the broker. */
-  readonly delivered: number;
-  /** Of these: not, because that subscriber's queue was full. It is told. */
-  readonly dropped: number;
-}
 
 /** Choices for flush(). */
 export interface FlushOptions {
@@ -56,12 +44,6 @@ export interface FlushOptions {
 
 /** A question to explain(). */
 export type PolicyQuestion = Explain;
-
-/** What the wire's numbers mean. */
-const GAP_REASONS: ReadonlyMap<number, GapReason> = new Map([
-  [GAP_REASON.SEND_QUEUE_FULL, "send-queue-full"],
-  [GAP_REASON.BODY_REFUSED, "body-refused"],
-]);
 
 /** Who this client is, as the broker sees it. */
 export type Self = Pick<Sender, "connection" | "uid" | "gid" | "pid">;
@@ -88,25 +70,32 @@ export class Bus<Topics extends TopicMap = TopicMap>
   readonly #subscriber: Subscriber;
   readonly #closed = Promise.withResolvers<Error | undefined>();
   #transport: Transport | undefined;
+  readonly #receipts: Receipts;
+  readonly #readGate = new ReadGate<AnySubscription>((isPaused) =>
+    this.#transport?.setPaused(isPaused),
+  );
   #isClosed = false;
   /** Why the connection is ending, once that is known. */
   #reason: Error | undefined;
-  #firstDenial: Error | undefined;
 
   /** Made by connect(). */
   constructor(path: string, self: Self) {
     this.path = path;
     this.self = self;
-    this.#outbound = new Outbound((error) => this.#noteDenied(error));
+    this.#outbound = new Outbound((error) => this.#noteDenied(error, false));
     this.#publisher = new Publisher(
       this.#outbound,
       (name) => this.#requestTopic(name),
-      (error) => this.#noteDenied(error),
+      (error) => this.#noteDenied(error, false),
     );
+    this.#receipts = new Receipts(this.#publisher, () => this.#request(OPCODE.SYNC, undefined));
     this.#subscriber = new Subscriber(
       this.#inbound,
       (opcode, body) => this.#request(opcode, body),
-      (count) => this.#noteLost(count),
+      {
+        noteLost: (gap) => this.onGap(gap),
+        noteFull: (subscription, isFull) => this.#readGate.noteFull(subscription, isFull),
+      },
     );
   }
 
@@ -121,7 +110,9 @@ export class Bus<Topics extends TopicMap = TopicMap>
    * A body of more than 65,520 bytes, up to 64 MiB, travels as sealed memory.
    * @param data a Uint8Array travels as bytes, a string as text, sealed Memory as bytes without
    *   another copy, anything else as msgpack
-   * @returns false where much waits to be sent: a good moment to `await bus.flush()`
+   * @param options with `receipt: true`, what became of this one message is waited for
+   * @returns false where much waits to be sent: a good moment to `await bus.flush()`; or a promise of
+   *   the receipt, which rejects with what is thrown otherwise, or with why the message was refused
    * @throws {ArgumentError} ARGUMENT_TOPIC, ARGUMENT_DATA, ARGUMENT_FD
    * @throws {SyscallError} EMFILE, ENOMEM where there is no room for a large body
    * @throws {LimitError} LIMIT_MESSAGE_BYTES, LIMIT_MESSAGE_FDS, LIMIT_OUTBOUND, LIMIT_QUEUED_FDS
@@ -133,9 +124,26 @@ export class Bus<Topics extends TopicMap = TopicMap>
   publish<Topic extends keyof Topics & string>(
     topic: Topic,
     data: Topics[Topic],
-    options?: PublishOptions,
-  ): boolean {
+    options?: PublishOptions & { readonly receipt?: false },
+  ): boolean;
+  publish<Topic extends keyof Topics & string>(
+    topic: Topic,
+    data: Topics[Topic],
+    options: PublishOptions & { readonly receipt: true },
+  ): Promise<Receipt>;
+  publish<Topic extends keyof Topics & string>(
+    topic: Topic,
+    data: Topics[Topic],
+    options?: PublishOptions & { readonly receipt?: boolean },
+  ): boolean | Promise<Receipt> {
+    if (options?.receipt === true) {
+      return this.#receipts.around(() => {
+        if (this.#isClosed) throw this.#closedError();
+        this.#publisher.publish(topic, data, options);
+      });
+    }
     if (this.#isClosed) throw this.#closedError();
+    this.#receipts.notePublished();
     return this.#publisher.publish(topic, data, options);
   }
 
@@ -164,23 +172,15 @@ export class Bus<Topics extends TopicMap = TopicMap>
   async flush(options: FlushOptions = {}): Promise<Receipt> {
     if (this.#isClosed) throw this.#closedError();
     const { timeoutMs = FLUSH_TIMEOUT_MS_DEFAULT } = options;
-    const { promise, resolve, reject } = Promise.withResolvers<SyncAck>();
+    const { promise: late, reject } = Promise.withResolvers<never>();
     const startedAt = performance.now();
     const timer = setTimeout(() => {
       const elapsed = Math.round(performance.now() - startedAt);
       const message = `Cannot flush: the broker did not confirm it within ${timeoutMs} ms`;
       reject(new TimeoutError("TIMEOUT_FLUSH", message, elapsed));
     }, timeoutMs);
-    this.#publisher.barrier(() => {
-      const answer = this.#request(OPCODE.SYNC, undefined);
-      answer.then((body) => decodeSyncAck(body, 0, body.byteLength)).then(resolve, reject);
-    });
     try {
-      const { published, matched, delivered, dropped } = await promise;
-      const denial = this.#firstDenial;
-      this.#firstDenial = undefined;
-      if (denial !== undefined) throw denial;
-      return { published, matched, delivered, dropped };
+      return await Promise.race([this.#receipts.flush(), late]);
     } finally {
       clearTimeout(timer);
     }
@@ -263,14 +263,13 @@ export class Bus<Topics extends TopicMap = TopicMap>
   onError(requestId: number, body: ErrorBody, isFatal: boolean): void {
     const error = errorFromWire(body);
     if (isFatal) this.#reason = error;
-    else if (requestId === 0) this.#noteDenied(error);
+    else if (requestId === 0) this.#noteDenied(error, true);
     else this.#pending.reject(requestId, error);
   }
 
   /** InboundHost */
-  onGap(topic: string | undefined, gap: GapBody): void {
-    const reason = GAP_REASONS.get(gap.reason) ?? "unknown";
-    this.#status.emit({ type: "gap", topic, count: gap.count, reason });
+  onGap({ topic, count, reason }: Gap): void {
+    this.#status.emit({ type: "gap", topic, count, reason });
   }
 
   /** InboundHost */
@@ -317,16 +316,13 @@ export class Bus<Topics extends TopicMap = TopicMap>
   #request(opcode: number, body: ControlMap | undefined): Promise<Uint8Array> {
     if (this.#isClosed) return Promise.reject(this.#closedError());
     const { id, answer } = this.#pending.open();
+    this.#readGate.await(answer);
     this.#outbound.control(body === undefined ? { opcode, id } : { opcode, id, body });
     return answer;
   }
 
-  #noteLost(count: number): void {
-    this.#status.emit({ type: "gap", topic: undefined, count, reason: "subscription-full" });
-  }
-
-  #noteDenied(error: Error): void {
-    this.#firstDenial ??= error;
+  #noteDenied(error: Error, isFromBroker: boolean): void {
+    this.#receipts.noteDenied(error, isFromBroker);
     this.#status.emit({ type: "denied", error });
   }
 

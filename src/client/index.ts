@@ -7,25 +7,28 @@ export {
   DataError,
   ERROR_CODES,
   type ErrorCode,
+  GapError,
   LimitError,
   ProtocolError,
   RejectedError,
   SyscallError,
   TimeoutError,
 } from "../errors.ts";
+export type { OverflowPolicy } from "../protocol/words.ts";
 export type { EncodingName } from "./body-codec.ts";
 export {
   Bus,
   type FlushOptions,
   type PolicyQuestion,
-  type Receipt,
   type Self,
   type TopicMap,
 } from "./bus.ts";
 export { type ConnectOptions, connect } from "./connect.ts";
 export { Memory } from "./memory.ts";
 export { Message, type Sender } from "./message.ts";
+export type { Gap } from "./message-queue.ts";
 export type { FdLike, PublishOptions } from "./publisher.ts";
+export type { Receipt } from "./receipts.ts";
 export { ReceivedFd, ReceivedFds } from "./received-fds.ts";
 export type { GapReason, StatusEvent } from "./status.ts";
 export { type SubscribeOptions, Subscription } from "./subscription.ts";

@@ -31,13 +31,18 @@ export type StatusEvent =
   | { readonly type: "closed"; readonly error: BusError | undefined };
 
 /**
- * Where messages got lost: in the broker's queue for us, or in our subscription's own; or a large
- * one on its way, since the kernel did not pass its body on ("body-refused"), or since this process
- * may hold no more fds ("body-lost").
+ * Where messages got lost: in the broker's queue for us ("send-queue-full"), or in our subscription's
+ * own ("subscription-full"); in one of them, because newer ones were wanted more ("oldest-dropped",
+ * "superseded"); or a large one on its way, since the kernel did not pass its body on
+ * ("body-refused"), it waited too long ("body-expired"), or this process may hold no more fds
+ * ("body-lost").
  */
 export type GapReason =
   | "send-queue-full"
   | "subscription-full"
+  | "oldest-dropped"
+  | "superseded"
+  | "body-expired"
   | "body-refused"
   | "body-lost"
   | "unknown";

@@ -11,8 +11,10 @@ import {
   unsubscribeBody,
 } from "../protocol/control-messages.ts";
 import { OPCODE } from "../protocol/opcodes.ts";
-import { checkPattern } from "../protocol/topics.ts";
+import { checkGroupName, checkPattern } from "../protocol/topics.ts";
+import { OVERFLOW_POLICIES } from "../protocol/words.ts";
 import type { Inbound } from "./inbound.ts";
+import type { Gap } from "./message-queue.ts";
 import {
   type AnySubscription,
   type SubscribeOptions,
@@ -23,11 +25,14 @@ import {
 /** Sends a request. @returns the body of its ACK; rejects where it is refused or the bus has ended */
 export type Requester = (opcode: number, body: ControlMap) => Promise<Uint8Array>;
 
+/** What happens to subscriptions. */
+export type SubscriberEvents = Pick<SubscriptionHost, "noteLost" | "noteFull">;
+
 /** The subscribing half of a bus. */
 export class Subscriber implements SubscriptionHost {
   readonly #inbound: Inbound;
   readonly #request: Requester;
-  readonly #onLost: (count: number) => void;
+  readonly #events: SubscriberEvents;
   /** Broker's numbers of subscriptions that were confirmed. */
   readonly #numbers = new Map<AnySubscription, number>();
   /** Subscriptions that were revoked in the very packet that confirmed them. */
@@ -35,11 +40,10 @@ export class Subscriber implements SubscriptionHost {
   /** Subscribe requests under way. */
   #subscribing = 0;
 
-  /** @param onLost told how many messages a subscription dropped because its iterator is slow */
-  constructor(inbound: Inbound, request: Requester, onLost: (count: number) => void) {
+  constructor(inbound: Inbound, request: Requester, events: SubscriberEvents) {
     this.#inbound = inbound;
     this.#request = request;
-    this.#onLost = onLost;
+    this.#events = events;
   }
 
   /** See Bus.subscribe(). */
@@ -47,7 +51,7 @@ export class Subscriber implements SubscriptionHost {
     pattern: string,
     options: SubscribeOptions<Data>,
   ): Promise<Subscription<Data>> {
-    checkSubscription(pattern, options.queueMessagesMax);
+    checkSubscription(pattern, options);
     options.signal?.throwIfAborted();
     const subscription = new Subscription<Data>(pattern, this, options);
     // Messages may come before the answer.
@@ -75,8 +79,13 @@ export class Subscriber implements SubscriptionHost {
   }
 
   /** SubscriptionHost */
-  noteLost(count: number): void {
-    this.#onLost(count);
+  noteLost(gap: Gap): void {
+    this.#events.noteLost(gap);
+  }
+
+  /** SubscriptionHost */
+  noteFull(subscription: AnySubscription, isFull: boolean): void {
+    this.#events.noteFull(subscription, isFull);
   }
 
   /** SubscriptionHost */
@@ -92,10 +101,13 @@ export class Subscriber implements SubscriptionHost {
   }
 
   async #open(subscription: AnySubscription): Promise<void> {
-    const { pattern } = subscription;
+    const { pattern, group, overflow } = subscription;
     this.#subscribing += 1;
     try {
-      const body = await this.#request(OPCODE.SUBSCRIBE, subscribeBody({ pattern }));
+      const body = await this.#request(
+        OPCODE.SUBSCRIBE,
+        subscribeBody({ pattern, group, overflow }),
+      );
       const number = decodeSubscribeAck(body, 0, body.byteLength).subscription;
       const revocation = this.#revokedEarly.get(number);
       if (revocation !== undefined) throw revocation;
@@ -107,13 +119,26 @@ export class Subscriber implements SubscriptionHost {
   }
 }
 
-function checkSubscription(pattern: string, queueMessagesMax: number | undefined): void {
+function checkSubscription(
+  pattern: string,
+  { queueMessagesMax, group, overflow }: SubscribeOptions<never>,
+): void {
   const flaw = checkPattern(pattern);
   if (flaw !== undefined) {
     throw new ArgumentError("ARGUMENT_PATTERN", `Cannot subscribe: ${flaw}`, "pattern");
   }
+  const groupFlaw = group === undefined ? undefined : checkGroupName(group);
+  if (groupFlaw !== undefined) {
+    throw optionError("group", `the name of the queue group is wrong: ${groupFlaw}`);
+  }
+  if (overflow !== undefined && !OVERFLOW_POLICIES.includes(overflow)) {
+    throw optionError("overflow", `overflow must be one of ${OVERFLOW_POLICIES.join(", ")}`);
+  }
   if (queueMessagesMax === undefined) return;
   if (Number.isSafeInteger(queueMessagesMax) && queueMessagesMax >= 1) return;
-  const message = "Cannot subscribe: queueMessagesMax must be a whole number of 1 or more";
-  throw new ArgumentError("ARGUMENT_OPTION", message, "queueMessagesMax");
+  throw optionError("queueMessagesMax", "queueMessagesMax must be a whole number of 1 or more");
+}
+
+function optionError(option: string, flaw: string): ArgumentError {
+  return new ArgumentError("ARGUMENT_OPTION", `Cannot subscribe: ${flaw}`, option);
 }

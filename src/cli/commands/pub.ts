@@ -3,8 +3,8 @@
 import { closeSync, openSync } from "node:fs";
 import { constants } from "node:os";
 import type { EncodingName } from "../../client/body-codec.ts";
-import type { Receipt } from "../../client/bus.ts";
 import { connect } from "../../client/connect.ts";
+import type { Receipt } from "../../client/receipts.ts";
 import { ArgumentError, LimitError, SyscallError } from "../../errors.ts";
 import { LARGE_BODY_BYTES_MAX } from "../../protocol/limits.ts";
 import { parseExactJson } from "../exact-json.ts";

@@ -34,7 +34,7 @@ beforeEach(() => {
   host = {
     onAck: (id, body) => void events.push(["ack", id, [...body]]),
     onError: (id, { status }, isFatal) => void events.push(["error", id, status, isFatal]),
-    onGap: (topic, { count }) => void events.push(["gap", topic, count]),
+    onGap: ({ topic, count }) => void events.push(["gap", topic, count]),
     onGoodbye: ({ status }) => void events.push(["goodbye", status]),
     onRevoked: ({ action }) => void events.push(["revoked", action]),
     onPolicyChanged: () => void events.push(["policy changed"]),
@@ -46,7 +46,7 @@ beforeEach(() => {
 });
 
 function subscribe(pattern: string): Subscription {
-  const subscriptionHost = { unsubscribe: async () => {}, noteLost: () => {} };
+  const subscriptionHost = { unsubscribe: async () => {}, noteLost: () => {}, noteFull: () => {} };
   const onMessage = (message: Message) => {
     received.push(message);
     // Fds would be closed behind the callback; the tests look at them first.
