@@ -4,6 +4,7 @@
  */
 
 import { Command, Option } from "commander";
+import { OVERFLOW_POLICIES } from "../protocol/words.ts";
 import { VERSION } from "../version.ts";
 import { EXIT_CODE_HELP } from "./exit-codes.ts";
 import { stderr, stdout } from "./output.ts";
@@ -105,6 +106,13 @@ function addSub(program: Command, finish: (exitCode: number) => void): void {
       new Option("--bytes", "print bodies alone, byte for byte").conflicts(["json", "catFds"]),
     )
     .option("--cat-fds", "print what each received file holds")
+    .option("-g, --group <name>", "share the messages with all others of this queue group")
+    .addOption(
+      new Option(
+        "--overflow <policy>",
+        "what happens to messages that are not read in time",
+      ).choices(OVERFLOW_POLICIES),
+    )
     .option("-v, --verbose", "say on stderr when the subscription stands")
     .option(SOCKET_OPTION, CLIENT_SOCKET_HELP)
     .action(async (pattern, options) => {

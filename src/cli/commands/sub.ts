@@ -6,6 +6,7 @@ import type { Message } from "../../client/message.ts";
 import type { ReceivedFd } from "../../client/received-fds.ts";
 import type { StatusEvent } from "../../client/status.ts";
 import { ArgumentError } from "../../errors.ts";
+import type { OverflowPolicy } from "../../protocol/words.ts";
 import { EXIT, isOperatingError } from "../exit-codes.ts";
 import { interruptedExitCode, settledBefore, watchSignals } from "../interruption.ts";
 import { humanLine, humanNotice, jsonFields, jsonNotice } from "../message-lines.ts";
@@ -21,6 +22,8 @@ export interface SubCommandOptions {
   readonly json?: boolean;
   readonly bytes?: boolean;
   readonly catFds?: boolean;
+  readonly group?: string;
+  readonly overflow?: OverflowPolicy;
   readonly verbose?: boolean;
 }
 
@@ -44,7 +47,11 @@ async function printMessages(
   options: SubCommandOptions,
 ): Promise<void> {
   await using bus = await connect(options.socket === undefined ? {} : { path: options.socket });
-  const messages = await bus.subscribe(pattern);
+  const { group, overflow } = options;
+  const messages = await bus.subscribe(pattern, {
+    ...(group !== undefined && { group }),
+    ...(overflow !== undefined && { overflow }),
+  });
   if (options.verbose === true) warn(`subscribed to ${pattern}`);
   const printer = new Printer(formatOf(options), options.catFds === true);
   void printNotices(bus, printer);
