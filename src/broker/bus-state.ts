@@ -114,6 +114,10 @@ export class BusState {
     if (topic.route !== undefined && topic.routeGeneration === this.subscriptions.generation) {
       return topic.route;
     }
+    return this.#renewRoute(topic, introduceTopic);
+  }
+
+  #renewRoute(topic: Topic, introduceTopic: TopicIntroducer): Route {
     this.routesComputed += 1;
     const route = this.#computeRoute(topic);
     topic.route = route;

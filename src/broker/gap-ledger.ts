@@ -51,6 +51,7 @@ export class GapLedger {
 
   /** Counts messages on a topic as lost. */
   add(topicId: number, count: number): void {
+    if (count === 0) return;
     const known = this.#countByTopic.get(topicId);
     if (known !== undefined) this.#countByTopic.set(topicId, known + count);
     else if (this.#countByTopic.size < GAP_TOPICS_MAX) this.#countByTopic.set(topicId, count);

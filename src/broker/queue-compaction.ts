@@ -69,12 +69,19 @@ class Compaction {
   /** Messages that a newer one stands for, by topic; of those without a place here, under 0. */
   readonly #superseded = new Map<number, number>();
   readonly #dropped = new GapLedger();
+  /** Messages in a row that were dropped and are not in there yet. */
+  #droppedId = SEVERAL_TOPICS;
+  #droppedCount = 0;
   #bytes = 0;
   #fds = 0;
   #memoryBytes = 0;
   /** False once enough was dropped: from there on the oldest stays. */
   #isDropping = true;
   #frame = 0;
+  /** What is known of the last id that was looked up: neighbours often have the same. */
+  #lastId = -1;
+  #lastOverflow: OverflowPolicy | undefined;
+  #lastRenamedAt = -1;
 
   constructor(packets: readonly QueuedPacket[], overflowOf: OverflowOf, pool: PacketPool) {
     this.#packets = packets;
@@ -85,6 +92,7 @@ class Compaction {
 
   run(): QueuedPacket[] {
     this.#findNewest();
+    this.#lastId = -1;
     if (this.#newest.size > 0) this.#countSuperseded();
     this.#frame = 0;
     for (const packet of this.#packets) this.#pass(packet);
@@ -102,8 +110,9 @@ class Compaction {
         const opcode = opcodeOf(words[(at >>> 2) + 1] as number);
         const id = words[(at >>> 2) + 2] as number;
         if (opcode === OPCODE.TOPIC) this.#renamedAt.set(id, this.#frame);
-        else if (opcode === OPCODE.MESSAGE && this.#overflowOf(id) === "latest-per-topic") {
-          this.#newest.set(id, this.#frame);
+        else if (opcode === OPCODE.MESSAGE) {
+          if (id !== this.#lastId) this.#lookUp(id);
+          if (this.#lastOverflow === "latest-per-topic") this.#newest.set(id, this.#frame);
         }
         this.#frame += 1;
       }
@@ -143,6 +152,8 @@ class Compaction {
   /** Moves what stays of one packet to the output; the packet whole where nothing changes. */
   #pass(packet: QueuedPacket): void {
     const { buffer } = packet;
+    // Enough was dropped, and nothing is superseded: what is left stays as it is.
+    if (!this.#isDropping && this.#newest.size === 0) return this.#out.push(packet);
     let keptFrom = 0;
     let isWhole = true;
     for (let at = 0; at < packet.bytes; ) {
@@ -156,9 +167,9 @@ class Compaction {
         this.#tellDropped();
       }
       const goes = this.#goes(packet, at, next - at, fate);
-      const told = this.#tellAt(fate, goes, id);
+      const told = fate === KEEP || fate === MAY_GO ? undefined : this.#tellAt(fate, goes, id);
       if (goes || told !== undefined) {
-        this.#cut(packet, keptFrom, at);
+        if (keptFrom < at) this.#cut(packet, keptFrom, at);
         isWhole = false;
         keptFrom = goes ? next : at;
         if (told !== undefined) this.#tell(told, GAP_REASON.SUPERSEDED);
@@ -197,12 +208,23 @@ class Compaction {
       this.#dropped.add(id, gapAt(packet, at).count);
       return true;
     }
-    if (fate === LATEST && this.#staysAsLatest()) return false;
-    // Nothing stands for the superseded ones of its topic any more.
-    this.#dropped.add(id, 1 + (this.#superseded.get(id) ?? 0));
-    this.#superseded.delete(id);
+    if (fate === LATEST) {
+      if (this.#staysAsLatest()) return false;
+      // Nothing stands for the superseded ones of its topic any more.
+      this.#dropped.add(id, this.#superseded.get(id) ?? 0);
+      this.#superseded.delete(id);
+    }
+    if (id !== this.#droppedId) this.#bookDropped(id);
+    this.#droppedCount += 1;
     this.#subtract(packet, bytes);
     return true;
+  }
+
+  /** Neighbours with the same id are booked at once. */
+  #bookDropped(nextId: number): void {
+    if (this.#droppedCount > 0) this.#dropped.add(this.#droppedId, this.#droppedCount);
+    this.#droppedId = nextId;
+    this.#droppedCount = 0;
   }
 
   #staysAsLatest(): boolean {
@@ -228,6 +250,7 @@ class Compaction {
   }
 
   #tellDropped(): void {
+    this.#bookDropped(SEVERAL_TOPICS);
     for (const gap of this.#dropped.take()) this.#tell(gap, GAP_REASON.OLDEST_DROPPED);
   }
 
@@ -246,11 +269,18 @@ class Compaction {
     // With its fds on the lane already, the message must follow.
     if (opcode !== OPCODE.MESSAGE || (flagsOf(kind) & FLAG_FDS_ON_LANE) !== 0) return KEEP;
     const id = words[word + 2] as number;
-    const overflow = this.#overflowOf(id);
+    if (id !== this.#lastId) this.#lookUp(id);
+    const overflow = this.#lastOverflow;
     if (overflow !== "drop-oldest" && overflow !== "latest-per-topic") return KEEP;
-    if (this.#frame < (this.#renamedAt.get(id) ?? -1)) return KEEP;
+    if (this.#frame < this.#lastRenamedAt) return KEEP;
     if (overflow === "drop-oldest") return MAY_GO;
     return this.#newest.get(id) === this.#frame ? LATEST : SUPERSEDED;
+  }
+
+  #lookUp(id: number): void {
+    this.#lastId = id;
+    this.#lastOverflow = this.#overflowOf(id);
+    this.#lastRenamedAt = this.#renamedAt.get(id) ?? -1;
   }
 
   /** Word of earlier compactions moves along, so that it does not pile up. */

@@ -320,17 +320,20 @@ export class Router {
     const computed = this.#state.routesComputed;
     const route = this.#state.routeOf(open.topic, this.#introduceTopic);
     if (this.#state.routesComputed !== computed) this.#cost += ROUTING_COST_PER_LOOK;
-    if (this.#hasUntold && open.topic.untold !== undefined) this.#tellLate(open.topic);
-    if (open.introducedTo !== route) {
-      for (const destination of route.destinations) {
-        this.#introductions.introduceSender(destination, sender);
-      }
-      for (const { members } of route.groups) {
-        for (const member of members) this.#introductions.introduceSender(member, sender);
-      }
-      open.introducedTo = route;
-    }
+    if (this.#hasUntold || open.introducedTo !== route) this.#introduce(sender, open, route);
     return route;
+  }
+
+  #introduce(sender: Connection, open: OpenTopic, route: Route): void {
+    if (open.topic.untold !== undefined) this.#tellLate(open.topic);
+    if (open.introducedTo === route) return;
+    for (const destination of route.destinations) {
+      this.#introductions.introduceSender(destination, sender);
+    }
+    for (const { members } of route.groups) {
+      for (const member of members) this.#introductions.introduceSender(member, sender);
+    }
+    open.introducedTo = route;
   }
 
   readonly #introduceTopic = (destination: Connection, topic: Topic): void => {

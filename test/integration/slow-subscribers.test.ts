@@ -5,6 +5,7 @@ import { SEND_QUEUE_BYTES_MAX } from "../../src/broker/limits.ts";
 import { GAP_REASON, OPCODE } from "../../src/protocol/opcodes.ts";
 import { STATUS } from "../../src/protocol/status-codes.ts";
 import { eventually } from "../support/eventually.ts";
+import { testUnless } from "../support/loud-skip.ts";
 import { mapOf, messagePacket, packetOf, RawClient, type RawFrame } from "../support/raw-client.ts";
 import { type SpawnedBroker, spawnBroker } from "../support/spawned-broker.ts";
 import { connectAs } from "../support/spawned-client.ts";
@@ -185,7 +186,9 @@ describe("a subscriber that does not read", () => {
     expect(last && mapOf(last)["status"]).toBe(STATUS.LIMIT_CONTROL_QUEUE);
   });
 
-  test.skipIf(process.getuid?.() !== 0)(
+  testUnless(
+    process.getuid?.() !== 0,
+    "only root can start a broker as another user",
     "is told why it is closed by a broker that is not root, too",
     async () => {
       const uid = 65_534;
