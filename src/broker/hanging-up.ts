@@ -7,7 +7,11 @@ import type { PacketReceiver } from "../ffi/ancillary.ts";
 import { sendPacket, shutdownBoth } from "../ffi/seqpacket.ts";
 import { getSendBufferBytes, setSendBufferBytes } from "../ffi/socket-options.ts";
 import { RECORD_TRUNCATED } from "../ffi/syscall-result.ts";
-import { CONTROL_FRAME_BUFFER } from "./control-frames.ts";
+import { errorBody } from "../protocol/control-messages.ts";
+import { FLAG_FATAL, OPCODE } from "../protocol/opcodes.ts";
+import { STATUS, type StatusName } from "../protocol/status-codes.ts";
+import { CONTROL_FRAME_BUFFER, encodeControlFrame } from "./control-frames.ts";
+import type { Cause } from "./endings.ts";
 import { DISCARDED_PACKETS_MAX, LAST_WORD_BYTES, SOCKET_SEND_BUFFER_BYTES } from "./limits.ts";
 
 /**
@@ -20,6 +24,20 @@ export function setSendBuffer(fd: number): void {
   const attained = getSendBufferBytes(fd) / 2;
   const kept = attained - LAST_WORD_BYTES;
   if (attained < SOCKET_SEND_BUFFER_BYTES && kept > 0) setSendBufferBytes(fd, kept);
+}
+
+/**
+ * Encodes the ERROR that ends a connection.
+ * @param fields what goes along; docs/protocol.md section 4
+ * @returns bytes of the frame in CONTROL_FRAME_BUFFER
+ */
+export function encodeFatalError(
+  cause: Cause,
+  fields: { offset?: number; protocol?: number | undefined },
+): number {
+  const status = STATUS[cause.code as StatusName];
+  const body = errorBody({ status, message: cause.message, ...fields });
+  return encodeControlFrame({ opcode: OPCODE.ERROR, flags: FLAG_FATAL, id: 0, body });
 }
 
 /**

@@ -74,6 +74,8 @@ export class SendQueue {
 
   /** The fd that must become writable before flush() can go on; -1 where nothing is blocked. */
   blockedFd = -1;
+  /** Messages that abandon() let go of. */
+  messagesAbandoned = 0;
 
   /**
    * @param fd the connection's socket, borrowed
@@ -318,6 +320,7 @@ export class SendQueue {
    * deliver() returns PEER_GONE from now on, push() and flush() do nothing.
    */
   abandon(): void {
+    this.messagesAbandoned += this.#waiting.countMessages();
     this.#isAbandoned = true;
     this.#isPicky = true;
     this.blockedFd = -1;

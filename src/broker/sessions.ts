@@ -17,10 +17,10 @@ import { sendPacket } from "../ffi/seqpacket.ts";
 import { getSocketDomain } from "../ffi/socket-options.ts";
 import { PEER_CLOSED, RECORD_TRUNCATED } from "../ffi/syscall-result.ts";
 import { getUnreadBytes } from "../ffi/unread-bytes.ts";
-import { errorBody, goodbyeBody, type Hello } from "../protocol/control-messages.ts";
+import { goodbyeBody, type Hello } from "../protocol/control-messages.ts";
 import { PACKET_BYTES_MAX, PROTOCOL_VERSION } from "../protocol/limits.ts";
-import { FLAG_FATAL, OPCODE } from "../protocol/opcodes.ts";
-import { STATUS, type StatusName } from "../protocol/status-codes.ts";
+import { OPCODE } from "../protocol/opcodes.ts";
+import { STATUS } from "../protocol/status-codes.ts";
 import { Administration, type AdministrationHost } from "./administration.ts";
 import type { Area } from "./area.ts";
 import { BackPressure } from "./back-pressure.ts";
@@ -45,7 +45,7 @@ import { FdGate } from "./fd-gate.ts";
 import { type FdHost, FdIntake } from "./fd-intake.ts";
 import type { PacketSink } from "./fd-outlet.ts";
 import { Flusher, type FlushHost } from "./flusher.ts";
-import { hangUp, sendLastWord, setSendBuffer } from "./hanging-up.ts";
+import { encodeFatalError, hangUp, sendLastWord, setSendBuffer } from "./hanging-up.ts";
 import { type IdentityOptions, isSentBy, readPeerIdentity } from "./identity.ts";
 import { type ControlSender, Introductions } from "./introductions.ts";
 import {
@@ -331,9 +331,10 @@ export class Sessions implements RouterHost, PacketHost, FlushHost {
       connection.socket.close();
       connection.lane?.close();
       this.#table.remove(connection);
-      const { id, identity } = connection;
+      const { id, identity, queue } = connection;
       const { code, message } = cause ?? { code: undefined, message: undefined };
-      this.#options.onEvent({ type: "disconnected", connection: id, identity, code, message });
+      const about = { code, message, lost: queue.messagesAbandoned };
+      this.#options.onEvent({ type: "disconnected", connection: id, identity, ...about });
       if (!hasTime()) return;
     }
   }
@@ -486,14 +487,4 @@ export class Sessions implements RouterHost, PacketHost, FlushHost {
     this.#backPressure.leave(connection);
     this.#doomed.set(connection, cause);
   }
-}
-
-/** @returns bytes of the frame in CONTROL_FRAME_BUFFER */
-function encodeFatalError(
-  cause: Cause,
-  fields: { offset?: number; protocol?: number | undefined },
-): number {
-  const status = STATUS[cause.code as StatusName];
-  const body = errorBody({ status, message: cause.message, ...fields });
-  return encodeControlFrame({ opcode: OPCODE.ERROR, flags: FLAG_FATAL, id: 0, body });
 }

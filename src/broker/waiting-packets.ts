@@ -4,6 +4,8 @@
  */
 
 import { copyPinned, type PinnedBuffer } from "../ffi/pinned-buffer.ts";
+import { FRAME_KIND_WORD, opcodeOf, paddedBytes } from "../protocol/frame.ts";
+import { OPCODE } from "../protocol/opcodes.ts";
 import type { PacketPool, QueuedPacket } from "./packet-pool.ts";
 
 /** Sent packets at the head of the array that are tolerated before the rest moves up. */
@@ -92,6 +94,19 @@ export class WaitingPackets {
     else if (this.#head >= SENT_PACKETS_KEPT) this.#packets.splice(0, this.#head);
     else return;
     this.#head = 0;
+  }
+
+  /** Messages among what waits; goes through all of it. */
+  countMessages(): number {
+    let count = 0;
+    for (let index = this.#head; index < this.#packets.length; index += 1) {
+      const { buffer, bytes } = this.#packets[index] as QueuedPacket;
+      for (let at = 0; at < bytes; at += paddedBytes(buffer.words[at >>> 2] as number)) {
+        const opcode = opcodeOf(buffer.words[(at >>> 2) + FRAME_KIND_WORD] as number);
+        if (opcode === OPCODE.MESSAGE) count += 1;
+      }
+    }
+    return count;
   }
 
   /** Hands all packets over, oldest first, and keeps none. */
