@@ -26,6 +26,6 @@ export { type ConnectOptions, connect } from "./connect.ts";
 export { Memory } from "./memory.ts";
 export { Message, type Sender } from "./message.ts";
 export type { FdLike, PublishOptions } from "./publisher.ts";
-export { ReceivedFd, ReceivedFds } from "./received-fds.ts";
+export { type ReadFileOptions, ReceivedFd, ReceivedFds } from "./received-fds.ts";
 export type { GapReason, StatusEvent } from "./status.ts";
 export { type SubscribeOptions, Subscription } from "./subscription.ts";
