@@ -28,6 +28,7 @@ export const ERROR_CODES = {
   REJECTED_SENDER: "A packet was sent by another process than the one that connected.",
   REJECTED_NOT_ADMINISTRATOR: "Only root and the broker's own user may ask for this.",
   REJECTED_ACTION: "The policy knows no right of this name.",
+  REJECTED_FD_KIND: "The topic does not take open files of this kind.",
   REJECTED_LARGE_BODY: "The body of a large message is not sealed memory of the length it claims.",
   REJECTED_BROKER: "The process that listens on the socket is not one this client trusts.",
   LIMIT_CONNECTIONS: "The broker serves as many connections as it may.",

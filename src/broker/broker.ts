@@ -53,6 +53,11 @@ export interface BrokerOptions {
   readonly verify?: "connect" | "message" | undefined;
   /** Let rules match clients whose uid or gid has no mapping here, or is nobody's. Default false. */
   readonly allowUnmapped?: boolean | undefined;
+  /**
+   * Let the kernel refuse the fds of clients that may send none, where it can (Linux 6.16). Off, they
+   * come in and are refused here, as with older kernels. Default true.
+   */
+  readonly keepFdsOut?: boolean | undefined;
   readonly onEvent?: BrokerEventListener;
   /** Milliseconds, monotonic. Default: performance.now. */
   readonly now?: () => number;
@@ -95,7 +100,8 @@ export class Broker implements ReactorHandler, AdministrationHost {
     // A broker that itself runs as nobody, without a policy, serves nobody.
     const servesNobody = policy === undefined && uid === overflowIds().uid;
     const verifiesPackets = options.verify === "message";
-    this.#listener = Listener.open(path, { mode, verifiesPackets });
+    const { keepFdsOut = true } = options;
+    this.#listener = Listener.open(path, { mode, verifiesPackets, keepFdsOut });
     const runtimeEpoll = findRuntimeEpoll();
     this.#epoll = new Epoll();
     this.#watch = new SocketWatch(this.#epoll);
@@ -107,6 +113,7 @@ export class Broker implements ReactorHandler, AdministrationHost {
       connectionsMax,
       identity: { allowUnmapped: options.allowUnmapped ?? servesNobody },
       verifiesPackets,
+      keepsFdsOut: this.#listener.keepsFdsOut,
       watch: this.#watch,
       now: this.#now,
       onEvent: this.#onEvent,

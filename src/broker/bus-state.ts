@@ -1,10 +1,12 @@
 /**
  * What all connections share: topics, subscriptions, routes, the policy. Computes where a topic's
- * messages go, and who may have their fds; both once for each change, never for each message.
+ * messages go, which fds they may carry and who may have those; all once for each change, never for
+ * each message.
  * Touches no socket.
  */
 
 import type { Connection } from "./connection.ts";
+import { type FdRules, fdRulesOf } from "./fd-rules.ts";
 import type { PeerIdentity } from "./identity.ts";
 import { type Decision, decide, decideSubscribe } from "./policy/decide.ts";
 import { type ExplainOptions, type Explanation, explain } from "./policy/explain.ts";
@@ -129,6 +131,17 @@ export class BusState {
     }
     topic.withheldFrom = withheld;
     return withheld;
+  }
+
+  /** Which fds messages on a topic may carry; looked up once for each policy. */
+  fdRulesOf(topic: Topic): FdRules {
+    if (topic.fdRules !== undefined && topic.fdRulesGeneration === this.#policyGeneration) {
+      return topic.fdRules;
+    }
+    const rules = fdRulesOf(this.#policy, topic.name);
+    topic.fdRules = rules;
+    topic.fdRulesGeneration = this.#policyGeneration;
+    return rules;
   }
 
   /** Adds a subscription to the index; routes that it changes are computed at their next use. */

@@ -59,6 +59,8 @@ export class Connection {
   /** The generation of the policy that its rights were computed from. */
   policyGeneration: number;
   lane: OwnedFd | undefined = undefined;
+  /** The client can send fds: the kernel lets them through. See fd-gate.ts. */
+  takesFds = false;
   /** The fd that epoll watches for EPOLLOUT because the queue waits for it; -1 for none. */
   watchedFd = -1;
   /** The broker is shutting down: what this client sends is not read any more. */

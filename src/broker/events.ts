@@ -4,6 +4,7 @@
  */
 
 import type { ErrorCode } from "../errors.ts";
+import type { FoundFdKind } from "../fd-kinds.ts";
 import type { PeerIdentity } from "./identity.ts";
 
 /** Something that happened, never with payload. */
@@ -46,10 +47,17 @@ export type BrokerEvent =
       readonly rule: string | undefined;
     }
   | {
-      /** A message with fds was refused, because the broker may hold no more of them. */
+      /**
+       * A message with fds was refused: for the kind of one of them, where `kind` says so, else
+       * because the broker may hold no more.
+       */
       readonly type: "fds-refused";
       readonly connection: number;
       readonly identity: PeerIdentity;
+      readonly kind?: FoundFdKind;
+      readonly topic?: string;
+      /** The setting that lists the kinds, as `file:line`; undefined for the default ones. */
+      readonly rule?: string | undefined;
     }
   | {
       /** A large message was refused, because its body is not safe to pass on, or too large. */

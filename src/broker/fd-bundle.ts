@@ -11,6 +11,8 @@ export class FdBundle {
   readonly fds: readonly number[];
   /** The fd that the body of a large message is behind, alone; empty where the frame has the body. */
   readonly bodyFds: readonly number[];
+  /** The fds that are files of the sender's: all but the body. */
+  readonly fileFds: readonly number[];
   readonly #close: (fd: number) => void;
   #holders = 1;
 
@@ -23,6 +25,7 @@ export class FdBundle {
     assert(fds.length >= bodyFdCount, "a large message has the fd of its body");
     this.fds = fds;
     this.bodyFds = fds.slice(0, bodyFdCount);
+    this.fileFds = bodyFdCount === 0 ? fds : fds.slice(bodyFdCount);
     this.#close = close;
   }
 
@@ -30,9 +33,8 @@ export class FdBundle {
     return this.fds.length;
   }
 
-  /** Fds that are files of the sender's: all but the body. */
   get fileCount(): number {
-    return this.fds.length - this.bodyFds.length;
+    return this.fileFds.length;
   }
 
   /** Adds a holder. */

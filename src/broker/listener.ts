@@ -28,7 +28,7 @@ import {
   listen,
   openSeqpacket,
 } from "../ffi/seqpacket.ts";
-import { enablePacketCredentials } from "../ffi/socket-options.ts";
+import { enablePacketCredentials, setPassRights } from "../ffi/socket-options.ts";
 import { LISTEN_BACKLOG } from "./limits.ts";
 
 /** S_ISVTX, inode(7). */
@@ -40,13 +40,16 @@ const BIND_UMASK = 0o777;
 /** A listening socket on a path that is ours alone. */
 export class Listener {
   readonly path: string;
+  /** Whether its connections take no fds until setPassRights() lets them. */
+  readonly keepsFdsOut: boolean;
   readonly #socket: OwnedFd;
   readonly #lock: OwnedFd;
   readonly #inode: { dev: number; ino: number };
 
-  private constructor(path: string, socket: OwnedFd, lock: OwnedFd) {
+  private constructor(path: string, socket: OwnedFd, lock: OwnedFd, keepsFdsOut: boolean) {
     const { dev, ino } = lstatSync(path);
     this.path = path;
+    this.keepsFdsOut = keepsFdsOut;
     this.#socket = socket;
     this.#lock = lock;
     this.#inode = { dev, ino };
@@ -56,12 +59,16 @@ export class Listener {
    * Takes a path and listens on it.
    * @param path absolute or relative pathname, at most 107 bytes
    * @param options mode: permissions of the socket, connecting needs write permission;
-   *   verifiesPackets: each packet of its connections is to say who sent it
+   *   verifiesPackets: each packet of its connections is to say who sent it;
+   *   keepFdsOut: its connections start shut for fds, where the kernel can do that
    * @throws {ArgumentError} ARGUMENT_SOCKET_PATH
    * @throws {ConfigError} CONFIG_SOCKET_DIRECTORY, CONFIG_SOCKET_IN_USE
    * @throws {SyscallError} any other failure, with the path
    */
-  static open(path: string, options: { mode: number; verifiesPackets: boolean }): Listener {
+  static open(
+    path: string,
+    options: { mode: number; verifiesPackets: boolean; keepFdsOut: boolean },
+  ): Listener {
     // Before anything is made: a lock file that nobody needs would stay.
     checkSocketPath(path);
     checkDirectory(path);
@@ -76,8 +83,9 @@ export class Listener {
     }
     chmodSync(path, options.mode);
     if (options.verifiesPackets) enablePacketCredentials(socket.number);
+    const keepsFdsOut = options.keepFdsOut && setPassRights(socket.number, false);
     listen(socket.number, LISTEN_BACKLOG);
-    return new Listener(path, socket.take(), lock.take());
+    return new Listener(path, socket.take(), lock.take(), keepsFdsOut);
   }
 
   /** Borrowed; for epoll. */

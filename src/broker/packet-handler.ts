@@ -7,12 +7,11 @@
 import { ProtocolError } from "../errors.ts";
 import type { PinnedBuffer } from "../ffi/pinned-buffer.ts";
 import type { Hello } from "../protocol/control-messages.ts";
-import { FRAME_KIND_WORD, opcodeOf } from "../protocol/frame.ts";
+import { opcodeOf } from "../protocol/frame.ts";
 import { OPCODE } from "../protocol/opcodes.ts";
-import { isLarge, largeBodyBytes, PacketReader } from "../protocol/packet.ts";
-import { type Connection, type OpenTopic, openTopicOf } from "./connection.ts";
-import { FdBundle } from "./fd-bundle.ts";
-import { largeBodyFlaw } from "./large-body.ts";
+import { PacketReader } from "../protocol/packet.ts";
+import { type Connection, openTopicOf } from "./connection.ts";
+import type { FdIntake } from "./fd-intake.ts";
 import type { ControlFrame, Request, Requests } from "./requests.ts";
 import type { Rights } from "./rights.ts";
 import { NOT_PLAIN, type Router } from "./router.ts";
@@ -41,8 +40,15 @@ export interface PacketHost {
   hasTime(): boolean;
   /** A connection said a good HELLO and waits for WELCOME. */
   welcome(connection: Connection, hello: Hello): void;
-  /** Closes one fd of a client, which it owns. */
-  closeFd(fd: number): void;
+}
+
+/** What a handler is made from. */
+export interface PacketHandlerParts {
+  readonly router: Router;
+  readonly requests: Requests;
+  readonly rights: Rights;
+  readonly intake: FdIntake;
+  readonly host: PacketHost;
 }
 
 /** Handles packets. One for a broker; not reentrant. */
@@ -50,14 +56,16 @@ export class PacketHandler {
   readonly #router: Router;
   readonly #requests: Requests;
   readonly #rights: Rights;
+  readonly #intake: FdIntake;
   readonly #host: PacketHost;
   readonly #reader = new PacketReader();
 
-  constructor(router: Router, requests: Requests, rights: Rights, host: PacketHost) {
-    this.#router = router;
-    this.#requests = requests;
-    this.#rights = rights;
-    this.#host = host;
+  constructor(parts: PacketHandlerParts) {
+    this.#router = parts.router;
+    this.#requests = parts.requests;
+    this.#rights = parts.rights;
+    this.#intake = parts.intake;
+    this.#host = parts.host;
   }
 
   /**
@@ -73,7 +81,7 @@ export class PacketHandler {
       if (connection.state === "AWAIT_HELLO") {
         this.#handleFirst(connection, packet, packetBytes);
       } else if (packet.controlTruncated) {
-        this.#requests.refuseFds(connection, { topic: "", rule: undefined, byFdTable: true });
+        this.#intake.refuseForWantOfRoom(connection);
       } else if (packet.receivedFdCount > 0) {
         this.#handleWithFds(connection, packet, packetBytes);
       } else {
@@ -154,45 +162,7 @@ export class PacketHandler {
     const { buffer } = packet;
     this.#read(buffer, packetBytes, packet.receivedFdCount);
     const open = openTopicOf(connection, frameAt(buffer, 0).id, 0);
-    const bodyFdCount = isLarge(buffer.words[FRAME_KIND_WORD] as number) ? 1 : 0;
-    const bundle = new FdBundle(packet.takeFds(), (fd) => this.#host.closeFd(fd), bodyFdCount);
-    try {
-      if (!this.#admits(connection, open, bundle, largeBodyBytes(buffer.words, 0))) return;
-      this.#router.routeWithFds(connection, open, buffer, packetBytes, bundle);
-    } finally {
-      bundle.release();
-    }
-  }
-
-  /**
-   * Whether a message with fds may be routed; where not, its sender has been told. The body of a
-   * large message is no file of the sender's: it takes no right to send fds.
-   * @param claimedBytes what the frame says of a large body; without meaning for others
-   */
-  #admits(
-    connection: Connection,
-    open: OpenTopic,
-    bundle: FdBundle,
-    claimedBytes: number,
-  ): boolean {
-    const topic = open.topic.name;
-    if (!open.mayPublish) {
-      connection.counters.denied += 1;
-      return false;
-    }
-    if (bundle.fileCount > 0 && !open.sendFds.allowed) {
-      const refused = { topic, rule: open.sendFds.rule, byFdTable: false };
-      this.#requests.refuseFds(connection, refused);
-      return false;
-    }
-    const [bodyFd] = bundle.bodyFds;
-    const flaw = bodyFd === undefined ? undefined : largeBodyFlaw(bodyFd, claimedBytes, topic);
-    if (flaw !== undefined) {
-      this.#requests.refuseLargeBody(connection, topic, flaw);
-      return false;
-    }
-    if (bundle.fileCount > 0) this.#requests.noteFdsSent(connection, open);
-    return true;
+    this.#intake.take(connection, open, packet, packetBytes);
   }
 
   #read(buffer: PinnedBuffer, packetBytes: number, receivedFds: number): number {

@@ -1,5 +1,6 @@
-/** How a denial of the policy is put into words, the same on every path. */
+/** How a refusal is put into words, the same on every path. */
 
+import type { FdRules, RefusedFd } from "./fd-rules.ts";
 import type { PeerIdentity } from "./identity.ts";
 import { ACTION_WORDS, type Action } from "./policy/rules.ts";
 
@@ -16,4 +17,23 @@ export function refusalMessage(
 ): string {
   const why = rule === undefined ? "no rule allows it" : `rule "${rule}" denies it`;
   return `Cannot ${ACTION_WORDS[action]} "${topic}" as uid ${identity.uid}: ${why}`;
+}
+
+/**
+ * The sentence for a message with an fd of a kind that its topic does not take.
+ * @param refused the fd, of how many; isUnixSocket: of kind "socket", and of AF_UNIX
+ */
+export function fdKindMessage(
+  topic: string,
+  rules: FdRules,
+  refused: RefusedFd & { readonly count: number; readonly isUnixSocket: boolean },
+): string {
+  const { index, count, kind, isUnixSocket } = refused;
+  const words = kind === "other" ? "of a kind that no policy can name" : `a "${kind}"`;
+  const found = isUnixSocket ? `${words} of AF_UNIX` : words;
+  const taker = rules.place === undefined ? "by default a topic" : `by ${rules.place} the topic`;
+  return (
+    `Cannot publish on "${topic}": fd ${index + 1} of ${count} is ${found}, ` +
+    `${taker} takes only ${[...rules.kinds].join(", ")}`
+  );
 }

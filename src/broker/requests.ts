@@ -25,10 +25,10 @@ import { STATUS, type StatusName } from "../protocol/status-codes.ts";
 import { checkPattern, checkTopicName, isReservedTopic } from "../protocol/topics.ts";
 import type { Administration } from "./administration.ts";
 import type { BusState } from "./bus-state.ts";
-import type { Connection, OpenTopic } from "./connection.ts";
+import type { Connection } from "./connection.ts";
 import type { BrokerEventListener } from "./events.ts";
+import type { FdGate } from "./fd-gate.ts";
 import type { ControlSender } from "./introductions.ts";
-import type { LargeBodyFlaw } from "./large-body.ts";
 import {
   SUBSCRIPTIONS_MAX,
   SUBSCRIPTIONS_PER_CONNECTION_MAX,
@@ -65,23 +65,29 @@ export type Request =
   | { readonly opcode: typeof OPCODE.RELOAD_POLICY; readonly id: number }
   | { readonly opcode: typeof OPCODE.EXPLAIN; readonly id: number; readonly question: Explain };
 
+/** What they are carried out with. */
+export interface RequestsParts {
+  readonly state: BusState;
+  readonly administration: Administration;
+  readonly fdGate: FdGate;
+  readonly send: ControlSender;
+  readonly onEvent: BrokerEventListener;
+}
+
 /** Carries out requests. */
 export class Requests {
   readonly #state: BusState;
   readonly #administration: Administration;
+  readonly #fdGate: FdGate;
   readonly #send: ControlSender;
   readonly #onEvent: BrokerEventListener;
 
-  constructor(
-    state: BusState,
-    administration: Administration,
-    send: ControlSender,
-    onEvent: BrokerEventListener,
-  ) {
-    this.#state = state;
-    this.#administration = administration;
-    this.#send = send;
-    this.#onEvent = onEvent;
+  constructor(parts: RequestsParts) {
+    this.#state = parts.state;
+    this.#administration = parts.administration;
+    this.#fdGate = parts.fdGate;
+    this.#send = parts.send;
+    this.#onEvent = parts.onEvent;
   }
 
   /**
@@ -157,37 +163,6 @@ export class Requests {
     }
   }
 
-  /** A publisher uses its right to send fds. */
-  noteFdsSent(connection: Connection, open: OpenTopic): void {
-    const topic = open.topic.name;
-    this.#state.noteUse(connection, { action: "send-fds", topic }, open.sendFds);
-  }
-
-  /** Tells a publisher that a message with fds was refused for want of the right. */
-  refuseFds(
-    connection: Connection,
-    refused: { topic: string; rule: string | undefined; byFdTable: boolean },
-  ): void {
-    connection.counters.denied += 1;
-    if (refused.byFdTable) {
-      const message = "Cannot pass fds on: the broker may hold no more of them now";
-      this.#refuse(connection, 0, "LIMIT_QUEUED_FDS", message, {});
-      const { id, identity } = connection;
-      this.#onEvent({ type: "fds-refused", connection: id, identity });
-      return;
-    }
-    this.#deny(connection, 0, "send-fds", refused.topic, refused.rule);
-  }
-
-  /** Tells a publisher that a large message was refused for what its body is. */
-  refuseLargeBody(connection: Connection, topic: string, flaw: LargeBodyFlaw): void {
-    connection.counters.denied += 1;
-    const { code, message } = flaw;
-    this.#refuse(connection, 0, code, message, { topic });
-    const { id, identity } = connection;
-    this.#onEvent({ type: "body-refused", connection: id, identity, topic, code });
-  }
-
   #openTopic(connection: Connection, id: number, name: string): void {
     const flaw = isReservedTopic(name) ? "it belongs to the bus" : checkTopicName(name);
     if (flaw !== undefined) {
@@ -216,6 +191,7 @@ export class Requests {
       sendFds,
       introducedTo: undefined,
     });
+    this.#fdGate.set(connection, true);
     const body = openTopicAckBody({ topic: topic.id, sendFds: sendFds.allowed });
     this.#send(connection, { opcode: OPCODE.ACK, id: id, body });
   }

@@ -9,21 +9,32 @@ import { OPCODE } from "../protocol/opcodes.ts";
 import type { BusState } from "./bus-state.ts";
 import type { Connection, OpenTopic } from "./connection.ts";
 import type { BrokerEventListener } from "./events.ts";
+import type { FdGate } from "./fd-gate.ts";
 import type { ControlSender } from "./introductions.ts";
 import type { Decision } from "./policy/decide.ts";
 import type { Action } from "./policy/rules.ts";
 import { refusalMessage } from "./refusal.ts";
 
+/** What they are refreshed with. */
+export interface RightsParts {
+  readonly state: BusState;
+  readonly fdGate: FdGate;
+  readonly send: ControlSender;
+  readonly onEvent: BrokerEventListener;
+}
+
 /** Refreshes rights. */
 export class Rights {
   readonly #state: BusState;
+  readonly #fdGate: FdGate;
   readonly #send: ControlSender;
   readonly #onEvent: BrokerEventListener;
 
-  constructor(state: BusState, send: ControlSender, onEvent: BrokerEventListener) {
-    this.#state = state;
-    this.#send = send;
-    this.#onEvent = onEvent;
+  constructor(parts: RightsParts) {
+    this.#state = parts.state;
+    this.#fdGate = parts.fdGate;
+    this.#send = parts.send;
+    this.#onEvent = parts.onEvent;
   }
 
   /** Whether the policy was replaced since this connection's rights were computed. */
@@ -49,7 +60,12 @@ export class Rights {
     if (connection.state === "OPEN") {
       this.#send(connection, { opcode: OPCODE.POLICY_CHANGED, id: 0 });
     }
-    for (const open of connection.openTopics.values()) this.#refreshTopic(connection, open);
+    let mayPublish = false;
+    for (const open of connection.openTopics.values()) {
+      this.#refreshTopic(connection, open);
+      mayPublish ||= open.mayPublish;
+    }
+    this.#fdGate.set(connection, mayPublish);
     for (const [subscription, pattern] of connection.subscriptions) {
       const decision = this.#state.decideSubscribe(connection, pattern);
       if (decision.allowed) continue;

@@ -99,8 +99,8 @@ export class Router {
   }
 
   /**
-   * Routes one message that carries fds. The sender's right to send fds on the topic is the
-   * caller's to check.
+   * Routes one message that carries fds. The sender's right to send them on the topic, and their
+   * kinds, are the caller's to check.
    * @param frameBytes the frame with its padding, from offset 0
    * @param bundle borrowed; queues that must wait retain it
    */
@@ -115,14 +115,19 @@ export class Router {
     const route = this.#routeFor(sender, open);
     const withheldFrom =
       bundle.fileCount === 0 ? NOBODY : this.#state.fdsWithheldFrom(open.topic, route);
+    const { areAllOrNothing } = this.#state.fdRulesOf(open.topic);
+    let matched = 0;
     for (const destination of route.destinations) {
-      const outcome = withheldFrom.has(destination)
+      const isWithheld = withheldFrom.has(destination);
+      if (isWithheld && areAllOrNothing) continue;
+      const outcome = isWithheld
         ? destination.queue.deliverWithheld(buffer, 0, frameBytes, bundle)
         : destination.queue.deliverWithFds(buffer, 0, frameBytes, bundle);
       this.#settle(sender, destination, outcome, 1);
+      matched += 1;
     }
     sender.counters.published += 1;
-    sender.counters.matched += route.destinations.length;
+    sender.counters.matched += matched;
   }
 
   /**

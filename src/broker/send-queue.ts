@@ -14,7 +14,7 @@
 
 import { assert } from "../assert.ts";
 import { copyPinned, PinnedBuffer } from "../ffi/pinned-buffer.ts";
-import { FDS_REFUSED, PEER_CLOSED, RECORD_TOO_LARGE } from "../ffi/syscall-result.ts";
+import { FDS_REFUSED, FDS_UNWANTED, PEER_CLOSED, RECORD_TOO_LARGE } from "../ffi/syscall-result.ts";
 import { gapBody } from "../protocol/control-messages.ts";
 import { LANE_RECORD_BYTES } from "../protocol/limits.ts";
 import { GAP_REASON, OPCODE } from "../protocol/opcodes.ts";
@@ -290,7 +290,7 @@ export class SendQueue {
     const sent = onLane
       ? this.#sendOnLane(fds)
       : this.#sink.sendPacketWithFds(this.#fd, source, offset, bytes, fds);
-    if (sent === FDS_REFUSED) return this.#deliverRefused(source, offset, bytes);
+    if (isRefusal(sent)) return this.#deliverRefused(source, offset, bytes);
     if (isGone(sent)) return PEER_GONE;
     if (sent < 0) {
       this.blockedFd = onLane ? this.#laneFd : this.#fd;
@@ -331,7 +331,7 @@ export class SendQueue {
     const sent = onLane
       ? this.#sendOnLane(packet.fds)
       : this.#sink.sendPacketWithFds(this.#fd, packet.buffer, 0, packet.bytes, packet.fds);
-    if (sent < 0 && sent !== FDS_REFUSED) {
+    if (sent < 0 && !isRefusal(sent)) {
       if (onLane) this.blockedFd = this.#laneFd;
       return sent;
     }
@@ -422,4 +422,9 @@ export class SendQueue {
  */
 function isGone(outcome: number): boolean {
   return outcome === PEER_CLOSED || outcome === RECORD_TOO_LARGE;
+}
+
+/** The kernel does not let these fds pass; the message itself may go out without them. */
+function isRefusal(outcome: number): boolean {
+  return outcome === FDS_REFUSED || outcome === FDS_UNWANTED;
 }

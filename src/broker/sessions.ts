@@ -8,12 +8,14 @@
  */
 
 import { ProtocolError, SyscallError } from "../errors.ts";
+import type { FoundFdKind } from "../fd-kinds.ts";
 import { PacketReceiver, sendPacketWithFds } from "../ffi/ancillary.ts";
-import { EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT } from "../ffi/constants.ts";
+import { AF_UNIX, EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT } from "../ffi/constants.ts";
+import { fdKind } from "../ffi/fd-kind.ts";
 import { closeFd, OwnedFd } from "../ffi/owned-fd.ts";
 import { PinnedBuffer } from "../ffi/pinned-buffer.ts";
 import { sendPacket, shutdownBoth } from "../ffi/seqpacket.ts";
-import { setSendBufferBytes } from "../ffi/socket-options.ts";
+import { getSocketDomain, setSendBufferBytes } from "../ffi/socket-options.ts";
 import { PEER_CLOSED, RECORD_TRUNCATED } from "../ffi/syscall-result.ts";
 import { errorBody, goodbyeBody, type Hello } from "../protocol/control-messages.ts";
 import { PACKET_BYTES_MAX, PROTOCOL_VERSION } from "../protocol/limits.ts";
@@ -36,6 +38,8 @@ import {
   tooManyConnections,
 } from "./endings.ts";
 import type { BrokerEventListener } from "./events.ts";
+import { FdGate } from "./fd-gate.ts";
+import { type FdHost, FdIntake } from "./fd-intake.ts";
 import { Flusher, type FlushHost } from "./flusher.ts";
 import { type IdentityOptions, isSentBy, readPeerIdentity } from "./identity.ts";
 import { type ControlSender, Introductions } from "./introductions.ts";
@@ -76,6 +80,8 @@ export interface SessionsOptions {
   readonly identity: IdentityOptions;
   /** Whether each packet must come from the process that connected. */
   readonly verifiesPackets: boolean;
+  /** Whether the kernel keeps fds out of connections that are not opened for them. */
+  readonly keepsFdsOut: boolean;
   readonly watch: SocketWatch;
   /** Milliseconds, monotonic. */
   readonly now: () => number;
@@ -83,7 +89,7 @@ export interface SessionsOptions {
 }
 
 /** All connections of one broker. */
-export class Sessions implements RouterHost, PacketHost, FlushHost {
+export class Sessions implements RouterHost, PacketHost, FlushHost, FdHost {
   /** Work that settle() does a little of each time. */
   readonly background = new Background();
   readonly #options: SessionsOptions;
@@ -111,15 +117,25 @@ export class Sessions implements RouterHost, PacketHost, FlushHost {
     this.#table = new ConnectionTable({ connectionsMax, servesOneUid });
     this.#introductions = new Introductions(this.#send);
     const router = new Router(this.#state, this.#introductions, this);
-    const { administration, ownUid, onEvent } = options;
-    const requests = new Requests(
+    const { ownUid, onEvent } = options;
+    const administration = new Administration(
       this.#state,
-      new Administration(this.#state, administration, ownUid, this.#send),
+      options.administration,
+      ownUid,
       this.#send,
-      onEvent,
     );
-    this.#rights = new Rights(this.#state, this.#send, options.onEvent);
-    this.#handler = new PacketHandler(router, requests, this.#rights, this);
+    const fdGate = new FdGate(options.keepsFdsOut);
+    const shared = { state: this.#state, fdGate, send: this.#send, onEvent };
+    const requests = new Requests({ ...shared, administration });
+    this.#rights = new Rights(shared);
+    const intake = new FdIntake({ ...shared, router, host: this });
+    this.#handler = new PacketHandler({
+      router,
+      requests,
+      rights: this.#rights,
+      intake,
+      host: this,
+    });
   }
 
   get size(): number {
@@ -335,9 +351,19 @@ export class Sessions implements RouterHost, PacketHost, FlushHost {
     this.#doom(connection, undefined);
   }
 
-  /** PacketHost */
+  /** FdHost */
   closeFd(fd: number): void {
     closeFd(fd);
+  }
+
+  /** FdHost */
+  kindOfFd(fd: number, tellsReadOnly: boolean): FoundFdKind {
+    return fdKind(fd, tellsReadOnly);
+  }
+
+  /** FdHost */
+  isUnixSocket(fd: number): boolean {
+    return getSocketDomain(fd) === AF_UNIX;
   }
 
   /** PacketHost */

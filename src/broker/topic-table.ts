@@ -6,6 +6,7 @@
 
 import { assert } from "../assert.ts";
 import type { Connection } from "./connection.ts";
+import type { FdRules } from "./fd-rules.ts";
 import { TOPICS_MAX } from "./limits.ts";
 import type { Route } from "./route.ts";
 
@@ -21,6 +22,10 @@ export class Topic {
   routeGeneration = -1;
   /** Destinations of `route` that do not get fds; undefined until the first message with fds. */
   withheldFrom: ReadonlySet<Connection> | undefined = undefined;
+  /** Which fds it takes; valid while `fdRulesGeneration` is the policy's. */
+  fdRules: FdRules | undefined = undefined;
+  /** The generation of the policy that `fdRules` are from; -1 for never. */
+  fdRulesGeneration = -1;
 
   constructor(id: number, name: string) {
     this.id = id;

@@ -2,6 +2,7 @@
 
 import { OwnedFd } from "../ffi/owned-fd.ts";
 import { openSeqpacketPair } from "../ffi/seqpacket.ts";
+import { setPassRights } from "../ffi/socket-options.ts";
 import type { ControlMap } from "../protocol/control-body.ts";
 import { type Hello, welcomeBody } from "../protocol/control-messages.ts";
 import { PROTOCOL_VERSION } from "../protocol/limits.ts";
@@ -27,6 +28,8 @@ export function welcome(connection: Connection, hello: Hello, send: ControlSende
 function welcomeWithLane(connection: Connection): boolean {
   const [ours, theirs] = openSeqpacketPair();
   connection.lane = OwnedFd.adopt(ours);
+  // Nothing is ever read from a lane, so fds sent to us there would stay open.
+  setPassRights(ours, false);
   using lent = OwnedFd.adopt(theirs);
   const body = bodyOf(connection, FEATURE_FD_LANE);
   const bytes = encodeControlFrame({ opcode: OPCODE.WELCOME, fdCount: 1, id: 0, body });

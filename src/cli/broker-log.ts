@@ -25,7 +25,7 @@ export function brokerLogLine(event: BrokerEvent, isVerbose: boolean): string | 
     case "would-deny":
       return decisionLine("would deny", event);
     case "fds-refused":
-      return `refused file descriptors of ${who(event.connection, event.identity)}: none are left`;
+      return fdsRefusedLine(event);
     case "body-refused": {
       const where = `on "${printable(event.topic)}": ${event.code}`;
       return `refused a large message of ${who(event.connection, event.identity)} ${where}`;
@@ -46,6 +46,14 @@ function decisionLine(verb: string, event: Extract<BrokerEvent, { action: string
   const reason = rule === undefined ? "no rule allows it" : `rule "${rule}" denies it`;
   const subject = who(event.connection, event.identity);
   return printable(`${verb} ${action} on "${topic}" to ${subject}: ${reason}`);
+}
+
+function fdsRefusedLine(event: Extract<BrokerEvent, { type: "fds-refused" }>): string {
+  const { kind, topic, rule } = event;
+  const start = `refused file descriptors of ${who(event.connection, event.identity)}`;
+  if (kind === undefined) return `${start}: none are left`;
+  const by = rule === undefined ? "by default" : `by ${rule}`;
+  return printable(`${start}: "${topic}" takes no "${kind}" ${by}`);
 }
 
 function disconnectedLine(

@@ -125,8 +125,9 @@ export class Bus<Topics extends TopicMap = TopicMap>
    * @throws {ArgumentError} ARGUMENT_TOPIC, ARGUMENT_DATA, ARGUMENT_FD
    * @throws {SyscallError} EMFILE, ENOMEM where there is no room for a large body
    * @throws {LimitError} LIMIT_MESSAGE_BYTES, LIMIT_MESSAGE_FDS, LIMIT_OUTBOUND, LIMIT_QUEUED_FDS
-   * @throws {RejectedError} REJECTED_BY_POLICY once the broker has refused this topic; the first
-   *   refusal is a "denied" status event and makes the next flush() reject
+   * @throws {RejectedError} REJECTED_BY_POLICY once the broker has refused this topic. The first
+   *   refusal is a "denied" status event and makes the next flush() reject; so is and does every
+   *   refusal of files, by REJECTED_BY_POLICY, or REJECTED_FD_KIND for their kind
    * @throws {ClosedError} after the end of the bus
    */
   publish<Topic extends keyof Topics & string>(

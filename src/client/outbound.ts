@@ -3,15 +3,16 @@
  * when it is full; when the socket is full, packets wait here in order, up to OUTBOUND_BYTES_MAX.
  */
 
-import { LimitError } from "../errors.ts";
+import { LimitError, RejectedError } from "../errors.ts";
 import type { OwnedFd } from "../ffi/owned-fd.ts";
 import { PinnedBuffer } from "../ffi/pinned-buffer.ts";
-import { FDS_REFUSED, PEER_CLOSED, WOULD_BLOCK } from "../ffi/syscall-result.ts";
+import { FDS_REFUSED, FDS_UNWANTED, PEER_CLOSED, WOULD_BLOCK } from "../ffi/syscall-result.ts";
 import type { ControlMap } from "../protocol/control-body.ts";
 import { kindWord, paddedBytes } from "../protocol/frame.ts";
 import { FRAME_HEADER_BYTES, PACKET_BYTES_MAX } from "../protocol/limits.ts";
 import { type Encoding, OPCODE } from "../protocol/opcodes.ts";
 import { PacketWriter } from "../protocol/packet.ts";
+import { STATUS } from "../protocol/status-codes.ts";
 import { duplicateAll } from "./borrowed-fds.ts";
 import { OUTBOUND_BYTES_MAX, SPARE_BUFFERS_KEPT } from "./limits.ts";
 import type { Transport } from "./transport.ts";
@@ -51,10 +52,10 @@ export class Outbound {
   #isBlocked = false;
   #isScheduled = false;
   #onDrained: (() => void)[] = [];
-  readonly #onRefused: (error: LimitError) => void;
+  readonly #onRefused: (error: LimitError | RejectedError) => void;
 
   /** @param onRefused told of a message whose fds the kernel refused after it had waited */
-  constructor(onRefused: (error: LimitError) => void) {
+  constructor(onRefused: (error: LimitError | RejectedError) => void) {
     this.#onRefused = onRefused;
   }
 
@@ -96,6 +97,7 @@ export class Outbound {
   /**
    * Sends a message with fds, which is a packet of its own, after all that was written before.
    * @throws {LimitError} LIMIT_OUTBOUND; LIMIT_QUEUED_FDS where the kernel takes no more fds
+   * @throws {RejectedError} REJECTED_BY_POLICY where the broker takes none from this client
    */
   messageWithFds(topicId: number, { flags, body, fds, memoryBytes }: MessageWithFds): void {
     this.flush();
@@ -108,7 +110,8 @@ export class Outbound {
     packet.bytes.set(body, FRAME_HEADER_BYTES);
     if (!this.#isBlocked && this.#transport !== undefined) {
       const sent = this.#transport.send(packet, packet.byteLength, fds);
-      if (sent === FDS_REFUSED) throw fdsRefusedError();
+      const refusal = refusalOf(sent);
+      if (refusal !== undefined) throw refusal;
       if (sent !== WOULD_BLOCK) return;
       this.#isBlocked = true;
     }
@@ -195,7 +198,8 @@ export class Outbound {
     const sent = this.#transport?.send(packet.buffer, packet.bytes, fds) ?? PEER_CLOSED;
     this.#isBlocked = sent === WOULD_BLOCK;
     if (this.#isBlocked) return false;
-    if (sent === FDS_REFUSED) this.#onRefused(fdsRefusedError());
+    const refusal = refusalOf(sent);
+    if (refusal !== undefined) this.#onRefused(refusal);
     for (const fd of packet.fds) fd.close();
     this.#waitingBytes -= packet.heldBytes;
     const isSpare = packet.buffer.byteLength === PACKET_BYTES_MAX;
@@ -218,9 +222,15 @@ function outboundError(waitingBytes: number): LimitError {
   );
 }
 
-function fdsRefusedError(): LimitError {
-  return new LimitError(
-    "LIMIT_QUEUED_FDS",
-    "Cannot publish file descriptors: the kernel takes no more of them from this user now",
-  );
+/** The error for fds that the kernel did not take; undefined for any other outcome. */
+function refusalOf(outcome: number): LimitError | RejectedError | undefined {
+  const cannot = "Cannot publish file descriptors";
+  if (outcome === FDS_REFUSED) {
+    const message = `${cannot}: the kernel takes no more of them from this user now`;
+    return new LimitError("LIMIT_QUEUED_FDS", message);
+  }
+  if (outcome !== FDS_UNWANTED) return undefined;
+  const message = `${cannot}: this client may publish nothing, so the broker takes none from it`;
+  const fields = { status: STATUS.REJECTED_BY_POLICY };
+  return new RejectedError("REJECTED_BY_POLICY", message, fields);
 }

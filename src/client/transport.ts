@@ -33,7 +33,7 @@ export interface Transport {
   /**
    * Sends one packet.
    * @param fds borrowed; empty for none
-   * @returns bytes sent; WOULD_BLOCK (onWritable() follows), PEER_CLOSED, or FDS_REFUSED
+   * @returns bytes sent; WOULD_BLOCK (onWritable() follows), PEER_CLOSED, FDS_REFUSED, or FDS_UNWANTED
    */
   send(buffer: PinnedBuffer, bytes: number, fds: readonly number[]): number;
   /**

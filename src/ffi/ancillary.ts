@@ -18,6 +18,7 @@ import { sendFailure } from "./seqpacket.ts";
 import * as structs from "./structs.ts";
 import {
   FDS_REFUSED,
+  FDS_UNWANTED,
   lastErrno,
   NO_MEMORY,
   PEER_CLOSED,
@@ -255,9 +256,10 @@ const sendScratch = createScratch();
  * @param offset where the record starts
  * @param bytes its length, 1 or more
  * @param fds 1..253 open fds, borrowed; any other number of them is a bug or a LimitError
- * @returns `bytes`; or WOULD_BLOCK, PEER_CLOSED, NO_MEMORY, RECORD_TOO_LARGE, or FDS_REFUSED: more
- *   fds are in flight than this user may have (ETOOMANYREFS, counted per user against the sender's
- *   RLIMIT_NOFILE), or the receiver takes none (EPERM, SO_PASSRIGHTS off). Nothing was sent then
+ * @returns `bytes`; or WOULD_BLOCK, PEER_CLOSED, NO_MEMORY, RECORD_TOO_LARGE, FDS_REFUSED (more
+ *   fds are in flight than this user may have: ETOOMANYREFS, counted per user against the sender's
+ *   RLIMIT_NOFILE) or FDS_UNWANTED (the receiver takes none: EPERM, SO_PASSRIGHTS off). Nothing was
+ *   sent then
  * @throws {ArgumentError} ARGUMENT_FD, also for an element of fds
  * @throws {LimitError} LIMIT_MESSAGE_FDS for more than 253 fds
  * @throws {AssertionError} for no fds, or a range outside the buffer
@@ -282,7 +284,8 @@ export function sendPacketWithFds(
     const sent = libc.sendmsg(fd, sendScratch.address as Pointer, SEND_FLAGS);
     if (sent >= 0) return sent;
     const errno = lastErrno();
-    if (errno === kernel.ETOOMANYREFS || errno === kernel.EPERM) return FDS_REFUSED;
+    if (errno === kernel.ETOOMANYREFS) return FDS_REFUSED;
+    if (errno === kernel.EPERM) return FDS_UNWANTED;
     if (errno !== kernel.EINTR) return sendFailure("sendmsg", fd, errno);
   }
 }

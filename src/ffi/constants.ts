@@ -31,6 +31,8 @@ export const SO_DOMAIN = 39;
 export const SO_PEERGROUPS = 59;
 /** A pidfd of the peer; Linux 6.5. */
 export const SO_PEERPIDFD = 77;
+/** Whether others may send fds to the socket; on by default. Linux 6.16. */
+export const SO_PASSRIGHTS = 83;
 
 // send(2), recv(2)
 export const MSG_CTRUNC = 0x08;
@@ -114,9 +116,19 @@ export const RESOLVE_CACHED = 0x20;
 export const SYS_STATX = arm64 ? 291 : 332;
 export const AT_EMPTY_PATH = 0x1000;
 export const AT_STATX_DONT_SYNC = 0x4000;
+export const STATX_TYPE = 0x1;
 export const STATX_INO = 0x100;
 export const STATX_SIZE = 0x200;
 export const STATX_BLOCKS = 0x400;
+
+// inode(7): the type bits of a mode
+export const S_IFMT = 0o170000;
+export const S_IFIFO = 0o010000;
+export const S_IFCHR = 0o020000;
+export const S_IFDIR = 0o040000;
+export const S_IFBLK = 0o060000;
+export const S_IFREG = 0o100000;
+export const S_IFSOCK = 0o140000;
 
 // flock(2)
 export const LOCK_EX = 2;

@@ -10,16 +10,12 @@
  *   and which would be charged to the reader and not to who sent them: every block must be there.
  */
 
-import type { Pointer } from "bun:ffi";
-import { assert } from "../assert.ts";
 import * as kernel from "./constants.ts";
 import { assertFd } from "./fd-number.ts";
+import { fileStatus, MEMORY_DEVICE, readFileStatus, statusDevice } from "./file-status.ts";
 import { libc } from "./libc.ts";
-import { createMemfd, SEALS_FOR_GOOD } from "./memfd.ts";
-import { OwnedFd } from "./owned-fd.ts";
-import { PinnedBuffer } from "./pinned-buffer.ts";
+import { SEALS_FOR_GOOD } from "./memfd.ts";
 import * as structs from "./structs.ts";
-import { lastErrno, syscallError } from "./syscall-result.ts";
 
 /** It is no memory of memfd_create(2), or one of huge pages. */
 export const NOT_MEMORY = -1;
@@ -32,11 +28,6 @@ export const HAS_HOLES = -4;
 
 const BLOCK_BYTES = 512;
 const MASK = kernel.STATX_SIZE | kernel.STATX_BLOCKS;
-const status = new PinnedBuffer(structs.STATX_BYTES);
-const emptyPath = new PinnedBuffer(1);
-
-/** Device of the file system that all memfds of this machine live on. */
-const MEMORY_DEVICE = readMemoryDevice();
 
 /**
  * fcntl(2) F_GET_SEALS and F_GETFL, then statx(2): 1.2 us together.
@@ -51,33 +42,8 @@ export function sealedMemoryBytes(fd: number): number {
   if ((seals & SEALS_FOR_GOOD) !== SEALS_FOR_GOOD) return NOT_SEALED;
   const flags = libc.fcntl(fd, kernel.F_GETFL, 0);
   if (flags < 0 || (flags & kernel.O_ACCMODE) === kernel.O_WRONLY) return NOT_READABLE;
-  if (!readStatus(fd) || deviceOf(status) !== MEMORY_DEVICE) return NOT_MEMORY;
-  const bytes = structs.unpackU64(status.words, structs.STATX_SIZE_OFFSET);
-  const blocks = structs.unpackU64(status.words, structs.STATX_BLOCKS_OFFSET);
+  if (!readFileStatus(fd, MASK) || statusDevice() !== MEMORY_DEVICE) return NOT_MEMORY;
+  const bytes = structs.unpackU64(fileStatus.words, structs.STATX_SIZE_OFFSET);
+  const blocks = structs.unpackU64(fileStatus.words, structs.STATX_BLOCKS_OFFSET);
   return blocks * BLOCK_BYTES < bytes ? HAS_HOLES : bytes;
-}
-
-function readStatus(fd: number): boolean {
-  const result = libc.syscall(
-    kernel.SYS_STATX,
-    fd,
-    emptyPath.address as Pointer,
-    kernel.AT_EMPTY_PATH | kernel.AT_STATX_DONT_SYNC,
-    MASK,
-    status.address as Pointer,
-  );
-  return result === 0 && (structs.unpackU32(status.words, 0) & MASK) === MASK;
-}
-
-/** Major and minor number in one. */
-function deviceOf({ words }: PinnedBuffer): number {
-  const major = structs.unpackU32(words, structs.STATX_DEV_MAJOR_OFFSET);
-  return major * 0x1_0000_0000 + structs.unpackU32(words, structs.STATX_DEV_MINOR_OFFSET);
-}
-
-function readMemoryDevice(): number {
-  using memory = OwnedFd.adopt(createMemfd("seqbus-probe"), { allowStandard: true });
-  if (!readStatus(memory.number)) throw syscallError("statx", lastErrno(), "a new memfd");
-  assert(structs.unpackU64(status.words, structs.STATX_SIZE_OFFSET) === 0, "new memory is empty");
-  return deviceOf(status);
 }

@@ -69,6 +69,7 @@ export function getSendBufferBytes(fd: number): number {
  * @throws {SyscallError} EBADF, ENOTSOCK
  */
 export function setSendBufferBytes(fd: number, bytes: number): void {
+  assert(bytes >= 1, "a buffer has a size");
   if (setInteger(fd, kernel.SO_SNDBUFFORCE, bytes) === 0) return;
   const errno = setInteger(fd, kernel.SO_SNDBUF, bytes);
   if (errno !== 0) throw syscallError("setsockopt SO_SNDBUF", errno, `fd ${fd}`);
@@ -83,6 +84,7 @@ export function setSendBufferBytes(fd: number, bytes: number): void {
  * @throws {SyscallError} EBADF, ENOTSOCK
  */
 export function setReceiveBufferBytes(fd: number, bytes: number): void {
+  assert(bytes >= 1, "a buffer has a size");
   if (setInteger(fd, kernel.SO_RCVBUFFORCE, bytes) === 0) return;
   const errno = setInteger(fd, kernel.SO_RCVBUF, bytes);
   if (errno !== 0) throw syscallError("setsockopt SO_RCVBUF", errno, `fd ${fd}`);
@@ -103,6 +105,23 @@ export function enablePacketCredentials(fd: number): void {
   if (errno !== 0) throw syscallError("setsockopt SO_PASSCRED", errno, `fd ${fd}`);
 }
 
+/**
+ * setsockopt(2) SO_PASSRIGHTS: whether others may send fds to the socket. Where they may not, their
+ * sendmsg(2) fails with EPERM, and so no file ever gets here whose closing could block. Fds that
+ * were sent before still arrive. A socket is open to fds until told otherwise; an accepted one
+ * takes after its listener from connect(2) on.
+ * @param fd a Unix socket, borrowed
+ * @returns false where the kernel does not know the option (before Linux 6.16); nothing changes then
+ * @throws {ArgumentError} ARGUMENT_FD
+ * @throws {SyscallError} EBADF, ENOTSOCK, EOPNOTSUPP (no Unix socket)
+ */
+export function setPassRights(fd: number, isOn: boolean): boolean {
+  const errno = setInteger(fd, kernel.SO_PASSRIGHTS, isOn ? 1 : 0);
+  if (errno === kernel.ENOPROTOOPT) return false;
+  if (errno !== 0) throw syscallError("setsockopt SO_PASSRIGHTS", errno, `fd ${fd}`);
+  return true;
+}
+
 function getInteger(fd: number, option: number, optionName: string): number {
   assertFd(fd, "fd");
   scratch.words[1] = INT_BYTES;
@@ -118,7 +137,7 @@ function getInteger(fd: number, option: number, optionName: string): number {
 function setInteger(fd: number, option: number, value: number): number {
   assertFd(fd, "fd");
   assert((value | 0) === value, "a socket option is a 32-bit integer");
-  assert(value >= 1, "a buffer has a size, and a switch is turned on");
+  assert(value >= 0, "a size is not negative, and a switch is on or off");
   scratch.words[0] = value;
   const address = scratch.address as Pointer;
   if (libc.setsockopt(fd, kernel.SOL_SOCKET, option, address, INT_BYTES) === 0) return 0;

@@ -131,16 +131,20 @@ export const OPEN_HOW_RESOLVE_OFFSET = 16;
  * struct statx, statx(2); what is left out here is not read:
  *
  *     0    u32   stx_mask, what the kernel could tell
+ *     28   u16   stx_mode
  *     32   u64   stx_ino
  *     40   u64   stx_size
  *     48   u64   stx_blocks, of 512 bytes
+ *     128  u32   stx_rdev_major
  *     136  u32   stx_dev_major
  *     140  u32   stx_dev_minor
  */
 export const STATX_BYTES = 256;
+export const STATX_MODE_OFFSET = 28;
 export const STATX_INO_OFFSET = 32;
 export const STATX_SIZE_OFFSET = 40;
 export const STATX_BLOCKS_OFFSET = 48;
+export const STATX_RDEV_MAJOR_OFFSET = 128;
 export const STATX_DEV_MAJOR_OFFSET = 136;
 export const STATX_DEV_MINOR_OFFSET = 140;
 

@@ -20,7 +20,7 @@ export const PEER_CLOSED = -2;
 export const RECORD_TRUNCATED = -3;
 /** A signal came first; nothing happened (EINTR). */
 export const INTERRUPTED = -4;
-/** The kernel does not take these fds for this receiver (ETOOMANYREFS, EPERM). */
+/** The kernel takes no more fds from this user now (ETOOMANYREFS). */
 export const FDS_REFUSED = -5;
 /** This process or the machine has no free fd left (EMFILE, ENFILE). */
 export const FD_TABLE_FULL = -6;
@@ -28,6 +28,8 @@ export const FD_TABLE_FULL = -6;
 export const NO_MEMORY = -7;
 /** The record is larger than the socket's send buffer can ever hold (EMSGSIZE). */
 export const RECORD_TOO_LARGE = -8;
+/** The receiver takes no fds at all (EPERM, its SO_PASSRIGHTS is off). */
+export const FDS_UNWANTED = -9;
 
 const OUTCOME_NAMES: readonly string[] = [
   "OK",
@@ -39,6 +41,7 @@ const OUTCOME_NAMES: readonly string[] = [
   "FD_TABLE_FULL",
   "NO_MEMORY",
   "RECORD_TOO_LARGE",
+  "FDS_UNWANTED",
 ];
 
 /** errno, name, meaning in a few words. */

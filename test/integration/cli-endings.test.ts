@@ -36,6 +36,19 @@ os.dup2(terminal, 2)
 os.execv(sys.argv[1], sys.argv[1:])
 `;
 
+/** Everything is allowed, directories in messages too. */
+const WITH_DIRECTORIES = `
+[[rule]]
+id = "all-open"
+allow = ["publish", "subscribe", "send-fds", "receive-fds"]
+topics = [">"]
+any = true
+
+[[topic]]
+topics = [">"]
+fds = ["directory"]
+`;
+
 describe("seqbus broker", () => {
   testUnless(
     Bun.which("python3") === null,
@@ -130,7 +143,7 @@ describe("seqbus sub", () => {
   });
 
   test("goes on after a received file that cannot be read", async () => {
-    await using broker = await CliBroker.start();
+    await using broker = await CliBroker.start(WITH_DIRECTORIES);
     await using human = await broker.subscribe(["a", "--cat-fds", "--count", "2"]);
     await using json = await broker.subscribe(["a", "--cat-fds", "--json", "--count", "2"]);
     await broker.run(["pub", "a", "directory", "--file", "/"]);

@@ -8,10 +8,10 @@
 
 import { normalize } from "node:path/posix";
 import * as v from "valibot";
+import { FD_KINDS } from "../../fd-kinds.ts";
 import { checkPattern } from "../../protocol/topics.ts";
 import {
   ACTIONS,
-  FD_KINDS,
   FDS_DENIED_POLICIES,
   type IdRange,
   type LIMIT_KEYS,

@@ -1,13 +1,15 @@
 /**
  * What a policy is: rules with numbers in them, ready to decide on.
  *
- * All but the index is plain data that survives JSON and structuredClone(), so that a policy can
+ * All but the indexes is plain data that survives JSON and structuredClone(), so that a policy can
  * be read in one place and used in another. Nothing changes one later; a reload replaces it whole.
  * Names of users and groups stand in userWords and groupWords, for people, and must not be compared:
  * two names can mean one uid.
  */
 
+import type { FdKind } from "../../fd-kinds.ts";
 import type { RuleIndex } from "./rule-index.ts";
+import type { SettingIndex } from "./setting-index.ts";
 
 /** Everything that a rule can allow or deny, in the order in which messages list it. */
 export const ACTIONS = [
@@ -79,25 +81,6 @@ export interface Rule {
   readonly labels?: readonly string[];
 }
 
-/** Kinds of open files that `[[topic]]` can name. */
-export const FD_KINDS = [
-  "memfd-sealed",
-  "memfd",
-  "file-read-only",
-  "file",
-  "pipe",
-  "socket",
-  "eventfd",
-  "pidfd",
-  "tty",
-  "device",
-  "directory",
-  "path",
-] as const;
-
-/** One of FD_KINDS. */
-export type FdKind = (typeof FD_KINDS)[number];
-
 /** What happens to messages that a subscriber does not read in time. */
 export const OVERFLOW_POLICIES = [
   "drop-oldest",
@@ -110,7 +93,7 @@ export const OVERFLOW_POLICIES = [
 /** What happens to a message whose files a subscriber does not get. */
 export const FDS_DENIED_POLICIES = ["withhold", "drop"] as const;
 
-/** One `[[topic]]` of a policy file. Carried along for the parts of the broker that it is about. */
+/** One `[[topic]]` of a policy file. Of several that match a topic, see setting-index.ts. */
 export interface TopicSetting {
   readonly path: string;
   readonly line: number;
@@ -159,7 +142,7 @@ export interface PolicyFile {
   readonly mode: Mode;
 }
 
-/** A policy without its index: plain data. */
+/** A policy without its indexes: plain data. */
 export interface PolicySource {
   /** The main file as the administrator named it; empty for ownUidPolicy(). */
   readonly path: string;
@@ -174,6 +157,7 @@ export interface PolicySource {
 /** A policy to decide with. Made by buildPolicy() and nowhere else. */
 export interface Policy extends PolicySource {
   readonly index: RuleIndex;
+  readonly settings: SettingIndex;
 }
 
 /**

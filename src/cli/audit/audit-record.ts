@@ -37,7 +37,9 @@ export interface AuditFields {
   readonly action?: string | undefined;
   /** A topic name; for subscriptions a pattern. */
   readonly topic?: string | undefined;
-  /** The deciding rule; left out where none spoke. */
+  /** What an open file that was refused is. */
+  readonly kind?: string | undefined;
+  /** The deciding rule, or the setting of the topic; left out where none spoke. */
   readonly rule?: string | undefined;
   /** Would-be denials since the broker started, with this one. */
   readonly count?: number | undefined;
@@ -82,7 +84,7 @@ export function auditRecord(event: BrokerEvent): AuditRecord {
     case "revoked":
       return decisionRecord(event);
     case "fds-refused":
-      return warn({ event: "fds-refused", ...who(event) });
+      return fdsRefusedRecord(event);
     case "body-refused":
       return warn({ event: event.type, ...who(event), topic: event.topic, code: event.code });
     case "policy-loaded":
@@ -92,6 +94,11 @@ export function auditRecord(event: BrokerEvent): AuditRecord {
     case "accept-paused":
       return warn({ event: "accept-paused" }, event.reason);
   }
+}
+
+function fdsRefusedRecord(event: Extract<BrokerEvent, { type: "fds-refused" }>): AuditRecord {
+  const { kind, topic, rule } = event;
+  return warn({ event: "fds-refused", ...who(event), kind, topic, rule });
 }
 
 function disconnectedRecord(event: Extract<BrokerEvent, { type: "disconnected" }>): AuditRecord {

@@ -1,6 +1,7 @@
 import { expect, test } from "bun:test";
 import { BusState } from "../../../src/broker/bus-state.ts";
 import type { BrokerEvent } from "../../../src/broker/events.ts";
+import { FdGate } from "../../../src/broker/fd-gate.ts";
 import { ownUidPolicy } from "../../../src/broker/policy/decide.ts";
 import { Rights } from "../../../src/broker/rights.ts";
 import { OPCODE } from "../../../src/protocol/opcodes.ts";
@@ -14,13 +15,14 @@ test("Rights.refresh() stops revoking where the client is closed because it does
     state.subscribe(connection, `a.${count}`);
   }
   const events: BrokerEvent[] = [];
-  const rights = new Rights(
+  const rights = new Rights({
     state,
-    (to, { opcode }) => {
+    fdGate: new FdGate(false),
+    send: (to, { opcode }) => {
       if (opcode === OPCODE.REVOKED && connection.subscriptions.size < 8) to.state = "DOOMED";
     },
-    (event) => events.push(event),
-  );
+    onEvent: (event) => events.push(event),
+  });
   state.replacePolicy(ownUidPolicy(2));
   rights.refresh(connection);
   expect(events).toHaveLength(3);

@@ -11,6 +11,7 @@ import { decodeTopicBody } from "../../../src/protocol/control-messages.ts";
 import { FLAG_FDS_WITHHELD, OPCODE } from "../../../src/protocol/opcodes.ts";
 import { ConnectionBench } from "./connection-fixture.ts";
 import { FrameBuffer, numberOf, type SentFrame } from "./frame-fixture.ts";
+import { parse } from "./policy/policy-fixture.ts";
 
 const frames = new FrameBuffer();
 let bench: ConnectionBench;
@@ -232,6 +233,65 @@ describe("Router.routeWithFds()", () => {
     routeWithFds(a, 2);
     expect(messagesTo(refusing)).toMatchObject([{ flags: FLAG_FDS_WITHHELD, fdCount: 0 }]);
     expect(bench.kernel.openFds.size).toBe(0);
+  });
+});
+
+describe("Router.routeWithFds() to a subscriber without the right", () => {
+  const POLICY = `
+[[rule]]
+allow = ["publish", "subscribe", "send-fds", "receive-fds"]
+topics = [">"]
+any = true
+
+[[rule]]
+deny = ["receive-fds"]
+topics = [">"]
+uid = 7
+
+[[topic]]
+topics = ["whole"]
+fds-denied = "drop"
+`;
+
+  /** Publishes on a topic that uid 0 and uid 7 subscribed to. @returns what each got */
+  function routeToBoth(topic: string): SentFrame[][] {
+    state.replacePolicy(parse(POLICY));
+    const both = [bench.connect(2), bench.connect(3, 7)];
+    for (const each of both) subscribe(each, topic);
+    const topicId = open(topic);
+    const bytes = frames.messages([{ topic: topicId, number: 1, bodyBytes: 8, fdCount: 2 }]);
+    const bundle = bench.kernel.bundle(2);
+    const opened = publisher.openTopics.get(topicId);
+    if (opened === undefined) throw new Error("The topic is not open");
+    router.routeWithFds(publisher, opened, frames.buffer, bytes, bundle);
+    bundle.release();
+    return both.map(messagesTo);
+  }
+
+  test("brings the message alone", () => {
+    const [withRight, without] = routeToBoth("parts");
+    expect(withRight).toMatchObject([{ fdCount: 2 }]);
+    expect(without).toMatchObject([{ flags: FLAG_FDS_WITHHELD, fdCount: 0 }]);
+    expect(publisher.counters).toMatchObject({ published: 1, matched: 2, dropped: 0 });
+    expect(bench.kernel.openFds.size).toBe(0);
+  });
+
+  test("brings nothing where the topic says so, and does not count it", () => {
+    const [withRight, without] = routeToBoth("whole");
+    expect(withRight).toMatchObject([{ fdCount: 2 }]);
+    expect(without).toEqual([]);
+    expect(publisher.counters).toMatchObject({ published: 1, matched: 1, dropped: 0 });
+    expect(bench.kernel.openFds.size).toBe(0);
+  });
+
+  test("looks the setting up again for another policy", () => {
+    routeToBoth("whole");
+    const topic = state.topics.find("whole");
+    if (topic === undefined) throw new Error("The topic is not open");
+    const rules = state.fdRulesOf(topic);
+    expect(state.fdRulesOf(topic)).toBe(rules);
+    state.replacePolicy(parse(POLICY.replace('"drop"', '"withhold"')));
+    expect(state.fdRulesOf(topic).areAllOrNothing).toBe(false);
   });
 });
 

@@ -14,6 +14,7 @@ import {
   QUEUE_FULL,
   SendQueue,
 } from "../../../src/broker/send-queue.ts";
+import { FDS_REFUSED, FDS_UNWANTED } from "../../../src/ffi/syscall-result.ts";
 import { FRAME_HEADER_BYTES, PACKET_BYTES_MAX } from "../../../src/protocol/limits.ts";
 import { FLAG_FDS_ON_LANE, FLAG_FDS_WITHHELD, OPCODE } from "../../../src/protocol/opcodes.ts";
 import { FrameBuffer, framesOf, gapCountOf, numberOf, type SentFrame } from "./frame-fixture.ts";
@@ -264,10 +265,13 @@ describe("SendQueue.deliverWithFds()", () => {
   });
 
   test.each([
-    ["at once", 0],
-    ["after waiting", 1],
-  ])("delivers without fds what the kernel refuses, %s", (_when, waiting) => {
+    ["of this user, at once", FDS_REFUSED, 0],
+    ["of this user, after waiting", FDS_REFUSED, 1],
+    ["for this receiver, at once", FDS_UNWANTED, 0],
+    ["for this receiver, after waiting", FDS_UNWANTED, 1],
+  ])("delivers without fds what the kernel refuses, %s", (_what, refusal, waiting) => {
     socket.refusesFds = true;
+    socket.refusal = refusal;
     if (waiting > 0) deliver(0);
     expect(deliverWithFds(1, 2)).toBe(ACCEPTED);
     queue.flush();

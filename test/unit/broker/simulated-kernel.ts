@@ -26,6 +26,8 @@ export class SimulatedSocket {
   /** Records that may wait in `records` at a time. */
   capacity = Number.POSITIVE_INFINITY;
   refusesFds = false;
+  /** What a send with fds comes to while refusesFds is set. */
+  refusal = FDS_REFUSED;
   isPeerGone = false;
   /** So many next sends fail with ENOBUFS. */
   failuresAhead = 0;
@@ -45,7 +47,7 @@ export class SimulatedSocket {
       return NO_MEMORY;
     }
     if (this.records.length >= this.capacity) return WOULD_BLOCK;
-    if (fds.length > 0 && this.refusesFds) return FDS_REFUSED;
+    if (fds.length > 0 && this.refusesFds) return this.refusal;
     this.records.push({ bytes: buffer.bytes.slice(offset, offset + bytes), fds: [...fds] });
     return bytes;
   }

@@ -1,7 +1,8 @@
 import { beforeEach, describe, expect, test } from "bun:test";
 import { OUTBOUND_BYTES_MAX } from "../../../src/client/limits.ts";
 import { type MessageWithFds, Outbound } from "../../../src/client/outbound.ts";
-import { LimitError } from "../../../src/errors.ts";
+import { LimitError, type RejectedError } from "../../../src/errors.ts";
+import { FDS_REFUSED, FDS_UNWANTED } from "../../../src/ffi/syscall-result.ts";
 import { MESSAGE_BODY_BYTES_MAX } from "../../../src/protocol/limits.ts";
 import { ENCODING, OPCODE } from "../../../src/protocol/opcodes.ts";
 import { TestFiles } from "../../support/test-files.ts";
@@ -9,7 +10,7 @@ import { isOpenFd, SimulatedTransport } from "./simulated-transport.ts";
 
 let transport: SimulatedTransport;
 let outbound: Outbound;
-let refused: LimitError[];
+let refused: (LimitError | RejectedError)[];
 
 beforeEach(() => {
   refused = [];
@@ -143,17 +144,26 @@ describe("Outbound.messageWithFds()", () => {
     expect(second?.fds.some(isOpenFd)).toBe(false);
   });
 
-  test("throws LIMIT_QUEUED_FDS where the kernel refuses at once, and sends nothing", () => {
-    using files = new TestFiles(["a"]);
-    transport.refusesFds = true;
-    expect(() => {
-      outbound.messageWithFds(7, withFds(ENCODING.BYTES, files.fds));
-    }).toThrow(LimitError);
-    expect(transport.packets).toEqual([]);
-    expect(refused).toEqual([]);
-  });
+  const REFUSALS: ["LIMIT_QUEUED_FDS" | "REJECTED_BY_POLICY", number][] = [
+    ["LIMIT_QUEUED_FDS", FDS_REFUSED],
+    ["REJECTED_BY_POLICY", FDS_UNWANTED],
+  ];
 
-  test("tells of a message whose fds are refused after it waited, and goes on", () => {
+  test.each(REFUSALS)(
+    "throws %s where the kernel refuses at once, and sends nothing",
+    (code, refusal) => {
+      using files = new TestFiles(["a"]);
+      transport.refusesFds = true;
+      transport.refusal = refusal;
+      expect(() => {
+        outbound.messageWithFds(7, withFds(ENCODING.BYTES, files.fds));
+      }).toThrow(expect.objectContaining({ code }));
+      expect(transport.packets).toEqual([]);
+      expect(refused).toEqual([]);
+    },
+  );
+
+  test.each(REFUSALS)("tells of %s after waiting, and goes on", (code, refusal) => {
     using files = new TestFiles(["a"]);
     transport.room = 0;
     write(1);
@@ -161,8 +171,9 @@ describe("Outbound.messageWithFds()", () => {
     write(3);
     transport.room = Number.POSITIVE_INFINITY;
     transport.refusesFds = true;
+    transport.refusal = refusal;
     outbound.onWritable();
     expect(transport.numbers()).toEqual([1, 3]);
-    expect(refused.map(({ code }) => code)).toEqual(["LIMIT_QUEUED_FDS"]);
+    expect(refused.map((error) => error.code)).toEqual([code]);
   });
 });

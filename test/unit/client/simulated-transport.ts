@@ -31,12 +31,14 @@ export class SimulatedTransport implements Transport {
   /** Packets that it still takes. */
   room = Number.POSITIVE_INFINITY;
   refusesFds = false;
+  /** What a send with fds comes to while refusesFds is set. */
+  refusal = FDS_REFUSED;
   isClosed = false;
   readonly #reader = new PacketReader();
 
   send(buffer: PinnedBuffer, bytes: number, fds: readonly number[]): number {
     if (this.room === 0) return WOULD_BLOCK;
-    if (fds.length > 0 && this.refusesFds) return FDS_REFUSED;
+    if (fds.length > 0 && this.refusesFds) return this.refusal;
     for (const fd of fds) if (!isOpenFd(fd)) throw new Error(`fd ${fd} was closed before`);
     this.room -= 1;
     this.packets.push({ bytes: buffer.bytes.slice(0, bytes), fds: [...fds] });

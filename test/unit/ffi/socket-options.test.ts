@@ -1,11 +1,20 @@
 import { expect, test } from "bun:test";
 import { AssertionError } from "../../../src/assert.ts";
+import { PacketReceiver, sendPacketWithFds } from "../../../src/ffi/ancillary.ts";
 import { AF_UNIX, SOCK_SEQPACKET } from "../../../src/ffi/constants.ts";
 import { createMemfd } from "../../../src/ffi/memfd.ts";
 import { OwnedFd } from "../../../src/ffi/owned-fd.ts";
-import { bindPath, listen, openSeqpacket } from "../../../src/ffi/seqpacket.ts";
+import { PinnedBuffer } from "../../../src/ffi/pinned-buffer.ts";
+import {
+  acceptConnection,
+  bindPath,
+  connectPath,
+  listen,
+  openSeqpacket,
+} from "../../../src/ffi/seqpacket.ts";
 import * as options from "../../../src/ffi/socket-options.ts";
-import { testUnless } from "../../support/loud-skip.ts";
+import { FDS_UNWANTED } from "../../../src/ffi/syscall-result.ts";
+import { skipLoudly, testUnless } from "../../support/loud-skip.ts";
 import { SocketDirectory } from "./socket-directory.ts";
 
 test("getSocketDomain() and getSocketType() tell a Unix SEQPACKET socket", () => {
@@ -67,4 +76,33 @@ test("every option throws ENOTSOCK with its name for an fd that is no socket", (
   expect(() => options.getSendBufferBytes(fd)).toThrow("SO_SNDBUF");
   expect(() => options.setSendBufferBytes(fd, 4096)).toThrow("SO_SNDBUF");
   expect(() => options.setReceiveBufferBytes(fd, 4096)).toThrow("SO_RCVBUF");
+});
+
+test("setPassRights() keeps fds from being sent at all, to accepted sockets too", () => {
+  using directory = new SocketDirectory();
+  using listener = OwnedFd.adopt(openSeqpacket());
+  bindPath(listener.number, directory.file("bus"));
+  if (!options.setPassRights(listener.number, false)) {
+    return skipLoudly("the kernel does not know SO_PASSRIGHTS, which came with Linux 6.16");
+  }
+  listen(listener.number, 1);
+  using sender = OwnedFd.adopt(openSeqpacket());
+  connectPath(sender.number, directory.file("bus"));
+  const record = new PinnedBuffer(8);
+  const send = () => sendPacketWithFds(sender.number, record, 0, 8, [sender.number]);
+  expect(send()).toBe(FDS_UNWANTED);
+  using accepted = OwnedFd.adopt(acceptConnection(listener.number));
+  expect(send()).toBe(FDS_UNWANTED);
+  options.setPassRights(accepted.number, true);
+  expect(send()).toBe(8);
+  options.setPassRights(accepted.number, false);
+  expect(send()).toBe(FDS_UNWANTED);
+  const receiver = new PacketReceiver(new PinnedBuffer(8));
+  expect(receiver.receive(accepted.number)).toBe(8);
+  expect(receiver.closeFds()).toBe(1);
+});
+
+test("setPassRights() throws for what is no Unix socket", () => {
+  using memory = OwnedFd.adopt(createMemfd("no socket"));
+  expect(() => options.setPassRights(memory.number, false)).toThrow("ENOTSOCK");
 });

@@ -31,8 +31,9 @@ test("outcomes are negative and each has its own number and name", () => {
     result.FD_TABLE_FULL,
     result.NO_MEMORY,
     result.RECORD_TOO_LARGE,
+    result.FDS_UNWANTED,
   ];
-  expect(outcomes).toEqual([-1, -2, -3, -4, -5, -6, -7, -8]);
+  expect(outcomes).toEqual([-1, -2, -3, -4, -5, -6, -7, -8, -9]);
   expect(outcomes.map(result.outcomeName)).toEqual([
     "WOULD_BLOCK",
     "PEER_CLOSED",
@@ -42,6 +43,7 @@ test("outcomes are negative and each has its own number and name", () => {
     "FD_TABLE_FULL",
     "NO_MEMORY",
     "RECORD_TOO_LARGE",
+    "FDS_UNWANTED",
   ]);
 });
 

@@ -11,10 +11,10 @@ import {
 import { parsePolicy } from "../../../../src/broker/policy/policy-file.ts";
 import {
   ACTIONS,
-  FD_KINDS,
   FDS_DENIED_POLICIES,
   OVERFLOW_POLICIES,
 } from "../../../../src/broker/policy/rules.ts";
+import { FD_KINDS } from "../../../../src/fd-kinds.ts";
 import { client, directory, parse, refusalOf } from "./policy-fixture.ts";
 
 const ROOT = new URL("../../../../", import.meta.url);

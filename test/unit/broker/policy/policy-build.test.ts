@@ -39,13 +39,17 @@ function assembled(source: PolicySource): Policy {
   return assembly.finish();
 }
 
-function sourceOf({ index, ...source }: Policy): PolicySource {
+function sourceOf({ index, settings, ...source }: Policy): PolicySource {
   return source;
 }
 
 describe("PolicyAssembly", () => {
   test("makes of the pieces the policy that they were cut from", () => {
     expect(sourceOf(assembled(POLICY))).toEqual(sourceOf(POLICY));
+  });
+
+  test("brings the settings of topics along", () => {
+    expect(assembled(POLICY).settings.find("x", "retain")).toMatchObject({ retain: true });
   });
 
   test("decides as the policy that was built at once", () => {

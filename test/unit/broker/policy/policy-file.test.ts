@@ -40,7 +40,7 @@ unit = "sensord.service"
 exe = ["/usr/bin/*"]
 label = "*:sensord_t:*"
 `);
-    const { index, ...source } = policy;
+    const { index, settings, ...source } = policy;
 
     expect(source).toEqual({
       path: POLICY_PATH,

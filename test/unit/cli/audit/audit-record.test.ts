@@ -46,7 +46,10 @@ const CASES: Record<BrokerEvent["type"], [BrokerEvent, AuditRecord]> = {
     warn({ event: "would-deny", ...WHO, ...USE, count: 7 }),
   ],
   revoked: [{ type: "revoked", ...CLIENT, ...USE }, warn({ event: "revoked", ...WHO, ...USE })],
-  "fds-refused": [{ type: "fds-refused", ...CLIENT }, warn({ event: "fds-refused", ...WHO })],
+  "fds-refused": [
+    { type: "fds-refused", ...CLIENT, kind: "tty", topic: "a", rule: "policy.toml:3" },
+    warn({ event: "fds-refused", ...WHO, kind: "tty", topic: "a", rule: "policy.toml:3" }),
+  ],
   "body-refused": [
     { type: "body-refused", ...CLIENT, topic: "a.b", code: "REJECTED_LARGE_BODY" },
     warn({ event: "body-refused", ...WHO, topic: "a.b", code: "REJECTED_LARGE_BODY" }),
@@ -79,6 +82,12 @@ function warn(fields: AuditRecord["fields"], message?: string): AuditRecord {
 
 test.each(Object.values(CASES))("auditRecord() of $type", (event, record) => {
   expect(auditRecord(event)).toEqual(record);
+});
+
+test("auditRecord() names no kind where fds were refused for want of room", () => {
+  expect(auditRecord({ type: "fds-refused", ...CLIENT })).toEqual(
+    warn({ event: "fds-refused", ...WHO }),
+  );
 });
 
 test("auditRecord() takes a disconnect with a code for an eviction", () => {

@@ -1,0 +1,175 @@
+/**
+ * Messages with fds, on their way in: whether the sender may send files, whether the topic takes
+ * files of these kinds, whether a large body is safe, and what the sender is told where not. Each fd
+ * is looked at once, before the first subscriber gets any. A message that is refused is refused
+ * whole, and all its fds are closed.
+ */
+
+import type { FoundFdKind } from "../fd-kinds.ts";
+import { errorBody } from "../protocol/control-messages.ts";
+import { FRAME_KIND_WORD } from "../protocol/frame.ts";
+import { OPCODE } from "../protocol/opcodes.ts";
+import { isLarge, largeBodyBytes } from "../protocol/packet.ts";
+import { STATUS } from "../protocol/status-codes.ts";
+import type { BusState } from "./bus-state.ts";
+import type { Connection, OpenTopic } from "./connection.ts";
+import type { BrokerEventListener } from "./events.ts";
+import { FdBundle } from "./fd-bundle.ts";
+import { findRefusedFd, type RefusedFd } from "./fd-rules.ts";
+import type { ControlSender } from "./introductions.ts";
+import { type LargeBodyFlaw, largeBodyFlaw } from "./large-body.ts";
+import type { ReceivedPacket } from "./packet-handler.ts";
+import { fdKindMessage, refusalMessage } from "./refusal.ts";
+import type { Router } from "./router.ts";
+
+/** The kernel, for fds of clients. */
+export interface FdHost {
+  /** Closes one fd of a client, which the broker owns. */
+  closeFd(fd: number): void;
+  /** The kind of one fd, borrowed; `tellsReadOnly` as for fdKind(). Must not wait. */
+  kindOfFd(fd: number, tellsReadOnly: boolean): FoundFdKind;
+  /** Whether an fd, borrowed, is a socket of AF_UNIX. */
+  isUnixSocket(fd: number): boolean;
+}
+
+/** What an intake is made from. */
+export interface FdIntakeParts {
+  readonly state: BusState;
+  readonly router: Router;
+  readonly send: ControlSender;
+  readonly onEvent: BrokerEventListener;
+  readonly host: FdHost;
+}
+
+/** Takes messages with fds in. One for a broker. */
+export class FdIntake {
+  readonly #parts: FdIntakeParts;
+
+  constructor(parts: FdIntakeParts) {
+    this.#parts = parts;
+  }
+
+  /**
+   * Routes one message with fds, or refuses it.
+   * @param open the topic of the message
+   * @param packet found well-formed; its fds are taken
+   * @param frameBytes the frame with its padding
+   */
+  take(connection: Connection, open: OpenTopic, packet: ReceivedPacket, frameBytes: number): void {
+    const { words } = packet.buffer;
+    const bodyFdCount = isLarge(words[FRAME_KIND_WORD] as number) ? 1 : 0;
+    const bundle = new FdBundle(packet.takeFds(), this.#closeFd, bodyFdCount);
+    try {
+      if (!this.#admits(connection, open, bundle, largeBodyBytes(words, 0))) return;
+      this.#parts.router.routeWithFds(connection, open, packet.buffer, frameBytes, bundle);
+    } finally {
+      bundle.release();
+    }
+  }
+
+  /**
+   * Whether a message with fds may be routed; where not, its sender has been told. The body of a
+   * large message is no file of the sender's: it takes no right to send fds, and has no kind.
+   * @param claimedBytes what the frame says of a large body; without meaning for others
+   */
+  #admits(
+    connection: Connection,
+    open: OpenTopic,
+    bundle: FdBundle,
+    claimedBytes: number,
+  ): boolean {
+    if (!open.mayPublish) {
+      connection.counters.denied += 1;
+      return false;
+    }
+    if (bundle.fileCount > 0 && !this.#admitsFiles(connection, open, bundle.fileFds)) return false;
+    const [bodyFd] = bundle.bodyFds;
+    if (bodyFd === undefined) return true;
+    const flaw = largeBodyFlaw(bodyFd, claimedBytes, open.topic.name);
+    if (flaw !== undefined) this.#refuseBody(connection, open, flaw);
+    return flaw === undefined;
+  }
+
+  #admitsFiles(connection: Connection, open: OpenTopic, files: readonly number[]): boolean {
+    if (!open.sendFds.allowed) {
+      this.#refuseRight(connection, open);
+      return false;
+    }
+    const { state } = this.#parts;
+    const use = { action: "send-fds" as const, topic: open.topic.name };
+    const rules = state.fdRulesOf(open.topic);
+    const refused = findRefusedFd(files, rules, this.#kindOfFd);
+    if (refused !== undefined && rules.mode === "enforce") {
+      this.#refuseKind(connection, open, refused, files);
+      return false;
+    }
+    state.noteUse(connection, use, open.sendFds);
+    if (refused !== undefined) {
+      state.noteUse(connection, use, { wouldDeny: { rule: rules.place } });
+    }
+    return true;
+  }
+
+  /** Refuses a message some of whose fds did not arrive, because the broker may hold no more. */
+  refuseForWantOfRoom(connection: Connection): void {
+    connection.counters.denied += 1;
+    const message = "Cannot pass fds on: the broker may hold no more of them now";
+    const body = errorBody({ status: STATUS.LIMIT_QUEUED_FDS, message });
+    this.#parts.send(connection, { opcode: OPCODE.ERROR, id: 0, body });
+    const { id, identity } = connection;
+    this.#parts.onEvent({ type: "fds-refused", connection: id, identity });
+  }
+
+  #refuseRight(connection: Connection, open: OpenTopic): void {
+    connection.counters.denied += 1;
+    const { id, identity } = connection;
+    const about = { topic: open.topic.name, rule: open.sendFds.rule };
+    const message = refusalMessage(identity, "send-fds", about.topic, about.rule);
+    const body = errorBody({ status: STATUS.REJECTED_BY_POLICY, message, ...about });
+    this.#parts.send(connection, { opcode: OPCODE.ERROR, id: 0, body });
+    this.#parts.onEvent({
+      type: "denied",
+      connection: id,
+      identity,
+      action: "send-fds",
+      ...about,
+    });
+  }
+
+  #refuseKind(
+    connection: Connection,
+    open: OpenTopic,
+    refused: RefusedFd,
+    files: readonly number[],
+  ): void {
+    connection.counters.denied += 1;
+    const { state, send, onEvent, host } = this.#parts;
+    const { id, identity } = connection;
+    const { index, kind } = refused;
+    const rules = state.fdRulesOf(open.topic);
+    const about = { topic: open.topic.name, rule: rules.place };
+    const isUnixSocket = kind === "socket" && host.isUnixSocket(files[index] as number);
+    const message = fdKindMessage(about.topic, rules, {
+      ...refused,
+      count: files.length,
+      isUnixSocket,
+    });
+    const body = errorBody({ status: STATUS.REJECTED_FD_KIND, message, ...about });
+    send(connection, { opcode: OPCODE.ERROR, id: 0, body });
+    onEvent({ type: "fds-refused", connection: id, identity, kind, ...about });
+  }
+
+  #refuseBody(connection: Connection, open: OpenTopic, { code, message }: LargeBodyFlaw): void {
+    connection.counters.denied += 1;
+    const topic = open.topic.name;
+    const body = errorBody({ status: STATUS[code], message, topic });
+    this.#parts.send(connection, { opcode: OPCODE.ERROR, id: 0, body });
+    const { id, identity } = connection;
+    this.#parts.onEvent({ type: "body-refused", connection: id, identity, topic, code });
+  }
+
+  readonly #closeFd = (fd: number): void => this.#parts.host.closeFd(fd);
+
+  readonly #kindOfFd = (fd: number, tellsReadOnly: boolean): FoundFdKind =>
+    this.#parts.host.kindOfFd(fd, tellsReadOnly);
+}
