@@ -8,11 +8,21 @@
 import { fstat, read, type Stats } from "node:fs";
 import { promisify } from "node:util";
 import { LimitError, SyscallError } from "../errors.ts";
+import type { FoundFdKind } from "../fd-kinds.ts";
+import { fdKind } from "../ffi/fd-kind.ts";
 import type { LentFd } from "./lent-fd.ts";
 import { RECEIVED_PIECE_BYTES } from "./limits.ts";
 
 const fstatAsync = promisify<number, Stats>(fstat);
 const readAsync = promisify(read);
+
+/** What has a size and a position. */
+const REGULAR_KINDS: ReadonlySet<FoundFdKind> = new Set<FoundFdKind>([
+  "memfd-sealed",
+  "memfd",
+  "file-read-only",
+  "file",
+]);
 
 /** Closes the fds of streams that the program dropped unread. */
 const LOST_STREAMS = new FinalizationRegistry<LentFd>((fd) => fd.close());
@@ -39,7 +49,7 @@ export class FdReader {
    */
   async read(): Promise<Uint8Array | undefined> {
     try {
-      this.#isRegular ??= (await this.#fd.lend(fstatAsync)).isFile();
+      this.#isRegular ??= REGULAR_KINDS.has(fdKind(this.#fd.number, false));
       return this.#isRegular ? await this.#readRegular() : await this.#readStream();
     } catch (error) {
       throw asSyscallError(error, "read");

@@ -185,6 +185,17 @@ describe("ReceivedFd.dup()", () => {
   });
 });
 
+describe("ReceivedFd.kind", () => {
+  test("names the kind of file, and throws once it is closed", () => {
+    const { reader, writer } = openPipe();
+    using fds = new ReceivedFds([openTestFile(countingBytes(1)), reader, writer]);
+    expect([...fds].map(({ kind }) => kind)).toEqual(["file-read-only", "pipe", "pipe"]);
+    const file = fds.take(0);
+    file.close();
+    expect(() => file.kind).toThrow("taken or closed");
+  });
+});
+
 describe("ReceivedFd.stat()", () => {
   test("tells size and type", async () => {
     using file = receivedFd(openTestFile(countingBytes(1234)));
