@@ -46,6 +46,7 @@ export const ERROR_CODES = {
   TIMEOUT_CONNECT: "The broker did not answer the connection in time.",
   TIMEOUT_HELLO: "The client connected and did not say HELLO in time.",
   TIMEOUT_FLUSH: "The broker did not confirm a flush in time.",
+  TIMEOUT_FILE: "A received file gave nothing in time.",
   ARGUMENT_TOPIC: "The topic name is malformed.",
   ARGUMENT_PATTERN: "The topic pattern is malformed.",
   ARGUMENT_DATA: "The data cannot be encoded as asked.",
