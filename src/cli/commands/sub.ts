@@ -202,7 +202,7 @@ async function writeBase64(file: ReceivedFd): Promise<void> {
 
 function readFailure(error: unknown): string {
   if (!isOperatingError(error)) throw error;
-  return `Cannot read a received file: ${error.message}`;
+  return error.message;
 }
 
 /** @returns undefined where the option is not given */
