@@ -256,9 +256,15 @@ describe("ReceivedFd.bytes()", () => {
   });
 
   test("holds the fd while only its promise is kept", async () => {
-    const bytes = countingBytes(3_000_000);
-    const reading = receivedFd(openTestFile(bytes)).bytes();
-    Bun.gc(true);
+    const bytes = countingBytes(10_000_000);
+    let isDone = false;
+    const reading = (() => receivedFd(openTestFile(bytes)).bytes())().finally(() => {
+      isDone = true;
+    });
+    while (!isDone) {
+      Bun.gc(true);
+      await new Promise((resolve) => setImmediate(resolve));
+    }
     expect(Bun.hash(await reading)).toBe(Bun.hash(bytes));
     await collected();
   });
