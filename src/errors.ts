@@ -64,6 +64,7 @@ export const ERROR_CODES = {
   TIMEOUT_CALL: "The service did not answer in time.",
   TIMEOUT_SERVICE: "Nobody began to serve this in time.",
   TIMEOUT_FLUSH: "The broker did not confirm a flush in time.",
+  TIMEOUT_DRAIN: "Not everything that was under way was finished in time.",
   TIMEOUT_FILE: "A received file gave nothing in time.",
   ARGUMENT_TOPIC: "The topic name is malformed.",
   ARGUMENT_PATTERN: "The topic pattern is malformed.",

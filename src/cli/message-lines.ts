@@ -53,7 +53,8 @@ export function jsonNotice(event: StatusEvent): string | undefined {
 export function humanNotice(event: StatusEvent): string | undefined {
   if (event.type === "gap") {
     const where = event.topic === undefined ? "" : ` on "${event.topic}"`;
-    return `${countOf(event.count, "message")} lost${where}: ${event.reason}`;
+    const count = event.count === undefined ? "messages" : countOf(event.count, "message");
+    return `${count} lost${where}: ${event.reason}`;
   }
   if (event.type !== "fds-lost") return undefined;
   return `${countOf(event.count, "file")} lost on "${event.topic}": this process may hold no more`;

@@ -18,13 +18,14 @@ export type { MappedMemory } from "../ffi/mapping.ts";
 export type { EncodingName } from "./body-codec.ts";
 export {
   Bus,
+  type DrainOptions,
   type FlushOptions,
   type PolicyQuestion,
-  type Receipt,
-  type Self,
   type TopicMap,
 } from "./bus.ts";
 export { type ConnectOptions, connect } from "./connect.ts";
+export type { Self } from "./dial.ts";
+export type { Receipt } from "./flushes.ts";
 export { MappedBytes } from "./mapped-bytes.ts";
 export {
   type FillOptions,
@@ -36,5 +37,6 @@ export {
 export { Message, type Sender } from "./message.ts";
 export type { FdLike, PublishOptions } from "./publisher.ts";
 export { type ReadFileOptions, ReceivedFd, ReceivedFds } from "./received-fds.ts";
+export type { ReconnectOptions } from "./reconnection.ts";
 export type { GapReason, StatusEvent } from "./status.ts";
 export { type SubscribeOptions, Subscription } from "./subscription.ts";

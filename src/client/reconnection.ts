@@ -40,7 +40,9 @@ const DEFAULT_PLAN: ReconnectPlan = {
  * @returns undefined for none: the bus ends with its connection
  * @throws {ArgumentError} ARGUMENT_OPTION
  */
-export function planReconnect(choice: boolean | ReconnectOptions = true): ReconnectPlan | undefined {
+export function planReconnect(
+  choice: boolean | ReconnectOptions = true,
+): ReconnectPlan | undefined {
   if (choice === false) return undefined;
   const plan: ReconnectPlan = choice === true ? DEFAULT_PLAN : { ...DEFAULT_PLAN, ...choice };
   const { minDelayMs, maxDelayMs, maxAttempts, whileDisconnected, keepBytes } = plan;

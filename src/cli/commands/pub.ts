@@ -2,9 +2,9 @@
 
 import { closeSync, openSync } from "node:fs";
 import type { EncodingName } from "../../client/body-codec.ts";
-import type { Receipt } from "../../client/bus.ts";
 import { connect } from "../../client/connect.ts";
 import { streamOf } from "../../client/fd-reader.ts";
+import type { Receipt } from "../../client/flushes.ts";
 import { LentFd } from "../../client/lent-fd.ts";
 import { Memory } from "../../client/memory.ts";
 import type { FdLike } from "../../client/publisher.ts";
