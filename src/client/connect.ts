@@ -8,7 +8,13 @@ import { Bus, type TopicMap } from "./bus.ts";
 import { dial } from "./dial.ts";
 import { CONNECT_TIMEOUT_MS_DEFAULT } from "./limits.ts";
 import { Link } from "./link.ts";
-import { BackOff, isFinal, planReconnect, type ReconnectOptions } from "./reconnection.ts";
+import {
+  BackOff,
+  isFinal,
+  planReconnect,
+  type ReconnectOptions,
+  type ReconnectPlan,
+} from "./reconnection.ts";
 
 /** Choices for connect(). */
 export interface ConnectOptions {
@@ -51,7 +57,7 @@ export async function connect<Topics extends TopicMap = TopicMap>(
   const plan = planReconnect(options.reconnect);
   const link =
     options.waitForBroker === true
-      ? await openWhenReady(options, (path) => linkTo(path, options, plan))
+      ? await openWhenReady(options, plan)
       : await openNow(linkTo(options.path ?? defaultPath(), options, plan), options);
   return new Bus<Topics>(link);
 }
@@ -60,7 +66,7 @@ export async function connect<Topics extends TopicMap = TopicMap>(
 function linkTo(
   path: string,
   { brokerUid }: ConnectOptions,
-  plan: ReturnType<typeof planReconnect>,
+  plan: ReconnectPlan | undefined,
 ): Link {
   const fixed = { path, brokerUid, timeoutMs: CONNECT_TIMEOUT_MS_DEFAULT };
   return new Link({
@@ -79,17 +85,17 @@ async function openNow(link: Link, options: ConnectOptions): Promise<Link> {
 /** Tries until somebody listens. A path that was not given may be another one each time. */
 async function openWhenReady(
   options: ConnectOptions,
-  makeLink: (path: string) => Link,
+  plan: ReconnectPlan | undefined,
 ): Promise<Link> {
   const { timeoutMs = CONNECT_TIMEOUT_MS_DEFAULT, signal } = options;
-  const backOff = new BackOff();
+  const backOff = new BackOff(plan && { ...plan, maxAttempts: Number.POSITIVE_INFINITY });
   const startedAt = performance.now();
   for (;;) {
     const path = options.path ?? defaultPath();
     const leftMs = timeoutMs - (performance.now() - startedAt);
     const attemptMs = Math.min(leftMs, CONNECT_TIMEOUT_MS_DEFAULT);
     try {
-      const link = makeLink(path);
+      const link = linkTo(path, options, plan);
       await link.open({ signal, timeoutMs: attemptMs });
       return link;
     } catch (error) {
