@@ -74,6 +74,8 @@ export class Bus<Topics extends TopicMap = TopicMap>
   /** In the order in which they are restored. */
   readonly #restorables: readonly Restorable[];
   readonly #closed = Promise.withResolvers<Error | undefined>();
+  /** "disconnected" was told, and "connected" not since. */
+  #isDisconnected = false;
   #drained: Promise<void> | undefined;
 
   /** Made by connect(). @param link open */
@@ -242,7 +244,9 @@ export class Bus<Topics extends TopicMap = TopicMap>
     const dropped = whileDisconnected === "refuse" ? this.#publisher.clear() : 0;
     const unconfirmed = sent - unsent.length + dropped;
     this.#flushes.noteLost(unconfirmed);
-    this.#status.emit({ type: "disconnected", error, unconfirmed });
+    // A connection that was lost before all was restored had nothing published over it.
+    if (!this.#isDisconnected) this.#status.emit({ type: "disconnected", error, unconfirmed });
+    this.#isDisconnected = true;
     if (hadSubscriptions) this.#noteGap(undefined, "disconnected");
   }
 
@@ -253,6 +257,7 @@ export class Bus<Topics extends TopicMap = TopicMap>
 
   /** LinkHost */
   onRestored(attempts: number): void {
+    this.#isDisconnected = false;
     this.#publisher.resume();
     this.#flushes.resume();
     this.#status.emit({ type: "connected", attempts, self: this.self });

@@ -153,6 +153,8 @@ export class Publisher {
     let count = 0;
     this.#held = [];
     this.#heldBytes = 0;
+    // Topics that were to be opened for them alone.
+    if (this.#isSuspended) this.#topics.clear();
     for (const held of dropped) {
       if (typeof held === "function") {
         held();
