@@ -123,7 +123,8 @@ function addSub(program: Command, finish: (exitCode: number) => void): void {
         "the files of one",
     )
     .option("--save-max <bytes>", "keep no file with more bytes (default: 1 GiB)")
-    .option("-v, --verbose", "say on stderr when the subscription stands")
+    .option("--no-reconnect", "end when the broker does (default: wait for it to come back)")
+    .option("-v, --verbose", "say on stderr when the subscription stands, and when it is lost")
     .option(SOCKET_OPTION, CLIENT_SOCKET_HELP)
     .action(async (pattern, options) => {
       const { runSub } = await import("./commands/sub.ts");

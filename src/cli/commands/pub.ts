@@ -2,7 +2,6 @@
 
 import { closeSync, openSync } from "node:fs";
 import type { EncodingName } from "../../client/body-codec.ts";
-import { connect } from "../../client/connect.ts";
 import { streamOf } from "../../client/fd-reader.ts";
 import type { Receipt } from "../../client/flushes.ts";
 import { LentFd } from "../../client/lent-fd.ts";
@@ -10,6 +9,7 @@ import { Memory } from "../../client/memory.ts";
 import type { FdLike } from "../../client/publisher.ts";
 import { ArgumentError, LimitError } from "../../errors.ts";
 import { LARGE_BODY_BYTES_MAX } from "../../protocol/limits.ts";
+import { connectOnce } from "../bus-connection.ts";
 import { parseExactJson } from "../exact-json.ts";
 import { EXIT } from "../exit-codes.ts";
 import { fileError } from "../file-error.ts";
@@ -57,7 +57,7 @@ export async function runPub(
     fds.push(opened.use(await openAttachment(attachment)));
   }
   const body = decodeInput(await readInput(data, attachments), encoding);
-  await using bus = await connect(options.socket === undefined ? {} : { path: options.socket });
+  await using bus = await connectOnce(options.socket);
   bus.publish(topic, body, { encoding, fds });
   report(await bus.flush());
   return EXIT.OK;

@@ -114,7 +114,7 @@ describe("notices", () => {
     expect(JSON.parse(jsonNotice(unknown) ?? "")).toEqual({
       gap: { topic: null, count: null, reason: "disconnected" },
     });
-    expect(humanNotice(unknown)).toBe("messages lost: disconnected");
+    expect(humanNotice(unknown)).toBe("Messages may be missing: disconnected");
   });
 
   test("jsonNotice() and humanNotice() are silent about a normal end", () => {
