@@ -252,6 +252,20 @@ describe("Link", () => {
     expect(subscription.disconnects).toBe(1);
   });
 
+  test("takes back at the broker what was closed while it was restored", async () => {
+    const bus = await openBus();
+    const subscribing = bus.subscribe("a");
+    await connection().answer();
+    const subscription = await subscribing;
+    await lose();
+    await clock.pass(50);
+    await subscription.close();
+    expect(await connection().answer()).toEqual([OPCODE.SUBSCRIBE]);
+    await settle();
+    expect(await connection().answer()).toEqual([OPCODE.UNSUBSCRIBE]);
+    expect(bus.isConnected).toBe(true);
+  });
+
   test("ends the bus where the new connection breaks the protocol", async () => {
     const bus = await openBus();
     await lose();
