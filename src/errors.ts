@@ -56,7 +56,8 @@ export const ERROR_CODES = {
   CLOSED_BY_BROKER: "The broker is shutting down and says goodbye.",
   CLOSED_BY_SERVICE: "Whoever served the call went away before it had answered.",
   CLOSED_BY_CALLER: "The caller went away, or gave the call up.",
-  CLOSED_DISCONNECTED: "The connection is lost and not made again yet.",
+  CLOSED_DISCONNECTED:
+    "The connection was lost: there is none now, or messages may be lost with it.",
   CLOSED_BY_PEER: "The other side closed the connection without saying goodbye.",
   CLOSED_BY_USER: "This program closed the bus or the object itself.",
   TIMEOUT_CONNECT: "The broker did not answer the connection in time.",

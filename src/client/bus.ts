@@ -191,7 +191,10 @@ export class Bus<Topics extends TopicMap = TopicMap>
     return JSON.parse(decodeExplainAck(body, 0, body.byteLength).explanation);
   }
 
-  /** What happens to this bus from now on: gaps, denials, a lost connection, the end. Each call has its own queue. */
+  /**
+   * What happens to this bus from now on: gaps, denials, a lost connection, the end. Each call has
+   * its own queue.
+   */
   status(): AsyncIterableIterator<StatusEvent> {
     return this.#status.open();
   }
@@ -237,7 +240,8 @@ export class Bus<Topics extends TopicMap = TopicMap>
   /** LinkHost */
   onLost(error: Error, { whileDisconnected, keepBytes }: ReconnectPlan): void {
     this.#inbound.reset();
-    const hadSubscriptions = this.#subscriber.onLost();
+    const hadSubscriptions = this.#subscriber.count > 0;
+    for (const restorable of this.#restorables) restorable.onLost();
     const sent = this.#flushes.unconfirmed;
     const unsent = this.#link.outbound.detach();
     this.#publisher.suspend(unsent, keepBytes);

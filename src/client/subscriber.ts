@@ -89,16 +89,19 @@ export class Subscriber implements SubscriptionHost, Restorable {
     if (this.#subscribing > 0) this.#revokedEarly.set(number, error);
   }
 
-  /** Restorable. @returns whether there were any subscriptions, each of which has a gap now */
-  onLost(): boolean {
+  /** Subscriptions that the broker has confirmed. */
+  get count(): number {
+    return this.#numbers.size;
+  }
+
+  /** Restorable */
+  onLost(): void {
     this.#revokedEarly.clear();
     for (const subscription of this.#numbers.keys()) {
       this.#unrestored.add(subscription);
       subscription.noteDisconnect();
     }
-    const hadAny = this.#numbers.size > 0;
     this.#numbers.clear();
-    return hadAny;
   }
 
   /** Restorable */

@@ -120,6 +120,16 @@ describe("seqbus sub", () => {
     expect(exitCode).toBe(1);
   });
 
+  test("ends on Ctrl-C while it waits for the next broker", async () => {
+    await using own = await CliBroker.start();
+    await using sub = await own.subscribe(["a"]);
+    own.process.signal("SIGTERM");
+    await sub.logged("trying to connect again");
+    sub.signal("SIGINT");
+    const { exitCode } = await sub.result();
+    expect(exitCode).toBe(130);
+  });
+
   test("goes on with the next broker, and tells of the gap", async () => {
     using directory = new TemporaryDirectory();
     const path = directory.file("bus.sock");
