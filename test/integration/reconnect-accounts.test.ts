@@ -63,14 +63,20 @@ describe("every message", () => {
     );
     const stop = new AbortController();
     const talking = Promise.all(["t.0", "t.1"].map((topic) => publishUntil(stop.signal, topic)));
-    for (let round = 0; round < 10; round += 1) {
+    const allHear = async () => {
       const heard = listeners.map(({ numbers }) => numbers.length);
+      const hearsMore = (numbers: readonly number[], index: number) =>
+        numbers.length > (heard[index] ?? 0) + 500;
       await eventually(
-        () => listeners.every(({ numbers }, index) => numbers.length > (heard[index] ?? 0) + 500),
+        () => listeners.every(({ numbers }, index) => hearsMore(numbers, index)),
         "everybody hears something",
       );
+    };
+    for (let round = 0; round < 10; round += 1) {
+      await allHear();
       await broker.restart();
     }
+    await allHear();
     stop.abort();
     const talks = await talking;
     for (const { said, heard, lost } of talks) {
