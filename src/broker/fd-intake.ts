@@ -24,8 +24,8 @@ import type { Router } from "./router.ts";
 
 /** The kernel, for fds of clients. */
 export interface FdHost {
-  /** Closes one fd of a client, which the broker owns. */
-  closeFd(fd: number): void;
+  /** Closes one fd of a client's, of this uid, which the broker owns. Must not wait. */
+  closeFd(fd: number, uid: number): void;
   /** The kind of one fd, borrowed; `tellsReadOnly` as for fdKind(). Must not wait. */
   kindOfFd(fd: number, tellsReadOnly: boolean): FoundFdKind;
   /** Whether an fd, borrowed, is a socket of AF_UNIX. */
@@ -58,7 +58,9 @@ export class FdIntake {
   take(connection: Connection, open: OpenTopic, packet: ReceivedPacket, frameBytes: number): void {
     const { words } = packet.buffer;
     const bodyFdCount = isLarge(words[FRAME_KIND_WORD] as number) ? 1 : 0;
-    const bundle = new FdBundle(packet.takeFds(), this.#closeFd, bodyFdCount);
+    const { uid } = connection.identity;
+    const close = (fd: number) => this.#parts.host.closeFd(fd, uid);
+    const bundle = new FdBundle(packet.takeFds(), close, bodyFdCount);
     try {
       if (!this.#admits(connection, open, bundle, largeBodyBytes(words, 0))) return;
       this.#parts.router.routeWithFds(connection, open, packet.buffer, frameBytes, bundle);
@@ -167,8 +169,6 @@ export class FdIntake {
     const { id, identity } = connection;
     this.#parts.onEvent({ type: "body-refused", connection: id, identity, topic, code });
   }
-
-  readonly #closeFd = (fd: number): void => this.#parts.host.closeFd(fd);
 
   readonly #kindOfFd = (fd: number, tellsReadOnly: boolean): FoundFdKind =>
     this.#parts.host.kindOfFd(fd, tellsReadOnly);
