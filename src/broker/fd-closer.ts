@@ -38,7 +38,8 @@ interface Account {
   readonly waiting: number[];
   /** All of them, those in a lane included. */
   pending: number;
-  hasLane: boolean;
+  /** The lane that closes them. */
+  at: Occupancy | undefined;
   /** When one of them was last seen to be closed, or the first of them came. */
   movedAt: number;
 }
@@ -64,6 +65,8 @@ export class FdCloser {
   readonly #lanes: Occupancy[] = [];
   /** How many users wait for a lane. */
   #inLine = 0;
+  /** Fds that wait for a lane, or for their turn in one. */
+  #waiting = 0;
   #pending = 0;
 
   constructor(parts: FdCloserParts) {
@@ -103,10 +106,18 @@ export class FdCloser {
   close(fd: number, uid: number): void {
     if (this.#closesAtOnce(fd)) return this.#close(fd);
     const account = this.#accountOf(uid);
-    if (!account.hasLane && account.waiting.length === 0) this.#inLine += 1;
-    account.waiting.push(fd);
     account.pending += 1;
     this.#pending += 1;
+    const { at } = account;
+    // While others wait for a lane, this one is given back as soon as it has closed what it has.
+    if (at !== undefined && this.#inLine === 0 && at.lane.open < CLOSING_RING_FDS) {
+      at.open += 1;
+      at.lane.push(fd);
+      return;
+    }
+    if (at === undefined && account.waiting.length === 0) this.#inLine += 1;
+    account.waiting.push(fd);
+    this.#waiting += 1;
     this.#assignLanes();
   }
 
@@ -126,7 +137,7 @@ export class FdCloser {
     }
     // Where all lanes hang, the next turn is early enough.
     const mayFindLane = deadline !== Number.POSITIVE_INFINITY || this.#canOpenLane();
-    if (this.#inLine === 0 || !mayFindLane) return deadline;
+    if (this.#waiting === 0 || !mayFindLane) return deadline;
     return Math.min(deadline, this.#parts.now() + CLOSING_LOOK_MS);
   }
 
@@ -151,7 +162,7 @@ export class FdCloser {
     let account = this.#accounts.get(uid);
     if (account === undefined) {
       const movedAt = this.#parts.now();
-      account = { uid, waiting: [], pending: 0, hasLane: false, movedAt };
+      account = { uid, waiting: [], pending: 0, at: undefined, movedAt };
       this.#accounts.set(uid, account);
     }
     return account;
@@ -177,7 +188,7 @@ export class FdCloser {
   /** Takes the lane from a user; where more of its fds wait, it goes to the end of the line. */
   #release(occupancy: Occupancy, account: Account): void {
     occupancy.account = undefined;
-    account.hasLane = false;
+    account.at = undefined;
     this.#accounts.delete(account.uid);
     if (account.pending === 0) return;
     this.#accounts.set(account.uid, account);
@@ -187,7 +198,7 @@ export class FdCloser {
   #assignLanes(): void {
     if (this.#inLine === 0) return;
     for (const account of this.#accounts.values()) {
-      if (account.hasLane) continue;
+      if (account.at !== undefined) continue;
       const occupancy = this.#findLane();
       if (occupancy === undefined) return;
       this.#occupy(occupancy, account);
@@ -221,7 +232,8 @@ export class FdCloser {
     occupancy.account = account;
     occupancy.open = fds.length;
     occupancy.isReported = false;
-    account.hasLane = true;
+    this.#waiting -= fds.length;
+    account.at = occupancy;
     account.movedAt = this.#parts.now();
     this.#inLine -= 1;
   }

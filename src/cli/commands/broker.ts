@@ -9,7 +9,7 @@ import { loadPolicy } from "../../broker/policy/policy-file.ts";
 import type { Policy } from "../../broker/policy/rules.ts";
 import { brokerSocketPath, SYSTEM_SOCKET_PATH, userSocketPath } from "../../bus-address.ts";
 import { ArgumentError, ConfigError } from "../../errors.ts";
-import { closeFd } from "../../ffi/owned-fd.ts";
+import { closeStandardStreams } from "../../ffi/standard-streams.ts";
 import { AuditFile } from "../audit/audit-file.ts";
 import { AuditLog } from "../audit/audit-log.ts";
 import { EventLog } from "../event-log.ts";
@@ -92,11 +92,6 @@ async function finishLogs({ ready, log, audit }: Logs): Promise<void> {
   const lost = audit?.dropped ?? 0;
   if (lost > 0) log.write(`seqbus: the audit log has lost ${lost} events`);
   await Promise.race([Promise.all([log.drained(), ready.drained()]), sleep(LOG_DRAIN_MS)]);
-}
-
-/** Else whoever reads our output would wait for the process in which a close hangs. */
-function closeStandardStreams(): void {
-  for (const fd of [0, 1, 2]) closeFd(fd);
 }
 
 function openBroker(options: BrokerCommandOptions, logs: Logs): Broker {
