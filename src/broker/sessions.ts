@@ -43,6 +43,7 @@ import { FdCloser } from "./fd-closer.ts";
 import { FdGate } from "./fd-gate.ts";
 import { type FdHost, FdIntake } from "./fd-intake.ts";
 import { Flusher, type FlushHost } from "./flusher.ts";
+import { HeldOff } from "./held-off.ts";
 import { type IdentityOptions, isSentBy, readPeerIdentity } from "./identity.ts";
 import { type ControlSender, Introductions } from "./introductions.ts";
 import {
@@ -112,6 +113,7 @@ export class Sessions implements RouterHost, PacketHost, FlushHost, FdHost {
   #senderUid = 0;
   readonly #flusher: Flusher;
   readonly #rests = new PacketRests();
+  readonly #heldOff: HeldOff;
   /** When this turn's time for costly work is up; 0 where none was asked for yet. */
   #costlyEndsAt = 0;
   /** Oldest first. */
@@ -120,6 +122,7 @@ export class Sessions implements RouterHost, PacketHost, FlushHost, FdHost {
   constructor(options: SessionsOptions) {
     this.#options = options;
     this.closer = new FdCloser({ now: options.now, onEvent: options.onEvent });
+    this.#heldOff = new HeldOff(this.closer, options.watch);
     this.#flusher = new Flusher(options.watch, this);
     this.#state = new BusState(options.policy, ({ id, identity }, denial) =>
       options.onEvent({ type: "would-deny", connection: id, identity, ...denial }),
@@ -184,7 +187,7 @@ export class Sessions implements RouterHost, PacketHost, FlushHost, FdHost {
       if (isOverLimit) this.#end(connection, tooManyConnections());
       else if (!this.#isServed(identity.uid)) this.#end(connection, notOwner(identity.uid));
       else if (this.closer.isStuck(identity.uid)) {
-        this.#end(connection, fdsDoNotClose(identity.uid));
+        this.#endForCloses(connection);
       }
     } catch (error) {
       socket.close();
@@ -230,7 +233,7 @@ export class Sessions implements RouterHost, PacketHost, FlushHost, FdHost {
    */
   settle(): void {
     this.#expireHellos();
-    if (this.closer.pending > 0) this.closer.settle();
+    if (this.closer.pending > 0) this.#settleCloses();
     if (this.#rests.size > 0) this.#goOn();
     this.#costlyEndsAt = 0;
     if (!this.background.isIdle) this.background.run(this.#timer(BACKGROUND_MS_PER_TURN));
@@ -239,6 +242,14 @@ export class Sessions implements RouterHost, PacketHost, FlushHost, FdHost {
     this.#bury(this.#timer(BURIAL_MS_PER_TURN));
     this.#flusher.flushAll();
   }
+
+  #settleCloses(): void {
+    this.closer.settle();
+    this.#heldOff.settle(this.#endForCloses);
+  }
+
+  readonly #endForCloses = (connection: Connection): void =>
+    this.#end(connection, fdsDoNotClose(connection.identity.uid));
 
   /** Goes on with packets that were too costly for the turns before, in turn; with one at least. */
   #goOn(): void {
@@ -402,7 +413,7 @@ export class Sessions implements RouterHost, PacketHost, FlushHost, FdHost {
     this.#senderUid = uid;
     let turnBytes = 0;
     for (let packets = 0; packets < PACKETS_PER_TURN; packets += 1) {
-      if (this.closer.isFull(uid)) return this.#holdOff(connection);
+      if (this.closer.isFull(uid)) return this.#heldOff.add(connection);
       const bytes = this.#receiver.receive(fd);
       if (bytes > 0) {
         turnBytes += bytes;
@@ -419,12 +430,6 @@ export class Sessions implements RouterHost, PacketHost, FlushHost, FdHost {
         throw new ProtocolError("PROTOCOL_PACKET_SIZE", message, 0);
       } else return;
     }
-  }
-
-  /** Reads no more from a client for now, since closing what it sent takes so long; or at all. */
-  #holdOff(connection: Connection): void {
-    const { uid } = connection.identity;
-    if (this.closer.isStuck(uid)) this.#end(connection, fdsDoNotClose(uid));
   }
 
   /** Queues a control frame; it leaves at the end of the turn. */
@@ -462,6 +467,7 @@ export class Sessions implements RouterHost, PacketHost, FlushHost, FdHost {
     connection.state = "DOOMED";
     connection.queue.abandon();
     this.#rests.drop(connection);
+    this.#heldOff.drop(connection);
     this.#doomed.set(connection, cause);
   }
 

@@ -2,15 +2,19 @@
 
 import { describe, expect, test } from "bun:test";
 import { existsSync } from "node:fs";
+import { FDS_CLOSING_PER_UID_MAX } from "../../src/broker/limits.ts";
 import { Listener } from "../../src/broker/listener.ts";
+import { STATUS } from "../../src/protocol/status-codes.ts";
 import { eventually } from "../support/eventually.ts";
 import { testUnless } from "../support/loud-skip.ts";
-import { RawClient } from "../support/raw-client.ts";
+import { mapOf, messagePacket, RawClient, type RawFrame } from "../support/raw-client.ts";
 import { NO_SILENT_FILES, NO_SILENT_FILES_REASON, SilentFiles } from "../support/silent-files.ts";
 import { type SpawnedBroker, spawnBroker } from "../support/spawned-broker.ts";
 import { TestFiles } from "../support/test-files.ts";
 
 const ROUND_TRIPS = 20;
+
+const FDS_MAX = 253;
 
 function testWithSilentFiles(name: string, body: () => Promise<void>): void {
   testUnless(NO_SILENT_FILES, NO_SILENT_FILES_REASON, name, body);
@@ -23,6 +27,13 @@ async function leaveToBroker(broker: SpawnedBroker, files: SilentFiles, count: n
   for (let index = 0; index < count; index += 1) sender.sendMessage(topic, "", [files.fd]);
   await eventually(() => files.held === 1, "the first close hangs");
   return sender;
+}
+
+/** What the broker said before it closed. */
+function lastOf(frames: readonly RawFrame[]) {
+  const last = frames.at(-1);
+  if (last === undefined) throw new Error("The broker closed without a word");
+  return mapOf(last);
 }
 
 describe("a broker whose close of a client's file hangs", () => {
@@ -58,6 +69,29 @@ describe("a broker whose close of a client's file hangs", () => {
       files.answer();
     }
     await broker.expectFds(atRest);
+  });
+
+  testWithSilentFiles("takes a limited number of files, and the user back afterwards", async () => {
+    await using broker = await spawnBroker();
+    await using files = await SilentFiles.mount();
+    const atRest = broker.countFds();
+    using sender = await RawClient.open(broker.path);
+    const topic = await sender.openTopic("files.silent");
+    const packet = messagePacket(topic, "", FDS_MAX);
+    const fds = Array.from({ length: FDS_MAX }, () => files.fd);
+    for (let sent = 0; sent < 2 * FDS_CLOSING_PER_UID_MAX; sent += FDS_MAX) {
+      sender.send(packet, fds);
+    }
+    expect(lastOf(await sender.untilEnd())).toMatchObject({ status: STATUS.LIMIT_QUEUED_FDS });
+    expect(broker.countFds()).toBeLessThan(atRest + FDS_CLOSING_PER_UID_MAX + FDS_MAX + 2);
+    using refused = RawClient.connect(broker.path);
+    expect(lastOf(await refused.untilEnd())).toMatchObject({
+      status: STATUS.LIMIT_QUEUED_FDS,
+    });
+    files.answer();
+    await broker.expectFds(atRest);
+    using welcome = await RawClient.open(broker.path);
+    await welcome.sync();
   });
 
   testWithSilentFiles("ends as promptly as ever, and leaves its place to the next", async () => {
