@@ -36,7 +36,8 @@ export const ERROR_CODES = {
   LIMIT_SUBSCRIPTIONS: "The connection has as many subscriptions as it may.",
   LIMIT_MESSAGE_BYTES: "A message is larger than the bus carries.",
   LIMIT_MESSAGE_FDS: "A message carries more file descriptors than one packet can.",
-  LIMIT_QUEUED_FDS: "File descriptors could not be passed on because a process may hold no more.",
+  LIMIT_QUEUED_FDS:
+    "File descriptors could not be passed on: a process may hold no more, or closes hang.",
   LIMIT_CONTROL_QUEUE: "The client reads so slowly that not even control frames fit any more.",
   LIMIT_OUTBOUND: "The client library holds as many unsent bytes as it may.",
   CLOSED_BY_BROKER: "The broker is shutting down and says goodbye.",
