@@ -131,8 +131,17 @@ export class Broker implements ReactorHandler, AdministrationHost {
       this.#sessions.closeAll();
       this.#listener.close();
       this.#epoll.close();
+      await this.#sessions.closer.end();
     }
     this.#onEvent({ type: "stopped", path: this.#listener.path });
+  }
+
+  /**
+   * Fds of clients that are not closed yet. Where it is not 0 after run(), closing them hangs, and
+   * goes on in a process that keeps open what this one does not close itself.
+   */
+  get closesPending(): number {
+    return this.#sessions.closer.pending;
   }
 
   /** Begins the clean shutdown; run() resolves when it is done, at most SHUTDOWN_DRAIN_MS later. */
@@ -212,8 +221,9 @@ export class Broker implements ReactorHandler, AdministrationHost {
 
   #nextDeadline(): number {
     if (this.#isStopping) return this.#drainEndsAt;
-    const helloDeadline = this.#sessions.helloDeadline();
-    return this.#isAcceptPaused ? Math.min(helloDeadline, this.#acceptResumesAt) : helloDeadline;
+    const { closer } = this.#sessions;
+    const deadline = Math.min(this.#sessions.helloDeadline(), closer.deadline());
+    return this.#isAcceptPaused ? Math.min(deadline, this.#acceptResumesAt) : deadline;
   }
 
   #accept(): void {

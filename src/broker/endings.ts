@@ -44,6 +44,12 @@ export function noHello(): Cause {
   return { code: "TIMEOUT_HELLO", message };
 }
 
+/** The files that the user sent cannot be closed, so no more may come. */
+export function fdsDoNotClose(uid: number): Cause {
+  const message = `Cannot serve uid ${uid}: closing the files that it sent hangs`;
+  return { code: "LIMIT_QUEUED_FDS", message };
+}
+
 /** The client left its queue to overflow, the reserve for control frames included. */
 export function doesNotRead(): Cause {
   const message = "Cannot serve client: it does not read, and control frames no longer fit";

@@ -24,8 +24,8 @@ import type { Router } from "./router.ts";
 
 /** The kernel, for fds of clients. */
 export interface FdHost {
-  /** Closes one fd of a client, which the broker owns. */
-  closeFd(fd: number): void;
+  /** Closes one fd of a client's, of this uid, which the broker owns. Must not wait. */
+  closeFd(fd: number, uid: number): void;
   /** The kind of one fd, borrowed; `tellsReadOnly` as for fdKind(). Must not wait. */
   kindOfFd(fd: number, tellsReadOnly: boolean): FoundFdKind;
   /** Whether an fd, borrowed, is a socket of AF_UNIX. */
@@ -59,7 +59,7 @@ export class FdIntake {
    * @param frameBytes the frame with its padding
    */
   take(connection: Connection, open: OpenTopic, packet: ReceivedPacket, frameBytes: number): void {
-    this.lend(packet, (bundle) => {
+    this.lend(connection, packet, (bundle) => {
       if (!this.admits(connection, open, bundle, largeBodyBytes(packet.buffer.words, 0))) return;
       this.#parts.router.routeWithFds(connection, open, packet.buffer, frameBytes, bundle);
     });
@@ -69,9 +69,11 @@ export class FdIntake {
    * Takes the fds of a packet and holds them for as long as `use` runs; whoever needs them longer
    * retains the bundle.
    */
-  lend(packet: ReceivedPacket, use: (bundle: FdBundle) => void): void {
+  lend(connection: Connection, packet: ReceivedPacket, use: (bundle: FdBundle) => void): void {
+    const { uid } = connection.identity;
+    const close = (fd: number) => this.#parts.host.closeFd(fd, uid);
     const kind = packet.buffer.words[FRAME_KIND_WORD] as number;
-    const bundle = new FdBundle(packet.takeFds(), this.#closeFd, isLarge(kind) ? 1 : 0);
+    const bundle = new FdBundle(packet.takeFds(), close, isLarge(kind) ? 1 : 0);
     try {
       use(bundle);
     } finally {
@@ -174,8 +176,6 @@ export class FdIntake {
     const { id, identity } = connection;
     this.#parts.onEvent({ type: "body-refused", connection: id, identity, topic, code });
   }
-
-  readonly #closeFd = (fd: number): void => this.#parts.host.closeFd(fd);
 
   readonly #kindOfFd = (fd: number, tellsReadOnly: boolean): FoundFdKind =>
     this.#parts.host.kindOfFd(fd, tellsReadOnly);

@@ -167,7 +167,7 @@ export class PacketHandler {
       const open = openTopicOf(connection, frame.id, 0);
       return this.#intake.take(connection, open, packet, packetBytes);
     }
-    this.#intake.lend(packet, (bundle) => {
+    this.#intake.lend(connection, packet, (bundle) => {
       const request = this.#requests.read(connection, { ...frame, bundle });
       this.#requests.carryOut(connection, request);
     });

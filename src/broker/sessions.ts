@@ -12,7 +12,7 @@ import type { FoundFdKind } from "../fd-kinds.ts";
 import { PacketReceiver, sendPacketWithFds } from "../ffi/ancillary.ts";
 import { AF_UNIX, EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT } from "../ffi/constants.ts";
 import { fdKind } from "../ffi/fd-kind.ts";
-import { closeFd, OwnedFd } from "../ffi/owned-fd.ts";
+import { OwnedFd } from "../ffi/owned-fd.ts";
 import { PinnedBuffer } from "../ffi/pinned-buffer.ts";
 import { sendPacket, shutdownBoth } from "../ffi/seqpacket.ts";
 import { getSocketDomain, setSendBufferBytes } from "../ffi/socket-options.ts";
@@ -32,6 +32,7 @@ import {
   anotherSender,
   type Cause,
   doesNotRead,
+  fdsDoNotClose,
   noFdsLeft,
   noHello,
   notOwner,
@@ -39,9 +40,11 @@ import {
   tooManyConnections,
 } from "./endings.ts";
 import type { BrokerEventListener } from "./events.ts";
+import { FdCloser } from "./fd-closer.ts";
 import { FdGate } from "./fd-gate.ts";
 import { type FdHost, FdIntake } from "./fd-intake.ts";
 import { Flusher, type FlushHost } from "./flusher.ts";
+import { HeldOff } from "./held-off.ts";
 import { type IdentityOptions, isSentBy, readPeerIdentity } from "./identity.ts";
 import { type ControlSender, Introductions } from "./introductions.ts";
 import {
@@ -93,6 +96,8 @@ export interface SessionsOptions {
 export class Sessions implements RouterHost, PacketHost, FlushHost, FdHost {
   /** Work that settle() does a little of each time. */
   readonly background = new Background();
+  /** Closes what clients sent. */
+  readonly closer: FdCloser;
   readonly #options: SessionsOptions;
   readonly #state: BusState;
   readonly #table: ConnectionTable;
@@ -100,10 +105,17 @@ export class Sessions implements RouterHost, PacketHost, FlushHost, FdHost {
   readonly #handler: PacketHandler;
   readonly #rights: Rights;
   readonly #pool = new PacketPool();
-  readonly #receiver = new PacketReceiver(new PinnedBuffer(PACKET_BYTES_MAX));
+  readonly #receiver = new PacketReceiver(
+    new PinnedBuffer(PACKET_BYTES_MAX),
+    PACKET_BYTES_MAX,
+    (fd) => this.closer.close(fd, this.#senderUid),
+  );
+  /** Whose packets the receiver holds. */
+  #senderUid = 0;
   readonly #flusher: Flusher;
   readonly #rests = new PacketRests();
   readonly #areas: readonly Area[] = [];
+  readonly #heldOff: HeldOff;
   /** When this turn's time for costly work is up; 0 where none was asked for yet. */
   #costlyEndsAt = 0;
   /** Oldest first. */
@@ -111,6 +123,8 @@ export class Sessions implements RouterHost, PacketHost, FlushHost, FdHost {
 
   constructor(options: SessionsOptions) {
     this.#options = options;
+    this.closer = new FdCloser({ now: options.now, onEvent: options.onEvent });
+    this.#heldOff = new HeldOff(this.closer, options.watch);
     this.#flusher = new Flusher(options.watch, this);
     this.#state = new BusState(options.policy, ({ id, identity }, denial) =>
       options.onEvent({ type: "would-deny", connection: id, identity, ...denial }),
@@ -174,6 +188,9 @@ export class Sessions implements RouterHost, PacketHost, FlushHost, FdHost {
       if (evicted !== undefined) this.#end(evicted, tooManyAwaitingHello());
       if (isOverLimit) this.#end(connection, tooManyConnections());
       else if (!this.#isServed(identity.uid)) this.#end(connection, notOwner(identity.uid));
+      else if (this.closer.isStuck(identity.uid)) {
+        this.#endForCloses(connection);
+      }
     } catch (error) {
       socket.close();
       throw error;
@@ -218,6 +235,7 @@ export class Sessions implements RouterHost, PacketHost, FlushHost, FdHost {
    */
   settle(): void {
     this.#expireHellos();
+    if (this.closer.pending > 0) this.#settleCloses();
     if (this.#rests.size > 0) this.#goOn();
     this.#costlyEndsAt = 0;
     if (!this.background.isIdle) this.background.run(this.#timer(BACKGROUND_MS_PER_TURN));
@@ -226,6 +244,14 @@ export class Sessions implements RouterHost, PacketHost, FlushHost, FdHost {
     this.#bury(this.#timer(BURIAL_MS_PER_TURN));
     this.#flusher.flushAll();
   }
+
+  #settleCloses(): void {
+    this.closer.settle();
+    this.#heldOff.settle(this.#endForCloses);
+  }
+
+  readonly #endForCloses = (connection: Connection): void =>
+    this.#end(connection, fdsDoNotClose(connection.identity.uid));
 
   /** Goes on with packets that were too costly for the turns before, in turn; with one at least. */
   #goOn(): void {
@@ -288,8 +314,7 @@ export class Sessions implements RouterHost, PacketHost, FlushHost, FdHost {
       for (const area of this.#areas) area.leave(connection);
       this.#introductions.announceGone(connection, this.#state.leave(connection));
       this.#options.watch.remove(connection);
-      this.#hangUp(connection.socket.number);
-      connection.socket.close();
+      this.#hangUp(connection);
       connection.lane?.close();
       this.#table.remove(connection);
       const { id, identity } = connection;
@@ -355,8 +380,8 @@ export class Sessions implements RouterHost, PacketHost, FlushHost, FdHost {
   }
 
   /** FdHost */
-  closeFd(fd: number): void {
-    closeFd(fd);
+  closeFd(fd: number, uid: number): void {
+    this.closer.close(fd, uid);
   }
 
   /** FdHost */
@@ -387,8 +412,11 @@ export class Sessions implements RouterHost, PacketHost, FlushHost, FdHost {
 
   #readPackets(connection: Connection): void {
     const fd = connection.socket.number;
+    const { uid } = connection.identity;
+    this.#senderUid = uid;
     let turnBytes = 0;
     for (let packets = 0; packets < PACKETS_PER_TURN; packets += 1) {
+      if (this.closer.isFull(uid)) return this.#heldOff.add(connection);
       const bytes = this.#receiver.receive(fd);
       if (bytes > 0) {
         turnBytes += bytes;
@@ -442,19 +470,31 @@ export class Sessions implements RouterHost, PacketHost, FlushHost, FdHost {
     connection.state = "DOOMED";
     connection.queue.abandon();
     this.#rests.drop(connection);
+    this.#heldOff.drop(connection);
     this.#doomed.set(connection, cause);
   }
 
   /**
    * Ends the stream so that the client can still read what it was sent: closing a socket with
-   * unread packets would turn into ECONNRESET at the other end.
+   * unread packets would turn into ECONNRESET at the other end. And it would close the fds in them
+   * right here, which may hang: so a socket with packets left is itself one that may.
    */
-  #hangUp(fd: number): void {
-    shutdownBoth(fd);
+  #hangUp(connection: Connection): void {
+    const { socket, identity } = connection;
+    shutdownBoth(socket.number);
+    if (this.#discardPackets(socket.number, identity.uid)) socket.close();
+    else this.closer.close(socket.release(), identity.uid);
+  }
+
+  /** @returns whether none is left */
+  #discardPackets(fd: number, uid: number): boolean {
+    this.#senderUid = uid;
     for (let packets = 0; packets < DISCARDED_PACKETS_MAX; packets += 1) {
+      if (this.closer.isFull(uid)) return false;
       const bytes = this.#receiver.receive(fd);
       this.#receiver.closeFds();
-      if (bytes < 0 && bytes !== RECORD_TRUNCATED) return;
+      if (bytes < 0 && bytes !== RECORD_TRUNCATED) return true;
     }
+    return false;
   }
 }

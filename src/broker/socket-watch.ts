@@ -56,7 +56,7 @@ export class SocketWatch {
     if (connection.watchedFd === blockedFd) return;
     const socket = connection.socket.number;
     const lane = connection.lane?.number;
-    const reading = connection.isReadingStopped ? 0 : EPOLLIN;
+    const reading = readingOf(connection);
     if (connection.watchedFd === socket) this.#epoll.modify(socket, reading, connection.slot);
     else if (connection.watchedFd === lane && lane !== undefined) this.#epoll.remove(lane);
     connection.watchedFd = blockedFd;
@@ -64,6 +64,15 @@ export class SocketWatch {
     else if (blockedFd >= 0) {
       this.#epoll.add(blockedFd, EPOLLOUT, (connection.slot | LANE_BIT) >>> 0);
     }
+  }
+
+  /** Stops or resumes reading from a connection; its end is noticed in any case. */
+  setReadingPaused(connection: Connection, isPaused: boolean): void {
+    if (connection.isReadingPaused === isPaused) return;
+    connection.isReadingPaused = isPaused;
+    const socket = connection.socket.number;
+    const writing = connection.watchedFd === socket ? EPOLLOUT : 0;
+    this.#epoll.modify(socket, readingOf(connection) | writing, connection.slot);
   }
 
   /** From now on nothing more is read from this connection; its end is still noticed. */
@@ -78,4 +87,8 @@ export class SocketWatch {
     this.watchWritable(connection, -1);
     this.#epoll.remove(connection.socket.number);
   }
+}
+
+function readingOf({ isReadingStopped, isReadingPaused }: Connection): number {
+  return isReadingStopped || isReadingPaused ? 0 : EPOLLIN;
 }
