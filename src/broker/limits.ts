@@ -62,6 +62,34 @@ export const SEND_QUEUE_CONTROL_BYTES_MAX = 256 * 1024;
 export const SEND_QUEUE_FDS_MAX = 1_024;
 
 /**
+ * Fds in a client's socket that it may not have taken yet; more wait in the broker, where they can be
+ * withdrawn. Two full messages: the kernel counts what is in sockets against the broker's user, so a
+ * reader that stopped must not keep much there.
+ */
+export const FDS_UNTAKEN_MAX = 512;
+
+/** Fds sent to one client before the kernel is asked which of them it took: 0.2 us for so many. */
+export const FDS_UNTAKEN_BEFORE_LOOK = 64;
+
+/** Milliseconds after which fds that a subscriber did not take are withdrawn. */
+export const FD_TTL_MS = 30_000;
+
+/**
+ * Milliseconds after which fds that wait count against their receiver: while a publisher's quota runs
+ * short, a client that has not taken earlier ones for so long gets no more. Guess.
+ */
+export const FDS_STALLED_MS = 1_000;
+
+/** Milliseconds between looks at fds that are on their way; none where there are none. */
+export const FD_SWEEP_INTERVAL_MS = 1_000;
+
+/**
+ * What a socket costs that is kept after its client was closed, to know when the fds in it are
+ * taken: so many fds more, charged to the client's uid. So no uid makes the broker keep many.
+ */
+export const LINGERING_SOCKET_COST = 64;
+
+/**
  * Bytes of large bodies waiting for one slow connection. The memory is the senders', so a reader
  * that stops must not keep much of it; but any one body fits an empty queue. Guess: four of the
  * largest.

@@ -81,7 +81,9 @@ export class Quotas {
   user(uid: number): UserQuota {
     const known = this.#users.get(uid);
     if (known !== undefined) return known;
-    const user = new UserQuota(uid, this, () => void this.#users.delete(uid));
+    const user = new UserQuota(uid, this, () => {
+      if (this.#users.get(uid) === user) this.#users.delete(uid);
+    });
     this.#users.set(uid, user);
     return user;
   }
