@@ -29,6 +29,14 @@ export const ERROR_CODES = {
   REJECTED_NOT_ADMINISTRATOR: "Only root and the broker's own user may ask for this.",
   REJECTED_ACTION: "The policy knows no right of this name.",
   REJECTED_FD_KIND: "The topic does not take open files of this kind.",
+  REJECTED_NO_SERVICE: "Nobody serves this.",
+  REJECTED_SERVICE_OWNED: "Somebody else serves this, and not in a way that can be shared.",
+  REJECTED_SERVICE: "The connection does not serve or watch a service with this id.",
+  REJECTED_RETAIN: "The policy lets nobody keep a last value of this topic.",
+  REJECTED_GROUP: "The name of the queue group is malformed.",
+  REJECTED_NO_CHANNEL: "Whoever serves this takes no private channels.",
+  REJECTED_OVERFLOW: "The policy lets nobody hold back the publishers of these topics.",
+  REJECTED_REPLY: "The service answered in a way that the call does not allow.",
   REJECTED_LARGE_BODY: "The body of a large message is not sealed memory of the length it claims.",
   REJECTED_BROKER: "The process that listens on the socket is not one this client trusts.",
   LIMIT_CONNECTIONS: "The broker serves as many connections as it may.",
@@ -38,12 +46,22 @@ export const ERROR_CODES = {
   LIMIT_MESSAGE_FDS: "A message carries more file descriptors than one packet can.",
   LIMIT_QUEUED_FDS: "File descriptors could not be passed on because a process may hold no more.",
   LIMIT_CONTROL_QUEUE: "The client reads so slowly that not even control frames fit any more.",
+  LIMIT_PENDING_CALLS: "There are as many calls without an answer as there may be.",
+  LIMIT_RETAINED: "The last values of this user take as much room as they may.",
+  LIMIT_SERVICES: "The connection serves or watches as many services as it may.",
+  LIMIT_SLOW_READER: "The client read too slowly for the overflow policy that it chose.",
+  LIMIT_REPLY: "A reply did not fit into the queue of the caller.",
   LIMIT_OUTBOUND: "The client library holds as many unsent bytes as it may.",
   CLOSED_BY_BROKER: "The broker is shutting down and says goodbye.",
+  CLOSED_BY_SERVICE: "Whoever served the call went away before it had answered.",
+  CLOSED_BY_CALLER: "The caller went away, or gave the call up.",
+  CLOSED_DISCONNECTED: "The connection is lost and not made again yet.",
   CLOSED_BY_PEER: "The other side closed the connection without saying goodbye.",
   CLOSED_BY_USER: "This program closed the bus or the object itself.",
   TIMEOUT_CONNECT: "The broker did not answer the connection in time.",
   TIMEOUT_HELLO: "The client connected and did not say HELLO in time.",
+  TIMEOUT_CALL: "The service did not answer in time.",
+  TIMEOUT_SERVICE: "Nobody began to serve this in time.",
   TIMEOUT_FLUSH: "The broker did not confirm a flush in time.",
   ARGUMENT_TOPIC: "The topic name is malformed.",
   ARGUMENT_PATTERN: "The topic pattern is malformed.",
@@ -215,6 +233,20 @@ export class ConfigError extends Error {
     this.path = fields.path;
     this.line = fields.line;
     this.column = fields.column;
+  }
+}
+
+/** The handler of a service failed on purpose or by an error. Reaction: as the service's docs say. */
+export class ServiceError extends Error {
+  override readonly name = "ServiceError";
+  /** The service's own word for it; "FAILED" where its handler threw something without a code. */
+  readonly code: string;
+  readonly topic: string | undefined;
+
+  constructor(code: string, message: string, fields: { topic?: string } = {}) {
+    super(message);
+    this.code = code;
+    this.topic = fields.topic;
   }
 }
 

@@ -5,7 +5,12 @@
 
 import type { Connection } from "./connection.ts";
 import { IdSequence } from "./id-sequence.ts";
-import { AWAITING_HELLO_PER_UID_MAX, CONNECTIONS_MAX, CONNECTIONS_PER_UID_MAX } from "./limits.ts";
+import {
+  ADMINISTRATORS_EXTRA_MAX,
+  AWAITING_HELLO_PER_UID_MAX,
+  CONNECTIONS_MAX,
+  CONNECTIONS_PER_UID_MAX,
+} from "./limits.ts";
 
 /** Choices for one table. */
 export interface ConnectionTableOptions {
@@ -34,6 +39,8 @@ export class ConnectionTable {
   readonly #connectionsPerUidMax: number;
   readonly #ids: IdSequence;
   readonly #idsInUse = new Set<number>();
+  /** Let in beyond the limits. */
+  readonly #extra = new Set<Connection>();
   #size = 0;
 
   constructor(options: ConnectionTableOptions = {}) {
@@ -67,6 +74,16 @@ export class ConnectionTable {
   hasRoomFor(uid: number): boolean {
     if (this.#size >= this.#connectionsMax) return false;
     return (this.#byUid.get(uid)?.connections ?? 0) < this.#connectionsPerUidMax;
+  }
+
+  /**
+   * Lets an administrator's connection stay that is beyond the limits.
+   * @returns false where there are as many such as there may be
+   */
+  keepExtra(connection: Connection): boolean {
+    if (this.#extra.size >= ADMINISTRATORS_EXTRA_MAX) return false;
+    this.#extra.add(connection);
+    return true;
   }
 
   /** A slot and an id for the next connection; the slot is free until add() takes it. */
@@ -105,6 +122,7 @@ export class ConnectionTable {
     this.noteHello(connection);
     this.#bySlot[connection.slot] = undefined;
     this.#idsInUse.delete(connection.id);
+    this.#extra.delete(connection);
     this.#freeSlots.push(connection.slot);
     this.#size -= 1;
     const user = this.#byUid.get(connection.identity.uid);

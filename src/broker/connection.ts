@@ -5,9 +5,11 @@
 
 import { ProtocolError } from "../errors.ts";
 import type { OwnedFd } from "../ffi/owned-fd.ts";
+import type { FdAccount } from "./fds-in-flight.ts";
 import { IdSequence } from "./id-sequence.ts";
 import type { PeerIdentity } from "./identity.ts";
 import type { Decision } from "./policy/decide.ts";
+import type { ConnectionQuota } from "./quota.ts";
 import type { Route } from "./route.ts";
 import type { SendQueue } from "./send-queue.ts";
 import type { Topic } from "./topic-table.ts";
@@ -32,6 +34,7 @@ export interface PublishCounters {
   matched: number;
   dropped: number;
   denied: number;
+  queued: number;
 }
 
 /** One accepted socket. */
@@ -43,9 +46,19 @@ export class Connection {
   readonly socket: OwnedFd;
   readonly identity: PeerIdentity;
   readonly queue: SendQueue;
+  /** What it holds of the broker, of all kinds. */
+  readonly quota: ConnectionQuota;
+  /** The fds that it has published and that are on their way; part of `quota`. */
+  readonly fdAccount: FdAccount;
   /** Milliseconds on the broker's clock. */
   readonly acceptedAt: number;
-  readonly counters: PublishCounters = { published: 0, matched: 0, dropped: 0, denied: 0 };
+  readonly counters: PublishCounters = {
+    published: 0,
+    matched: 0,
+    dropped: 0,
+    denied: 0,
+    queued: 0,
+  };
   readonly openTopics = new Map<number, OpenTopic>();
   readonly subscriptions = new Map<number, string>();
   /** Topic ids that this client was told, and what they stand for. */
@@ -63,6 +76,10 @@ export class Connection {
   takesFds = false;
   /** The fd that epoll watches for EPOLLOUT because the queue waits for it; -1 for none. */
   watchedFd = -1;
+  /** `watchedFd` is looked at for signs that the client takes fds, not for room. */
+  awaitsTaking = false;
+  /** The fd that is watched for signs that the client takes fds; -1 for none. */
+  takingFd = -1;
   /** The broker is shutting down: what this client sends is not read any more. */
   isReadingStopped = false;
   /** Stands in the reactor's list of queues to flush this turn. */
@@ -75,6 +92,8 @@ export class Connection {
     socket: OwnedFd;
     identity: PeerIdentity;
     queue: SendQueue;
+    quota: ConnectionQuota;
+    fdAccount: FdAccount;
     acceptedAt: number;
     policyGeneration: number;
   }) {
@@ -83,6 +102,8 @@ export class Connection {
     this.socket = fields.socket;
     this.identity = fields.identity;
     this.queue = fields.queue;
+    this.quota = fields.quota;
+    this.fdAccount = fields.fdAccount;
     this.acceptedAt = fields.acceptedAt;
     this.policyGeneration = fields.policyGeneration;
   }
@@ -99,6 +120,7 @@ export class Connection {
     this.counters.matched = 0;
     this.counters.dropped = 0;
     this.counters.denied = 0;
+    this.counters.queued = 0;
     return taken;
   }
 }

@@ -120,9 +120,12 @@ export class FdOutlet {
     this.#untaken.settle(this.#records - this.#sink.countUnreadRecords(this.#fd));
   }
 
-  /** The client will not be waited for: who paid for what it has not taken is told so. */
-  giveUp(): void {
-    this.#untaken.expire();
+  /**
+   * Nobody pays any more for what is in the socket, though it is still there.
+   * @param areExpired whether that is because the client did not take it in time
+   */
+  disown(areExpired: boolean): void {
+    this.#untaken.disown(areExpired);
   }
 
   #hasRoomFor(fds: number): boolean {

@@ -31,8 +31,23 @@ export const LISTEN_BACKLOG = 1_024;
 /** Milliseconds without accepting after the process or system ran out of fds or memory. */
 export const ACCEPT_PAUSE_MS = 100;
 
-/** File descriptors kept free for files, logs and the runtime when accepting. */
+/** File descriptors kept free for files, logs, the runtime and administrators. */
 export const FDS_RESERVED = 64;
+
+/** A socket and, worst case, a lane for each connection. */
+export const FDS_PER_CONNECTION = 2;
+
+/**
+ * Connections of administrators beyond all other limits, so that a full broker can still be asked
+ * what is wrong. They fit FDS_RESERVED.
+ */
+export const ADMINISTRATORS_EXTRA_MAX = 8;
+
+/**
+ * Fds kept open on nothing: closed for a moment where none is left, an administrator is let in with
+ * them, with its lane and what is read of it; all others are told that there is no room.
+ */
+export const SPARE_FDS = 6;
 
 /** Topics that one connection may hold open for publishing. */
 export const TOPICS_PER_CONNECTION_MAX = 8_192;
@@ -82,6 +97,9 @@ export const FDS_STALLED_MS = 1_000;
 
 /** Milliseconds between looks at fds that are on their way; none where there are none. */
 export const FD_SWEEP_INTERVAL_MS = 1_000;
+
+/** SYNCs of one connection that wait for its fds to be taken; one more is answered at once. */
+export const FD_WAITERS_MAX = 64;
 
 /**
  * What a socket costs that is kept after its client was closed, to know when the fds in it are

@@ -7,12 +7,13 @@
 import { ProtocolError } from "../errors.ts";
 import type { PinnedBuffer } from "../ffi/pinned-buffer.ts";
 import type { Hello } from "../protocol/control-messages.ts";
-import { opcodeOf } from "../protocol/frame.ts";
+import { FRAME_ID_WORD, FRAME_KIND_WORD, flagsOf, opcodeOf } from "../protocol/frame.ts";
 import { OPCODE } from "../protocol/opcodes.ts";
 import { PacketReader } from "../protocol/packet.ts";
+import type { ClientFrame } from "./area.ts";
 import { type Connection, openTopicOf } from "./connection.ts";
 import type { FdIntake } from "./fd-intake.ts";
-import type { ControlFrame, Request, Requests } from "./requests.ts";
+import type { Request, Requests } from "./requests.ts";
 import type { Rights } from "./rights.ts";
 import { NOT_PLAIN, type Router } from "./router.ts";
 
@@ -80,10 +81,9 @@ export class PacketHandler {
     try {
       if (connection.state === "AWAIT_HELLO") {
         this.#handleFirst(connection, packet, packetBytes);
-      } else if (packet.controlTruncated) {
-        this.#intake.refuseForWantOfRoom(connection);
-      } else if (packet.receivedFdCount > 0) {
-        this.#handleWithFds(connection, packet, packetBytes);
+      } else if (packet.receivedFdCount > 0 || packet.controlTruncated) {
+        if (!this.#intake.hasRoomFor(packet)) this.#intake.refuseForWantOfRoom(connection);
+        else this.#handleWithFds(connection, packet, packetBytes);
       } else {
         const routed = this.#routePlain(connection, packet.buffer, packetBytes);
         return routed === NOT_PLAIN ? this.#handleFrames(connection, packet, packetBytes) : routed;
@@ -103,7 +103,7 @@ export class PacketHandler {
   #handleFirst(connection: Connection, packet: ReceivedPacket, packetBytes: number): void {
     const { buffer } = packet;
     this.#read(buffer, packetBytes, packet.receivedFdCount);
-    const frame = frameAt(buffer, 0);
+    const frame = frameAt(buffer, 0, false);
     if (frame.opcode !== OPCODE.HELLO || this.#reader.frameCount !== 1) {
       const message = "Cannot serve client: its first packet must be HELLO alone";
       throw new ProtocolError("PROTOCOL_STATE", message, 0);
@@ -126,7 +126,7 @@ export class PacketHandler {
       const stop = this.#router.routeStretch(connection, buffer, offsetOf(index), packetBytes);
       while (offsetOf(index) < stop) index += 1;
       // Still a message: the router's time was up.
-      if (frameAt(buffer, offsetOf(index)).opcode === OPCODE.MESSAGE) return stop;
+      if (opcodeAt(buffer, offsetOf(index)) === OPCODE.MESSAGE) return stop;
       this.#requests.carryOut(connection, request);
       index += 1;
       if (!this.#host.hasTime()) return offsetOf(index);
@@ -141,12 +141,12 @@ export class PacketHandler {
     const requests: Request[] = [];
     const closed = new Set<number>();
     for (let index = 0; index < frameCount; index += 1) {
-      const frame = frameAt(buffer, this.#reader.offsets[index] as number);
+      const frame = frameAt(buffer, this.#reader.offsets[index] as number, isRest);
       if (frame.opcode === OPCODE.MESSAGE) {
         openTopicOf(connection, closed.has(frame.id) ? NO_TOPIC : frame.id, frame.offset);
         continue;
       }
-      const request = this.#requests.read(frame);
+      const request = this.#requests.read(connection, frame);
       if (request.opcode === OPCODE.CLOSE_TOPIC) {
         // In a rest it may be the second one, whose topic was open when the packet was checked.
         if (!isRest) openTopicOf(connection, frame.id, frame.offset);
@@ -157,12 +157,19 @@ export class PacketHandler {
     return requests;
   }
 
-  /** A packet with fds holds one frame, and only MESSAGE may carry them: read() sees to that. */
+  /** A packet with fds holds one frame, which may carry them: read() sees to that. */
   #handleWithFds(connection: Connection, packet: ReceivedPacket, packetBytes: number): void {
     const { buffer } = packet;
     this.#read(buffer, packetBytes, packet.receivedFdCount);
-    const open = openTopicOf(connection, frameAt(buffer, 0).id, 0);
-    this.#intake.take(connection, open, packet, packetBytes);
+    const frame = frameAt(buffer, 0, false);
+    if (frame.opcode === OPCODE.MESSAGE) {
+      const open = openTopicOf(connection, frame.id, 0);
+      return this.#intake.take(connection, open, packet, packetBytes);
+    }
+    this.#intake.lend(connection, packet, (bundle) => {
+      const request = this.#requests.read(connection, { ...frame, bundle });
+      this.#requests.carryOut(connection, request);
+    });
   }
 
   #read(buffer: PinnedBuffer, packetBytes: number, receivedFds: number): number {
@@ -170,13 +177,22 @@ export class PacketHandler {
   }
 }
 
-function frameAt(buffer: PinnedBuffer, offset: number): ControlFrame {
+function opcodeAt(buffer: PinnedBuffer, offset: number): number {
+  return opcodeOf(buffer.words[(offset >>> 2) + FRAME_KIND_WORD] as number);
+}
+
+function frameAt(buffer: PinnedBuffer, offset: number, isRest: boolean): ClientFrame {
   const word = offset >>> 2;
+  const kind = buffer.words[word + FRAME_KIND_WORD] as number;
   return {
-    opcode: opcodeOf(buffer.words[word + 1] as number),
-    id: buffer.words[word + 2] as number,
+    opcode: opcodeOf(kind),
+    flags: flagsOf(kind),
+    id: buffer.words[word + FRAME_ID_WORD] as number,
+    buffer,
     bytes: buffer.bytes,
     offset,
     frameBytes: buffer.words[word] as number,
+    isRest,
+    bundle: undefined,
   };
 }

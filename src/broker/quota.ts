@@ -125,6 +125,11 @@ export class UserQuota {
     return this.#limits[resource] as number;
   }
 
+  /** Whether the uid holds more than it may: by impose(), or since its limit was lowered. */
+  isOver(resource: Resource): boolean {
+    return this.used(resource) > this.limit(resource);
+  }
+
   /**
    * Charges the uid alone, no connection of it: for what has no owner but the user, such as a
    * connection itself.

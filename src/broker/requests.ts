@@ -20,10 +20,11 @@ import {
   syncAckBody,
 } from "../protocol/control-messages.ts";
 import { FRAME_HEADER_BYTES, PROTOCOL_VERSION } from "../protocol/limits.ts";
-import { OPCODE } from "../protocol/opcodes.ts";
+import { FLAG_WAIT_FDS, OPCODE } from "../protocol/opcodes.ts";
 import { STATUS, type StatusName } from "../protocol/status-codes.ts";
 import { checkPattern, checkTopicName, isReservedTopic } from "../protocol/topics.ts";
 import type { Administration } from "./administration.ts";
+import type { Area, CarryOut, ClientFrame } from "./area.ts";
 import type { BusState } from "./bus-state.ts";
 import type { Connection } from "./connection.ts";
 import type { BrokerEventListener } from "./events.ts";
@@ -38,18 +39,6 @@ import type { Action } from "./policy/rules.ts";
 import { refusalMessage } from "./refusal.ts";
 import type { Topic } from "./topic-table.ts";
 
-/** One control frame of a packet that was found well-formed. */
-export interface ControlFrame {
-  readonly opcode: number;
-  readonly id: number;
-  /** The receive buffer, borrowed for the call. */
-  readonly bytes: Uint8Array;
-  /** Where the frame starts in it. */
-  readonly offset: number;
-  /** Header and body, without padding. */
-  readonly frameBytes: number;
-}
-
 /** A control frame that was read and found good. */
 export type Request =
   | { readonly opcode: typeof OPCODE.NOOP }
@@ -61,9 +50,10 @@ export type Request =
       readonly id: number;
       readonly subscription: number;
     }
-  | { readonly opcode: typeof OPCODE.SYNC; readonly id: number }
+  | { readonly opcode: typeof OPCODE.SYNC; readonly id: number; readonly waitsForFds: boolean }
   | { readonly opcode: typeof OPCODE.RELOAD_POLICY; readonly id: number }
-  | { readonly opcode: typeof OPCODE.EXPLAIN; readonly id: number; readonly question: Explain };
+  | { readonly opcode: typeof OPCODE.EXPLAIN; readonly id: number; readonly question: Explain }
+  | { readonly opcode: "area"; readonly carryOut: CarryOut };
 
 /** What they are carried out with. */
 export interface RequestsParts {
@@ -72,6 +62,9 @@ export interface RequestsParts {
   readonly fdGate: FdGate;
   readonly send: ControlSender;
   readonly onEvent: BrokerEventListener;
+  readonly areas: readonly Area[];
+  /** Somebody waits for fds to be taken: it is to be noticed at once from now on. */
+  readonly watchFds: () => void;
 }
 
 /** Carries out requests. */
@@ -81,6 +74,8 @@ export class Requests {
   readonly #fdGate: FdGate;
   readonly #send: ControlSender;
   readonly #onEvent: BrokerEventListener;
+  readonly #areas = new Map<number, Area>();
+  readonly #watchFds: () => void;
 
   constructor(parts: RequestsParts) {
     this.#state = parts.state;
@@ -88,13 +83,17 @@ export class Requests {
     this.#fdGate = parts.fdGate;
     this.#send = parts.send;
     this.#onEvent = parts.onEvent;
+    this.#watchFds = parts.watchFds;
+    for (const area of parts.areas) {
+      for (const opcode of area.opcodes) this.#areas.set(opcode, area);
+    }
   }
 
   /**
    * Reads HELLO. What follows from it (WELCOME, the lane) is the caller's.
    * @throws {ProtocolError} PROTOCOL_CONTROL_BODY, or PROTOCOL_VERSION
    */
-  readHello(frame: ControlFrame): Hello {
+  readHello(frame: ClientFrame): Hello {
     const hello = decodeHello(frame.bytes, bodyStart(frame), bodyEnd(frame));
     if (hello.protocol === PROTOCOL_VERSION) return hello;
     throw new ProtocolError(
@@ -109,7 +108,7 @@ export class Requests {
    * can be read whole before any of it does. Whether topic ids are open is for the caller to check.
    * @throws {ProtocolError} where the frame itself is wrong
    */
-  read(frame: ControlFrame): Request {
+  read(connection: Connection, frame: ClientFrame): Request {
     const { opcode, id, bytes, offset } = frame;
     const start = bodyStart(frame);
     const end = bodyEnd(frame);
@@ -128,15 +127,22 @@ export class Requests {
         checkRequestId(frame);
         return { opcode, id, subscription: decodeUnsubscribe(bytes, start, end).subscription };
       case OPCODE.SYNC:
+        checkRequestId(frame);
+        return { opcode, id, waitsForFds: (frame.flags & FLAG_WAIT_FDS) !== 0 };
       case OPCODE.RELOAD_POLICY:
         checkRequestId(frame);
         return { opcode, id };
       case OPCODE.EXPLAIN:
         checkRequestId(frame);
         return { opcode, id, question: decodeExplain(bytes, start, end) };
-      default: {
+      case OPCODE.HELLO: {
         const message = "Cannot take HELLO: this connection has said it";
         throw new ProtocolError("PROTOCOL_STATE", message, offset);
+      }
+      default: {
+        const area = this.#areas.get(opcode);
+        if (area === undefined) throw unknownOpcode(frame);
+        return { opcode: "area", carryOut: area.read(connection, frame) };
       }
     }
   }
@@ -155,11 +161,13 @@ export class Requests {
       case OPCODE.UNSUBSCRIBE:
         return this.#unsubscribe(connection, request.id, request.subscription);
       case OPCODE.SYNC:
-        return this.#sync(connection, request.id);
+        return this.#sync(connection, request.id, request.waitsForFds);
       case OPCODE.RELOAD_POLICY:
         return this.#administration.reloadPolicy(connection, request.id);
       case OPCODE.EXPLAIN:
         return this.#administration.explain(connection, request.id, request.question);
+      case "area":
+        return request.carryOut();
     }
   }
 
@@ -245,9 +253,19 @@ export class Requests {
     this.#send(connection, { opcode: OPCODE.ACK, id });
   }
 
-  #sync(connection: Connection, id: number): void {
-    const { published, matched, dropped, denied } = connection.takeCounters();
-    const body = syncAckBody({ published, matched, delivered: matched - dropped, dropped, denied });
+  #sync(connection: Connection, id: number, waitsForFds: boolean): void {
+    if (!waitsForFds) return this.#answerSync(connection, id);
+    this.#watchFds();
+    const answer = () => this.#answerSync(connection, id);
+    if (!connection.fdAccount.whenIdle(answer)) answer();
+  }
+
+  #answerSync(connection: Connection, id: number): void {
+    const { published, matched, dropped, denied, queued } = connection.takeCounters();
+    const delivered = matched - dropped;
+    const { fdAccount } = connection;
+    const fds = { fdsWaiting: fdAccount.waiting, fdsExpired: fdAccount.takeExpired() };
+    const body = syncAckBody({ published, matched, delivered, dropped, denied, queued, ...fds });
     this.#send(connection, { opcode: OPCODE.ACK, id: id, body });
   }
 
@@ -276,16 +294,21 @@ export class Requests {
   }
 }
 
-function checkRequestId(frame: ControlFrame): void {
+function checkRequestId(frame: ClientFrame): void {
   if (frame.id !== 0) return;
   const message = "Cannot answer request: its id is 0";
   throw new ProtocolError("PROTOCOL_REQUEST_ID", message, frame.offset);
 }
 
-function bodyStart(frame: ControlFrame): number {
+function unknownOpcode({ opcode, offset }: ClientFrame): ProtocolError {
+  const message = `Cannot take opcode 0x${opcode.toString(16)}: this broker does not know it`;
+  return new ProtocolError("PROTOCOL_OPCODE", message, offset);
+}
+
+function bodyStart(frame: ClientFrame): number {
   return frame.offset + FRAME_HEADER_BYTES;
 }
 
-function bodyEnd(frame: ControlFrame): number {
+function bodyEnd(frame: ClientFrame): number {
   return frame.offset + frame.frameBytes;
 }

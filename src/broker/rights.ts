@@ -6,6 +6,7 @@
 
 import { revokedBody } from "../protocol/control-messages.ts";
 import { OPCODE } from "../protocol/opcodes.ts";
+import type { Area } from "./area.ts";
 import type { BusState } from "./bus-state.ts";
 import type { Connection, OpenTopic } from "./connection.ts";
 import type { BrokerEventListener } from "./events.ts";
@@ -21,6 +22,7 @@ export interface RightsParts {
   readonly fdGate: FdGate;
   readonly send: ControlSender;
   readonly onEvent: BrokerEventListener;
+  readonly areas: readonly Area[];
 }
 
 /** Refreshes rights. */
@@ -29,12 +31,14 @@ export class Rights {
   readonly #fdGate: FdGate;
   readonly #send: ControlSender;
   readonly #onEvent: BrokerEventListener;
+  readonly #areas: readonly Area[];
 
   constructor(parts: RightsParts) {
     this.#state = parts.state;
     this.#fdGate = parts.fdGate;
     this.#send = parts.send;
     this.#onEvent = parts.onEvent;
+    this.#areas = parts.areas;
   }
 
   /** Whether the policy was replaced since this connection's rights were computed. */
@@ -74,6 +78,7 @@ export class Rights {
       this.#revoke(connection, "subscribe", pattern, decision, { subscription });
       if (connection.state === "DOOMED") return;
     }
+    for (const area of this.#areas) area.refresh(connection);
   }
 
   #refreshTopic(connection: Connection, open: OpenTopic): void {

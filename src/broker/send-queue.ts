@@ -16,7 +16,7 @@ import { assert } from "../assert.ts";
 import { copyPinned, PinnedBuffer } from "../ffi/pinned-buffer.ts";
 import { PEER_CLOSED, RECORD_TOO_LARGE } from "../ffi/syscall-result.ts";
 import { gapBody } from "../protocol/control-messages.ts";
-import { GAP_REASON, OPCODE } from "../protocol/opcodes.ts";
+import { GAP_REASON, OPCODE, WITHHELD_REASON } from "../protocol/opcodes.ts";
 import { isLarge } from "../protocol/packet.ts";
 import { CONTROL_FRAME_BUFFER, encodeControlFrame } from "./control-frames.ts";
 import type { FdBundle } from "./fd-bundle.ts";
@@ -27,7 +27,7 @@ import {
   type PacketSink,
   TAKING_AWAITED,
 } from "./fd-outlet.ts";
-import { encodeRefusedBody, laneKind, memoryBytesOf, withheldKind } from "./frame-marks.ts";
+import { encodeLostBody, laneKind, memoryBytesOf, withheldKind } from "./frame-marks.ts";
 import { GapLedger } from "./gap-ledger.ts";
 import {
   DIRECT_SEND_BYTES_MIN,
@@ -38,6 +38,7 @@ import {
   SEND_QUEUE_MEMORY_BYTES_MAX,
   SEND_QUEUE_MEMORY_BYTES_RESUME,
 } from "./limits.ts";
+import { PacketLine } from "./packet-line.ts";
 import { type PacketPool, QueuedPacket } from "./packet-pool.ts";
 
 /** deliver() and push(): taken, sent or queued. */
@@ -56,8 +57,7 @@ export class SendQueue {
   readonly #pool: PacketPool;
   readonly #outletHost: FdOutletHost;
   readonly #ledger = new GapLedger();
-  #packets: QueuedPacket[] = [];
-  #head = 0;
+  readonly #packets = new PacketLine();
   #queuedBytes = 0;
   #queuedFds = 0;
   #queuedMemoryBytes = 0;
@@ -87,7 +87,7 @@ export class SendQueue {
   }
 
   get isEmpty(): boolean {
-    return this.#head === this.#packets.length;
+    return this.#packets.length === 0;
   }
 
   get queuedBytes(): number {
@@ -103,6 +103,11 @@ export class SendQueue {
     return this.#queuedMemoryBytes;
   }
 
+  /** From now on fds go out on this socket, borrowed; docs/protocol.md section 7. */
+  useLane(laneFd: number): void {
+    this.outlet.useLane(laneFd);
+  }
+
   /**
    * Sends or queues a run of message frames without fds.
    * @param source buffer that holds the run, borrowed for the call
@@ -112,7 +117,7 @@ export class SendQueue {
    */
   deliver(source: PinnedBuffer, offset: number, bytes: number): number {
     if (this.#isAbandoned) return PEER_GONE;
-    if (bytes >= DIRECT_SEND_BYTES_MIN && this.#head === this.#packets.length) {
+    if (bytes >= DIRECT_SEND_BYTES_MIN && this.#packets.length === 0) {
       const outcome = this.#sink.sendPacket(this.#fd, source, offset, bytes);
       if (outcome === bytes) {
         this.outlet.noteRecord();
@@ -179,13 +184,39 @@ export class SendQueue {
   deliverWithheld(source: PinnedBuffer, offset: number, bytes: number, bundle: FdBundle): number {
     const word = (offset >>> 2) + 1;
     const kind = source.words[word] ?? 0;
-    source.words[word] = withheldKind(kind);
+    source.words[word] = withheldKind(kind, WITHHELD_REASON.POLICY);
     const outcome =
       bundle.bodyFds.length === 0
         ? this.deliver(source, offset, bytes)
         : this.deliverWithFds(source, offset, bytes, bundle, bundle.bodyFds);
     source.words[word] = kind;
     return outcome;
+  }
+
+  /**
+   * Delivers one message frame without any of its fds, because the client has not taken earlier ones:
+   * as withheld, or where its body is behind one of them, as lost. No copy of it is charged.
+   */
+  deliverStalled(source: PinnedBuffer, offset: number, bytes: number): number {
+    if (this.#isAbandoned) return PEER_GONE;
+    const word = (offset >>> 2) + 1;
+    const kind = source.words[word] ?? 0;
+    if (isLarge(kind)) {
+      const gapBytes = encodeLostBody(source.words[word + 1] ?? 0, GAP_REASON.BODY_EXPIRED);
+      const isTold = !this.#isShedding && this.push(CONTROL_FRAME_BUFFER, gapBytes) === ACCEPTED;
+      return isTold ? QUEUE_FULL : this.#lose(source, offset, bytes);
+    }
+    const marked = withheldKind(kind, WITHHELD_REASON.EXPIRED);
+    return this.#deliverAs(marked, source, offset, bytes);
+  }
+
+  /**
+   * Sends one last packet, past all that waits, which is lost with the connection.
+   * @param bytes of CONTROL_FRAME_BUFFER
+   */
+  sendLast(bytes: number): void {
+    this.abandon();
+    this.#sink.sendPacket(this.#fd, CONTROL_FRAME_BUFFER, 0, bytes);
   }
 
   /**
@@ -208,7 +239,7 @@ export class SendQueue {
     if (this.#queuedBytes + bytes > SEND_QUEUE_BYTES_MAX + SEND_QUEUE_CONTROL_BYTES_MAX) {
       return QUEUE_FULL;
     }
-    const tail = this.#tail();
+    const tail = this.#packets.last;
     const hasRoom = tail !== undefined && tail.bundle === undefined && tail.room >= bytes;
     const packet = hasRoom ? tail : this.#pool.acquire(false);
     if (packet === undefined) return QUEUE_FULL;
@@ -247,14 +278,13 @@ export class SendQueue {
     this.#isAbandoned = true;
     this.blockedFd = -1;
     this.awaitsTaking = false;
-    for (let index = this.#head; index < this.#packets.length; index += 1) {
-      const packet = this.#packets[index];
+    for (let index = 0; index < this.#packets.length; index += 1) {
+      const packet = this.#packets.at(index);
       if (packet === undefined) continue;
       packet.bundle?.payer.release(packet.fds.length);
       this.#pool.release(packet);
     }
-    this.#packets = [];
-    this.#head = 0;
+    this.#packets.clear();
     this.#queuedBytes = 0;
     this.#queuedFds = 0;
     this.#queuedMemoryBytes = 0;
@@ -268,17 +298,15 @@ export class SendQueue {
    */
   expireFds(before: number): number {
     let expired = 0;
-    for (let index = this.#head; index < this.#packets.length; index += 1) {
-      const packet = this.#packets[index];
+    for (let index = 0; index < this.#packets.length; index += 1) {
+      const packet = this.#packets.at(index);
       const bundle = packet?.bundle;
       if (packet === undefined || bundle === undefined) continue;
       if (packet.queuedAt > before) break;
       expired += packet.fds.length;
       bundle.payer.expire(packet.fds.length);
       this.#letGo(packet, bundle);
-      const kind = packet.buffer.words[1] ?? 0;
-      if (isLarge(kind)) this.#replaceByGap(packet);
-      else packet.buffer.words[1] = withheldKind(kind);
+      this.#markLost(packet, WITHHELD_REASON.EXPIRED, GAP_REASON.BODY_EXPIRED);
     }
     return expired;
   }
@@ -287,8 +315,8 @@ export class SendQueue {
   oldestFdsAt(): number {
     if (this.outlet.untakenFds > 0) return this.outlet.oldestAt;
     if (this.#queuedFds === 0) return Number.POSITIVE_INFINITY;
-    for (let index = this.#head; index < this.#packets.length; index += 1) {
-      const packet = this.#packets[index];
+    for (let index = 0; index < this.#packets.length; index += 1) {
+      const packet = this.#packets.at(index);
       if (packet?.bundle !== undefined) return packet.queuedAt;
     }
     return Number.POSITIVE_INFINITY;
@@ -302,9 +330,9 @@ export class SendQueue {
   #sendQueued(): number {
     this.blockedFd = -1;
     this.awaitsTaking = false;
-    while (this.#head < this.#packets.length) {
-      const packet = this.#packets[this.#head];
-      if (packet === undefined) break;
+    for (;;) {
+      const packet = this.#packets.first;
+      if (packet === undefined) return ACCEPTED;
       const outcome =
         packet.bundle === undefined
           ? this.#sendQueuedPacket(packet)
@@ -312,16 +340,13 @@ export class SendQueue {
       if (isGone(outcome)) return PEER_GONE;
       if (outcome < 0) {
         if (this.blockedFd < 0) this.blockedFd = this.#fd;
-        this.#compact();
         return BLOCKED;
       }
       this.#queuedBytes -= packet.bytes;
       this.#queuedMemoryBytes -= packet.memoryBytes;
-      this.#head += 1;
+      this.#packets.shift();
       this.#pool.release(packet);
     }
-    this.#compact();
-    return ACCEPTED;
   }
 
   /**
@@ -344,12 +369,8 @@ export class SendQueue {
       return BLOCKED;
     }
     if (!this.outlet.isOnLane) return ACCEPTED;
-    const word = (offset >>> 2) + 1;
-    const kind = source.words[word] ?? 0;
-    source.words[word] = laneKind(kind);
-    const outcome = this.deliver(source, offset, bytes);
-    source.words[word] = kind;
-    return outcome;
+    const kind = source.words[(offset >>> 2) + 1] ?? 0;
+    return this.#deliverAs(laneKind(kind), source, offset, bytes);
   }
 
   #noteFdsBlocked(outcome: number): void {
@@ -362,14 +383,22 @@ export class SendQueue {
     const word = (offset >>> 2) + 1;
     const kind = source.words[word] ?? 0;
     if (isLarge(kind)) {
-      const gapBytes = encodeRefusedBody(source.words[word + 1] ?? 0);
+      const gapBytes = encodeLostBody(source.words[word + 1] ?? 0, GAP_REASON.BODY_REFUSED);
       const outcome = this.push(CONTROL_FRAME_BUFFER, gapBytes);
       assert(outcome === ACCEPTED, "an empty queue takes a gap");
       return QUEUE_FULL;
     }
-    source.words[word] = withheldKind(kind);
-    const outcome = this.deliver(source, offset, bytes);
+    const marked = withheldKind(kind, WITHHELD_REASON.KERNEL);
+    return this.#deliverAs(marked, source, offset, bytes);
+  }
+
+  /** Delivers a frame without fds, with another kind word in its header. */
+  #deliverAs(kind: number, source: PinnedBuffer, offset: number, bytes: number): number {
+    const word = (offset >>> 2) + 1;
+    const original = source.words[word] ?? 0;
     source.words[word] = kind;
+    const outcome = this.deliver(source, offset, bytes);
+    source.words[word] = original;
     return outcome;
   }
 
@@ -387,9 +416,8 @@ export class SendQueue {
     if (sent < 0) bundle.payer.release(packet.fds.length);
     this.#letGo(packet, bundle);
     if (sent > 0 && !this.outlet.isOnLane) return sent;
-    const kind = packet.buffer.words[1] ?? 0;
-    if (sent < 0 && isLarge(kind)) this.#replaceByGap(packet);
-    else packet.buffer.words[1] = sent > 0 ? laneKind(kind) : withheldKind(kind);
+    if (sent > 0) packet.buffer.words[1] = laneKind(packet.buffer.words[1] ?? 0);
+    else this.#markLost(packet, WITHHELD_REASON.KERNEL, GAP_REASON.BODY_REFUSED);
     return this.#sendQueuedPacket(packet);
   }
 
@@ -406,9 +434,15 @@ export class SendQueue {
     packet.bundle = undefined;
   }
 
-  /** The message in a packet of its own is lost: in its place stands that it is. */
-  #replaceByGap(packet: QueuedPacket): void {
-    const gapBytes = encodeRefusedBody(packet.buffer.words[2] ?? 0);
+  /** A message has lost its fds: it says so, or where its body was behind one, a gap stands for it. */
+  #markLost(packet: QueuedPacket, withheldReason: number, gapReason: number): void {
+    const { words } = packet.buffer;
+    const kind = words[1] ?? 0;
+    if (!isLarge(kind)) {
+      words[1] = withheldKind(kind, withheldReason);
+      return;
+    }
+    const gapBytes = encodeLostBody(words[2] ?? 0, gapReason);
     this.#queuedBytes += gapBytes - packet.bytes;
     this.#queuedMemoryBytes -= packet.memoryBytes;
     packet.memoryBytes = 0;
@@ -438,16 +472,12 @@ export class SendQueue {
   /** The packet at the end of the queue with room for `bytes`, or a new one; undefined when full. */
   #packetFor(bytes: number): QueuedPacket | undefined {
     if (this.#queuedBytes + bytes > SEND_QUEUE_BYTES_MAX) return undefined;
-    const tail = this.#tail();
+    const tail = this.#packets.last;
     if (tail !== undefined && tail.bundle === undefined && tail.room >= bytes) return tail;
     if (tail !== undefined && this.blockedFd < 0) this.#sendQueued();
     const packet = this.#pool.acquire(!this.isEmpty);
     if (packet !== undefined) this.#packets.push(packet);
     return packet;
-  }
-
-  #tail(): QueuedPacket | undefined {
-    return this.isEmpty ? undefined : this.#packets[this.#packets.length - 1];
   }
 
   #copyInto(packet: QueuedPacket, source: PinnedBuffer, offset: number, bytes: number): void {
@@ -460,13 +490,6 @@ export class SendQueue {
     this.#isShedding = true;
     this.#ledger.record(source.words, offset, bytes);
     return QUEUE_FULL;
-  }
-
-  #compact(): void {
-    if (this.#head === this.#packets.length) this.#packets.length = 0;
-    else if (this.#head >= 32) this.#packets.splice(0, this.#head);
-    else return;
-    this.#head = 0;
   }
 }
 

@@ -4,7 +4,7 @@
  */
 
 import { assert } from "../assert.ts";
-import type { FdPayer } from "./fd-bundle.ts";
+import { type FdPayer, NOBODY_PAYS } from "./fd-bundle.ts";
 
 /** Entries that were settled are cut off once there are so many; the others then move to the front. */
 const SETTLED_KEPT = 256;
@@ -46,27 +46,26 @@ export class UntakenFds {
   settle(lastTaken: number): void {
     while (this.#head < this.#records.length) {
       if ((this.#records[this.#head] as number) > lastTaken) break;
-      this.#shift().release(this.#shifted);
+      const fds = this.#counts[this.#head] as number;
+      this.#count -= fds;
+      (this.#payers[this.#head] as FdPayer).release(fds);
+      this.#head += 1;
     }
     this.#compact();
   }
 
-  /** All of them were not taken in time: their payers are told, and pay no more. */
-  expire(): void {
-    while (this.#head < this.#records.length) this.#shift().expire(this.#shifted);
-    this.#compact();
-  }
-
-  /** Fds of the entry that #shift() returned the payer of. */
-  #shifted = 0;
-
-  #shift(): FdPayer {
-    const payer = this.#payers[this.#head];
-    assert(payer !== undefined, "an entry has its payer");
-    this.#shifted = this.#counts[this.#head] as number;
-    this.#count -= this.#shifted;
-    this.#head += 1;
-    return payer;
+  /**
+   * Nobody pays for any of them from now on, though they are still there.
+   * @param areExpired whether that is because they were not taken in time
+   */
+  disown(areExpired: boolean): void {
+    for (let index = this.#head; index < this.#records.length; index += 1) {
+      const payer = this.#payers[index] as FdPayer;
+      const fds = this.#counts[index] as number;
+      if (areExpired) payer.expire(fds);
+      else payer.release(fds);
+      this.#payers[index] = NOBODY_PAYS;
+    }
   }
 
   #compact(): void {

@@ -16,6 +16,7 @@ import {
   clientBodyDecoder,
   decodeClientMap,
   FLAG,
+  oneOf,
   optional,
   type Shape,
   shortText,
@@ -25,6 +26,7 @@ import {
   u32List,
 } from "./control-shape.ts";
 import { PROTOCOL_VERSION, SENDER_GROUPS_MAX, SOFTWARE_BYTES_MAX } from "./limits.ts";
+import { OVERFLOW_POLICIES, type OverflowPolicy } from "./words.ts";
 
 /** HELLO, to the broker. */
 export interface Hello {
@@ -66,6 +68,10 @@ export interface OpenTopicAck {
 export interface Subscribe {
   /** Not yet checked as a pattern. */
   readonly pattern: string;
+  /** The queue group to join; not yet checked. */
+  readonly group?: string | undefined;
+  /** Default: what the policy sets for the topic, else "drop-newest". */
+  readonly overflow?: OverflowPolicy | undefined;
 }
 
 /** ACK of SUBSCRIBE, to the client. */
@@ -86,6 +92,12 @@ export interface SyncAck {
   readonly delivered: number;
   readonly dropped: number;
   readonly denied: number;
+  /** Of the delivered: behind others in the queue of a subscriber that reads slowly. */
+  readonly queued: number;
+  /** Copies of this client's fds that are on their way now. */
+  readonly fdsWaiting: number;
+  /** Copies of this client's fds that were closed because nobody took them in time. */
+  readonly fdsExpired: number;
 }
 
 /** ACK of RELOAD_POLICY, to the client. */
@@ -136,6 +148,8 @@ export interface ErrorBody {
 /** TOPIC, to the client. */
 export interface TopicBody {
   readonly topic: string;
+  /** Messages under this id are for this client's subscriptions in that queue group alone. */
+  readonly group?: string | undefined;
 }
 
 /** SENDER, to the client. */
@@ -196,7 +210,11 @@ const WELCOME: Shape<Welcome> = {
 };
 const OPEN_TOPIC: Shape<OpenTopic> = { topic: TEXT };
 const OPEN_TOPIC_ACK: Shape<OpenTopicAck> = { topic: U32, sendFds: FLAG };
-const SUBSCRIBE: Shape<Subscribe> = { pattern: TEXT };
+const SUBSCRIBE: Shape<Subscribe> = {
+  pattern: TEXT,
+  group: optional(TEXT),
+  overflow: optional(oneOf(OVERFLOW_POLICIES)),
+};
 const SUBSCRIBE_ACK: Shape<SubscribeAck> = { subscription: U32 };
 const UNSUBSCRIBE: Shape<Unsubscribe> = { subscription: U32 };
 const SYNC_ACK: Shape<SyncAck> = {
@@ -205,6 +223,9 @@ const SYNC_ACK: Shape<SyncAck> = {
   delivered: COUNT,
   dropped: COUNT,
   denied: COUNT,
+  queued: COUNT,
+  fdsWaiting: COUNT,
+  fdsExpired: COUNT,
 };
 const RELOAD_POLICY_ACK: Shape<ReloadPolicyAck> = { rules: COUNT };
 const EXPLAIN: Shape<Explain> = {
@@ -226,7 +247,7 @@ const ERROR: Shape<ErrorBody> = {
   offset: optional(U32),
   protocol: optional(U32),
 };
-const TOPIC: Shape<TopicBody> = { topic: TEXT };
+const TOPIC: Shape<TopicBody> = { topic: TEXT, group: optional(TEXT) };
 const SENDER: Shape<SenderBody> = {
   uid: U32,
   gid: U32,

@@ -67,6 +67,15 @@ export function shortText(bytesMax: number): Field<string, false> {
   };
 }
 
+/** One of the words of a list. */
+export function oneOf<Word extends string>(words: readonly Word[]): Field<Word, false> {
+  return {
+    optional: false,
+    wanted: `one of ${words.join(", ")}`,
+    accepts: (value): value is Word => words.includes(value as Word),
+  };
+}
+
 /** An array of at most `countMax` integers that fit a u32. */
 export function u32List(countMax: number): Field<number[], false> {
   return {

@@ -2,13 +2,13 @@
  * The 16-byte frame header as aligned 32-bit words. For offsets and header words only: what may
  * stand in a header is packet.ts's business, what an opcode means is opcodes.ts's.
  *
- *      0        4    5     6        8        12       16
- *      ├────────┼────┼─────┼────────┼────────┼────────┼───────────────┬─────────┐
- *      │ bytes  │ op │flags│fd count│   id   │ origin │ body …        │ padding │
- *      └────────┴────┴─────┴────────┴────────┴────────┴───────────────┴─────────┘
- *       word 0   ╰── word 1: kind ─╯ word 2   word 3
+ *      0        4    5     6     7        8        12       16
+ *      ├────────┼────┼─────┼─────┼────────┼────────┼────────┼───────────────┬─────────┐
+ *      │ bytes  │ op │flags│ fds │ detail │   id   │ origin │ body …        │ padding │
+ *      └────────┴────┴─────┴─────┴────────┴────────┴────────┴───────────────┴─────────┘
+ *       word 0   ╰───── word 1: kind ────╯ word 2   word 3
  *
- * "Kind" is this project's word for opcode, flags and fd count read as one u32. Invariants: frames
+ * "Kind" is this project's word for opcode, flags, fd count and detail read as one u32. Invariants: frames
  * start at multiples of FRAME_ALIGNMENT_BYTES, and the host is little-endian like the wire.
  */
 
@@ -24,8 +24,11 @@ export const FRAME_OPCODE_OFFSET = 4;
 /** u8: flags, by opcode. */
 export const FRAME_FLAGS_OFFSET = 5;
 
-/** u16: how many fds travel with the frame. */
+/** u8: how many fds travel with the frame. */
 export const FRAME_FD_COUNT_OFFSET = 6;
+
+/** u8: with FLAG_FDS_WITHHELD why, a value of WITHHELD_REASON; else 0. */
+export const FRAME_DETAIL_OFFSET = 7;
 
 /** u32: topic id, request id or connection id, by opcode. */
 export const FRAME_ID_OFFSET = 8;
@@ -46,11 +49,12 @@ export const FRAME_ORIGIN_WORD = 3;
  * The header word at byte 4.
  * @param opcode 0 to 255
  * @param flags 0 to 255
- * @param fdCount 0 to 65535
- * @returns opcode | flags << 8 | fdCount << 16, unsigned
+ * @param fdCount 0 to 255
+ * @param detail 0 to 255
+ * @returns opcode | flags << 8 | fdCount << 16 | detail << 24, unsigned
  */
-export function kindWord(opcode: number, flags: number, fdCount: number): number {
-  return (opcode | (flags << 8) | (fdCount << 16)) >>> 0;
+export function kindWord(opcode: number, flags: number, fdCount: number, detail = 0): number {
+  return (opcode | (flags << 8) | (fdCount << 16) | (detail << 24)) >>> 0;
 }
 
 /** The opcode in a kind word: 0 to 255. */
@@ -63,9 +67,14 @@ export function flagsOf(kind: number): number {
   return (kind >>> 8) & 0xff;
 }
 
-/** The fd count in a kind word: 0 to 65535. */
+/** The fd count in a kind word: 0 to 255. */
 export function fdCountOf(kind: number): number {
-  return kind >>> 16;
+  return (kind >>> 16) & 0xff;
+}
+
+/** The detail in a kind word: 0 to 255. */
+export function detailOf(kind: number): number {
+  return kind >>> 24;
 }
 
 /**

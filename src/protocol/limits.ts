@@ -24,6 +24,21 @@ export const PACKET_BYTES_MAX = 65_536;
 /** Bytes of the largest message body that one packet can carry. */
 export const MESSAGE_BODY_BYTES_MAX = PACKET_BYTES_MAX - FRAME_HEADER_BYTES;
 
+/** Bytes before the body proper of REQUEST and RETAIN: two u32. */
+export const BODY_PREFIX_BYTES = 8;
+
+/** Fds of a CHANNEL frame: an end of the packet socket, and one of the lane. */
+export const CHANNEL_FDS = 2;
+
+/** Parts of a streamed reply that a service may send before it is given credit. Guess. */
+export const STREAM_CREDIT_START = 64;
+
+/** Bytes of the name of a queue group. */
+export const GROUP_BYTES_MAX = 64;
+
+/** Members of a service that SERVICE and the ACK of WATCH name. */
+export const SERVICE_OWNERS_TOLD_MAX = 256;
+
 /** Bytes that stand in for the body of a large message: its length as u64. */
 export const LARGE_SIZE_BYTES = 8;
 

@@ -10,6 +10,7 @@ import { assert } from "../assert.ts";
 import { ProtocolError, type ProtocolErrorCode } from "../errors.ts";
 import { type ControlMap, encodeControlBody } from "./control-body.ts";
 import {
+  detailOf,
   FRAME_FD_COUNT_OFFSET,
   FRAME_FLAGS_OFFSET,
   FRAME_KIND_WORD,
@@ -22,6 +23,7 @@ import {
   writeFrameHeader,
 } from "./frame.ts";
 import {
+  CHANNEL_FDS,
   FRAME_ALIGNMENT_BYTES,
   FRAME_HEADER_BYTES,
   LARGE_SIZE_BYTES,
@@ -31,11 +33,13 @@ import {
 import {
   BROKER_FRAME_RULES,
   CLIENT_FRAME_RULES,
+  carriesBody,
   FLAG_FDS_ON_LANE,
   FLAG_FDS_WITHHELD,
   FLAG_LARGE,
   type FrameRule,
   OPCODE,
+  prefixBytesOf,
 } from "./opcodes.ts";
 
 /** Which side wrote a packet. */
@@ -52,7 +56,8 @@ export function clientFrameError(kind: number, frameBytes: number): ProtocolErro
   return (
     kindError(CLIENT_RULES, kind) ||
     lengthError(CLIENT_RULES, kind, frameBytes) ||
-    largeError(kind, frameBytes)
+    bodyError(kind, frameBytes) ||
+    (detailOf(kind) === 0 ? 0 : "PROTOCOL_FLAGS")
   );
 }
 
@@ -66,19 +71,23 @@ export function brokerFrameError(kind: number, frameBytes: number): ProtocolErro
   const code =
     kindError(BROKER_RULES, kind) ||
     lengthError(BROKER_RULES, kind, frameBytes) ||
-    largeError(kind, frameBytes);
+    bodyError(kind, frameBytes);
   if (code !== 0) return code;
   const onLane = (flagsOf(kind) & FLAG_FDS_ON_LANE) !== 0;
-  const withheld = (flagsOf(kind) & FLAG_FDS_WITHHELD) !== 0;
+  const withheld = carriesBody(opcodeOf(kind)) && (flagsOf(kind) & FLAG_FDS_WITHHELD) !== 0;
   if (onLane && fdCountOf(kind) === 0) return "PROTOCOL_FD_COUNT";
+  if (withheld !== detailOf(kind) > 0) return "PROTOCOL_FLAGS";
+  if (opcodeOf(kind) === OPCODE.CHANNEL && fdCountOf(kind) !== CHANNEL_FDS) {
+    return "PROTOCOL_FD_COUNT";
+  }
   // A body behind an fd is no file of the sender's, so it is never withheld.
   const bodyFds = isLarge(kind) ? 1 : 0;
   return withheld && fdCountOf(kind) !== bodyFds ? "PROTOCOL_FD_COUNT" : 0;
 }
 
-/** Whether this is a message whose body is the memory behind its first fd. */
+/** Whether this frame's body is the memory behind its first fd. */
 export function isLarge(kind: number): boolean {
-  return opcodeOf(kind) === OPCODE.MESSAGE && (flagsOf(kind) & FLAG_LARGE) !== 0;
+  return (flagsOf(kind) & FLAG_LARGE) !== 0 && carriesBody(opcodeOf(kind));
 }
 
 /**
@@ -88,7 +97,8 @@ export function isLarge(kind: number): boolean {
  * @returns 0 and more; where it is beyond 2^53, a number that is still beyond every limit
  */
 export function largeBodyBytes(words: Uint32Array, offset: number): number {
-  const word = (offset + FRAME_HEADER_BYTES) >>> 2;
+  const prefixBytes = prefixBytesOf(opcodeOf(words[(offset >>> 2) + FRAME_KIND_WORD] ?? 0));
+  const word = (offset + FRAME_HEADER_BYTES + prefixBytes) >>> 2;
   return (words[word] ?? 0) + (words[word + 1] ?? 0) * 0x1_0000_0000;
 }
 
@@ -268,10 +278,11 @@ function lengthError(table: RuleTable, kind: number, frameBytes: number): Protoc
   return frameBytes - FRAME_HEADER_BYTES > bodyBytesMax ? "PROTOCOL_CONTROL_BODY" : 0;
 }
 
-function largeError(kind: number, frameBytes: number): ProtocolErrorCode | 0 {
-  if (!isLarge(kind)) return 0;
+function bodyError(kind: number, frameBytes: number): ProtocolErrorCode | 0 {
+  const bytesMin = FRAME_HEADER_BYTES + prefixBytesOf(opcodeOf(kind));
+  if (!isLarge(kind)) return frameBytes < bytesMin ? "PROTOCOL_FRAME_LENGTH" : 0;
   if (fdCountOf(kind) === 0) return "PROTOCOL_FD_COUNT";
-  return frameBytes === FRAME_HEADER_BYTES + LARGE_SIZE_BYTES ? 0 : "PROTOCOL_FRAME_LENGTH";
+  return frameBytes === bytesMin + LARGE_SIZE_BYTES ? 0 : "PROTOCOL_FRAME_LENGTH";
 }
 
 function packetBytesAllowed(packetBytes: number): boolean {

@@ -10,7 +10,7 @@ describe("the checks of seqbus_client.py", () => {
   testWithPython("take unknown keys, and nothing else that is unknown", async () => {
     const [line] = await linesOf(String.raw`
 def frame(opcode, body=b"", flags=0, fd_count=0, id=0, length=None):
-    packet = HEADER.pack(16 + len(body) if length is None else length, opcode, flags, fd_count, id, 0) + body
+    packet = HEADER.pack(16 + len(body) if length is None else length, opcode, flags, fd_count, int(flags & FDS_WITHHELD != 0), id, 0) + body
     return packet + bytes(-len(packet) % 8)
 def verdict(packet, fds=0):
     return (failure(lambda: split_packet(packet, fds)) or ["fine"])[0]

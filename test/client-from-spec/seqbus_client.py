@@ -8,9 +8,9 @@ import argparse, array, collections, fcntl, json, os, socket, struct
 HELLO, OPEN_TOPIC, CLOSE_TOPIC, SUBSCRIBE, UNSUBSCRIBE, SYNC, NOOP, MESSAGE = *range(1, 8), 0x10  # (4)
 WELCOME, ACK, ERROR, TOPIC, SENDER, SENDER_GONE, GAP, GOODBYE, REVOKED, POLICY_CHANGED = range(0x80, 0x8a)
 BYTES, TEXT, JSON, MSGPACK = range(4)  # encodings: the two lowest flags of MESSAGE
-LARGE, FDS_ON_LANE, FDS_WITHHELD, FATAL, FD_LANE = 0x04, 0x40, 0x80, 0x01, 0x01
+LARGE, RETAINED, FDS_ON_LANE, FDS_WITHHELD, FATAL, FD_LANE = 0x04, 0x08, 0x40, 0x80, 0x01, 0x01
 PACKET_BYTES_MAX, BODY_BYTES_MAX, FDS_MAX = 65536, 65520, 253
-HEADER = struct.Struct("<IBBHII")  # bytes, opcode, flags, fd count, id, origin (3)
+HEADER = struct.Struct("<IBBBBII")  # bytes, opcode, flags, fd count, detail, id, origin (3)
 LANE_RECORD = struct.Struct("<II")  # sequence, fd count (7)
 KEYS = {  # what the body of each frame from the broker must hold; more than that is ignored
     WELCOME: dict(protocol=int, features=int, connection=int, uid=int, gid=int, pid=int, software=str),
@@ -21,13 +21,13 @@ ANSWER_KEYS = {  # and what the ACK of each request must hold
     OPEN_TOPIC: dict(topic=int, sendFds=bool), SUBSCRIBE: dict(subscription=int), HELLO: KEYS[WELCOME],
     UNSUBSCRIBE: {}, SYNC: dict(published=int, matched=int, delivered=int, dropped=int, denied=int)}
 NOTICES = GAP, GOODBYE, REVOKED, POLICY_CHANGED
-ALLOWED_FLAGS = dict.fromkeys(KEYS, 0) | {MESSAGE: 0x03 | LARGE | FDS_ON_LANE | FDS_WITHHELD, ERROR: FATAL}
+ALLOWED_FLAGS = dict.fromkeys(KEYS, 0) | {MESSAGE: 0x03 | LARGE | RETAINED | FDS_ON_LANE | FDS_WITHHELD, ERROR: FATAL}
 CONSTANTS = {0xc0: None, 0xc2: False, 0xc3: True}  # msgpack; below, the numbers and lengths behind a byte
 FORMS = {0xcc + i: ("number", f">{form}") for i, form in enumerate("BHIQbhiq")}
 FORMS |= {0xd9: ("text", ">B"), 0xda: ("text", ">H"), 0xdb: ("text", ">I"), 0xdc: ("array", ">H"),
           0xdd: ("array", ">I"), 0xde: ("map", ">H"), 0xdf: ("map", ">I")}
 
-Frame = collections.namedtuple("Frame", "opcode flags fd_count id origin body")
+Frame = collections.namedtuple("Frame", "opcode flags fd_count detail id origin body")
 Message = collections.namedtuple("Message", "topic sender encoding body fds withheld")
 Notice = collections.namedtuple("Notice", "opcode details")  # of NOTICES, or ERROR for a refused publish
 
@@ -99,9 +99,11 @@ def split_packet(packet, fds_delivered):
         frame = Frame(*fields, packet[at + 16:at + length])
         flags_known = frame.opcode in ALLOWED_FLAGS and not frame.flags & ~ALLOWED_FLAGS[frame.opcode]
         check(flags_known, f"opcode 0x{frame.opcode:02x}, flags 0x{frame.flags:02x}")
+        withheld = frame.opcode == MESSAGE and frame.flags & FDS_WITHHELD != 0
+        check(withheld == (frame.detail != 0), f"detail {frame.detail} with flags 0x{frame.flags:02x}")
         large = int(frame.opcode == MESSAGE and frame.flags & LARGE != 0)
         check(not large or len(frame.body) == 8, "a large message holds a length and no more (9)")
-        fds_max = {MESSAGE: large if frame.flags & FDS_WITHHELD else FDS_MAX, WELCOME: 1}.get(frame.opcode, 0)
+        fds_max = {MESSAGE: large if withheld else FDS_MAX, WELCOME: 1}.get(frame.opcode, 0)
         check(large <= frame.fd_count <= fds_max, f"{frame.fd_count} fds with opcode 0x{frame.opcode:02x}")
         fds_wanted += 0 if frame.flags & FDS_ON_LANE else frame.fd_count
         frames.append(frame)
@@ -182,7 +184,7 @@ class Connection:
         memory = seal(payload) if len(payload) > BODY_BYTES_MAX else None
         if memory:
             payload, flags, fds = len(payload).to_bytes(8, "little"), flags | LARGE, [memory.fileno(), *fds]
-        packet = HEADER.pack(16 + len(payload), opcode, flags, len(fds), id, 0) + payload
+        packet = HEADER.pack(16 + len(payload), opcode, flags, len(fds), 0, id, 0) + payload
         rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
         try:
             self.socket.sendmsg([packet + bytes(-len(packet) % 8)], rights)

@@ -101,14 +101,32 @@ const CLIENT_FRAMES: Readonly<Record<number, readonly [flags: number, bodyBytesM
   3: [0, 0],
   4: [0, 4096],
   5: [0, 4096],
-  6: [0, 0],
+  6: [0x01, 0],
   7: [0, 0],
   8: [0, 0],
   9: [0, 4096],
+  10: [0, 4096],
+  11: [0, 0],
+  12: [0, 4096],
+  13: [0, 4096],
+  14: [0, 4096],
+  15: [0, 4096],
   16: [0x07, 65_520],
+  17: [0x0f, 65_520],
+  18: [0x1f, 65_520],
+  19: [0x01, 0],
+  20: [0, 4096],
+  32: [0x07, 65_520],
+  33: [0, 4096],
+  34: [0, 4096],
+  35: [0, 4096],
 };
 const BROKER_FRAMES: typeof CLIENT_FRAMES = {
-  16: [0xc7, 65_520],
+  16: [0xcf, 65_520],
+  17: [0xcf, 65_520],
+  18: [0xdf, 65_520],
+  19: [0x03, 0],
+  20: [0, 65_520],
   128: [0, 65_520],
   129: [0, 65_520],
   130: [1, 65_520],
@@ -119,7 +137,13 @@ const BROKER_FRAMES: typeof CLIENT_FRAMES = {
   135: [0, 65_520],
   136: [0, 65_520],
   137: [0, 0],
+  138: [0, 65_520],
+  139: [0, 65_520],
+  140: [0x40, 65_520],
 };
+
+/** Frames that carry the body of a message, and the bytes that stand before it. */
+const PREFIX_BYTES: Readonly<Record<number, number>> = { 16: 0, 17: 8, 18: 0, 32: 8 };
 
 /** The slow reading: offsets of the frames, or undefined for a packet to be refused. */
 function expectedFrames({ packet, receivedFds, from }: Received): number[] | undefined {
@@ -144,6 +168,7 @@ interface ParsedFrame {
   readonly opcode: number;
   readonly flags: number;
   readonly fdCount: number;
+  readonly detail: number;
 }
 
 function parseFrame(rest: Uint8Array): ParsedFrame | undefined {
@@ -152,7 +177,7 @@ function parseFrame(rest: Uint8Array): ParsedFrame | undefined {
   const bytes = view.getUint32(0, true);
   if (bytes < 16 || bytes > rest.byteLength) return undefined;
   const [opcode, flags] = [view.getUint8(4), view.getUint8(5)];
-  return { bytes, opcode, flags, fdCount: view.getUint16(6, true) };
+  return { bytes, opcode, flags, fdCount: view.getUint8(6), detail: view.getUint8(7) };
 }
 
 function frameAllowed(frame: ParsedFrame, from: PacketSide): boolean {
@@ -160,10 +185,15 @@ function frameAllowed(frame: ParsedFrame, from: PacketSide): boolean {
   if (rule === undefined) return false;
   const [flags, bodyBytesMax] = rule;
   if ((frame.flags | flags) !== flags || frame.bytes - 16 > bodyBytesMax) return false;
+  const prefixBytes = PREFIX_BYTES[frame.opcode];
+  const isWithheld = prefixBytes !== undefined && (frame.flags & 0x80) !== 0;
+  if (isWithheld !== (frame.detail !== 0)) return false;
   if (frame.opcode === 128) return frame.fdCount <= 1;
-  if (frame.opcode !== 16) return frame.fdCount === 0;
+  if (frame.opcode === 140) return frame.fdCount === 2;
+  if (prefixBytes === undefined) return frame.fdCount === 0;
+  if (frame.bytes < 16 + prefixBytes) return false;
   const isLarge = (frame.flags & 0x04) !== 0;
-  if (isLarge && (frame.bytes !== 24 || frame.fdCount === 0)) return false;
+  if (isLarge && (frame.bytes !== 24 + prefixBytes || frame.fdCount === 0)) return false;
   if ((frame.flags & 0x40) !== 0 && frame.fdCount === 0) return false;
   if ((frame.flags & 0x80) !== 0 && frame.fdCount > (isLarge ? 1 : 0)) return false;
   return frame.fdCount <= 253;

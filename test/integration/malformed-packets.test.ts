@@ -109,7 +109,7 @@ const BREACHES: readonly Breach[] = [
   },
   {
     name: "an unknown opcode",
-    packet: (topic) => changedMessage(topic, (view) => view.setUint8(4, 0x11)),
+    packet: (topic) => changedMessage(topic, (view) => view.setUint8(4, 0x1f)),
     code: "PROTOCOL_OPCODE",
     offset: 4,
   },

@@ -39,6 +39,9 @@ describe("a message", () => {
       delivered: 3,
       dropped: 0,
       denied: 0,
+      queued: 0,
+      fdsWaiting: 0,
+      fdsExpired: 0,
     });
     expect(await exact.nextTexts(1)).toEqual(["one"]);
     expect(await wide.nextTexts(2)).toEqual(["one", "two"]);

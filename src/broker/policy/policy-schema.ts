@@ -10,13 +10,8 @@ import { normalize } from "node:path/posix";
 import * as v from "valibot";
 import { FD_KINDS } from "../../fd-kinds.ts";
 import { checkPattern } from "../../protocol/topics.ts";
-import {
-  ACTIONS,
-  FDS_DENIED_POLICIES,
-  type IdRange,
-  type LIMIT_KEYS,
-  OVERFLOW_POLICIES,
-} from "./rules.ts";
+import { OVERFLOW_POLICIES } from "../../protocol/words.ts";
+import { ACTIONS, FDS_DENIED_POLICIES, type IdRange, type LIMIT_KEYS } from "./rules.ts";
 import type { TomlTable } from "./toml-document.ts";
 import {
   describeValue,

@@ -8,6 +8,7 @@
  */
 
 import type { FdKind } from "../../fd-kinds.ts";
+import type { OverflowPolicy } from "../../protocol/words.ts";
 import type { RuleIndex } from "./rule-index.ts";
 import type { SettingIndex } from "./setting-index.ts";
 
@@ -17,6 +18,7 @@ export const ACTIONS = [
   "subscribe",
   "call",
   "serve",
+  "replace",
   "monitor",
   "send-fds",
   "receive-fds",
@@ -32,6 +34,7 @@ export const ACTION_WORDS: { readonly [A in Action]: string } = {
   subscribe: "subscribe to",
   call: "call",
   serve: "serve",
+  replace: "take over",
   monitor: "monitor",
   "send-fds": "send fds on",
   "receive-fds": "receive fds on",
@@ -81,15 +84,6 @@ export interface Rule {
   readonly labels?: readonly string[];
 }
 
-/** What happens to messages that a subscriber does not read in time. */
-export const OVERFLOW_POLICIES = [
-  "drop-oldest",
-  "drop-newest",
-  "latest-per-topic",
-  "disconnect",
-  "block",
-] as const;
-
 /** What happens to a message whose files a subscriber does not get. */
 export const FDS_DENIED_POLICIES = ["withhold", "drop"] as const;
 
@@ -101,7 +95,7 @@ export interface TopicSetting {
   readonly fds?: readonly FdKind[];
   readonly messageBytesMax?: number;
   readonly retain?: boolean;
-  readonly overflow?: (typeof OVERFLOW_POLICIES)[number];
+  readonly overflow?: OverflowPolicy;
   readonly fdsDenied?: (typeof FDS_DENIED_POLICIES)[number];
 }
 

@@ -18,6 +18,7 @@ test("Rights.refresh() stops revoking where the client is closed because it does
   const rights = new Rights({
     state,
     fdGate: new FdGate(false),
+    areas: [],
     send: (to, { opcode }) => {
       if (opcode === OPCODE.REVOKED && connection.subscriptions.size < 8) to.state = "DOOMED";
     },

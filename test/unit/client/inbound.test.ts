@@ -5,12 +5,14 @@ import { Subscription } from "../../../src/client/subscription.ts";
 import { ProtocolError } from "../../../src/errors.ts";
 import { duplicateFd } from "../../../src/ffi/owned-fd.ts";
 import type { ControlMap } from "../../../src/protocol/control-body.ts";
+import { FRAME_DETAIL_OFFSET } from "../../../src/protocol/frame.ts";
 import {
   ENCODING,
   FLAG_FATAL,
   FLAG_FDS_ON_LANE,
   FLAG_FDS_WITHHELD,
   OPCODE,
+  WITHHELD_REASON,
 } from "../../../src/protocol/opcodes.ts";
 import { PacketWriter } from "../../../src/protocol/packet.ts";
 import { TestFiles } from "../../support/test-files.ts";
@@ -69,7 +71,11 @@ function control(opcode: number, id: number, body?: ControlMap, flags = 0): Uint
 function message(text: string, fields: { flags?: number; fdCount?: number } = {}): Uint8Array {
   const { flags = 0, fdCount = 0 } = fields;
   const body = new TextEncoder().encode(text);
-  return packet((writer) => writer.append(OPCODE.MESSAGE, flags, fdCount, TOPIC, SENDER, body));
+  const bytes = packet((writer) =>
+    writer.append(OPCODE.MESSAGE, flags, fdCount, TOPIC, SENDER, body),
+  );
+  if ((flags & FLAG_FDS_WITHHELD) !== 0) bytes[FRAME_DETAIL_OFFSET] = WITHHELD_REASON.POLICY;
+  return bytes;
 }
 
 function introduce(topic = "a.b"): void {
@@ -232,10 +238,10 @@ describe("a packet that no broker may send", () => {
     ["holds a frame of 4 GiB", change(0, 0xffff_ffff), "PROTOCOL_FRAME_LENGTH"],
     ["holds an unknown opcode", change(4, 0xff), "PROTOCOL_OPCODE"],
     ["holds an opcode of clients", control(OPCODE.NOOP, 0), "PROTOCOL_OPCODE"],
-    ["holds an unknown flag", change(4, OPCODE.MESSAGE | 0x0800), "PROTOCOL_FLAGS"],
+    ["holds an unknown flag", change(4, OPCODE.MESSAGE | 0x1000), "PROTOCOL_FLAGS"],
     ["names fds in-band", change(4, OPCODE.MESSAGE | 0x1_0000), "PROTOCOL_LANE"],
     ["names the lane and no fds", change(4, OPCODE.MESSAGE | 0x4000), "PROTOCOL_FD_COUNT"],
-    ["names fds that it withholds", change(4, OPCODE.MESSAGE | 0x1_8000), "PROTOCOL_FD_COUNT"],
+    ["names fds that it withholds", change(4, OPCODE.MESSAGE | 0x101_8000), "PROTOCOL_FD_COUNT"],
     ["is a second WELCOME", control(OPCODE.WELCOME, 0, {}), "PROTOCOL_STATE"],
     ["names an unknown topic", change(8, 99), "PROTOCOL_TOPIC_ID"],
     ["names an unknown sender", change(12, 99), "PROTOCOL_STATE"],

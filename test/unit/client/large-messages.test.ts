@@ -11,6 +11,7 @@ import { type SubscribeOptions, Subscription } from "../../../src/client/subscri
 import { ProtocolError } from "../../../src/errors.ts";
 import { getSeals, readMemory, SEALS_FOR_GOOD } from "../../../src/ffi/memfd.ts";
 import { closeFd, duplicateFd } from "../../../src/ffi/owned-fd.ts";
+import { FRAME_DETAIL_OFFSET } from "../../../src/protocol/frame.ts";
 import {
   LARGE_BODY_BYTES_MAX,
   LARGE_SIZE_BYTES,
@@ -23,6 +24,7 @@ import {
   FLAG_FDS_WITHHELD,
   FLAG_LARGE,
   OPCODE,
+  WITHHELD_REASON,
 } from "../../../src/protocol/opcodes.ts";
 import { PacketWriter } from "../../../src/protocol/packet.ts";
 import { readText, TestFiles } from "../../support/test-files.ts";
@@ -208,9 +210,11 @@ describe("Inbound.take()", () => {
 
   function takeLarge(byteLength: number, fdCount: number, { flags = 0, topic = TOPIC } = {}): void {
     const all = FLAG_LARGE | FLAG_FDS_ON_LANE | flags;
-    take((writer) =>
-      writer.append(OPCODE.MESSAGE, all, fdCount, topic, SENDER, sizeBytes(byteLength)),
-    );
+    take((writer) => {
+      writer.append(OPCODE.MESSAGE, all, fdCount, topic, SENDER, sizeBytes(byteLength));
+      const isWithheld = (flags & FLAG_FDS_WITHHELD) !== 0;
+      writer.bytes[FRAME_DETAIL_OFFSET] = isWithheld ? WITHHELD_REASON.POLICY : 0;
+    });
   }
 
   function subscribe(options: SubscribeOptions = {}): Subscription {

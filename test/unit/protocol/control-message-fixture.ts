@@ -3,6 +3,7 @@
 import type { ControlMap } from "../../../src/protocol/control-body.ts";
 import * as messages from "../../../src/protocol/control-messages.ts";
 import type { BodyDecoder, BodyMapper } from "../../../src/protocol/control-shape.ts";
+import * as services from "../../../src/protocol/service-messages.ts";
 
 /** One kind of body. */
 export interface BodyFixture {
@@ -55,9 +56,14 @@ export const BODY_FIXTURES: readonly BodyFixture[] = [
     [messages.decodeOpenTopicAck, messages.openTopicAckBody],
     { topic: 7, sendFds: false },
   ),
-  bodyFixture("SUBSCRIBE", "client", [messages.decodeSubscribe, messages.subscribeBody], {
-    pattern: "a.>",
-  }),
+  bodyFixture(
+    "SUBSCRIBE",
+    "client",
+    [messages.decodeSubscribe, messages.subscribeBody],
+    { pattern: "a.>", group: "workers", overflow: "drop-oldest" },
+    "group",
+    "overflow",
+  ),
   bodyFixture(
     "SUBSCRIBE → ACK",
     "broker",
@@ -75,6 +81,9 @@ export const BODY_FIXTURES: readonly BodyFixture[] = [
     delivered: 2,
     dropped: 1,
     denied: 0,
+    queued: 1,
+    fdsWaiting: 4,
+    fdsExpired: 5,
   }),
   bodyFixture(
     "RELOAD_POLICY → ACK",
@@ -116,7 +125,13 @@ export const BODY_FIXTURES: readonly BodyFixture[] = [
     "offset",
     "protocol",
   ),
-  bodyFixture("TOPIC", "broker", [messages.decodeTopicBody, messages.topicBody], { topic: "a.b" }),
+  bodyFixture(
+    "TOPIC",
+    "broker",
+    [messages.decodeTopicBody, messages.topicBody],
+    { topic: "a.b", group: "workers" },
+    "group",
+  ),
   bodyFixture(
     "SENDER",
     "broker",
@@ -148,4 +163,85 @@ export const BODY_FIXTURES: readonly BodyFixture[] = [
     "rule",
     "subscription",
   ),
+  bodyFixture("OPEN_SERVICE", "client", [services.decodeOpenService, services.openServiceBody], {
+    service: "a.b",
+  }),
+  bodyFixture(
+    "OPEN_SERVICE → ACK",
+    "broker",
+    [services.decodeOpenServiceAck, services.openServiceAckBody],
+    { service: 7, sendFds: true },
+  ),
+  bodyFixture(
+    "SERVE",
+    "client",
+    [services.decodeServe, services.serveBody],
+    { service: "a.b", shared: true, ifOwned: "queue", channels: true },
+    "shared",
+    "ifOwned",
+    "channels",
+  ),
+  bodyFixture("SERVE → ACK", "broker", [services.decodeServeAck, services.serveAckBody], {
+    service: 7,
+    generation: 2 ** 40,
+    isOwner: false,
+  }),
+  bodyFixture("UNSERVE", "client", [services.decodeUnserve, services.unserveBody], { service: 7 }),
+  bodyFixture("WATCH", "client", [services.decodeWatch, services.watchBody], { service: "a.b" }),
+  bodyFixture("WATCH → ACK", "broker", [services.decodeWatchAck, services.watchAckBody], {
+    service: 7,
+    generation: 3,
+    owners: [258],
+    count: 1,
+  }),
+  bodyFixture("UNWATCH", "client", [services.decodeUnwatch, services.unwatchBody], { service: 7 }),
+  bodyFixture("CREDIT", "client", [services.decodeCreditToBroker, services.creditToBrokerBody], {
+    count: 32,
+  }),
+  bodyFixture("CREDIT", "broker", [services.decodeCreditToClient, services.creditToClientBody], {
+    count: 32,
+  }),
+  bodyFixture(
+    "CLEAR_RETAINED",
+    "client",
+    [services.decodeClearRetained, services.clearRetainedBody],
+    { topic: "a.b" },
+  ),
+  bodyFixture(
+    "CLEAR_RETAINED → ACK",
+    "broker",
+    [services.decodeClearRetainedAck, services.clearRetainedAckBody],
+    { cleared: true },
+  ),
+  bodyFixture("OPEN_CHANNEL", "client", [services.decodeOpenChannel, services.openChannelBody], {
+    service: "a.b",
+  }),
+  bodyFixture(
+    "QUERY",
+    "client",
+    [services.decodeQuery, services.queryBody],
+    { what: "topics", about: "a.>", after: "a.b" },
+    "about",
+    "after",
+  ),
+  bodyFixture(
+    "QUERY → ACK",
+    "broker",
+    [services.decodeQueryAck, services.queryAckBody],
+    { answer: "[]", next: "a.c" },
+    "next",
+  ),
+  bodyFixture("SERVICE", "broker", [services.decodeServiceBody, services.serviceBody], {
+    generation: 4,
+    owners: [258, 259],
+    count: 2,
+  }),
+  bodyFixture("OWNERSHIP", "broker", [services.decodeOwnershipBody, services.ownershipBody], {
+    generation: 4,
+    isOwner: true,
+  }),
+  bodyFixture("CHANNEL", "broker", [services.decodeChannelBody, services.channelBody], {
+    service: "a.b",
+    peer: 258,
+  }),
 ];

@@ -71,6 +71,7 @@ describe("docs/protocol.md", () => {
       opcode: `${frame.FRAME_OPCODE_OFFSET}`,
       flags: `${frame.FRAME_FLAGS_OFFSET}`,
       "fd count": `${frame.FRAME_FD_COUNT_OFFSET}`,
+      detail: `${frame.FRAME_DETAIL_OFFSET}`,
       id: `${frame.FRAME_ID_OFFSET}`,
       origin: `${frame.FRAME_ORIGIN_OFFSET}`,
       body: `${limits.FRAME_HEADER_BYTES}`,
@@ -95,6 +96,7 @@ describe("docs/protocol.md", () => {
     expect(flags).toEqual([
       opcodes.FLAGS_ENCODING_MASK,
       opcodes.FLAG_LARGE,
+      opcodes.FLAG_RETAINED,
       opcodes.FLAG_FDS_ON_LANE,
       opcodes.FLAG_FDS_WITHHELD,
     ]);
@@ -107,8 +109,26 @@ describe("docs/protocol.md", () => {
     expect(proseOf(section("### ERROR"))).toContain("Flag 0x01 (FATAL)");
     expect(proseOf(section("### GAP"))).toContain(
       `\`reason\`: ${opcodes.GAP_REASON.SEND_QUEUE_FULL} = the send queue of this connection was full; ` +
-        `${opcodes.GAP_REASON.BODY_REFUSED} = the kernel`,
+        `${opcodes.GAP_REASON.BODY_REFUSED} = the kernel did not pass on the fd of a large body; ` +
+        `${opcodes.GAP_REASON.OLDEST_DROPPED} = they were the oldest, and made room for newer ones; ` +
+        `${opcodes.GAP_REASON.SUPERSEDED} = a newer message of the same topic stands for them; ` +
+        `${opcodes.GAP_REASON.BODY_EXPIRED} = the fd of a large body waited too long.`,
     );
+    const withheld = opcodes.WITHHELD_REASON;
+    expect(PROSE).toContain(
+      `${withheld.POLICY} = the policy does not let this client receive them; ` +
+        `${withheld.KERNEL} = the kernel did not pass them on; ` +
+        `${withheld.EXPIRED} = they waited too long`,
+    );
+    expect(PROSE).toContain("With the flag 0x01 (WAIT_FDS) the ACK");
+    expect(opcodes.FLAG_WAIT_FDS).toBe(0x01);
+    const replyFlags = rows(section("### REPLY"), /^0x/).map((cells) => cells[0]);
+    expect(replyFlags.slice(1).map(Number)).toEqual([opcodes.FLAG_MORE, opcodes.FLAG_FAILED]);
+    const requestFlags = rows(section("### REQUEST"), /^0x/).map((cells) => cells[0]);
+    expect(requestFlags.slice(1).map(Number)).toEqual([opcodes.FLAG_STREAM]);
+    expect(proseOf(section("### CANCEL"))).toContain("Flag 0x01 (TIMED_OUT)");
+    expect(proseOf(section("### CANCEL"))).toContain("Flag 0x02 (CALLER_GONE)");
+    expect([opcodes.FLAG_TIMED_OUT, opcodes.FLAG_CALLER_GONE]).toEqual([0x01, 0x02]);
   });
 
   const packetMax = withThousands(limits.PACKET_BYTES_MAX);
@@ -129,6 +149,11 @@ describe("docs/protocol.md", () => {
     [`a body of exactly ${limits.LARGE_SIZE_BYTES} bytes, a u64`],
     [`Files that the message carries besides follow, at most ${limits.MESSAGE_FDS_MAX - 1}.`],
     [`supplementary group ids, the first ${limits.SENDER_GROUPS_MAX} of them`],
+    [`a prefix of ${limits.BODY_PREFIX_BYTES} bytes stands before the body proper`],
+    [`the queue group to join, 1 to ${limits.GROUP_BYTES_MAX} visible ASCII characters`],
+    [`connection ids, the first ${limits.SERVICE_OWNERS_TOLD_MAX} of them`],
+    [`A call starts with a credit of ${limits.STREAM_CREDIT_START}.`],
+    [`Fd count is ${limits.CHANNEL_FDS}, and the flag may be FDS_ON_LANE`],
   ])("says %p", (words) => {
     expect(PROSE).toContain(words);
   });

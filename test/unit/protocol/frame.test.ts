@@ -1,7 +1,9 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import {
+  detailOf,
   FRAME_BYTES_OFFSET,
+  FRAME_DETAIL_OFFSET,
   FRAME_FD_COUNT_OFFSET,
   FRAME_FLAGS_OFFSET,
   FRAME_ID_OFFSET,
@@ -20,20 +22,20 @@ import {
 import { PACKET_BYTES_MAX } from "../../../src/protocol/limits.ts";
 
 const U8 = fc.nat(0xff);
-const U16 = fc.nat(0xffff);
 const U32 = fc.nat(0xffff_ffff);
 
 describe("kindWord()", () => {
-  test("puts opcode, flags and fd count into one unsigned word", () => {
+  test("puts opcode, flags, fd count and detail into one unsigned word", () => {
     expect(kindWord(0x10, 0x03, 0)).toBe(0x0000_0310);
-    expect(kindWord(0xff, 0xff, 0xffff)).toBe(0xffff_ffff);
+    expect(kindWord(0xff, 0xff, 0xff, 0xff)).toBe(0xffff_ffff);
   });
 
-  test("is undone by opcodeOf(), flagsOf() and fdCountOf()", () => {
+  test("is undone by opcodeOf(), flagsOf(), fdCountOf() and detailOf()", () => {
     fc.assert(
-      fc.property(U8, U8, U16, (opcode, flags, fdCount) => {
-        const kind = kindWord(opcode, flags, fdCount);
-        expect([opcodeOf(kind), flagsOf(kind), fdCountOf(kind)]).toEqual([opcode, flags, fdCount]);
+      fc.property(U8, U8, U8, U8, (opcode, flags, fdCount, detail) => {
+        const kind = kindWord(opcode, flags, fdCount, detail);
+        const fields = [opcodeOf(kind), flagsOf(kind), fdCountOf(kind), detailOf(kind)];
+        expect(fields).toEqual([opcode, flags, fdCount, detail]);
       }),
     );
   });
@@ -59,14 +61,15 @@ describe("paddedBytes()", () => {
 describe("writeFrameHeader()", () => {
   test("writes little-endian fields at the documented offsets and nothing else", () => {
     fc.assert(
-      fc.property(U32, U8, U8, U16, U32, U32, (length, opcode, flags, fdCount, id, origin) => {
+      fc.property(U32, U8, U8, U8, U32, U32, (length, opcode, flags, fdCount, id, origin) => {
         const words = new Uint32Array(8).fill(0xa5a5_a5a5);
         writeFrameHeader(words, 2, length, kindWord(opcode, flags, fdCount), id, origin);
         const view = new DataView(words.buffer, 8, 16);
         expect(view.getUint32(FRAME_BYTES_OFFSET, true)).toBe(length);
         expect(view.getUint8(FRAME_OPCODE_OFFSET)).toBe(opcode);
         expect(view.getUint8(FRAME_FLAGS_OFFSET)).toBe(flags);
-        expect(view.getUint16(FRAME_FD_COUNT_OFFSET, true)).toBe(fdCount);
+        expect(view.getUint8(FRAME_FD_COUNT_OFFSET)).toBe(fdCount);
+        expect(view.getUint8(FRAME_DETAIL_OFFSET)).toBe(0);
         expect(view.getUint32(FRAME_ID_OFFSET, true)).toBe(id);
         expect(view.getUint32(FRAME_ORIGIN_OFFSET, true)).toBe(origin);
         expect([words[0], words[1], words[6], words[7]]).toEqual(Array(4).fill(0xa5a5_a5a5));

@@ -4,32 +4,14 @@
  * wire cannot go unnoticed. Do not generate these from the encoder.
  */
 
-import type { ControlMap } from "../../../src/protocol/control-body.ts";
 import { OPCODE } from "../../../src/protocol/opcodes.ts";
-import type { PacketSide } from "../../../src/protocol/packet.ts";
+import {
+  bytesFromHex,
+  type PacketFixture,
+  SERVICE_PACKET_FIXTURES,
+} from "./service-packet-fixture.ts";
 
-/** A packet that holds one frame. */
-export interface PacketFixture {
-  readonly name: string;
-  readonly from: PacketSide;
-  /** fds that the kernel delivers with it. */
-  readonly receivedFds: number;
-  readonly header: {
-    readonly opcode: number;
-    readonly flags: number;
-    readonly fdCount: number;
-    readonly id: number;
-    readonly origin: number;
-  };
-  /** A map for control frames, bytes for messages. */
-  readonly body: ControlMap | Uint8Array | undefined;
-  readonly hex: readonly string[];
-}
-
-/** Bytes from hex digits; blanks may stand anywhere. */
-export function bytesFromHex(hex: string): Uint8Array {
-  return Uint8Array.fromHex(hex.replaceAll(" ", ""));
-}
+export { bytesFromHex, type PacketFixture } from "./service-packet-fixture.ts";
 
 /** The bytes of a fixture's packet, in fresh memory. */
 export function fixtureBytes(fixture: PacketFixture): Uint8Array {
@@ -196,15 +178,27 @@ export const PACKET_FIXTURES: readonly PacketFixture[] = [
     from: "broker",
     receivedFds: 0,
     header: { opcode: OPCODE.ACK, flags: 0, fdCount: 0, id: 4, origin: 0 },
-    body: { published: 300, matched: 600, delivered: 590, dropped: 10, denied: 0 },
+    body: {
+      published: 300,
+      matched: 600,
+      delivered: 590,
+      dropped: 10,
+      denied: 0,
+      queued: 5,
+      fdsWaiting: 1,
+      fdsExpired: 0,
+    },
     hex: [
-      "47000000 81000000 04000000 00000000",
-      "85",
+      "67000000 81000000 04000000 00000000",
+      "88",
       "a97075626c6973686564 cd012c",
       "a76d617463686564 cd0258",
       "a964656c697665726564 cd024e",
       "a764726f70706564 0a",
       "a664656e696564 00",
+      "a6717565756564 05",
+      "aa66647357616974696e67 01",
+      "aa66647345787069726564 00",
       "00",
     ],
   },
@@ -251,17 +245,17 @@ export const PACKET_FIXTURES: readonly PacketFixture[] = [
     name: "MESSAGE with fds withheld",
     from: "broker",
     receivedFds: 0,
-    header: { opcode: OPCODE.MESSAGE, flags: 0x83, fdCount: 0, id: 7, origin: 258 },
+    header: { opcode: OPCODE.MESSAGE, flags: 0x83, fdCount: 0, id: 7, origin: 258, detail: 1 },
     body: bytesFromHex("a178"),
-    hex: ["12000000 10830000 07000000 02010000", "a178", "000000000000"],
+    hex: ["12000000 10830001 07000000 02010000", "a178", "000000000000"],
   },
   {
     name: "MESSAGE with a large body, its files withheld",
     from: "broker",
     receivedFds: 1,
-    header: { opcode: OPCODE.MESSAGE, flags: 0x84, fdCount: 1, id: 7, origin: 258 },
+    header: { opcode: OPCODE.MESSAGE, flags: 0x84, fdCount: 1, id: 7, origin: 258, detail: 2 },
     body: bytesFromHex("0000000400000000"),
-    hex: ["18000000 10840100 07000000 02010000", "0000000400000000"],
+    hex: ["18000000 10840102 07000000 02010000", "0000000400000000"],
   },
   {
     name: "SENDER",
@@ -314,4 +308,5 @@ export const PACKET_FIXTURES: readonly PacketFixture[] = [
       "000000",
     ],
   },
+  ...SERVICE_PACKET_FIXTURES,
 ];

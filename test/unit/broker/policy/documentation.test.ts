@@ -9,12 +9,9 @@ import {
   explanationLines,
 } from "../../../../src/broker/policy/explain.ts";
 import { parsePolicy } from "../../../../src/broker/policy/policy-file.ts";
-import {
-  ACTIONS,
-  FDS_DENIED_POLICIES,
-  OVERFLOW_POLICIES,
-} from "../../../../src/broker/policy/rules.ts";
+import { ACTIONS, FDS_DENIED_POLICIES } from "../../../../src/broker/policy/rules.ts";
 import { FD_KINDS } from "../../../../src/fd-kinds.ts";
+import { OVERFLOW_POLICIES } from "../../../../src/protocol/words.ts";
 import { client, directory, parse, refusalOf } from "./policy-fixture.ts";
 
 const ROOT = new URL("../../../../", import.meta.url);

@@ -11,7 +11,7 @@ export interface Refusal {
 
 const KEYS = "allow, deny, topics, user, uid, group, unit, exe, label, any, id";
 const FILE_KEYS = "rule, topic, limits, mode";
-const ACTIONS = "publish, subscribe, call, serve, monitor, send-fds, receive-fds, channel";
+const ACTIONS = "publish, subscribe, call, serve, replace, monitor, send-fds, receive-fds, channel";
 const ID_RANGE = "0 to 4294967294";
 const RANGE = 'a uid, or a range such as "1000-1999"';
 const UNIT = "a unit, such as sensord.service";
