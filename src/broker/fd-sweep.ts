@@ -9,7 +9,7 @@ import type { ConnectionTable } from "./connection-table.ts";
 import type { BrokerEventListener } from "./events.ts";
 import type { FdsInFlight } from "./fds-in-flight.ts";
 import type { Flusher } from "./flusher.ts";
-import { FD_SWEEP_INTERVAL_MS } from "./limits.ts";
+import { FD_LOOK_INTERVAL_MS, FD_SWEEP_INTERVAL_MS } from "./limits.ts";
 import type { LingeringSockets } from "./lingering-sockets.ts";
 import type { SocketWatch } from "./socket-watch.ts";
 
@@ -37,6 +37,7 @@ export class FdSweep {
   readonly #parts: FdSweepParts;
   /** When to look next; 0 while there is nothing to look at. */
   #nextAt = 0;
+  #nextLookAt = 0;
 
   constructor(parts: FdSweepParts) {
     this.#parts = parts;
@@ -66,13 +67,20 @@ export class FdSweep {
     }
   }
 
+  /** Somebody asks how many fds were taken: looks, unless that was done a moment ago. */
+  lookAll(): void {
+    const now = this.#parts.inFlight.tick();
+    if (now < this.#nextLookAt) return;
+    this.#nextLookAt = now + FD_LOOK_INTERVAL_MS;
+    for (const { queue } of this.#parts.table.all()) queue.outlet.look();
+  }
+
   /** Somebody waits for fds to be taken: looks now, and at every sign of it. */
   watchAll(): void {
     for (const connection of this.#parts.table.all()) {
-      const { outlet } = connection.queue;
-      if (connection.state === "DOOMED" || outlet.untakenFds === 0) continue;
-      outlet.look();
-      if (outlet.untakenFds > 0) this.#parts.watch.watchTaking(connection);
+      if (connection.state === "DOOMED" || !isAwaited(connection)) continue;
+      connection.queue.outlet.look();
+      if (isAwaited(connection)) this.#parts.watch.watchTaking(connection);
     }
   }
 
@@ -85,8 +93,8 @@ export class FdSweep {
       const { queue } = connection;
       if (queue.awaitsTaking) flusher.flush(connection);
       queue.outlet.look();
-      const isWaitedFor = inFlight.waiters > 0 && queue.outlet.untakenFds > 0;
-      if (!isWaitedFor && !queue.awaitsTaking) watch.unwatchTaking(connection);
+      const isOfUse = inFlight.waiters > 0 && isAwaited(connection);
+      if (!isOfUse && !queue.awaitsTaking) watch.unwatchTaking(connection);
     }
   }
 
@@ -110,4 +118,9 @@ export class FdSweep {
     const reason = "expired";
     this.#parts.onEvent({ type: "fds-undelivered", connection: id, identity, reason, fds });
   }
+}
+
+/** Whether the client is to take fds: some that are in its socket, or that will be. */
+function isAwaited({ queue }: Connection): boolean {
+  return queue.outlet.untakenFds > 0 || queue.queuedFds > 0;
 }

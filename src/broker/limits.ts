@@ -98,6 +98,9 @@ export const FDS_STALLED_MS = 1_000;
 /** Milliseconds between looks at fds that are on their way; none where there are none. */
 export const FD_SWEEP_INTERVAL_MS = 1_000;
 
+/** Milliseconds between looks for the figures of a SYNC, which may ask at any rate. */
+export const FD_LOOK_INTERVAL_MS = 5;
+
 /** SYNCs of one connection that wait for its fds to be taken; one more is answered at once. */
 export const FD_WAITERS_MAX = 64;
 

@@ -27,6 +27,15 @@ export class PacketLine {
     return this.#packets[this.#head + index];
   }
 
+  /** When the first packet with fds came to wait; Infinity where there is none. */
+  oldestFdsAt(): number {
+    for (let index = this.#head; index < this.#packets.length; index += 1) {
+      const packet = this.#packets[index];
+      if (packet?.bundle !== undefined) return packet.queuedAt;
+    }
+    return Number.POSITIVE_INFINITY;
+  }
+
   push(packet: QueuedPacket): void {
     this.#packets.push(packet);
   }

@@ -29,6 +29,7 @@ import type { BusState } from "./bus-state.ts";
 import type { Connection } from "./connection.ts";
 import type { BrokerEventListener } from "./events.ts";
 import type { FdGate } from "./fd-gate.ts";
+import type { FdSweep } from "./fd-sweep.ts";
 import type { ControlSender } from "./introductions.ts";
 import {
   SUBSCRIPTIONS_MAX,
@@ -63,8 +64,7 @@ export interface RequestsParts {
   readonly send: ControlSender;
   readonly onEvent: BrokerEventListener;
   readonly areas: readonly Area[];
-  /** Somebody waits for fds to be taken: it is to be noticed at once from now on. */
-  readonly watchFds: () => void;
+  readonly fdSweep: Pick<FdSweep, "lookAll" | "watchAll">;
 }
 
 /** Carries out requests. */
@@ -75,7 +75,7 @@ export class Requests {
   readonly #send: ControlSender;
   readonly #onEvent: BrokerEventListener;
   readonly #areas = new Map<number, Area>();
-  readonly #watchFds: () => void;
+  readonly #fdSweep: Pick<FdSweep, "lookAll" | "watchAll">;
 
   constructor(parts: RequestsParts) {
     this.#state = parts.state;
@@ -83,7 +83,7 @@ export class Requests {
     this.#fdGate = parts.fdGate;
     this.#send = parts.send;
     this.#onEvent = parts.onEvent;
-    this.#watchFds = parts.watchFds;
+    this.#fdSweep = parts.fdSweep;
     for (const area of parts.areas) {
       for (const opcode of area.opcodes) this.#areas.set(opcode, area);
     }
@@ -254,10 +254,15 @@ export class Requests {
   }
 
   #sync(connection: Connection, id: number, waitsForFds: boolean): void {
-    if (!waitsForFds) return this.#answerSync(connection, id);
-    this.#watchFds();
+    const { fdAccount } = connection;
     const answer = () => this.#answerSync(connection, id);
-    if (!connection.fdAccount.whenIdle(answer)) answer();
+    if (fdAccount.waiting === 0) return answer();
+    if (!waitsForFds) this.#fdSweep.lookAll();
+    else {
+      this.#fdSweep.watchAll();
+      if (fdAccount.whenIdle(answer)) return;
+    }
+    answer();
   }
 
   #answerSync(connection: Connection, id: number): void {

@@ -314,12 +314,7 @@ export class SendQueue {
   /** When the oldest fds came to wait, here or in the client's socket; Infinity for none. */
   oldestFdsAt(): number {
     if (this.outlet.untakenFds > 0) return this.outlet.oldestAt;
-    if (this.#queuedFds === 0) return Number.POSITIVE_INFINITY;
-    for (let index = 0; index < this.#packets.length; index += 1) {
-      const packet = this.#packets.at(index);
-      if (packet?.bundle !== undefined) return packet.queuedAt;
-    }
-    return Number.POSITIVE_INFINITY;
+    return this.#queuedFds === 0 ? Number.POSITIVE_INFINITY : this.#packets.oldestFdsAt();
   }
 
   #hasRoomAgain(): boolean {

@@ -160,8 +160,11 @@ export class Sessions implements RouterHost, PacketHost, FlushHost, FdHost, FdSw
     const tables = { ...shared, lingering: this.#lingering, budget: this.#budget };
     const fdWork = { inFlight, table: this.#table, watch, flusher: this.#flusher };
     this.#fdSweep = new FdSweep({ ...tables, ...fdWork, ttlMs: options.fdTtlMs, host: this });
-    const watchFds = () => this.#fdSweep.watchAll();
-    const requests = new Requests({ ...shared, administration: this.#administration, watchFds });
+    const requests = new Requests({
+      ...shared,
+      administration: this.#administration,
+      fdSweep: this.#fdSweep,
+    });
     this.#rights = new Rights(shared);
     const intake = new FdIntake({ ...tables, router, host: this });
     this.#handler = new PacketHandler({
