@@ -38,13 +38,14 @@ export class Accepting {
 
   /** When resumeIfDue() has something to do; Infinity while it has not. */
   deadline(): number {
-    return this.#isPaused ? this.#resumesAt : Number.POSITIVE_INFINITY;
+    return this.#isPaused || this.#parts.spareFds.areShort
+      ? this.#resumesAt
+      : Number.POSITIVE_INFINITY;
   }
 
   /** Accepts who waits. */
   accept(): void {
     const { listener, spareFds } = this.#parts;
-    if (this.#isExhausted) spareFds.refill();
     for (let accepted = 0; accepted < ACCEPTS_PER_TURN; accepted += 1) {
       const fd = listener.accept();
       if (fd === WOULD_BLOCK) return;
@@ -55,7 +56,7 @@ export class Accepting {
         if (fd !== FD_TABLE_FULL || !this.#acceptWithSpareFds()) this.pause();
         return;
       }
-      this.#isExhausted = false;
+      this.#isExhausted &&= spareFds.areShort;
       this.#adopt(fd, false);
     }
   }
@@ -69,10 +70,13 @@ export class Accepting {
     watch.setListenerPaused(listener.fd, true);
   }
 
-  /** Goes on, once the pause is over. */
+  /** Once the pause is over: goes on, and sees to it that there are spare fds. */
   resumeIfDue(): void {
-    const { listener, watch, now } = this.#parts;
-    if (!this.#isPaused || now() < this.#resumesAt) return;
+    const { listener, watch, spareFds, now } = this.#parts;
+    if (now() < this.deadline()) return;
+    spareFds.refill();
+    this.#resumesAt = now() + ACCEPT_PAUSE_MS;
+    if (!this.#isPaused) return;
     this.#isPaused = false;
     watch.setListenerPaused(listener.fd, false);
   }
@@ -80,7 +84,7 @@ export class Accepting {
   /** @returns whether somebody was let in, or told that there is no room */
   #acceptWithSpareFds(): boolean {
     const { listener, spareFds } = this.#parts;
-    if (!spareFds.isHeld) return false;
+    if (!spareFds.areEnough) return false;
     return spareFds.lend(() => {
       const fd = listener.accept();
       if (fd < 0) return false;

@@ -3,6 +3,7 @@
  * with. What becomes of those that are refused is sessions.ts's.
  */
 
+import { SyscallError } from "../errors.ts";
 import { sendPacketWithFds } from "../ffi/ancillary.ts";
 import { OwnedFd } from "../ffi/owned-fd.ts";
 import { sendPacket } from "../ffi/seqpacket.ts";
@@ -22,6 +23,7 @@ import { PacketPool } from "./packet-pool.ts";
 import type { Quotas } from "./quota.ts";
 import { SendQueue } from "./send-queue.ts";
 import type { SocketWatch } from "./socket-watch.ts";
+import type { SpareFds } from "./spare-fds.ts";
 
 const SINK: PacketSink = { sendPacket, sendPacketWithFds, countUnreadRecords };
 
@@ -46,6 +48,8 @@ export interface AdmissionOptions {
   /** How identities are read. */
   readonly identity: IdentityOptions;
   readonly watch: SocketWatch;
+  /** For administrators, where the process may open no more. */
+  readonly spareFds: SpareFds;
   /** Milliseconds, monotonic. */
   readonly now: () => number;
   readonly onEvent: BrokerEventListener;
@@ -80,9 +84,10 @@ export class Admission {
     const socket = OwnedFd.adopt(fd);
     let connection: Connection | undefined;
     try {
-      const identity = readPeerIdentity(fd, options.identity);
+      const { identity, tookSpareFds } = this.#identify(fd);
       setSendBufferBytes(fd, SOCKET_SEND_BUFFER_BYTES);
-      const hasRoom = !administratorsOnly && this.#hasRoomFor(identity.uid);
+      const isExhausted = administratorsOnly || tookSpareFds;
+      const hasRoom = !isExhausted && this.#hasRoomFor(identity.uid);
       connection = this.#makeConnection(socket, identity);
       options.watch.add(connection);
       const evicted = table.add(connection);
@@ -92,6 +97,18 @@ export class Admission {
       connection?.quota.close();
       socket.close();
       throw error;
+    }
+  }
+
+  /** Finding out who it is takes an fd or two for a moment. */
+  #identify(fd: number): { identity: PeerIdentity; tookSpareFds: boolean } {
+    const { identity: options, spareFds } = this.#parts.options;
+    try {
+      return { identity: readPeerIdentity(fd, options), tookSpareFds: false };
+    } catch (error) {
+      if (!(error instanceof SyscallError) || !spareFds.areEnough) throw error;
+      const identity = spareFds.lend(() => readPeerIdentity(fd, options));
+      return { identity, tookSpareFds: true };
     }
   }
 
@@ -129,7 +146,10 @@ export class Admission {
 
   /** Administrators are let in also where all others are told that there is no room. */
   #isAdmittedBeyond(connection: Connection): boolean {
-    const { table, administration } = this.#parts;
-    return administration.isAdministrator(connection.identity) && table.keepExtra(connection);
+    const { table, administration, budget } = this.#parts;
+    if (!administration.isAdministrator(connection.identity)) return false;
+    if (!table.keepExtra(connection)) return false;
+    budget.removeConnection();
+    return true;
   }
 }

@@ -73,7 +73,7 @@ export class Burials {
     connection.socket.close();
     connection.lane?.close();
     table.remove(connection);
-    budget.removeConnection();
+    if (!connection.isExtra) budget.removeConnection();
     connection.quota.close();
     const { id, identity } = connection;
     const { code, message } = cause ?? { code: undefined, message: undefined };

@@ -39,8 +39,8 @@ export class ConnectionTable {
   readonly #connectionsPerUidMax: number;
   readonly #ids: IdSequence;
   readonly #idsInUse = new Set<number>();
-  /** Let in beyond the limits. */
-  readonly #extra = new Set<Connection>();
+  /** Let in beyond the limits, and not counted in them. */
+  #extras = 0;
   #size = 0;
 
   constructor(options: ConnectionTableOptions = {}) {
@@ -72,7 +72,7 @@ export class ConnectionTable {
 
   /** Whether one more connection of this user is within the limits. */
   hasRoomFor(uid: number): boolean {
-    if (this.#size >= this.#connectionsMax) return false;
+    if (this.#size - this.#extras >= this.#connectionsMax) return false;
     return (this.#byUid.get(uid)?.connections ?? 0) < this.#connectionsPerUidMax;
   }
 
@@ -81,8 +81,10 @@ export class ConnectionTable {
    * @returns false where there are as many such as there may be
    */
   keepExtra(connection: Connection): boolean {
-    if (this.#extra.size >= ADMINISTRATORS_EXTRA_MAX) return false;
-    this.#extra.add(connection);
+    if (this.#extras >= ADMINISTRATORS_EXTRA_MAX) return false;
+    this.#extras += 1;
+    connection.isExtra = true;
+    this.#leaveUser(connection);
     return true;
   }
 
@@ -122,9 +124,14 @@ export class ConnectionTable {
     this.noteHello(connection);
     this.#bySlot[connection.slot] = undefined;
     this.#idsInUse.delete(connection.id);
-    this.#extra.delete(connection);
     this.#freeSlots.push(connection.slot);
     this.#size -= 1;
+    if (connection.isExtra) this.#extras -= 1;
+    else this.#leaveUser(connection);
+  }
+
+  /** The connection does not count against the limit of its user any more. */
+  #leaveUser(connection: Connection): void {
     const user = this.#byUid.get(connection.identity.uid);
     if (user === undefined) return;
     user.connections -= 1;

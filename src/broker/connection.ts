@@ -72,6 +72,8 @@ export class Connection {
   /** The generation of the policy that its rights were computed from. */
   policyGeneration: number;
   lane: OwnedFd | undefined = undefined;
+  /** An administrator's, let in beyond the limits. */
+  isExtra = false;
   /** The client can send fds: the kernel lets them through. See fd-gate.ts. */
   takesFds = false;
   /** The fd that epoll watches for EPOLLOUT because the queue waits for it; -1 for none. */

@@ -49,6 +49,9 @@ export const ADMINISTRATORS_EXTRA_MAX = 8;
  */
 export const SPARE_FDS = 6;
 
+/** What accepting one takes for a moment: its socket, its pidfd, and a file in /proc. */
+export const SPARE_FDS_FOR_ONE = 3;
+
 /** Topics that one connection may hold open for publishing. */
 export const TOPICS_PER_CONNECTION_MAX = 8_192;
 

@@ -1,11 +1,12 @@
 /**
- * A few fds that the broker keeps open on nothing. When the process may open no more, they are
+ * A few fds that the broker keeps open on nothing: sockets, which need no file system. When the process may open no more, they are
  * closed for as long as something takes that must not fail: letting an administrator in.
  */
 
-import { openSync } from "node:fs";
+import { SyscallError } from "../errors.ts";
 import { closeFd } from "../ffi/owned-fd.ts";
-import { SPARE_FDS } from "./limits.ts";
+import { openSeqpacket } from "../ffi/seqpacket.ts";
+import { SPARE_FDS, SPARE_FDS_FOR_ONE } from "./limits.ts";
 
 /** Spare fds of one process. */
 export class SpareFds {
@@ -15,9 +16,14 @@ export class SpareFds {
     this.refill();
   }
 
-  /** Whether there is any. */
-  get isHeld(): boolean {
-    return this.#fds.length > 0;
+  /** Whether there are enough to let somebody in and to find out who it is. */
+  get areEnough(): boolean {
+    return this.#fds.length >= SPARE_FDS_FOR_ONE;
+  }
+
+  /** Whether some are missing. */
+  get areShort(): boolean {
+    return this.#fds.length < SPARE_FDS;
   }
 
   /**
@@ -37,9 +43,9 @@ export class SpareFds {
   refill(): void {
     while (this.#fds.length < SPARE_FDS) {
       try {
-        this.#fds.push(openSync("/dev/null", "r"));
-      } catch {
-        // There is no room, or no /dev: what is missing is missed only if an administrator comes.
+        this.#fds.push(openSeqpacket());
+      } catch (error) {
+        if (!(error instanceof SyscallError)) throw error;
         return;
       }
     }
