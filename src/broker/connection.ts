@@ -84,6 +84,8 @@ export class Connection {
   takingFd = -1;
   /** The broker is shutting down: what this client sends is not read any more. */
   isReadingStopped = false;
+  /** Nothing is read from this client for now. */
+  isReadingPaused = false;
   /** Stands in the reactor's list of queues to flush this turn. */
   isUnflushed = false;
   readonly #subscriptionNumbers = new IdSequence();

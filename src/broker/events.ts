@@ -80,6 +80,13 @@ export type BrokerEvent =
       readonly topic: string;
       readonly code: ErrorCode;
     }
+  | {
+      /** Closing a file that a user sent hangs, for CLOSE_STUCK_MS or when the broker ends. */
+      readonly type: "fd-close-stuck";
+      readonly uid: number;
+      /** Its fds that are not closed because of it. */
+      readonly count: number;
+    }
   | { readonly type: "policy-loaded"; readonly policy: string; readonly rules: number }
   | { readonly type: "policy-refused"; readonly message: string }
   | { readonly type: "accept-paused"; readonly reason: string }

@@ -25,8 +25,8 @@ import type { Router } from "./router.ts";
 
 /** The kernel, for fds of clients. */
 export interface FdHost {
-  /** Closes one fd of a client, which the broker owns. */
-  closeFd(fd: number): void;
+  /** Closes one fd of a client's, of this uid, which the broker owns. Must not wait. */
+  closeFd(fd: number, uid: number): void;
   /** The kind of one fd, borrowed; `tellsReadOnly` as for fdKind(). Must not wait. */
   kindOfFd(fd: number, tellsReadOnly: boolean): FoundFdKind;
   /** Whether an fd, borrowed, is a socket of AF_UNIX. */
@@ -84,7 +84,9 @@ export class FdIntake {
     const fds = packet.takeFds();
     this.#parts.budget.hold(fds.length);
     const bodyFdCount = isLarge(kind) ? 1 : 0;
-    const bundle = new FdBundle(fds, this.#closeFd, bodyFdCount, connection.fdAccount);
+    const { uid } = connection.identity;
+    const close = (fd: number) => this.#closeFd(fd, uid);
+    const bundle = new FdBundle(fds, close, bodyFdCount, connection.fdAccount);
     try {
       use(bundle);
     } finally {
@@ -201,10 +203,10 @@ export class FdIntake {
     this.#parts.onEvent({ type: "body-refused", connection: id, identity, topic, code });
   }
 
-  readonly #closeFd = (fd: number): void => {
+  #closeFd(fd: number, uid: number): void {
     this.#parts.budget.letGo(1);
-    this.#parts.host.closeFd(fd);
-  };
+    this.#parts.host.closeFd(fd, uid);
+  }
 
   readonly #kindOfFd = (fd: number, tellsReadOnly: boolean): FoundFdKind =>
     this.#parts.host.kindOfFd(fd, tellsReadOnly);

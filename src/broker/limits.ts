@@ -189,10 +189,32 @@ export const RUNTIME_YIELD_INTERVAL_MS = 10;
 /** Milliseconds that the reactor may sleep in the kernel when idle. */
 export const IDLE_WAIT_MS = 1_000;
 
+/**
+ * Fds of one uid's that may be closing at a time. Then nothing more is read from it, and where none
+ * of them is closed for CLOSE_STUCK_MS its connections are ended. Guess: four full messages.
+ */
+export const FDS_CLOSING_PER_UID_MAX = 1_024;
+
+/** Threads that close fds, each for one uid at a time: so many uids may hang at once. 4.5 MiB each. */
+export const CLOSING_LANES_MAX = 4;
+
+/** Fds that such a thread is given at a time, a power of two. Then another uid has its turn. */
+export const CLOSING_RING_FDS = 256;
+
+/** Milliseconds after which a uid that waits for such a thread is thought of again. */
+export const CLOSING_LOOK_MS = 20;
+
+/** Milliseconds without progress after which a close is said to hang. */
+export const CLOSE_STUCK_MS = 1_000;
+
+/** Milliseconds that a clean shutdown waits for closes that may hang. */
+export const CLOSING_DRAIN_MS = 250;
+
 /** Milliseconds that a clean shutdown waits for clients to take what is queued for them. */
 export const SHUTDOWN_DRAIN_MS = 1_000;
 
 assert(SEND_QUEUE_BYTES_MAX >= 2 * PACKET_BYTES_MAX, "a queue holds more than one packet");
 assert(SEND_QUEUE_MEMORY_BYTES_MAX >= LARGE_BODY_BYTES_MAX, "any body fits an empty queue");
 assert(SEND_QUEUE_CONTROL_BYTES_MAX >= PACKET_BYTES_MAX, "any control frame fits the reserve");
+assert((CLOSING_RING_FDS & (CLOSING_RING_FDS - 1)) === 0, "the ring wraps around with its counts");
 assert(DIRECT_SEND_BYTES_MIN <= PACKET_BYTES_MAX, "a full packet may go out directly");

@@ -8,13 +8,7 @@
  */
 
 import { ProtocolError, SyscallError } from "../errors.ts";
-import type { FoundFdKind } from "../fd-kinds.ts";
-import { PacketReceiver } from "../ffi/ancillary.ts";
-import { AF_UNIX, EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT } from "../ffi/constants.ts";
-import { fdKind } from "../ffi/fd-kind.ts";
-import { closeFd } from "../ffi/owned-fd.ts";
-import { PinnedBuffer } from "../ffi/pinned-buffer.ts";
-import { getSocketDomain } from "../ffi/socket-options.ts";
+import { EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT } from "../ffi/constants.ts";
 import { PEER_CLOSED, RECORD_TRUNCATED } from "../ffi/syscall-result.ts";
 import { errorBody, goodbyeBody, type Hello } from "../protocol/control-messages.ts";
 import { PACKET_BYTES_MAX, PROTOCOL_VERSION } from "../protocol/limits.ts";
@@ -26,6 +20,7 @@ import type { Area } from "./area.ts";
 import { Background } from "./background.ts";
 import { Burials } from "./burials.ts";
 import { BusState } from "./bus-state.ts";
+import { ClientFiles } from "./client-files.ts";
 import type { Connection } from "./connection.ts";
 import { ConnectionTable } from "./connection-table.ts";
 import { CONTROL_FRAME_BUFFER, encodeControlFrame } from "./control-frames.ts";
@@ -34,17 +29,20 @@ import {
   type Cause,
   doesNotRead,
   doesNotTakeFds,
+  fdsDoNotClose,
   noFdsLeft,
   noHello,
   tooManyAwaitingHello,
 } from "./endings.ts";
 import type { BrokerEventListener } from "./events.ts";
 import { FdBudget } from "./fd-budget.ts";
+import { FdCloser } from "./fd-closer.ts";
 import { FdGate } from "./fd-gate.ts";
-import { type FdHost, FdIntake } from "./fd-intake.ts";
+import { FdIntake } from "./fd-intake.ts";
 import { FdSweep, type FdSweepHost } from "./fd-sweep.ts";
 import { FdsInFlight } from "./fds-in-flight.ts";
 import { Flusher, type FlushHost } from "./flusher.ts";
+import { HeldOff } from "./held-off.ts";
 import { type IdentityOptions, isSentBy } from "./identity.ts";
 import { type ControlSender, Introductions } from "./introductions.ts";
 import {
@@ -58,6 +56,7 @@ import {
 import { LingeringSockets } from "./lingering-sockets.ts";
 import { PacketHandler, type PacketHost, type ReceivedPacket } from "./packet-handler.ts";
 import { PacketRest, PacketRests } from "./packet-rests.ts";
+import { PacketSource } from "./packet-source.ts";
 import type { Policy } from "./policy/rules.ts";
 import { type LimitsOfUid, Quotas } from "./quota.ts";
 import { limitsOfPolicy, quotaDefaults } from "./quota-limits.ts";
@@ -103,18 +102,22 @@ interface FatalFields {
 }
 
 /** All connections of one broker. */
-export class Sessions implements RouterHost, PacketHost, FlushHost, FdHost, FdSweepHost {
+export class Sessions implements RouterHost, PacketHost, FlushHost, FdSweepHost {
   /** Work that settle() does a little of each time. */
   readonly background = new Background();
+  /** Closes what clients sent. */
+  readonly closer: FdCloser;
   readonly #options: SessionsOptions;
   readonly #state: BusState;
   readonly #table: ConnectionTable;
   readonly #introductions: Introductions;
   readonly #handler: PacketHandler;
   readonly #rights: Rights;
-  readonly #receiver = new PacketReceiver(new PinnedBuffer(PACKET_BYTES_MAX));
+  readonly #files: ClientFiles;
+  readonly #source: PacketSource;
   readonly #flusher: Flusher;
   readonly #rests = new PacketRests();
+  readonly #heldOff: HeldOff;
   readonly #areas: readonly Area[] = [];
   readonly #administration: Administration;
   readonly #admission: Admission;
@@ -129,6 +132,8 @@ export class Sessions implements RouterHost, PacketHost, FlushHost, FdHost, FdSw
 
   constructor(options: SessionsOptions) {
     this.#options = options;
+    this.closer = new FdCloser({ now: options.now, onEvent: options.onEvent });
+    this.#heldOff = new HeldOff(this.closer, options.watch);
     this.#flusher = new Flusher(options.watch, this);
     this.#state = new BusState(options.policy, ({ id, identity }, denial) =>
       options.onEvent({ type: "would-deny", connection: id, identity, ...denial }),
@@ -138,6 +143,8 @@ export class Sessions implements RouterHost, PacketHost, FlushHost, FdHost, FdSw
     const { connectionsMax } = this.#budget;
     this.#table = new ConnectionTable({ connectionsMax, servesOneUid });
     this.#quotas = new Quotas(this.#limitsOf(options.policy));
+    this.#files = new ClientFiles(this.closer, this.#quotas, this.#budget);
+    this.#source = new PacketSource(this.closer, this.#files);
     this.#fdsInFlight = new FdsInFlight(options.now);
     const inFlight = this.#fdsInFlight;
     this.#lingering = new LingeringSockets(this.#budget);
@@ -166,7 +173,7 @@ export class Sessions implements RouterHost, PacketHost, FlushHost, FdHost, FdSw
       fdSweep: this.#fdSweep,
     });
     this.#rights = new Rights(shared);
-    const intake = new FdIntake({ ...tables, router, host: this });
+    const intake = new FdIntake({ ...tables, router, host: this.#files });
     this.#handler = new PacketHandler({
       router,
       requests,
@@ -179,7 +186,8 @@ export class Sessions implements RouterHost, PacketHost, FlushHost, FdHost, FdSw
       introductions: this.#introductions,
       table: this.#table,
       watch,
-      receiver: this.#receiver,
+      files: this.#files,
+      source: this.#source,
     });
   }
 
@@ -204,6 +212,7 @@ export class Sessions implements RouterHost, PacketHost, FlushHost, FdHost, FdSw
     this.#options.onEvent({ type: "connected", connection: id, identity });
     if (evicted !== undefined) this.#end(evicted, tooManyAwaitingHello());
     if (refusal !== undefined) this.#end(connection, refusal);
+    else if (this.closer.isStuck(identity.uid)) this.#endForCloses(connection);
   }
 
   /** Handles one readiness event of a connection's socket or lane. */
@@ -245,6 +254,7 @@ export class Sessions implements RouterHost, PacketHost, FlushHost, FdHost, FdSw
   settle(): void {
     this.#expireHellos();
     this.#fdSweep.runIfDue();
+    if (this.closer.pending > 0) this.#settleCloses();
     if (this.#rests.size > 0) this.#goOn();
     this.#costlyEndsAt = 0;
     if (!this.background.isIdle) this.background.run(this.#timer(BACKGROUND_MS_PER_TURN));
@@ -253,6 +263,14 @@ export class Sessions implements RouterHost, PacketHost, FlushHost, FdHost, FdSw
     this.#burials.run(this.#timer(BURIAL_MS_PER_TURN));
     this.#flusher.flushAll();
   }
+
+  #settleCloses(): void {
+    this.#files.settle();
+    this.#heldOff.settle(this.#endForCloses);
+  }
+
+  readonly #endForCloses = (connection: Connection): void =>
+    this.#end(connection, fdsDoNotClose(connection.identity.uid));
 
   /** Goes on with packets that were too costly for the turns before, in turn; with one at least. */
   #goOn(): void {
@@ -385,21 +403,6 @@ export class Sessions implements RouterHost, PacketHost, FlushHost, FdHost, FdSw
     this.#fdSweep.noteTaking();
   }
 
-  /** FdHost */
-  closeFd(fd: number): void {
-    closeFd(fd);
-  }
-
-  /** FdHost */
-  kindOfFd(fd: number, tellsReadOnly: boolean): FoundFdKind {
-    return fdKind(fd, tellsReadOnly);
-  }
-
-  /** FdHost */
-  isUnixSocket(fd: number): boolean {
-    return getSocketDomain(fd) === AF_UNIX;
-  }
-
   /** PacketHost */
   welcome(connection: Connection, hello: Hello): void {
     this.#table.noteHello(connection);
@@ -425,16 +428,19 @@ export class Sessions implements RouterHost, PacketHost, FlushHost, FdHost, FdSw
 
   #readPackets(connection: Connection): void {
     const fd = connection.socket.number;
+    const { uid } = connection.identity;
+    const { packet } = this.#source;
     let turnBytes = 0;
     for (let packets = 0; packets < PACKETS_PER_TURN; packets += 1) {
-      const bytes = this.#receiver.receive(fd);
+      if (this.closer.isFull(uid)) return this.#heldOff.add(connection);
+      const bytes = this.#source.receive(fd, uid);
       if (bytes > 0) {
         turnBytes += bytes;
-        if (this.#options.verifiesPackets && !isSentBy(connection.identity, this.#receiver)) {
-          this.#receiver.closeFds();
+        if (this.#options.verifiesPackets && !isSentBy(connection.identity, packet)) {
+          packet.closeFds();
           return this.#end(connection, anotherSender());
         }
-        if (!this.#handle(connection, this.#receiver, bytes)) return;
+        if (!this.#handle(connection, packet, bytes)) return;
         if (turnBytes >= BYTES_PER_TURN) return;
       } else if (bytes === PEER_CLOSED) {
         return this.#doom(connection, undefined);
@@ -473,6 +479,7 @@ export class Sessions implements RouterHost, PacketHost, FlushHost, FdHost, FdSw
     connection.state = "DOOMED";
     connection.queue.abandon();
     this.#rests.drop(connection);
+    this.#heldOff.drop(connection);
     this.#burials.add(connection, cause);
   }
 }

@@ -40,6 +40,8 @@ export function brokerLogLine(event: BrokerEvent, isVerbose: boolean): string | 
       const where = `on "${printable(event.topic)}": ${event.code}`;
       return `refused a large message of ${who(event.connection, event.identity)} ${where}`;
     }
+    case "fd-close-stuck":
+      return `closing files of uid ${event.uid} hangs: ${event.count} of them stay open`;
     case "policy-refused":
       return printable(`policy not loaded, the old one stays in force: ${event.message}`);
     case "policy-loaded":

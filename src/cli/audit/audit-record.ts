@@ -19,6 +19,7 @@ export type AuditEventName =
   | "fds-refused"
   | "fds-undelivered"
   | "body-refused"
+  | "fd-close-stuck"
   | "policy-loaded"
   | "policy-refused"
   | "accept-paused"
@@ -46,7 +47,7 @@ export interface AuditFields {
   readonly reason?: string | undefined;
   /** The deciding rule, or the setting of the topic; left out where none spoke. */
   readonly rule?: string | undefined;
-  /** Would-be denials since the broker started, with this one. */
+  /** Would-be denials since the broker started, with this one; or fds that are not closed. */
   readonly count?: number | undefined;
   readonly code?: string | undefined;
   /** The broker's socket. */
@@ -94,6 +95,8 @@ export function auditRecord(event: BrokerEvent): AuditRecord {
       return warn({ event: event.type, ...who(event), reason: event.reason, fds: event.fds });
     case "body-refused":
       return warn({ event: event.type, ...who(event), topic: event.topic, code: event.code });
+    case "fd-close-stuck":
+      return warn({ event: event.type, uid: event.uid, count: event.count });
     case "policy-loaded":
       return info({ event: "policy-loaded", policy: event.policy, rules: event.rules });
     case "policy-refused":

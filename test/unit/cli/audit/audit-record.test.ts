@@ -58,6 +58,10 @@ const CASES: Record<BrokerEvent["type"], [BrokerEvent, AuditRecord]> = {
     { type: "body-refused", ...CLIENT, topic: "a.b", code: "REJECTED_LARGE_BODY" },
     warn({ event: "body-refused", ...WHO, topic: "a.b", code: "REJECTED_LARGE_BODY" }),
   ],
+  "fd-close-stuck": [
+    { type: "fd-close-stuck", uid: 1000, count: 3 },
+    warn({ event: "fd-close-stuck", uid: 1000, count: 3 }),
+  ],
   "policy-loaded": [
     { type: "policy-loaded", policy: "/etc/policy.toml", rules: 3 },
     info({ event: "policy-loaded", policy: "/etc/policy.toml", rules: 3 }),
