@@ -81,10 +81,9 @@ export class PacketHandler {
     try {
       if (connection.state === "AWAIT_HELLO") {
         this.#handleFirst(connection, packet, packetBytes);
-      } else if (packet.controlTruncated) {
-        this.#intake.refuseForWantOfRoom(connection);
-      } else if (packet.receivedFdCount > 0) {
-        this.#handleWithFds(connection, packet, packetBytes);
+      } else if (packet.receivedFdCount > 0 || packet.controlTruncated) {
+        if (!this.#intake.hasRoomFor(packet)) this.#intake.refuseForWantOfRoom(connection);
+        else this.#handleWithFds(connection, packet, packetBytes);
       } else {
         const routed = this.#routePlain(connection, packet.buffer, packetBytes);
         return routed === NOT_PLAIN ? this.#handleFrames(connection, packet, packetBytes) : routed;

@@ -17,6 +17,8 @@ export interface BrokerProcessOptions {
   readonly uid?: number | undefined;
   /** See BrokerOptions; false: as with a kernel before 6.16. */
   readonly keepFdsOut?: boolean | undefined;
+  /** See BrokerOptions. */
+  readonly fdTtlMs?: number | undefined;
   /** How much faster the broker's clock runs than the wall's. Default 1. */
   readonly clockSpeed?: number | undefined;
 }
@@ -26,7 +28,7 @@ function report(event: unknown): void {
 }
 
 const options: BrokerProcessOptions = JSON.parse(process.argv[2] ?? "");
-const { path, uid, keepFdsOut, clockSpeed = 1 } = options;
+const { path, uid, keepFdsOut, fdTtlMs, clockSpeed = 1 } = options;
 if (uid !== undefined) dropPrivileges({ uid, gid: uid, groups: [] });
 const nobody = { findUser: () => undefined, findGroup: () => undefined };
 const policy =
@@ -41,7 +43,7 @@ process.stdin.on("end", () => process.exit(1)).resume();
 
 try {
   const now = () => performance.now() * clockSpeed;
-  broker = new Broker({ path, policy, keepFdsOut, now, onEvent: report });
+  broker = new Broker({ path, policy, keepFdsOut, fdTtlMs, now, onEvent: report });
   await broker.run();
   // Else the test would wait for the end of our events as long as a close hangs.
   if (broker.closesPending > 0) closeStandardStreams();
