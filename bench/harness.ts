@@ -9,8 +9,10 @@ import { join } from "node:path";
 import { closeFd } from "../src/ffi/owned-fd.ts";
 import { openSeqpacketPair } from "../src/ffi/seqpacket.ts";
 import type { Measurement } from "./measurement.ts";
+import { isPeer } from "./peers/peer-kinds.ts";
 import { policyText } from "./policy-rules.ts";
 import { readCpuMs, readPeakRssMib } from "./process-usage.ts";
+import { type RelayServer, startRelay } from "./relay-server.ts";
 import { CROWD_PROCESSES, measureReload } from "./reload-run.ts";
 import { RoleProcess } from "./role-process.ts";
 import {
@@ -23,7 +25,14 @@ import {
   windowMessages,
 } from "./scenarios.ts";
 import { measureSwaps } from "./swap-run.ts";
-import type { ReceivedReport, RelayKind, ReloadOrder, SwapOrder, WorkOrder } from "./work-order.ts";
+import type {
+  ClientKind,
+  ReceivedReport,
+  RelayKind,
+  ReloadOrder,
+  SwapOrder,
+  WorkOrder,
+} from "./work-order.ts";
 
 /** How long and how much. */
 export interface RunLimits {
@@ -37,11 +46,6 @@ export interface RunLimits {
   readonly restMsMin: number;
 }
 
-const RELAY_FILES: Record<RelayKind, string> = {
-  floor: "floor-relay.ts",
-  broker: "roles/broker.ts",
-};
-
 /** A stream ends when the work beside it is done, which takes long on a busy machine. */
 const STREAM_MS_MAX = 60_000;
 
@@ -51,13 +55,13 @@ const STREAM_MS_MAX = 60_000;
  */
 export async function measure(scenario: Scenario, limits: RunLimits): Promise<Measurement> {
   const directory = await mkdtemp(join(tmpdir(), "seqbus-bench-"));
-  const order = orderOf(scenario, directory, limits);
+  const planned = orderOf(scenario, directory, limits);
   try {
-    if (scenario.policy !== undefined && order.policyPath !== undefined) {
-      await Bun.write(order.policyPath, policyText(scenario.policy));
+    if (scenario.policy !== undefined && planned.policyPath !== undefined) {
+      await Bun.write(planned.policyPath, policyText(scenario.policy));
     }
-    await using relay = new RoleProcess(RELAY_FILES[scenario.relay], order);
-    await relay.expect("ready");
+    await using relay = await startRelay(scenario.relay, planned);
+    const order = { ...planned, path: relay.address };
     if (scenario.kind === "latency") return await measureLatency(scenario, order, relay);
     if (scenario.kind === "opening") return await measureOpening(scenario, order, relay);
     if (scenario.kind === "swap") return await measureSwaps(scenario, order, relay);
@@ -71,11 +75,11 @@ export async function measure(scenario: Scenario, limits: RunLimits): Promise<Me
 async function measureRate(
   scenario: RateScenario,
   order: WorkOrder,
-  relay: RoleProcess,
+  relay: RelayServer,
 ): Promise<Measurement> {
   await using processes = new AsyncDisposableStack();
   const pairs = Array.from({ length: scenario.subscribers }, () => openSeqpacketPair());
-  const file = `roles/${scenario.subscriber === "raw" ? "raw" : "library"}-subscriber.ts`;
+  const file = roleFile(scenario.relay, scenario.subscriber, "subscriber");
   const subscribers = pairs.map(([fd]) =>
     processes.use(new RoleProcess(file, order, { fds: [fd], argument: scenario.subscriber })),
   );
@@ -83,7 +87,7 @@ async function measureRate(
   let cpuFrom = readCpuMs(relay.pid);
   const fds = pairs.map(([, fd]) => fd);
   const publisher = processes.use(
-    new RoleProcess(`roles/${scenario.publisher}-publisher.ts`, order, { fds }),
+    new RoleProcess(roleFile(scenario.relay, scenario.publisher, "publisher"), order, { fds }),
   );
   for (const fd of pairs.flat()) closeFd(fd);
   const [first] = subscribers;
@@ -102,6 +106,12 @@ async function measureRate(
     if (received.messages !== messages) throw new Error(`${scenario.name}: messages were lost`);
   }
   return summarize(scenario, reports, cpuMs, relayPeakRssMib);
+}
+
+/** The program of one client: peers have their own. */
+function roleFile(relay: RelayKind, client: ClientKind, part: string): string {
+  const room = isPeer(relay) ? "peers" : "roles";
+  return `${room}/${client === "library-iterator" ? "library" : client}-${part}.ts`;
 }
 
 function summarize(
@@ -124,12 +134,12 @@ function summarize(
 async function measureLatency(
   scenario: LatencyScenario,
   order: WorkOrder,
-  relay: RoleProcess,
+  relay: RelayServer,
 ): Promise<Measurement> {
-  await using echo = new RoleProcess(`roles/${scenario.client}-echo.ts`, order);
+  await using echo = new RoleProcess(roleFile(scenario.relay, scenario.client, "echo"), order);
   await echo.expect("ready");
   const cpuFrom = readCpuMs(relay.pid);
-  await using ping = new RoleProcess(`roles/${scenario.client}-ping.ts`, order);
+  await using ping = new RoleProcess(roleFile(scenario.relay, scenario.client, "ping"), order);
   const { rounds, p50Us, p99Us } = await ping.expect("latency");
   const cpuMs = readCpuMs(relay.pid) - cpuFrom;
   return {
@@ -146,7 +156,7 @@ async function measureLatency(
 async function measureOpening(
   scenario: OpeningScenario,
   order: WorkOrder,
-  relay: RoleProcess,
+  relay: RelayServer,
 ): Promise<Measurement> {
   const cpuFrom = readCpuMs(relay.pid);
   await using opener = new RoleProcess("roles/raw-opener.ts", order);
@@ -181,8 +191,9 @@ function orderOf(scenario: Scenario, directory: string, limits: RunLimits): Work
     packetBytes: isRate || isReload || isSwap ? scenario.packetBytes : 0,
     topics: isRate ? scenario.topics : 1,
     payload: isRate ? scenario.payload : "bytes",
+    fds: isRate ? scenario.fds : 0,
     subscribers: isRate ? scenario.subscribers : 1,
-    windowMessages: windowMessages(messageBytes),
+    windowMessages: windowMessages(scenario),
     warmUpMs: limits.warmUpMs,
     durationMs: isReload || isSwap ? STREAM_MS_MAX : limits.warmUpMs + limits.measureMs,
     messagesMax: limits.messagesMax,

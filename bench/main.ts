@@ -4,8 +4,11 @@
  */
 
 import { parseArgs } from "node:util";
+import { COMPARISONS } from "./comparisons.ts";
 import { measure, type RunLimits } from "./harness.ts";
 import type { Measurement } from "./measurement.ts";
+import { isPeer } from "./peers/peer-kinds.ts";
+import { findRelay } from "./relay-server.ts";
 import { describeMachine, formatTable, summarizeRepeats } from "./results-table.ts";
 import { SCENARIOS, type Scenario } from "./scenarios.ts";
 
@@ -22,10 +25,13 @@ const WARM_UP_MS = 700;
 const REST_MS_MIN = 500;
 
 /** The scenarios that a filter names, with those that they are compared to. */
-function choose(filter: string): Scenario[] {
-  const named = SCENARIOS.filter(({ name }) => name.includes(filter));
+function choose(filter: string, withPeers: boolean): Scenario[] {
+  const all = [...SCENARIOS, ...COMPARISONS].filter(
+    ({ relay }) => (withPeers || !isPeer(relay)) && findRelay(relay) !== undefined,
+  );
+  const named = all.filter(({ name }) => name.includes(filter));
   const wanted = new Set(named.flatMap(({ name, baseline }) => [name, baseline]));
-  return SCENARIOS.filter(({ name }) => wanted.has(name));
+  return all.filter(({ name }) => wanted.has(name));
 }
 
 /** One run of each scenario, one after the other. */
@@ -56,13 +62,14 @@ async function main(): Promise<void> {
       seconds: { type: "string", default: "2" },
       repeats: { type: "string", default: "3" },
       filter: { type: "string", default: "" },
+      peers: { type: "boolean", default: false },
       json: { type: "string" },
       list: { type: "boolean", default: false },
       help: { type: "boolean", default: false },
     },
   });
   if (values.help) return console.log(USAGE);
-  const scenarios = choose(values.filter);
+  const scenarios = choose(values.filter, values.peers);
   if (values.list) return console.log(scenarios.map(({ name }) => name).join("\n"));
   if (scenarios.length === 0) throw new Error(`No scenario's name holds "${values.filter}"`);
   const limits: RunLimits = {

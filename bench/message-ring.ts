@@ -38,11 +38,13 @@ export interface PrebuiltPacket {
 /**
  * Builds the packets of one round.
  * @param topicIds used one after the other, message by message
+ * @param fds how many come with each message; then a packet must hold one message alone
  */
 export function buildRing(
   topicIds: readonly number[],
   messageBytes: number,
   packetBytes: number,
+  fds = 0,
 ): PrebuiltPacket[] {
   const perPacket = messagesPerPacket(messageBytes, packetBytes);
   const body = new Uint8Array(messageBytes).fill(0x5a);
@@ -54,7 +56,7 @@ export function buildRing(
     const writer = new PacketWriter(buffer.bytes.buffer);
     for (let index = 0; index < perPacket; index += 1) {
       numberView.setUint32(0, number, true);
-      writer.append(OPCODE.MESSAGE, 0, 0, topicIds[number % topicIds.length] ?? 0, 0, body);
+      writer.append(OPCODE.MESSAGE, 0, fds, topicIds[number % topicIds.length] ?? 0, 0, body);
       number += 1;
     }
     return { buffer, bytes: writer.packetBytes };

@@ -10,8 +10,16 @@ import type { ClientKind, PayloadKind, RelayKind } from "./work-order.ts";
 /** Bytes that may be under way: fits the relay's socket buffer, so that nothing ever waits. */
 const WINDOW_BYTES = 1024 * 1024;
 
+/** Fewer would make a publisher wait for each of the largest. */
+const WINDOW_MESSAGES_MIN = 4;
+
+/** Messages with fds under way: every one of them is an open file of the relay's. */
+const WINDOW_FD_MESSAGES = 256;
+
 interface ScenarioBase {
   readonly name: string;
+  /** What is done, in scenarios that do the same by way of different relays and clients. */
+  readonly work?: string;
   readonly relay: RelayKind;
   readonly messageBytes: number;
   /** Name of the scenario whose figure is 1. */
@@ -29,12 +37,14 @@ export interface RateScenario extends ScenarioBase {
   readonly packetBytes: number;
   readonly topics: number;
   readonly payload: PayloadKind;
+  /** Open files that come with each message. */
+  readonly fds: number;
 }
 
 /** One message there and back, one at a time. */
 export interface LatencyScenario extends ScenarioBase {
   readonly kind: "latency";
-  readonly client: "raw" | "library";
+  readonly client: "raw" | "library" | "npm";
 }
 
 /** Topics opened one after the other, each with a look into the policy. */
@@ -77,8 +87,10 @@ export type Scenario =
   | ReloadScenario;
 
 /** Messages under way at most in a rate scenario. */
-export function windowMessages(messageBytes: number): number {
-  return Math.floor(WINDOW_BYTES / (FRAME_HEADER_BYTES + messageBytes));
+export function windowMessages(scenario: Scenario): number {
+  if (scenario.kind === "rate" && scenario.fds > 0) return WINDOW_FD_MESSAGES;
+  const fitting = Math.floor(WINDOW_BYTES / (FRAME_HEADER_BYTES + scenario.messageBytes));
+  return Math.max(WINDOW_MESSAGES_MIN, fitting);
 }
 
 const RATE = {
@@ -88,6 +100,7 @@ const RATE = {
   packetBytes: 32_768,
   topics: 1,
   payload: "bytes",
+  fds: 0,
 } as const;
 
 const FLOOR = { ...RATE, relay: "floor", publisher: "raw", subscriber: "raw" } as const;
