@@ -37,7 +37,7 @@ const OURS: readonly Contestant[] = [
 ];
 
 const RAW_OF_PEERS: readonly Contestant[] = RAW_PEERS.map((relay) => ({ relay, client: "raw" }));
-const NPM_OF_PEERS: readonly Contestant[] = [];
+const NPM_OF_PEERS: readonly Contestant[] = RAW_PEERS.map((relay) => ({ relay, client: "npm" }));
 
 const EVERYBODY = [...FLOORS, ...OURS, ...RAW_OF_PEERS, ...NPM_OF_PEERS];
 const RAW_ONES = EVERYBODY.filter(({ client }) => client === "raw");

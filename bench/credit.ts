@@ -81,33 +81,40 @@ type ConnectFd = (options: {
   socket: { data(socket: unknown, record: Uint8Array): void };
 }) => Promise<{ terminate(): void }>;
 
-/** The publisher's end of one credit socket, for a process with an event loop to feed. */
+/** The publisher's end of all credit sockets, for a process with an event loop to feed. */
 export class AsyncCreditWindow {
   readonly #windowMessages: number;
-  #acknowledged = 0;
+  readonly #acknowledged: number[];
   #waiting: (() => void) | undefined;
-  #socket: { terminate(): void } | undefined;
+  readonly #sockets: { terminate(): void }[] = [];
 
-  private constructor(windowMessages: number) {
-    this.#windowMessages = windowMessages;
+  private constructor(order: WorkOrder) {
+    this.#windowMessages = order.windowMessages;
+    this.#acknowledged = Array.from({ length: order.subscribers }, () => 0);
   }
 
-  /** Hands the credit socket to the event loop. */
+  /** Hands the credit sockets to the event loop. */
   static async open(order: WorkOrder): Promise<AsyncCreditWindow> {
-    const window = new AsyncCreditWindow(order.windowMessages);
-    window.#socket = await (Bun.connect as unknown as ConnectFd)({
-      fd: CREDIT_FD_FIRST,
-      socket: { data: (_socket, record) => window.#take(record) },
-    });
+    const window = new AsyncCreditWindow(order);
+    for (const index of window.#acknowledged.keys()) {
+      const socket = await (Bun.connect as unknown as ConnectFd)({
+        fd: CREDIT_FD_FIRST + index,
+        socket: { data: (_socket, record) => window.#take(index, record) },
+      });
+      window.#sockets.push(socket);
+    }
     return window;
   }
 
   /** Whether `messages` may have been sent in all. */
   hasRoom(messages: number): boolean {
-    return messages - this.#acknowledged <= this.#windowMessages;
+    for (let index = 0; index < this.#acknowledged.length; index += 1) {
+      if (messages - (this.#acknowledged[index] as number) > this.#windowMessages) return false;
+    }
+    return true;
   }
 
-  /** Resolves at the next word from the subscriber. */
+  /** Resolves at the next word from a subscriber. */
   next(): Promise<void> {
     return new Promise((resolve) => {
       this.#waiting = resolve;
@@ -115,11 +122,11 @@ export class AsyncCreditWindow {
   }
 
   close(): void {
-    this.#socket?.terminate();
+    for (const socket of this.#sockets) socket.terminate();
   }
 
-  #take(record: Uint8Array): void {
-    this.#acknowledged = new DataView(record.buffer, record.byteOffset).getUint32(0, true);
+  #take(index: number, record: Uint8Array): void {
+    this.#acknowledged[index] = new DataView(record.buffer, record.byteOffset).getUint32(0, true);
     this.#waiting?.();
     this.#waiting = undefined;
   }

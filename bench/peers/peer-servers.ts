@@ -3,7 +3,6 @@
  * where it has one, with its limits out of the way. What is under way is bounded by the window.
  */
 
-import { userInfo } from "node:os";
 import { join } from "node:path";
 import { closeFd } from "../../src/ffi/owned-fd.ts";
 import { startDbusBroker } from "./dbus-broker-controller.ts";
@@ -149,7 +148,8 @@ async function startMosquitto(directory: string): Promise<PeerServer> {
     "max_inflight_messages 0",
     "set_tcp_nodelay true",
     "log_type error",
-    `user ${userInfo().username}`,
+    // Started by root it would become another user, who cannot write into the directory.
+    ...(process.getuid?.() === 0 ? ["user root"] : []),
   ];
   await Bun.write(config, `${settings.join("\n")}\n`);
   return spawnServer(["mosquitto", "-c", config], address, directory);

@@ -6,10 +6,11 @@ import { END_BODY_BYTES, ringMessages } from "../message-ring.ts";
 import { readWorkOrder, report } from "../work-order.ts";
 import { benchTopics } from "./topic-names.ts";
 
-/** Messages between two looks at the window. */
-const BATCH_MESSAGES = 128;
+/** Messages between two looks at the window; more than half of it might never fit. */
+const BATCH_MESSAGES_MAX = 128;
 
 const order = readWorkOrder();
+const batch = Math.min(BATCH_MESSAGES_MAX, Math.max(1, order.windowMessages >> 1));
 const ring = ringMessages(order.messageBytes, order.packetBytes);
 const topics = benchTopics(order.topics);
 await using bus = await connect({ path: order.path });
@@ -35,11 +36,11 @@ const publishOne = order.payload === "bytes" ? publishBytes : publishObject;
 const endsAt = performance.now() + order.durationMs;
 let messages = 0;
 while (performance.now() < endsAt && messages < order.messagesMax) {
-  if (!window.hasRoom(messages + BATCH_MESSAGES)) {
+  if (!window.hasRoom(messages + batch)) {
     await window.next();
     continue;
   }
-  for (let index = 0; index < BATCH_MESSAGES; index += 1) {
+  for (let index = 0; index < batch; index += 1) {
     publishOne(messages);
     messages += 1;
   }

@@ -8,7 +8,7 @@ import { Progress } from "../progress.ts";
 import { readWorkOrder, report } from "../work-order.ts";
 import { BENCH_PATTERN } from "./topic-names.ts";
 
-/** Messages between two looks at the credit. */
+/** Messages between two looks at the credit, for small ones. */
 const CREDIT_LOOK_MASK = 0x7f;
 
 const order = readWorkOrder();
@@ -16,6 +16,7 @@ const { messageBytes, packetBytes } = order;
 const check = new MessageCheck(messageBytes, ringMessages(messageBytes, packetBytes));
 const credit = new CreditSender(order);
 const progress = new Progress(order.warmUpMs);
+const lookMask = order.windowMessages > 4 * CREDIT_LOOK_MASK ? CREDIT_LOOK_MASK : 0;
 const bus = await connect({ path: order.path });
 
 function take(message: Message): void {
@@ -26,7 +27,7 @@ function take(message: Message): void {
     const bytes = message.bytes;
     check.take(firstWord(bytes), bytes.byteLength);
   }
-  if ((check.messages & CREDIT_LOOK_MASK) === 0 || check.isEnded) look();
+  if ((check.messages & lookMask) === 0 || check.isEnded) look();
 }
 
 function firstWord(bytes: Uint8Array): number {
