@@ -21,10 +21,13 @@ const ACKS_PER_WINDOW = 4;
 /** The subscriber's end. */
 export class CreditSender {
   readonly #record = new PinnedBuffer(RECORD_BYTES);
+  readonly #fd: number;
   readonly #step: number;
   #due: number;
 
-  constructor(order: Pick<WorkOrder, "windowMessages">) {
+  /** @param fd inherited; one of several where there are several publishers */
+  constructor(order: Pick<WorkOrder, "windowMessages">, fd: number = CREDIT_FD_FIRST) {
+    this.#fd = fd;
     this.#step = Math.max(1, Math.floor(order.windowMessages / ACKS_PER_WINDOW));
     this.#due = this.#step;
   }
@@ -37,7 +40,7 @@ export class CreditSender {
     if (messages < this.#due) return false;
     this.#due = messages + this.#step;
     this.#record.words[0] = messages;
-    sendPacket(CREDIT_FD_FIRST, this.#record, 0, RECORD_BYTES);
+    sendPacket(this.#fd, this.#record, 0, RECORD_BYTES);
     return true;
   }
 }

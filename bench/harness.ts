@@ -6,33 +6,25 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { closeFd } from "../src/ffi/owned-fd.ts";
-import { openSeqpacketPair } from "../src/ffi/seqpacket.ts";
+import { measureIdle } from "./idle-run.ts";
 import type { Measurement } from "./measurement.ts";
-import { isPeer } from "./peers/peer-kinds.ts";
 import { policyText } from "./policy-rules.ts";
 import { readCpuMs, readPeakRssMib } from "./process-usage.ts";
+import { measureRate } from "./rate-run.ts";
 import { type RelayServer, startRelay } from "./relay-server.ts";
 import { CROWD_PROCESSES, measureReload } from "./reload-run.ts";
+import { roleFile } from "./role-files.ts";
 import { RoleProcess } from "./role-process.ts";
 import {
   type LatencyScenario,
   type OpeningScenario,
-  type RateScenario,
   type ReloadScenario,
   type Scenario,
   type SwapScenario,
   windowMessages,
 } from "./scenarios.ts";
 import { measureSwaps } from "./swap-run.ts";
-import type {
-  ClientKind,
-  ReceivedReport,
-  RelayKind,
-  ReloadOrder,
-  SwapOrder,
-  WorkOrder,
-} from "./work-order.ts";
+import type { ReloadOrder, SwapOrder, WorkOrder } from "./work-order.ts";
 
 /** How long and how much. */
 export interface RunLimits {
@@ -63,6 +55,7 @@ export async function measure(scenario: Scenario, limits: RunLimits): Promise<Me
     await using relay = await startRelay(scenario.relay, planned);
     const order = { ...planned, path: relay.address };
     if (scenario.kind === "latency") return await measureLatency(scenario, order, relay);
+    if (scenario.kind === "idle") return await measureIdle(scenario, order, relay);
     if (scenario.kind === "opening") return await measureOpening(scenario, order, relay);
     if (scenario.kind === "swap") return await measureSwaps(scenario, order, relay);
     if (scenario.kind === "reload") return await measureReload(scenario, order, relay);
@@ -70,65 +63,6 @@ export async function measure(scenario: Scenario, limits: RunLimits): Promise<Me
   } finally {
     await rm(directory, { recursive: true, force: true });
   }
-}
-
-async function measureRate(
-  scenario: RateScenario,
-  order: WorkOrder,
-  relay: RelayServer,
-): Promise<Measurement> {
-  await using processes = new AsyncDisposableStack();
-  const pairs = Array.from({ length: scenario.subscribers }, () => openSeqpacketPair());
-  const file = roleFile(scenario.relay, scenario.subscriber, "subscriber");
-  const subscribers = pairs.map(([fd]) =>
-    processes.use(new RoleProcess(file, order, { fds: [fd], argument: scenario.subscriber })),
-  );
-  await Promise.all(subscribers.map((subscriber) => subscriber.expect("ready")));
-  let cpuFrom = readCpuMs(relay.pid);
-  const fds = pairs.map(([, fd]) => fd);
-  const publisher = processes.use(
-    new RoleProcess(roleFile(scenario.relay, scenario.publisher, "publisher"), order, { fds }),
-  );
-  for (const fd of pairs.flat()) closeFd(fd);
-  const [first] = subscribers;
-  first?.expect("warm").then(
-    () => {
-      cpuFrom = readCpuMs(relay.pid);
-    },
-    () => {},
-  );
-  const { messages } = await publisher.expect("published");
-  const reports = await Promise.all(subscribers.map((subscriber) => subscriber.expect("received")));
-  const cpuMs = readCpuMs(relay.pid) - cpuFrom;
-  const relayPeakRssMib = readPeakRssMib(relay.pid);
-  await Promise.all([publisher, ...subscribers].map((client) => client.finished()));
-  for (const received of reports) {
-    if (received.messages !== messages) throw new Error(`${scenario.name}: messages were lost`);
-  }
-  return summarize(scenario, reports, cpuMs, relayPeakRssMib);
-}
-
-/** The program of one client: peers have their own. */
-function roleFile(relay: RelayKind, client: ClientKind, part: string): string {
-  const room = isPeer(relay) ? "peers" : "roles";
-  return `${room}/${client === "library-iterator" ? "library" : client}-${part}.ts`;
-}
-
-function summarize(
-  scenario: RateScenario,
-  reports: readonly ReceivedReport[],
-  cpuMs: number,
-  relayPeakRssMib: number,
-): Measurement {
-  const sum = (figure: (report: ReceivedReport) => number) =>
-    reports.reduce((total, report) => total + figure(report), 0);
-  return {
-    name: scenario.name,
-    perSecond: sum((report) => (report.warmMessages / report.warmMs) * 1000),
-    checked: sum((report) => report.messages),
-    relayCpuNs: (cpuMs * 1e6) / sum((report) => report.warmMessages),
-    relayPeakRssMib,
-  };
 }
 
 async function measureLatency(
@@ -140,7 +74,7 @@ async function measureLatency(
   await echo.expect("ready");
   const cpuFrom = readCpuMs(relay.pid);
   await using ping = new RoleProcess(roleFile(scenario.relay, scenario.client, "ping"), order);
-  const { rounds, p50Us, p99Us } = await ping.expect("latency");
+  const { rounds, p50Us, p99Us, p999Us } = await ping.expect("latency");
   const cpuMs = readCpuMs(relay.pid) - cpuFrom;
   return {
     name: scenario.name,
@@ -148,6 +82,7 @@ async function measureLatency(
     checked: rounds,
     p50Us,
     p99Us,
+    p999Us,
     relayCpuNs: (cpuMs * 1e6) / rounds,
     relayPeakRssMib: readPeakRssMib(relay.pid),
   };
@@ -192,6 +127,11 @@ function orderOf(scenario: Scenario, directory: string, limits: RunLimits): Work
     topics: isRate ? scenario.topics : 1,
     payload: isRate ? scenario.payload : "bytes",
     fds: isRate ? scenario.fds : 0,
+    readsAll: isRate && scenario.readsAll === true,
+    publishers: isRate ? (scenario.publishers ?? 1) : 1,
+    source: 0,
+    idleSubscriptions: isRate ? (scenario.idleSubscriptions ?? 0) : 0,
+    idleConnections: kind === "idle" ? scenario.connections : 0,
     subscribers: isRate ? scenario.subscribers : 1,
     windowMessages: windowMessages(scenario),
     warmUpMs: limits.warmUpMs,

@@ -20,7 +20,8 @@ export interface RelayServer extends AsyncDisposable {
 
 const ROLE_FILES = { floor: "floor-relay.ts", broker: "roles/broker.ts" } as const;
 
-const COMPILER = "cc";
+/** The C compiler that the floor in C is for. */
+export const COMPILER = "cc";
 
 /** Starts it; when it is back it takes connections. */
 export async function startRelay(kind: RelayKind, order: WorkOrder): Promise<RelayServer> {

@@ -3,12 +3,15 @@
  * comparison says nothing on a machine that others use too.
  */
 
-import { FRAME_HEADER_BYTES } from "../src/protocol/limits.ts";
+import { FRAME_HEADER_BYTES, PACKET_BYTES_MAX } from "../src/protocol/limits.ts";
 import { type PolicyOrder, RULE_SHAPES } from "./policy-rules.ts";
 import type { ClientKind, PayloadKind, RelayKind } from "./work-order.ts";
 
 /** Bytes that may be under way: fits the relay's socket buffer, so that nothing ever waits. */
 const WINDOW_BYTES = 1024 * 1024;
+
+/** The same for bodies that are larger than a packet. */
+const LARGE_WINDOW_BYTES = 16 * 1024 * 1024;
 
 /** Fewer would make a publisher wait for each of the largest. */
 const WINDOW_MESSAGES_MIN = 4;
@@ -32,6 +35,8 @@ interface ScenarioBase {
 export interface RateScenario extends ScenarioBase {
   readonly kind: "rate";
   readonly publisher: Exclude<ClientKind, "library-iterator">;
+  /** Left out: one. */
+  readonly publishers?: number;
   readonly subscriber: ClientKind;
   readonly subscribers: number;
   readonly packetBytes: number;
@@ -39,12 +44,22 @@ export interface RateScenario extends ScenarioBase {
   readonly payload: PayloadKind;
   /** Open files that come with each message. */
   readonly fds: number;
+  /** Subscribers read every byte. Left out: the front alone. */
+  readonly readsAll?: boolean;
+  /** Subscriptions to other topics, on a connection of their own. */
+  readonly idleSubscriptions?: number;
 }
 
 /** One message there and back, one at a time. */
 export interface LatencyScenario extends ScenarioBase {
   readonly kind: "latency";
-  readonly client: "raw" | "library" | "npm";
+  readonly client: Exclude<ClientKind, "library-iterator">;
+}
+
+/** Connections that do nothing. */
+export interface IdleScenario extends ScenarioBase {
+  readonly kind: "idle";
+  readonly connections: number;
 }
 
 /** Topics opened one after the other, each with a look into the policy. */
@@ -82,6 +97,7 @@ export interface ReloadScenario extends ScenarioBase {
 export type Scenario =
   | RateScenario
   | LatencyScenario
+  | IdleScenario
   | OpeningScenario
   | SwapScenario
   | ReloadScenario;
@@ -89,7 +105,10 @@ export type Scenario =
 /** Messages under way at most in a rate scenario. */
 export function windowMessages(scenario: Scenario): number {
   if (scenario.kind === "rate" && scenario.fds > 0) return WINDOW_FD_MESSAGES;
-  const fitting = Math.floor(WINDOW_BYTES / (FRAME_HEADER_BYTES + scenario.messageBytes));
+  const { messageBytes } = scenario;
+  const windowBytes = messageBytes > PACKET_BYTES_MAX ? LARGE_WINDOW_BYTES : WINDOW_BYTES;
+  const publishers = scenario.kind === "rate" ? (scenario.publishers ?? 1) : 1;
+  const fitting = Math.floor(windowBytes / publishers / (FRAME_HEADER_BYTES + messageBytes));
   return Math.max(WINDOW_MESSAGES_MIN, fitting);
 }
 

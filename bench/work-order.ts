@@ -6,8 +6,8 @@
 import type { PeerKind } from "./peers/peer-kinds.ts";
 import type { PolicyOrder } from "./policy-rules.ts";
 
-/** How a subscriber or publisher takes part. */
-export type ClientKind = "raw" | "library" | "library-iterator" | "npm";
+/** How a subscriber or publisher takes part. "memory": each body is sealed memory, past any library. */
+export type ClientKind = "raw" | "library" | "library-iterator" | "npm" | "memory";
 
 /** Which process stands in the middle: a bare relay in TypeScript or C, seqbus, or a peer. */
 export type RelayKind = "floor" | "floor-c" | "broker" | PeerKind;
@@ -29,6 +29,16 @@ export interface WorkOrder {
   readonly payload: PayloadKind;
   /** Open files that come with each message; then each is alone in its packet. */
   readonly fds: number;
+  /** Whether a subscriber reads every byte of a body, or its front alone. */
+  readonly readsAll: boolean;
+  /** Publishers of one subscriber, which inherits a credit socket of each. */
+  readonly publishers: number;
+  /** Which of them this one is: the second word of each of its bodies. */
+  readonly source: number;
+  /** Topics that somebody subscribes to and nobody uses. */
+  readonly idleSubscriptions: number;
+  /** Connections that somebody makes and nobody uses. */
+  readonly idleConnections: number;
   /** Messages that may be under way at a time, so that no queue ever has to drop. */
   readonly windowMessages: number;
   /** Milliseconds at the start that do not count. */
@@ -107,6 +117,7 @@ export interface LatencyReport {
   readonly rounds: number;
   readonly p50Us: number;
   readonly p99Us: number;
+  readonly p999Us: number;
 }
 
 /** An opening process is done. */

@@ -7,8 +7,10 @@ import type { PeerStream } from "./peer-stream.ts";
 
 /** What a client wants. */
 export interface PeerIntent {
-  /** Topics to receive, or none. */
+  /** Topics to receive, or none; where there are several, all of the benchmark's by one pattern. */
   readonly subscribe: readonly string[];
+  /** Rather one subscription for each. */
+  readonly isSeparate?: boolean;
   /** How many fds come with each message. */
   readonly fds: number;
 }

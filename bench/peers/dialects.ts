@@ -1,6 +1,6 @@
 /** The protocol of each peer that raw clients can speak. */
 
-import { dbusDialect } from "./dbus-dialect.ts";
+import { dbusDaemonDialect, dbusDialect } from "./dbus-dialect.ts";
 import type { Dialect } from "./dialect.ts";
 import { mqttDialect } from "./mqtt-dialect.ts";
 import { natsDialect } from "./nats-dialect.ts";
@@ -11,7 +11,7 @@ const DIALECTS: Partial<Record<string, Dialect>> = {
   redis: redisDialect,
   nats: natsDialect,
   mosquitto: mqttDialect,
-  "dbus-daemon": dbusDialect,
+  "dbus-daemon": dbusDaemonDialect,
   "dbus-broker": dbusDialect,
 } satisfies Partial<Record<PeerKind, Dialect>>;
 

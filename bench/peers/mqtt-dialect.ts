@@ -11,6 +11,11 @@ const CONTINUES = 0x80;
 const LENGTH_BYTES_MAX = 4;
 const CLEAN_SESSION = 0x02;
 const PROTOCOL_LEVEL = 4;
+const FILTERS_PER_PACKET = 100;
+const QOS_0 = Buffer.from([0]);
+
+/** One request at a time is under way, so all may have the same. */
+const PACKET_ID = Buffer.from([0, 1]);
 
 /** A topic as MQTT writes it. */
 export function mqttTopicOf(topic: string): string {
@@ -36,12 +41,15 @@ function enter(stream: PeerStream, intent: PeerIntent): void {
   const flags = Buffer.from([PROTOCOL_LEVEL, CLEAN_SESSION, 0, 0]);
   stream.say(encodePacket(PACKET.CONNECT, encodeText("MQTT"), flags, encodeText("")));
   expectPacket(stream, PACKET.CONNACK);
-  const [first] = intent.subscribe;
-  if (first === undefined) return;
-  const filter = intent.subscribe.length > 1 ? "bench/load/#" : mqttTopicOf(first);
-  const id = Buffer.from([0, 1]);
-  stream.say(encodePacket(PACKET.SUBSCRIBE, id, encodeText(filter), Buffer.from([0])));
-  expectPacket(stream, PACKET.SUBACK);
+  const { subscribe, isSeparate } = intent;
+  const isPattern = subscribe.length > 1 && isSeparate !== true;
+  const filters = isPattern ? ["bench/load/#"] : subscribe.map(mqttTopicOf);
+  for (let from = 0; from < filters.length; from += FILTERS_PER_PACKET) {
+    const some = filters.slice(from, from + FILTERS_PER_PACKET);
+    const asked = some.flatMap((filter) => [encodeText(filter), QOS_0]);
+    stream.say(encodePacket(PACKET.SUBSCRIBE, PACKET_ID, ...asked));
+    expectPacket(stream, PACKET.SUBACK);
+  }
 }
 
 function expectPacket(stream: PeerStream, kind: number): void {
@@ -61,7 +69,7 @@ function expectPacket(stream: PeerStream, kind: number): void {
 
 /** MQTT, publish and subscribe alone. */
 export const mqttDialect: Dialect = {
-  pauseMs: 0,
+  pauseMs: 0.2,
   enter,
   encodePublish: (topic, body) =>
     encodePacket(PACKET.PUBLISH, encodeText(mqttTopicOf(topic)), body),

@@ -20,9 +20,9 @@ const CONNECT =
 function enter(stream: PeerStream, intent: PeerIntent): void {
   const info = receiveLine(stream);
   if (!info.startsWith("INFO ")) throw new Error(`NATS greeted with "${info.slice(0, 40)}"`);
-  const [first] = intent.subscribe;
-  const subject = intent.subscribe.length > 1 ? "bench.load.>" : first;
-  const subscribe = subject === undefined ? "" : `SUB ${subject} 1\r\n`;
+  const subjects =
+    intent.subscribe.length > 1 && intent.isSeparate !== true ? ["bench.load.>"] : intent.subscribe;
+  const subscribe = subjects.map((subject, at) => `SUB ${subject} ${at + 1}\r\n`).join("");
   stream.say(Buffer.from(`${CONNECT}\r\n${subscribe}PING\r\n`));
   const answer = receiveLine(stream);
   if (answer !== "PONG") throw new Error(`NATS answered "${answer}"`);

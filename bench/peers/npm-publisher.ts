@@ -2,7 +2,7 @@
 
 import { AsyncCreditWindow } from "../credit.ts";
 import { END_BODY_BYTES, ringMessages } from "../message-ring.ts";
-import { benchTopics } from "../roles/topic-names.ts";
+import { publisherTopics } from "../roles/topic-names.ts";
 import { readWorkOrder, report } from "../work-order.ts";
 import { connectNpmClient } from "./npm-client.ts";
 
@@ -11,13 +11,14 @@ const BATCH_MESSAGES_MAX = 128;
 
 const order = readWorkOrder();
 const batch = Math.min(BATCH_MESSAGES_MAX, Math.max(1, order.windowMessages >> 1));
-const topics = benchTopics(order.topics);
+const topics = publisherTopics(order);
 const client = await connectNpmClient(order.relay, order.path);
 const window = await AsyncCreditWindow.open(order);
 
 function bodyOf(bytes: number, word: number): Buffer {
   const body = Buffer.alloc(bytes, 0x5a);
   body.writeUInt32LE(word, 0);
+  body.writeUInt32LE(order.source, 4);
   return body;
 }
 

@@ -1,9 +1,7 @@
 /** Receives through a peer's npm client and checks each message. */
 
-import { CreditSender } from "../credit.ts";
-import { MessageCheck, ringMessages } from "../message-ring.ts";
-import { Progress } from "../progress.ts";
 import { benchTopics } from "../roles/topic-names.ts";
+import { readEveryByte, SubscriberCheck } from "../subscriber-check.ts";
 import { readWorkOrder, report } from "../work-order.ts";
 import { connectNpmClient } from "./npm-client.ts";
 
@@ -11,20 +9,23 @@ import { connectNpmClient } from "./npm-client.ts";
 const CREDIT_LOOK_MASK = 0x7f;
 
 const order = readWorkOrder();
-const { messageBytes, packetBytes } = order;
-const check = new MessageCheck(messageBytes, ringMessages(messageBytes, packetBytes));
-const credit = new CreditSender(order);
-const progress = new Progress(order.warmUpMs);
+const subscriber = new SubscriberCheck(order);
+const { check } = subscriber;
 const lookMask = order.windowMessages > 4 * CREDIT_LOOK_MASK ? CREDIT_LOOK_MASK : 0;
 const client = await connectNpmClient(order.relay, order.path);
 const { promise, resolve, reject } = Promise.withResolvers<void>();
 
 function take(body: Uint8Array): void {
-  const [a = 0, b = 0, c = 0, d = 0] = [body[0], body[1], body[2], body[3]];
-  check.take((a | (b << 8) | (c << 16) | (d << 24)) >>> 0, body.byteLength);
+  check.take(wordAt(body, 0), body.byteLength, wordAt(body, 4));
+  if (order.readsAll) readEveryByte(body);
   if ((check.messages & lookMask) !== 0 && !check.isEnded) return;
-  if (credit.acknowledge(check.messages)) progress.note(check.messages);
+  subscriber.acknowledge();
   if (check.isEnded) resolve();
+}
+
+function wordAt(bytes: Uint8Array, at: number): number {
+  const [a = 0, b = 0, c = 0, d = 0] = [bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]];
+  return (a | (b << 8) | (c << 16) | (d << 24)) >>> 0;
 }
 
 await client.subscribe(benchTopics(order.topics), (body) => {
@@ -36,6 +37,6 @@ await client.subscribe(benchTopics(order.topics), (body) => {
 });
 report({ type: "ready" });
 await promise;
-report(progress.finish(check.messages));
+subscriber.finish();
 await client.close();
 process.exit(0);

@@ -9,6 +9,9 @@ import {
   RING_PACKETS,
 } from "../message-ring.ts";
 import { closeSampleFds } from "../sample-fds.ts";
+import type { SourcesCheck } from "../sources-check.ts";
+import { readEveryByte } from "../subscriber-check.ts";
+import type { WorkOrder } from "../work-order.ts";
 import type { DeliveryLayout, Dialect } from "./dialect.ts";
 import type { PeerStream } from "./peer-stream.ts";
 
@@ -18,17 +21,20 @@ export interface PeerRingShape {
   /** As for seqbus: a chunk holds as many messages as a packet of that size would there. */
   readonly packetBytes: number;
   readonly fds: number;
+  /** Which publisher this is. */
+  readonly source: number;
 }
 
 /** Builds the chunks of one round; the numbers count as in buildRing(). */
 export function buildPeerRing(
   dialect: Dialect,
   topics: readonly string[],
-  { messageBytes, packetBytes, fds }: PeerRingShape,
+  { messageBytes, packetBytes, fds, source }: PeerRingShape,
 ): PrebuiltPacket[] {
   const perPacket = messagesPerPacket(messageBytes, packetBytes);
   const body = new Uint8Array(messageBytes).fill(0x5a);
   const numberView = new DataView(body.buffer);
+  numberView.setUint32(4, source, true);
   let number = 0;
   return Array.from({ length: RING_PACKETS }, () => {
     const pieces = Array.from({ length: perPacket }, () => {
@@ -41,9 +47,15 @@ export function buildPeerRing(
 }
 
 /** The message that tells subscribers how many there were. */
-export function buildPeerEnd(dialect: Dialect, topic: string, messages: number): PrebuiltPacket {
+export function buildPeerEnd(
+  dialect: Dialect,
+  topic: string,
+  messages: number,
+  source: number,
+): PrebuiltPacket {
   const body = new Uint8Array(END_BODY_BYTES);
   new DataView(body.buffer).setUint32(0, messages, true);
+  new DataView(body.buffer).setUint32(4, source, true);
   return packetOf(dialect.encodePublish(topic, body, 0));
 }
 
@@ -57,19 +69,26 @@ function packetOf(bytes: Uint8Array): PrebuiltPacket {
 export class PeerWalk {
   readonly #stream: PeerStream;
   readonly #dialect: Dialect;
-  readonly #check: MessageCheck;
+  readonly #check: MessageCheck | SourcesCheck;
   readonly #fds: number;
+  readonly #readsAll: boolean;
   readonly #view: DataView;
   /** The last message that was read in full; most of the next ones look alike. */
   #layout: DeliveryLayout = { totalBytes: 0, bodyAt: 0, bodyBytes: -1, lengthAt: 0 };
   #startWord = -1;
   #lengthWord = -1;
 
-  constructor(stream: PeerStream, dialect: Dialect, check: MessageCheck, fds: number) {
+  constructor(
+    stream: PeerStream,
+    dialect: Dialect,
+    check: MessageCheck | SourcesCheck,
+    order: Pick<WorkOrder, "fds" | "readsAll">,
+  ) {
     this.#stream = stream;
     this.#dialect = dialect;
     this.#check = check;
-    this.#fds = fds;
+    this.#fds = order.fds;
+    this.#readsAll = order.readsAll;
     this.#view = new DataView(stream.buffer.bytes.buffer);
   }
 
@@ -108,7 +127,12 @@ export class PeerWalk {
 
   #take(at: number, layout: DeliveryLayout): void {
     const number = this.#view.getUint32(at + layout.bodyAt, true);
-    this.#check.take(number, layout.bodyBytes);
+    const source = this.#view.getUint32(at + layout.bodyAt + 4, true);
+    this.#check.take(number, layout.bodyBytes, source);
+    if (this.#readsAll) {
+      const from = at + layout.bodyAt;
+      readEveryByte(this.#stream.buffer.bytes.subarray(from, from + layout.bodyBytes));
+    }
     if (this.#fds === 0 || this.#check.isEnded) return;
     closeSampleFds(this.#stream.fds.splice(0, this.#fds), this.#fds, number);
   }

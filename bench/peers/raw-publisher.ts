@@ -2,7 +2,7 @@
 
 import { CreditWindow } from "../credit.ts";
 import { messagesPerPacket } from "../message-ring.ts";
-import { benchTopics } from "../roles/topic-names.ts";
+import { publisherTopics } from "../roles/topic-names.ts";
 import { SampleFds } from "../sample-fds.ts";
 import { readWorkOrder, report } from "../work-order.ts";
 import { dialectOf } from "./dialects.ts";
@@ -11,12 +11,12 @@ import { PeerStream } from "./peer-stream.ts";
 import { openStream } from "./stream-socket.ts";
 
 const order = readWorkOrder();
-const { path, relay, messageBytes, packetBytes, fds } = order;
+const { path, relay, messageBytes, packetBytes, fds, source } = order;
 const dialect = dialectOf(relay);
 const stream = new PeerStream(openStream(path));
 dialect.enter(stream, { subscribe: [], fds });
-const topics = benchTopics(order.topics);
-const ring = buildPeerRing(dialect, topics, { messageBytes, packetBytes, fds });
+const topics = publisherTopics(order);
+const ring = buildPeerRing(dialect, topics, { messageBytes, packetBytes, fds, source });
 const perPacket = messagesPerPacket(messageBytes, packetBytes);
 const window = new CreditWindow(order);
 using samples = new SampleFds(fds);
@@ -30,7 +30,7 @@ for (let at = 0; performance.now() < endsAt && messages < order.messagesMax; at 
   stream.send(packet.buffer, packet.bytes, samples.of(at % ring.length));
   messages += perPacket;
 }
-const end = buildPeerEnd(dialect, topics[0] ?? "", messages);
+const end = buildPeerEnd(dialect, topics[0] ?? "", messages, source);
 stream.send(end.buffer, end.bytes);
 report({ type: "published", messages });
 stream.close();

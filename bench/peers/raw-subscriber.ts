@@ -1,9 +1,7 @@
 /** Walks what a peer delivers and checks each message. */
 
-import { CreditSender } from "../credit.ts";
-import { MessageCheck, ringMessages } from "../message-ring.ts";
-import { Progress } from "../progress.ts";
 import { benchTopics } from "../roles/topic-names.ts";
+import { SubscriberCheck } from "../subscriber-check.ts";
 import { readWorkOrder, report } from "../work-order.ts";
 import { dialectOf } from "./dialects.ts";
 import { PeerWalk } from "./peer-ring.ts";
@@ -14,7 +12,7 @@ import { openStream } from "./stream-socket.ts";
 const ENVELOPE_BYTES_MAX = 512;
 
 const order = readWorkOrder();
-const { path, relay, messageBytes, packetBytes, fds } = order;
+const { path, relay, messageBytes, fds } = order;
 const dialect = dialectOf(relay);
 const stream = new PeerStream(openStream(path), {
   messageBytesMax: messageBytes + ENVELOPE_BYTES_MAX,
@@ -22,16 +20,14 @@ const stream = new PeerStream(openStream(path), {
   pauseMs: dialect.pauseMs,
 });
 dialect.enter(stream, { subscribe: benchTopics(order.topics), fds });
-const check = new MessageCheck(messageBytes, ringMessages(messageBytes, packetBytes));
-const walk = new PeerWalk(stream, dialect, check, fds);
-const credit = new CreditSender(order);
-const progress = new Progress(order.warmUpMs);
+const subscriber = new SubscriberCheck(order);
+const walk = new PeerWalk(stream, dialect, subscriber.check, order);
 report({ type: "ready" });
 
-while (!check.isEnded) {
+while (!subscriber.check.isEnded) {
   stream.receive();
   walk.takeMessages();
-  if (credit.acknowledge(check.messages)) progress.note(check.messages);
+  subscriber.acknowledge();
 }
-report(progress.finish(check.messages));
+subscriber.finish();
 stream.close();
