@@ -48,6 +48,7 @@ const MEMORY_FLOORS: readonly Contestant[] = [
 ];
 const RAW: Contestant = { relay: "broker", client: "raw" };
 const LIBRARY: Contestant = { relay: "broker", client: "library" };
+const MEMORY: Contestant = { relay: "broker", client: "memory" };
 const RAW_OF_PEERS: readonly Contestant[] = PEER_KINDS.map((relay) => ({ relay, client: "raw" }));
 const NPM_OF_PEERS: readonly Contestant[] = PEER_KINDS.map((relay) => ({ relay, client: "npm" }));
 const FD_OF_PEERS: readonly Contestant[] = FD_PEERS.map((relay) => ({ relay, client: "raw" }));
@@ -55,8 +56,8 @@ const FD_OF_PEERS: readonly Contestant[] = FD_PEERS.map((relay) => ({ relay, cli
 const EVERYBODY = [...FLOORS, RAW, LIBRARY, ...RAW_OF_PEERS, ...NPM_OF_PEERS];
 const RAW_ONES = [...FLOORS, RAW, ...RAW_OF_PEERS];
 const FD_ONES = [...FLOORS, RAW, ...FD_OF_PEERS];
-const LARGE_ONES = [...MEMORY_FLOORS, LIBRARY, ...RAW_OF_PEERS, ...NPM_OF_PEERS];
-const LARGE_TO_MANY = [...MEMORY_FLOORS, LIBRARY, ...RAW_OF_PEERS];
+const LARGE_ONES = [...MEMORY_FLOORS, MEMORY, LIBRARY, ...RAW_OF_PEERS, ...NPM_OF_PEERS];
+const LARGE_TO_MANY = [...MEMORY_FLOORS, MEMORY, LIBRARY, ...RAW_OF_PEERS];
 
 const SMALL: RateShape = {
   messageBytes: 64,
@@ -93,10 +94,9 @@ const RATE_WORKS: readonly (readonly [string, RateShape, readonly Contestant[]])
 
 /** How a contestant is called. */
 export function contestantName({ relay, client }: Contestant): string {
-  const how = client === "memory" ? ", sealed memory" : "";
-  if (relay === "floor") return `floor in TypeScript${how}`;
-  if (relay === "floor-c") return `floor in C${how}`;
-  return `${relay === "broker" ? "seqbus" : relay}, ${client}`;
+  if (relay === "floor") return "floor in TypeScript";
+  if (relay === "floor-c") return "floor in C";
+  return `${relay === "broker" ? "seqbus" : relay}, ${client === "memory" ? "raw" : client}`;
 }
 
 /** What every scenario of a work has. The first contestant is the baseline. */

@@ -23,6 +23,8 @@ export function selectScenarios(filter: string, withPeers: boolean): Selection {
   const all = [...SCENARIOS, ...COMPARISONS].filter((scenario) => canRun(scenario, withPeers));
   const named = all.filter(({ name }) => name.includes(filter));
   const wanted = new Set(named.flatMap(({ name, baseline }) => [name, baseline]));
+  // A baseline may have one of its own.
+  for (const { name, baseline } of all) if (wanted.has(name)) wanted.add(baseline);
   const { present, absent } = lookAround(withPeers);
   return { scenarios: all.filter(({ name }) => wanted.has(name)), present, absent };
 }

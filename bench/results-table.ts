@@ -157,5 +157,6 @@ export function extraWords({ label, value, lowest, highest, unit }: ExtraResult)
 /** Rates from a million on in millions, all others whole. */
 export function millions(perSecond: number): string {
   if (perSecond >= 1e6) return `${(perSecond / 1e6).toFixed(2)} M`;
+  if (perSecond < 10_000) return Math.round(perSecond).toLocaleString("en");
   return `${Math.round(perSecond / 100) / 10} k`;
 }

@@ -74,8 +74,12 @@ function enter(stream: PeerStream, intent: PeerIntent): void {
   authenticate(stream);
   callBus(stream, 1, "Hello");
   if (intent.subscribe.length === 0) return;
-  const sets = intent.isSeparate ? intent.subscribe.map((topic) => [topic]) : [intent.subscribe];
-  for (const topics of sets) callBus(stream, 2, "AddMatch", matchRuleOf(topics));
+  const rules = intent.isSeparate
+    ? intent.subscribe.map(
+        (topic) => `type='signal',interface='${BENCH_INTERFACE}.${memberOf(topic)}'`,
+      )
+    : [matchRuleOf(intent.subscribe)];
+  for (const rule of rules) callBus(stream, 2, "AddMatch", rule);
 }
 
 function encodePublish(topic: string, body: Uint8Array, fds: number): Uint8Array {

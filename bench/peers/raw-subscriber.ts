@@ -11,13 +11,16 @@ import { openStream } from "./stream-socket.ts";
 /** What a protocol puts around a body, at most. */
 const ENVELOPE_BYTES_MAX = 512;
 
+/** Larger ones fill a socket before a rest is over. */
+const PAUSED_MESSAGE_BYTES_MAX = 1_024;
+
 const order = readWorkOrder();
 const { path, relay, messageBytes, fds } = order;
 const dialect = dialectOf(relay);
 const stream = new PeerStream(openStream(path), {
   messageBytesMax: messageBytes + ENVELOPE_BYTES_MAX,
   takesFds: fds > 0,
-  pauseMs: dialect.pauseMs,
+  pauseMs: messageBytes <= PAUSED_MESSAGE_BYTES_MAX ? dialect.pauseMs : 0,
 });
 dialect.enter(stream, { subscribe: benchTopics(order.topics), fds });
 const subscriber = new SubscriberCheck(order);
