@@ -109,8 +109,9 @@ export const dbusDialect: Dialect = {
     if (layout === undefined) return undefined;
     const { totalBytes, bodyAt } = layout;
     if (layout.type !== DBUS_TYPE.SIGNAL) return noMessage(totalBytes);
-    if (end - at < bodyAt + ARRAY_LENGTH_BYTES) return undefined;
+    if (end - at < bodyAt) return undefined;
     if (!isFromBench(bytes, at, bodyAt)) return noMessage(totalBytes);
+    if (end - at < bodyAt + ARRAY_LENGTH_BYTES) return undefined;
     const view = new DataView(bytes.buffer, bytes.byteOffset + at + bodyAt, ARRAY_LENGTH_BYTES);
     return {
       totalBytes,
