@@ -2,7 +2,7 @@
 
 import { COMPARISONS } from "./comparisons.ts";
 import { findNpmClient } from "./peers/npm-client.ts";
-import { isPeer, PEER_KINDS } from "./peers/peer-kinds.ts";
+import { isPeer, PEER_KINDS, type PeerKind } from "./peers/peer-kinds.ts";
 import { COMPILER, findRelay } from "./relay-server.ts";
 import { SCENARIOS, type Scenario } from "./scenarios.ts";
 
@@ -18,9 +18,14 @@ export interface Selection {
 /**
  * The scenarios that a filter names and that can run here, with those that they are compared to.
  * @param filter part of a name; empty for all
+ * @param options peers: those that are installed too; compare: nothing but comparisons
  */
-export function selectScenarios(filter: string, withPeers: boolean): Selection {
-  const all = [...SCENARIOS, ...COMPARISONS].filter((scenario) => canRun(scenario, withPeers));
+export function selectScenarios(
+  filter: string,
+  { peers: withPeers, compare }: { peers: boolean; compare: boolean },
+): Selection {
+  const known = compare ? COMPARISONS : [...SCENARIOS, ...COMPARISONS];
+  const all = known.filter((scenario) => canRun(scenario, withPeers));
   const named = all.filter(({ name }) => name.includes(filter));
   const wanted = new Set(named.flatMap(({ name, baseline }) => [name, baseline]));
   // A baseline may have one of its own.
@@ -58,9 +63,12 @@ function lookAround(withPeers: boolean): { present: string[]; absent: string[] }
     note(peer, version, "not installed: bench/peers/setup");
     if (version === undefined) continue;
     const client = findNpmClient(peer);
-    if (client === undefined)
-      absent.push(`npm client of ${peer} (not installed: bench/peers/setup)`);
+    if (client === undefined) absent.push(`npm client of ${peer} (${reasonOf(peer)})`);
     else present.push(client);
   }
   return { present: [...new Set(present)], absent };
+}
+
+function reasonOf(peer: PeerKind): string {
+  return peer === "zeromq" ? "does not run in Bun" : "not installed: bench/peers/setup";
 }

@@ -15,6 +15,7 @@ import type { Scenario } from "./scenarios.ts";
 
 const USAGE = `Usage: bun run bench [options]
   --peers        also measure the peers that are installed; bench/peers/setup installs them
+  --compare      only what is done by several: seqbus, the floors, peers
   --seconds N    seconds that count in each run (default 2)
   --repeats N    runs of each scenario, interleaved (default 3)
   --filter TEXT  scenarios whose names hold TEXT, and their baselines
@@ -86,6 +87,7 @@ function readOptions() {
   return parseArgs({
     options: {
       peers: { type: "boolean", default: false },
+      compare: { type: "boolean", default: false },
       seconds: { type: "string", default: "2" },
       repeats: { type: "string", default: "3" },
       filter: { type: "string", default: "" },
@@ -97,6 +99,17 @@ function readOptions() {
   }).values;
 }
 
+/** What was asked for, without the files that it was written to. */
+function commandOf(options: ReturnType<typeof readOptions>): string {
+  const flags = [
+    ...(options.compare ? ["--compare"] : []),
+    ...(options.peers ? ["--peers"] : []),
+    ...(options.filter === "" ? [] : [`--filter "${options.filter}"`]),
+    `--seconds ${options.seconds} --repeats ${options.repeats}`,
+  ];
+  return `bun run bench ${flags.join(" ")}`;
+}
+
 /** One line each: who is here, who is not. */
 function announce({ present, absent }: Selection): void {
   for (const name of present) process.stderr.write(`present: ${name}\n`);
@@ -106,7 +119,7 @@ function announce({ present, absent }: Selection): void {
 async function main(): Promise<void> {
   const options = readOptions();
   if (options.help) return console.log(USAGE);
-  const selection = selectScenarios(options.filter, options.peers);
+  const selection = selectScenarios(options.filter, options);
   const { scenarios, present, absent } = selection;
   if (options.list) return console.log(scenarios.map(({ name }) => name).join("\n"));
   if (scenarios.length === 0) throw new Error(`No scenario's name holds "${options.filter}"`);
@@ -123,11 +136,11 @@ async function main(): Promise<void> {
     positive("--repeats", options.repeats),
   );
   const machine = describeMachine();
-  const command = `bun run bench ${process.argv.slice(2).join(" ")}`.trim();
+  const command = commandOf(options);
   const results = summarizeRepeats(scenarios, repeats);
   const { cpu, cores, kernel, bun } = machine;
   const notes = [
-    `${cores} x ${cpu}, ${kernel}, Bun ${bun}, ${command}; medians of ${options.repeats} runs`,
+    `${cores} x ${cpu}, ${kernel}, Bun ${bun}, ${command}; medians`,
     ...(present.length > 0 ? [`present: ${present.join(", ")}`] : []),
     ...absent.map((name) => `absent: ${name}`),
     ...[...failures].map(([name, reason]) => `failed: ${name}: ${reason}`),

@@ -33,7 +33,7 @@ export function renderPage(results: readonly Result[], notes: readonly string[])
 <header><h1>seqbus beside its peers</h1><p>${escapeHtml(first)}</p>
 <ul>${others.map((note) => `<li>${escapeHtml(note)}</li>`).join("")}</ul></header>
 ${leads(works)}
-<p class="legend">${LEGEND}</p>
+<p class="legend">${LEGEND}<span>scales are logarithmic but for memory</span></p>
 ${sections.join("\n")}
 ${allFigures(results)}
 </main></body></html>

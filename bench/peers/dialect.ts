@@ -31,6 +31,8 @@ export interface Dialect {
   readonly pauseMs: number;
   /** The handshake and the subscriptions, blocking: after it every message is delivered. */
   enter(stream: PeerStream, intent: PeerIntent): void;
+  /** Where a client connects, if that depends on what it does. */
+  readonly addressFor?: (address: string, receives: boolean) => string;
   /** One message as a publisher sends it. */
   encodePublish(topic: string, body: Uint8Array, fds: number): Uint8Array;
   /** @returns undefined where less is there than can be judged */

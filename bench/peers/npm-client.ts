@@ -24,6 +24,7 @@ export interface NpmClient {
 /** Connects to a peer that listens at `address`. */
 export type ConnectNpmClient = (address: string) => Promise<NpmClient>;
 
+/** The package zeromq is not among them: it needs a function of libuv that Bun does not have. */
 const MODULES: Partial<Record<PeerKind, { packageName: string; file: string }>> = {
   redis: { packageName: "ioredis", file: "./ioredis-client.ts" },
   nats: { packageName: "@nats-io/transport-node", file: "./nats-client.ts" },
@@ -39,10 +40,19 @@ const MODULES: Partial<Record<PeerKind, { packageName: string; file: string }>> 
 export function findNpmClient(peer: PeerKind): string | undefined {
   const name = MODULES[peer]?.packageName;
   if (name === undefined) return undefined;
+  const version = findPackage(name);
+  return version === undefined ? undefined : `${name} ${version}`;
+}
+
+/**
+ * Finds a package that ./setup installs.
+ * @returns its version, or undefined where it is not installed
+ */
+export function findPackage(name: string): string | undefined {
   const path = join(import.meta.dir, "node_modules", name, "package.json");
   if (!existsSync(path)) return undefined;
   const { version } = require(path) as { version: string };
-  return `${name} ${version}`;
+  return version;
 }
 
 /** @throws {Error} where it is not installed */

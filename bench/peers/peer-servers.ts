@@ -6,8 +6,10 @@
 import { join } from "node:path";
 import { closeFd } from "../../src/ffi/owned-fd.ts";
 import { startDbusBroker } from "./dbus-broker-controller.ts";
+import { findPackage } from "./npm-client.ts";
 import type { PeerKind } from "./peer-kinds.ts";
 import { openStream } from "./stream-socket.ts";
+import { zeromqSubscribersPath } from "./zmtp-dialect.ts";
 
 /** A peer that listens. Disposing of it ends it. */
 export interface PeerServer extends AsyncDisposable {
@@ -31,7 +33,7 @@ const PROGRAMS: Record<PeerKind, PeerProgram> = {
   redis: { command: "redis-server", versionArguments: ["--version"], start: startRedis },
   nats: { command: "nats-server", versionArguments: ["--version"], start: startNats },
   mosquitto: { command: "mosquitto", versionArguments: ["-h"], start: startMosquitto },
-  zeromq: { command: "", versionArguments: [], start: startZeromq },
+  zeromq: { command: "node", versionArguments: ["--version"], start: startZeromq },
   "dbus-daemon": {
     command: "dbus-daemon",
     versionArguments: ["--version"],
@@ -51,7 +53,8 @@ const PROGRAMS: Record<PeerKind, PeerProgram> = {
 /** Whether a peer can be started on this machine, and which version. undefined: it is absent. */
 export function findPeer(peer: PeerKind): string | undefined {
   const { command, versionArguments } = PROGRAMS[peer];
-  if (command === "" || Bun.which(command) === null) return undefined;
+  if (Bun.which(command) === null) return undefined;
+  if (peer === "zeromq") return findPackage("zeromq");
   const { stdout } = Bun.spawnSync([command, ...versionArguments]);
   return /\d+(\.\d+)*/.exec(stdout.toString())?.[0] ?? "of an unknown version";
 }
@@ -192,6 +195,9 @@ ${lines.join("\n")}
   return spawnServer(["dbus-daemon", ...flags], address, directory);
 }
 
-function startZeromq(): never {
-  throw new Error("ZeroMQ is started by its own client");
+/** ZeroMQ has no server; this is the forwarder of its own library, in Node. */
+function startZeromq(directory: string): PeerServer {
+  const address = join(directory, "zeromq.sock");
+  const script = join(import.meta.dir, "zeromq-proxy.mjs");
+  return spawnServer(["node", script, address, zeromqSubscribersPath(address)], address, directory);
 }

@@ -5,15 +5,14 @@ import { messagesPerPacket } from "../message-ring.ts";
 import { publisherTopics } from "../roles/topic-names.ts";
 import { SampleFds } from "../sample-fds.ts";
 import { readWorkOrder, report } from "../work-order.ts";
-import { dialectOf } from "./dialects.ts";
+import { dialectOf, openPeer } from "./dialects.ts";
 import { buildPeerEnd, buildPeerRing } from "./peer-ring.ts";
 import { PeerStream } from "./peer-stream.ts";
-import { openStream } from "./stream-socket.ts";
 
 const order = readWorkOrder();
 const { path, relay, messageBytes, packetBytes, fds, source } = order;
 const dialect = dialectOf(relay);
-const stream = new PeerStream(openStream(path));
+const stream = new PeerStream(openPeer(dialect, path, false));
 dialect.enter(stream, { subscribe: [], fds });
 const topics = publisherTopics(order);
 const ring = buildPeerRing(dialect, topics, { messageBytes, packetBytes, fds, source });

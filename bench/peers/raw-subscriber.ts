@@ -3,10 +3,9 @@
 import { benchTopics } from "../roles/topic-names.ts";
 import { SubscriberCheck } from "../subscriber-check.ts";
 import { readWorkOrder, report } from "../work-order.ts";
-import { dialectOf } from "./dialects.ts";
+import { dialectOf, openPeer } from "./dialects.ts";
 import { PeerWalk } from "./peer-ring.ts";
 import { PeerStream } from "./peer-stream.ts";
-import { openStream } from "./stream-socket.ts";
 
 /** What a protocol puts around a body, at most. */
 const ENVELOPE_BYTES_MAX = 512;
@@ -17,7 +16,7 @@ const PAUSED_MESSAGE_BYTES_MAX = 1_024;
 const order = readWorkOrder();
 const { path, relay, messageBytes, fds } = order;
 const dialect = dialectOf(relay);
-const stream = new PeerStream(openStream(path), {
+const stream = new PeerStream(openPeer(dialect, path, true), {
   messageBytesMax: messageBytes + ENVELOPE_BYTES_MAX,
   takesFds: fds > 0,
   pauseMs: messageBytes <= PAUSED_MESSAGE_BYTES_MAX ? dialect.pauseMs : 0,

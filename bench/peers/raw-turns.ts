@@ -3,9 +3,8 @@
 import { PinnedBuffer } from "../../src/ffi/pinned-buffer.ts";
 import type { WorkOrder } from "../work-order.ts";
 import type { Dialect } from "./dialect.ts";
-import { dialectOf } from "./dialects.ts";
+import { dialectOf, openPeer } from "./dialects.ts";
 import { PeerStream } from "./peer-stream.ts";
-import { openStream } from "./stream-socket.ts";
 
 /** A publisher and a subscriber in one, on two connections: Redis subscribers may not publish. */
 export class RawTurns {
@@ -18,9 +17,9 @@ export class RawTurns {
   constructor(order: WorkOrder, topics: { sends: string; receives: string }) {
     const { path, relay, messageBytes } = order;
     this.#dialect = dialectOf(relay);
-    this.#receiving = new PeerStream(openStream(path));
+    this.#receiving = new PeerStream(openPeer(this.#dialect, path, true));
     this.#dialect.enter(this.#receiving, { subscribe: [topics.receives], fds: 0 });
-    this.#sending = new PeerStream(openStream(path));
+    this.#sending = new PeerStream(openPeer(this.#dialect, path, false));
     this.#dialect.enter(this.#sending, { subscribe: [], fds: 0 });
     const body = new Uint8Array(messageBytes);
     const bytes = this.#dialect.encodePublish(topics.sends, body, 0);
