@@ -7,6 +7,7 @@ import { parseArgs } from "node:util";
 import { formatComparisons } from "./comparison-table.ts";
 import { type Selection, selectScenarios } from "./contestants.ts";
 import { measure, type RunLimits } from "./harness.ts";
+import { formatLeads } from "./leads.ts";
 import type { Measurement } from "./measurement.ts";
 import { isPeer } from "./peers/peer-kinds.ts";
 import { renderPage } from "./report-page.ts";
@@ -149,6 +150,7 @@ async function main(): Promise<void> {
   console.log(notes.join("\n"));
   if (alone.length > 0) console.log(`\n${formatTable(alone)}`);
   console.log(formatComparisons(results));
+  console.log(formatLeads(results));
   const written = { machine, command, present, absent, failures: [...failures], results };
   if (options.json !== undefined) {
     await Bun.write(options.json, `${JSON.stringify(written, undefined, 2)}\n`);

@@ -1,9 +1,9 @@
 /** The benchmark's results as one page that needs nothing else: plots, then every figure. */
 
 import { contestantOf, groupByWork, type WorkResults } from "./comparison-table.ts";
+import { findLeads, kindOf, meritWords } from "./leads.ts";
 import {
   type CostLine,
-  colourOf,
   costLines,
   escapeHtml,
   extraBars,
@@ -32,7 +32,7 @@ export function renderPage(results: readonly Result[], notes: readonly string[])
 <title>seqbus beside its peers</title><style>${STYLE}</style></head><body><main>
 <header><h1>seqbus beside its peers</h1><p>${escapeHtml(first)}</p>
 <ul>${others.map((note) => `<li>${escapeHtml(note)}</li>`).join("")}</ul></header>
-${leads(works)}
+${leads(results)}
 <p class="legend">${LEGEND}<span>scales are logarithmic but for memory</span></p>
 ${sections.join("\n")}
 ${allFigures(results)}
@@ -65,9 +65,9 @@ function fanOutLines(works: readonly WorkResults[]): CostLine[] {
   for (const { work, results } of works) {
     if (!FAN_OUT.test(work)) continue;
     for (const result of results) {
-      if (colourOf(result) === "npm" || colourOf(result) === "ours-library") continue;
+      if (kindOf(result) === "npm" || kindOf(result) === "ours-library") continue;
       const who = contestantOf(result);
-      const line = lines.get(who) ?? { colour: colourOf(result), points: [] };
+      const line = lines.get(who) ?? { colour: kindOf(result), points: [] };
       line.points.push({ subscribers: result.subscribers, cpuNs: result.relayCpuNs });
       lines.set(who, line);
     }
@@ -77,40 +77,17 @@ function fanOutLines(works: readonly WorkResults[]): CostLine[] {
     .filter(({ points }) => points.length > 1);
 }
 
-/** For each work: how far seqbus is ahead of the best peer with the same kind of client. */
-function leads(works: readonly WorkResults[]): string {
-  const rows = works.flatMap(({ work, results }) => [
-    leadRow(work, "raw", results, "ours", "peer"),
-    leadRow(work, "library", results, "ours-library", "npm"),
-  ]);
-  const known = rows.filter((row) => row !== "");
-  if (known.length === 0) return "";
-  const head =
-    "<th>work</th><th>clients</th><th>seqbus</th><th>best peer</th><th></th><th>ahead by</th>";
-  return `<table class="leads"><thead><tr>${head}</tr></thead><tbody>${known.join("")}</tbody></table>`;
-}
-
-function leadRow(
-  work: string,
-  clients: string,
-  results: readonly Result[],
-  ours: string,
-  theirs: string,
-): string {
-  const own = results.find((result) => colourOf(result) === ours);
-  const peers = results.filter((result) => colourOf(result) === theirs);
-  if (own === undefined || peers.length === 0 || own.extra.length > 0) return "";
-  const best = peers.reduce((one, other) => (other.perSecond > one.perSecond ? other : one));
-  const lead = own.perSecond / best.perSecond;
-  const figure = (result: Result): string =>
-    result.p50Us === undefined
-      ? `${millions(result.perSecond)}/s`
-      : `p50 ${result.p50Us.toFixed(0)} us`;
-  const cells = [work, clients, figure(own), contestantOf(best), figure(best)].map(
-    (cell) => `<td>${escapeHtml(cell)}</td>`,
-  );
-  const grade = lead >= 1 ? "won" : "lost";
-  return `<tr>${cells.join("")}<td class="${grade}">${lead.toFixed(2)} times</td></tr>`;
+function leads(results: readonly Result[]): string {
+  const rows = findLeads(results).map(({ work, clients, own, best, times }) => {
+    const cells = [work, clients, meritWords(own), contestantOf(best), meritWords(best)];
+    const grade = times >= 1 ? "won" : "lost";
+    const line = cells.map((cell) => `<td>${escapeHtml(cell)}</td>`).join("");
+    return `<tr>${line}<td class="${grade}">${times.toFixed(2)} times</td></tr>`;
+  });
+  if (rows.length === 0) return "";
+  const head = ["work", "clients", "seqbus", "best peer", "", "ahead by"];
+  const titles = head.map((title) => `<th>${title}</th>`).join("");
+  return `<table class="leads"><thead><tr>${titles}</tr></thead><tbody>${rows.join("")}</tbody></table>`;
 }
 
 function allFigures(results: readonly Result[]): string {

@@ -4,6 +4,7 @@
  */
 
 import { contestantOf } from "./comparison-table.ts";
+import { kindOf } from "./leads.ts";
 import { millions, type Result } from "./results-table.ts";
 
 const WIDTH = 860;
@@ -21,14 +22,6 @@ export function escapeHtml(text: string): string {
     .replaceAll("<", "&lt;")
     .replaceAll(">", "&gt;")
     .replaceAll('"', "&quot;");
-}
-
-/** Which colour a contestant has: floors, seqbus, peers with raw clients, peers with npm clients. */
-export function colourOf(result: Result): string {
-  if (result.relay === "floor" || result.relay === "floor-c") return "floor";
-  const isLibrary = /, (npm|library)$/.test(result.name);
-  if (result.relay === "broker") return isLibrary ? "ours-library" : "ours";
-  return isLibrary ? "npm" : "peer";
 }
 
 /** A logarithmic scale over whole powers of ten. */
@@ -88,7 +81,7 @@ export function rateBars(title: string, results: readonly Result[]): string {
     const middle = y + 4 + BAR_HEIGHT / 2;
     return [
       rowLabel(result, y),
-      `<rect class="bar ${colourOf(result)}" x="${LABEL_WIDTH}" y="${y + 4}" rx="3"`,
+      `<rect class="bar ${kindOf(result)}" x="${LABEL_WIDTH}" y="${y + 4}" rx="3"`,
       ` width="${width}" height="${BAR_HEIGHT}"/>`,
       `<line class="spread" x1="${low.toFixed(1)}" x2="${high.toFixed(1)}"`,
       ` y1="${middle}" y2="${middle}"/>`,
@@ -108,7 +101,7 @@ export function latencyRanges(title: string, results: readonly Result[]): string
     const middle = y + 12;
     const { p50Us = 0, p99Us = 0, p999Us = 0 } = result;
     const [p50, p99, p999] = [p50Us, p99Us, p999Us].map((us) => scale.at(us).toFixed(1));
-    const colour = colourOf(result);
+    const colour = kindOf(result);
     return [
       rowLabel(result, y),
       `<line class="range ${colour}" x1="${p50}" x2="${p999}" y1="${middle}" y2="${middle}"/>`,
@@ -179,7 +172,7 @@ export function extraBars(title: string, results: readonly Result[]): string {
     const width = Math.max(1, (value / top) * (PLOT_RIGHT - LABEL_WIDTH)).toFixed(1);
     return [
       rowLabel(result, y),
-      `<rect class="bar ${colourOf(result)}" x="${LABEL_WIDTH}" y="${y + 4}" rx="3"`,
+      `<rect class="bar ${kindOf(result)}" x="${LABEL_WIDTH}" y="${y + 4}" rx="3"`,
       ` width="${width}" height="${BAR_HEIGHT}"/>`,
       `<text class="value" x="${PLOT_RIGHT + 12}" y="${y + 17}">${value.toFixed(1)} ${unit}</text>`,
     ].join("");

@@ -3,6 +3,7 @@
 import { describe, expect, test } from "bun:test";
 import { formatComparisons } from "../../bench/comparison-table.ts";
 import { COMPARISONS } from "../../bench/comparisons.ts";
+import { formatLeads } from "../../bench/leads.ts";
 import { renderPage } from "../../bench/report-page.ts";
 import { summarizeRepeats } from "../../bench/results-table.ts";
 
@@ -31,6 +32,17 @@ describe("formatComparisons()", () => {
     const table = formatComparisons(RESULTS);
     expect(table).toMatch(/seqbus, raw +\| 30\.00 M +\| .* \| 0\.750 +\| 0\.600 /);
     expect(table).not.toContain("redis");
+  });
+});
+
+describe("formatLeads()", () => {
+  test("finds the best peer and says what of the floor in C is reached", () => {
+    const table = formatLeads(RESULTS);
+    expect(table).toMatch(/\| raw +\| 30\.00 M \| 0\.60 +\| nats, raw \| 3\.00 M +\| 10\.00 /);
+  });
+
+  test("says nothing where no peer took part", () => {
+    expect(formatLeads(RESULTS.filter(({ relay }) => relay !== "nats"))).toBe("");
   });
 });
 
