@@ -3,8 +3,6 @@
  * waited for until it can be used. A peer, or a C compiler, that is not installed is named.
  */
 
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { isPeer } from "./peers/peer-kinds.ts";
 import { findPeer, startPeer } from "./peers/peer-servers.ts";
@@ -61,7 +59,7 @@ function lookForRelay(kind: RelayKind): string | undefined {
 
 async function startFloorInC(order: WorkOrder): Promise<RelayServer> {
   const child = Bun.spawn({
-    cmd: [compiledFloor(), order.path],
+    cmd: [compileFloor(dirname(order.path)), order.path],
     stdio: ["ignore", "pipe", "inherit"],
   });
   const { value } = await child.stdout.getReader().read();
@@ -76,17 +74,11 @@ async function startFloorInC(order: WorkOrder): Promise<RelayServer> {
   };
 }
 
-let compiled: string | undefined;
-
-/** Compiles the floor relay when it is first asked for; the file is removed with this process. */
-function compiledFloor(): string {
-  if (compiled !== undefined) return compiled;
-  const directory = mkdtempSync(join(tmpdir(), "seqbus-floor-"));
-  process.on("exit", () => rmSync(directory, { recursive: true, force: true }));
+/** Compiles the floor relay into the directory of a run, which goes with it. */
+function compileFloor(directory: string): string {
   const target = join(directory, "relay");
   const source = join(import.meta.dir, "floor/relay.c");
   const { exitCode, stderr } = Bun.spawnSync([COMPILER, "-O2", "-o", target, source]);
   if (exitCode !== 0) throw new Error(`Cannot compile ${source}: ${stderr.toString()}`);
-  compiled = target;
   return target;
 }
