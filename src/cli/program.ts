@@ -36,7 +36,6 @@ export function buildProgram(finish: (exitCode: number) => void): Command {
   addSub(program, finish);
   addPolicyCommands(program, finish);
   addDemo(program, finish);
-  addPolicyPieces(program, finish);
   return program;
 }
 
@@ -146,15 +145,5 @@ function addDemo(program: Command, finish: (exitCode: number) => void): void {
     .action(async (part) => {
       const { runDemoActor } = await import("./commands/demo-actor.ts");
       finish(await runDemoActor(part));
-    });
-}
-
-function addPolicyPieces(program: Command, finish: (exitCode: number) => void): void {
-  program
-    .command("policy-pieces <file>", { hidden: true })
-    .description("what a broker starts to read its policy anew")
-    .action(async (file) => {
-      const { printPolicyPieces } = await import("./policy-reload.ts");
-      finish(printPolicyPieces(file));
     });
 }
