@@ -348,7 +348,7 @@ export class Sessions implements RouterHost, PacketHost, FlushHost, FdHost {
     return now < this.#costlyEndsAt;
   }
 
-  /** CallHost */
+  /** ServicesHost */
   refreshRights(connection: Connection): void {
     this.#rights.refresh(connection);
   }

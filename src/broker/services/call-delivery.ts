@@ -14,18 +14,29 @@ import type { Introductions } from "../introductions.ts";
 import { SEND_QUEUE_BYTES_MAX } from "../limits.ts";
 import type { Decision } from "../policy/decide.ts";
 import type { RouterHost } from "../router.ts";
-import { ACCEPTED, PEER_GONE, QUEUE_FULL } from "../send-queue.ts";
+import { PEER_GONE, QUEUE_FULL } from "../send-queue.ts";
 import type { Topic } from "../topic-table.ts";
 
 /** deliver(): the receiver may not have the fds, and the topic gives all or nothing. */
 export const FDS_DENIED = -1;
+
+/** What becomes of queues that got something. */
+export type DeliveryHost = Pick<RouterHost, "noteUnflushed" | "notePeerGone">;
+
+/** Sees to it that a queue is flushed, or its connection looked after. @param outcome of SendQueue */
+export function noteDelivery(host: DeliveryHost, receiver: Connection, outcome: number): void {
+  if (outcome === PEER_GONE) host.notePeerGone(receiver);
+  else if (!receiver.isUnflushed && receiver.watchedFd < 0 && !receiver.queue.isEmpty) {
+    host.noteUnflushed(receiver);
+  }
+}
 
 /** What it delivers with. */
 export interface CallDeliveryParts {
   readonly state: BusState;
   readonly introductions: Introductions;
   readonly intake: FdIntake;
-  readonly host: Pick<RouterHost, "noteUnflushed" | "notePeerGone">;
+  readonly host: DeliveryHost;
 }
 
 /** Delivers frames of calls. */
@@ -75,15 +86,7 @@ export class CallDelivery {
       bundle === undefined
         ? queue.deliver(buffer, offset, bytes)
         : this.#deliverWithFds(receiver, topic, buffer, offset, bytes, bundle);
-    if (outcome === PEER_GONE) host.notePeerGone(receiver);
-    else if (
-      outcome === ACCEPTED &&
-      !receiver.isUnflushed &&
-      receiver.watchedFd < 0 &&
-      !queue.isEmpty
-    ) {
-      host.noteUnflushed(receiver);
-    }
+    noteDelivery(host, receiver, outcome);
     return outcome;
   }
 
