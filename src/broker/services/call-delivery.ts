@@ -8,28 +8,17 @@ import type { PinnedBuffer } from "../../ffi/pinned-buffer.ts";
 import { largeBodyBytes } from "../../protocol/packet.ts";
 import type { BusState } from "../bus-state.ts";
 import type { Connection } from "../connection.ts";
+import { type DeliveryHost, noteDelivery } from "../delivery.ts";
 import type { FdBundle } from "../fd-bundle.ts";
 import type { FdIntake } from "../fd-intake.ts";
 import type { Introductions } from "../introductions.ts";
 import { SEND_QUEUE_BYTES_MAX } from "../limits.ts";
 import type { Decision } from "../policy/decide.ts";
-import type { RouterHost } from "../router.ts";
-import { PEER_GONE, QUEUE_FULL } from "../send-queue.ts";
+import { QUEUE_FULL } from "../send-queue.ts";
 import type { Topic } from "../topic-table.ts";
 
 /** deliver(): the receiver may not have the fds, and the topic gives all or nothing. */
 export const FDS_DENIED = -1;
-
-/** What becomes of queues that got something. */
-export type DeliveryHost = Pick<RouterHost, "noteUnflushed" | "notePeerGone">;
-
-/** Sees to it that a queue is flushed, or its connection looked after. @param outcome of SendQueue */
-export function noteDelivery(host: DeliveryHost, receiver: Connection, outcome: number): void {
-  if (outcome === PEER_GONE) host.notePeerGone(receiver);
-  else if (!receiver.isUnflushed && receiver.watchedFd < 0 && !receiver.queue.isEmpty) {
-    host.noteUnflushed(receiver);
-  }
-}
 
 /** What it delivers with. */
 export interface CallDeliveryParts {

@@ -10,6 +10,7 @@ import type { FdGate } from "../fd-gate.ts";
 import type { FdIntake } from "../fd-intake.ts";
 import type { ControlSender, Introductions } from "../introductions.ts";
 import type { PolicyLimits } from "../policy/rules.ts";
+import type { Presence } from "../presence.ts";
 import { Quotas } from "../quota.ts";
 import { limitsOfPolicy, QUOTA_DEFAULTS } from "../quota-limits.ts";
 import { unknownOpcode } from "../requests.ts";
@@ -37,6 +38,7 @@ export interface ServicesParts {
   readonly intake: FdIntake;
   readonly fdGate: FdGate;
   readonly background: Background;
+  readonly presence: Presence;
   readonly send: ControlSender;
   readonly onEvent: BrokerEventListener;
   /** Of the policy in force. */
