@@ -94,6 +94,7 @@ describe("a service whose queue is full", () => {
     }
     await responder.sync();
     const words = responder.received();
+    expect(words.filter(({ opcode }) => opcode === OPCODE.GAP)).toEqual([]);
     const credited = words.filter(({ opcode }) => opcode === OPCODE.CREDIT);
     const credits = credited.filter((frame) => frame.id === requests[1]);
     expect(credits.reduce((sum, frame) => sum + Number(mapOf(frame)["count"]), 0)).toBe(21);

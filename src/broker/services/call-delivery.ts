@@ -53,11 +53,39 @@ export class CallDelivery {
   }
 
   /**
-   * Hands one frame over, with all its header words in place.
+   * Hands a REQUEST over, with all its header words in place.
    * @returns ACCEPTED, QUEUE_FULL, PEER_GONE, FDS_NOT_PASSED (nothing can be delivered without them)
    *   or FDS_DENIED
    */
-  deliver(
+  deliverRequest(
+    caller: Connection,
+    responder: Connection,
+    topic: Topic,
+    buffer: PinnedBuffer,
+    offset: number,
+    bytes: number,
+    bundle: FdBundle | undefined,
+  ): number {
+    if (!hasRoom(responder, bytes)) return QUEUE_FULL;
+    this.#parts.introductions.introduceTopic(responder, topic);
+    return this.#deliver(caller, responder, topic, buffer, offset, bytes, bundle);
+  }
+
+  /** The same with a REPLY. */
+  deliverReply(
+    responder: Connection,
+    caller: Connection,
+    topic: Topic,
+    buffer: PinnedBuffer,
+    offset: number,
+    bytes: number,
+    bundle: FdBundle | undefined,
+  ): number {
+    if (!hasRoom(caller, bytes)) return QUEUE_FULL;
+    return this.#deliver(responder, caller, topic, buffer, offset, bytes, bundle);
+  }
+
+  #deliver(
     sender: Connection,
     receiver: Connection,
     topic: Topic,
@@ -66,14 +94,11 @@ export class CallDelivery {
     bytes: number,
     bundle: FdBundle | undefined,
   ): number {
-    const { queue } = receiver;
-    // A reader that is behind must not be closed for the introductions of what it does not get.
-    if (queue.queuedBytes + bytes > SEND_QUEUE_BYTES_MAX) return QUEUE_FULL;
     const { introductions, host } = this.#parts;
     introductions.introduceSender(receiver, sender);
     const outcome =
       bundle === undefined
-        ? queue.deliver(buffer, offset, bytes)
+        ? receiver.queue.deliver(buffer, offset, bytes)
         : this.#deliverWithFds(receiver, topic, buffer, offset, bytes, bundle);
     noteDelivery(host, receiver, outcome);
     return outcome;
@@ -95,4 +120,9 @@ export class CallDelivery {
     if (state.fdRulesOf(topic).areAllOrNothing) return FDS_DENIED;
     return queue.deliverWithheld(buffer, offset, bytes, bundle);
   }
+}
+
+/** A reader that is behind must not be closed for the introductions of what it does not get. */
+function hasRoom({ queue }: Connection, bytes: number): boolean {
+  return queue.queuedBytes + bytes <= SEND_QUEUE_BYTES_MAX;
 }

@@ -39,7 +39,6 @@ import type { Area, CarryOut, ClientFrame } from "../area.ts";
 import type { BusState } from "../bus-state.ts";
 import type { Connection } from "../connection.ts";
 import type { FdBundle } from "../fd-bundle.ts";
-import type { Introductions } from "../introductions.ts";
 import { CALLS_PER_LOOK, MEMBERS_TRIED_MAX } from "../limits.ts";
 import { RESOURCE } from "../quota.ts";
 import { bodyEnd, bodyStart, unknownOpcode } from "../requests.ts";
@@ -71,7 +70,6 @@ export interface CallHost {
 export interface CallsParts {
   readonly state: BusState;
   readonly choice: MemberChoice;
-  readonly introductions: Introductions;
   readonly answers: Answers;
   readonly delivery: CallDelivery;
   readonly held: HeldWords;
@@ -200,7 +198,7 @@ export class Calls implements Area {
   /**
    * Finds a member that takes a request.
    * @returns ACCEPTED: the call is pending; or undefined where nobody serves, or the last outcome of
-   *   CallDelivery.deliver()
+   *   CallDelivery
    */
   #place(
     caller: Connection,
@@ -211,7 +209,7 @@ export class Calls implements Area {
     bytes: number,
     bundle: FdBundle | undefined,
   ): number | undefined {
-    const { choice, introductions, delivery } = this.#parts;
+    const { choice, delivery } = this.#parts;
     const { topic } = service;
     const { words } = buffer;
     const word = offset >>> 2;
@@ -224,8 +222,7 @@ export class Calls implements Area {
       assert(services !== undefined, "a member has services");
       const request = services.nextRequest();
       words[word + CALL_WORD] = request;
-      introductions.introduceTopic(responder, topic);
-      outcome = delivery.deliver(caller, responder, topic, buffer, offset, bytes, bundle);
+      outcome = delivery.deliverRequest(caller, responder, topic, buffer, offset, bytes, bundle);
       if (outcome === ACCEPTED) {
         const isStream = (flagsOf(words[word + FRAME_KIND_WORD] as number) & FLAG_STREAM) !== 0;
         const pending = new PendingCall(service, caller, call, member, request, isStream);
@@ -274,7 +271,7 @@ export class Calls implements Area {
     words[word + FRAME_ORIGIN_WORD] = responder.id;
     const { delivery } = this.#parts;
     const { topic } = service;
-    const outcome = delivery.deliver(responder, caller, topic, buffer, offset, bytes, bundle);
+    const outcome = delivery.deliverReply(responder, caller, topic, buffer, offset, bytes, bundle);
     if (outcome === ACCEPTED) {
       if (bundle !== undefined) bundle.onRefused = () => this.#loseReply(pending, isPart);
       return;
@@ -368,7 +365,7 @@ export class Calls implements Area {
 
 const NO_SERVICE = { code: "REJECTED_NO_SERVICE", why: "nobody serves it" } as const;
 
-/** Why no member took a request. @param outcome of CallDelivery.deliver() */
+/** Why no member took a request. @param outcome of CallDelivery */
 function requestFailure(outcome: number): { code: RefusalCode; why: string } {
   switch (outcome) {
     case QUEUE_FULL:
@@ -382,7 +379,7 @@ function requestFailure(outcome: number): { code: RefusalCode; why: string } {
   }
 }
 
-/** Why the caller cannot have a reply. @param outcome of CallDelivery.deliver() */
+/** Why the caller cannot have a reply. @param outcome of CallDelivery */
 function replyFailure(outcome: number): { code: RefusalCode; why: string } {
   switch (outcome) {
     case FDS_NOT_PASSED:
