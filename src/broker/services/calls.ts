@@ -172,14 +172,14 @@ export class Calls implements Area {
     const { service } = open;
     if (!open.call.allowed) return this.#deny(caller, call, open);
     if (bundle !== undefined && !this.#admits(caller, open, call, buffer, bundle)) return;
-    if (!services.quota.charge(RESOURCE.pendingCalls, 1)) {
-      const used = services.quota.used(RESOURCE.pendingCalls);
+    if (!caller.quota.charge(RESOURCE.pendingCalls, 1)) {
+      const used = caller.quota.used(RESOURCE.pendingCalls);
       const why = `${used} calls have no answer yet, and no more may be`;
       return this.#refuse(caller, call, service, "LIMIT_PENDING_CALLS", why);
     }
     const outcome = this.#place(caller, call, service, buffer, offset, bytes, bundle);
     if (outcome === ACCEPTED) return;
-    services.quota.release(RESOURCE.pendingCalls, 1);
+    caller.quota.release(RESOURCE.pendingCalls, 1);
     const { code, why } = outcome === undefined ? NO_SERVICE : requestFailure(outcome);
     this.#refuse(caller, call, service, code, why);
   }
@@ -319,7 +319,7 @@ export class Calls implements Area {
     this.#refuse(pending.caller, pending.call, pending.service, code, why);
   }
 
-  /** A large request waited, and then the kernel did not pass it on. */
+  /** A large request waited, and then it could not be passed on. */
   #lose(pending: PendingCall): void {
     if (!isPending(pending)) return;
     const { code, why } = requestFailure(FDS_NOT_PASSED);
@@ -341,7 +341,7 @@ export class Calls implements Area {
     const isKnown = responder.services?.requests.delete(request) === true;
     assert(isKnown, "a call ends once");
     caller.services?.calls.delete(call);
-    caller.services?.quota.release(RESOURCE.pendingCalls, 1);
+    caller.quota.release(RESOURCE.pendingCalls, 1);
     service.releaseRequest(member);
   }
 
@@ -371,7 +371,7 @@ function requestFailure(outcome: number): { code: RefusalCode; why: string } {
     case QUEUE_FULL:
       return { code: "LIMIT_PENDING_CALLS", why: "the queue of whoever serves it is full" };
     case FDS_NOT_PASSED:
-      return { code: "LIMIT_QUEUED_FDS", why: "the kernel did not pass its body on" };
+      return { code: "LIMIT_QUEUED_FDS", why: "its body could not be passed on" };
     case FDS_DENIED:
       return { code: "REJECTED_BY_POLICY", why: "whoever serves it may not receive fds" };
     default:
@@ -383,7 +383,7 @@ function requestFailure(outcome: number): { code: RefusalCode; why: string } {
 function replyFailure(outcome: number): { code: RefusalCode; why: string } {
   switch (outcome) {
     case FDS_NOT_PASSED:
-      return { code: "LIMIT_QUEUED_FDS", why: "the kernel did not pass the body of the reply on" };
+      return { code: "LIMIT_QUEUED_FDS", why: "the body of the reply could not be passed on" };
     case FDS_DENIED:
       return {
         code: "REJECTED_BY_POLICY",

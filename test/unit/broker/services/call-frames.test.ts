@@ -27,7 +27,7 @@ let queue: SendQueue;
 beforeEach(() => {
   kernel = new SimulatedKernel();
   socket = kernel.socket(SOCKET_FD);
-  queue = new SendQueue(SOCKET_FD, kernel, new PacketPool());
+  queue = new SendQueue(SOCKET_FD, kernel, new PacketPool(), kernel);
 });
 
 /** A reply, with a large body or with files. @returns the outcome, and what carries the fds */
@@ -46,9 +46,15 @@ function message(number: number): number {
   return queue.deliver(frames.buffer, 0, bytes);
 }
 
+/** All that comes out while the reader takes everything. */
 function sent(): SentFrame[] {
-  queue.flush();
-  return socket.take().flatMap(framesOf);
+  const all: SentFrame[] = [];
+  for (;;) {
+    queue.flush();
+    const frames = socket.take().flatMap(framesOf);
+    if (frames.length === 0) return all;
+    all.push(...frames);
+  }
 }
 
 describe("SendQueue.deliverWithFds()", () => {
@@ -95,6 +101,26 @@ describe("SendQueue.deliverWithFds()", () => {
     expect(queue).toMatchObject({ isEmpty: true, queuedBytes: 0, queuedFds: 0 });
     expect(queue.queuedMemoryBytes).toBe(0);
     expect(kernel.openFds.size).toBe(0);
+  });
+
+  test("drops a large reply that has waited too long, and what is behind it goes out", () => {
+    socket.capacity = 0;
+    message(1);
+    const [, bundle] = reply(1, true);
+    let refusals = 0;
+    bundle.onRefused = () => {
+      refusals += 1;
+    };
+    reply(2, false);
+    expect(queue.expireFds(1)).toBe(3);
+    expect(refusals).toBe(1);
+    expect(kernel.openFds.size).toBe(0);
+    socket.capacity = Number.POSITIVE_INFINITY;
+    expect(sent()).toMatchObject([
+      { opcode: OPCODE.MESSAGE },
+      { opcode: OPCODE.REPLY, flags: FLAG_FDS_WITHHELD },
+    ]);
+    expect(queue).toMatchObject({ isEmpty: true, queuedBytes: 0, queuedFds: 0 });
   });
 
   test("withholds files that the kernel does not pass on, and the reply goes out", () => {
