@@ -44,7 +44,7 @@ export const ERROR_CODES = {
   LIMIT_SUBSCRIPTIONS: "The connection has as many subscriptions as it may.",
   LIMIT_MESSAGE_BYTES: "A message is larger than the bus carries.",
   LIMIT_MESSAGE_FDS: "A message carries more file descriptors than one packet can.",
-  LIMIT_QUEUED_FDS: "File descriptors could not be passed on because a process may hold no more.",
+  LIMIT_QUEUED_FDS: "More file descriptors are on their way, or open, than may be.",
   LIMIT_CONTROL_QUEUE: "The client reads so slowly that not even control frames fit any more.",
   LIMIT_PENDING_CALLS: "There are as many calls without an answer as there may be.",
   LIMIT_RETAINED: "The last values of this user take as much room as they may.",
