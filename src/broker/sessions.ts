@@ -58,12 +58,14 @@ import { PacketHandler, type PacketHost, type ReceivedPacket } from "./packet-ha
 import { PacketRest, PacketRests } from "./packet-rests.ts";
 import { PacketSource } from "./packet-source.ts";
 import type { Policy } from "./policy/rules.ts";
+import { Presence } from "./presence.ts";
 import { type LimitsOfUid, Quotas } from "./quota.ts";
 import { limitsOfPolicy, quotaDefaults } from "./quota-limits.ts";
 import { Requests } from "./requests.ts";
 import { Rights } from "./rights.ts";
 import { Router, type RouterHost } from "./router.ts";
 import { QUEUE_FULL } from "./send-queue.ts";
+import { Services } from "./services/services.ts";
 import type { SocketWatch } from "./socket-watch.ts";
 import type { SpareFds } from "./spare-fds.ts";
 import { welcome } from "./welcome.ts";
@@ -117,8 +119,10 @@ export class Sessions implements RouterHost, PacketHost, FlushHost, FdSweepHost 
   readonly #source: PacketSource;
   readonly #flusher: Flusher;
   readonly #rests = new PacketRests();
+  readonly #presence: Presence;
+  readonly #services: Services;
   readonly #heldOff: HeldOff;
-  readonly #areas: readonly Area[] = [];
+  readonly #areas: Area[] = [];
   readonly #administration: Administration;
   readonly #admission: Admission;
   readonly #quotas: Quotas;
@@ -167,28 +171,23 @@ export class Sessions implements RouterHost, PacketHost, FlushHost, FdSweepHost 
     const tables = { ...shared, lingering: this.#lingering, budget: this.#budget };
     const fdWork = { inFlight, table: this.#table, watch, flusher: this.#flusher };
     this.#fdSweep = new FdSweep({ ...tables, ...fdWork, ttlMs: options.fdTtlMs, host: this });
+    const introductions = this.#introductions;
+    this.#presence = new Presence({ ...shared, introductions, host: this });
+    const intake = new FdIntake({ ...tables, router, host: this.#files });
+    const known = { ...tables, introductions, presence: this.#presence };
+    const { background } = this;
+    this.#services = new Services({ ...known, intake, inFlight, background, host: this });
+    areas.push(this.#services);
     const requests = new Requests({
       ...shared,
       administration: this.#administration,
       fdSweep: this.#fdSweep,
     });
     this.#rights = new Rights(shared);
-    const intake = new FdIntake({ ...tables, router, host: this.#files });
-    this.#handler = new PacketHandler({
-      router,
-      requests,
-      rights: this.#rights,
-      intake,
-      host: this,
-    });
-    this.#burials = new Burials({
-      ...tables,
-      introductions: this.#introductions,
-      table: this.#table,
-      watch,
-      files: this.#files,
-      source: this.#source,
-    });
+    const routing = { router, rights: this.#rights, services: this.#services };
+    this.#handler = new PacketHandler({ ...routing, requests, intake, host: this });
+    const files = { files: this.#files, source: this.#source };
+    this.#burials = new Burials({ ...known, ...fdWork, ...files });
   }
 
   get size(): number {
@@ -257,6 +256,7 @@ export class Sessions implements RouterHost, PacketHost, FlushHost, FdSweepHost 
     if (this.closer.pending > 0) this.#settleCloses();
     if (this.#rests.size > 0) this.#goOn();
     this.#costlyEndsAt = 0;
+    this.#services.settle();
     if (!this.background.isIdle) this.background.run(this.#timer(BACKGROUND_MS_PER_TURN));
     this.#flusher.flushAll();
     if (this.#burials.isEmpty) return;
@@ -371,6 +371,11 @@ export class Sessions implements RouterHost, PacketHost, FlushHost, FdSweepHost 
     return now < this.#costlyEndsAt;
   }
 
+  /** ServicesHost */
+  refreshRights(connection: Connection): void {
+    this.#rights.refresh(connection);
+  }
+
   /** RouterHost */
   noteUnflushed(connection: Connection): void {
     this.#flusher.note(connection);
@@ -408,7 +413,8 @@ export class Sessions implements RouterHost, PacketHost, FlushHost, FdSweepHost 
     this.#table.noteHello(connection);
     connection.state = "OPEN";
     try {
-      if (!this.#welcome(connection, hello)) this.#doom(connection, undefined);
+      if (this.#welcome(connection, hello)) this.#presence.noteConnected(connection);
+      else this.#doom(connection, undefined);
     } catch (error) {
       if (!(error instanceof SyscallError)) throw error;
       this.#end(connection, noFdsLeft(error));
