@@ -21,12 +21,16 @@ import {
 } from "../protocol/control-messages.ts";
 import { GAP_REASON, OPCODE } from "../protocol/opcodes.ts";
 import { STATUS } from "../protocol/status-codes.ts";
+import { type Clock, Deadlines } from "./deadlines.ts";
 import { Inbound, type InboundHost } from "./inbound.ts";
 import { CLOSE_DRAIN_MS, FLUSH_TIMEOUT_MS_DEFAULT } from "./limits.ts";
 import type { Sender } from "./message.ts";
 import { Outbound } from "./outbound.ts";
 import { PendingRequests } from "./pending-requests.ts";
 import { Publisher, type PublishOptions } from "./publisher.ts";
+import { ServiceApi } from "./service-api.ts";
+import type { ServiceLink } from "./service-link.ts";
+import { Services } from "./services.ts";
 import { type GapReason, type StatusEvent, StatusFeed } from "./status.ts";
 import { Subscriber } from "./subscriber.ts";
 import type { SubscribeOptions, Subscription } from "./subscription.ts";
@@ -74,6 +78,7 @@ export type Self = Pick<Sender, "connection" | "uid" | "gid" | "pid">;
  * await bus.flush();
  */
 export class Bus<Topics extends TopicMap = TopicMap>
+  extends ServiceApi
   implements TransportEvents, InboundHost, AsyncDisposable
 {
   /** The path of the broker's socket. */
@@ -86,6 +91,8 @@ export class Bus<Topics extends TopicMap = TopicMap>
   readonly #outbound: Outbound;
   readonly #publisher: Publisher;
   readonly #subscriber: Subscriber;
+  protected readonly services: Services;
+  readonly #deadlines: Deadlines;
   readonly #closed = Promise.withResolvers<Error | undefined>();
   #transport: Transport | undefined;
   #isClosed = false;
@@ -93,10 +100,12 @@ export class Bus<Topics extends TopicMap = TopicMap>
   #reason: Error | undefined;
   #firstDenial: Error | undefined;
 
-  /** Made by connect(). */
-  constructor(path: string, self: Self) {
+  /** Made by connect(). @param clock for time-outs of calls; a test has its own */
+  constructor(path: string, self: Self, clock?: Clock) {
+    super();
     this.path = path;
     this.self = self;
+    this.#deadlines = new Deadlines(clock);
     this.#outbound = new Outbound((error) => this.#noteDenied(error));
     this.#publisher = new Publisher(
       this.#outbound,
@@ -108,6 +117,7 @@ export class Bus<Topics extends TopicMap = TopicMap>
       (opcode, body) => this.#request(opcode, body),
       (count) => this.#noteLost(count),
     );
+    this.services = new Services(this.#makeServiceLink());
   }
 
   /** For connect(): frames leave through this transport from now on. */
@@ -284,6 +294,7 @@ export class Bus<Topics extends TopicMap = TopicMap>
     const fields = { status: STATUS.REJECTED_BY_POLICY, rule, topic };
     const error = new RejectedError("REJECTED_BY_POLICY", message, fields);
     if (action === "publish") this.#publisher.revoke(topic, error);
+    this.services.revoke(action, topic, error);
     if (body.subscription !== undefined) this.#subscriber.revoke(body.subscription, error);
     this.#status.emit({ type: "revoked", action, topic, error });
   }
@@ -305,6 +316,11 @@ export class Bus<Topics extends TopicMap = TopicMap>
   }
 
   /** InboundHost */
+  onServiceFrame(packet: Uint8Array, words: Uint32Array, at: number): void {
+    this.services.onFrame(packet, words, at);
+  }
+
+  /** InboundHost */
   takeLaneFds(count: number): number[] {
     return this.#transport?.takeLaneFds(count) ?? [];
   }
@@ -319,6 +335,27 @@ export class Bus<Topics extends TopicMap = TopicMap>
     const { id, answer } = this.#pending.open();
     this.#outbound.control(body === undefined ? { opcode, id } : { opcode, id, body });
     return answer;
+  }
+
+  #makeServiceLink(): ServiceLink {
+    return {
+      pending: this.#pending,
+      outbound: this.#outbound,
+      deadlines: this.#deadlines,
+      assertOpen: () => {
+        if (this.#isClosed) throw this.#closedError();
+      },
+      send: (opcode, body, waiter) => {
+        if (this.#isClosed) throw this.#closedError();
+        const id = this.#pending.add(waiter);
+        this.#outbound.control({ opcode, id, body });
+        return id;
+      },
+      request: (opcode, body) => this.#request(opcode, body),
+      senderOf: (connection) => this.#inbound.senderOf(connection),
+      takeLaneFds: (count) => this.takeLaneFds(count),
+      noteStatus: (event) => this.#status.emit(event),
+    };
   }
 
   #noteLost(count: number): void {
@@ -355,6 +392,8 @@ export class Bus<Topics extends TopicMap = TopicMap>
     this.#publisher.clear();
     this.#outbound.clear();
     this.#pending.rejectAll(this.#closedError());
+    this.services.end(reason, this.#closedError());
+    this.#deadlines.clear();
     for (const subscription of this.#inbound.subscriptions) subscription.end(reason);
     this.#status.emit({ type: "closed", error: reason });
     this.#status.end();
