@@ -14,6 +14,8 @@ export {
   SyscallError,
   TimeoutError,
 } from "../errors.ts";
+export type { FdKind, FoundFdKind } from "../fd-kinds.ts";
+export type { MappedMemory } from "../ffi/mapping.ts";
 export type { EncodingName } from "./body-codec.ts";
 export {
   Bus,
@@ -27,11 +29,18 @@ export type { CallOptions, Reply } from "./calls.ts";
 export { Channel } from "./channel.ts";
 export type { OpenChannelOptions } from "./channels.ts";
 export { type ConnectOptions, connect } from "./connect.ts";
-export { Memory } from "./memory.ts";
+export { MappedBytes } from "./mapped-bytes.ts";
+export {
+  type FillOptions,
+  type HeldMemory,
+  Memory,
+  type MemoryPart,
+  type MemorySource,
+} from "./memory.ts";
 export { Message, type Sender } from "./message.ts";
 export type { FdLike, SendOptions } from "./outgoing-body.ts";
 export type { PublishOptions } from "./publisher.ts";
-export { ReceivedFd, ReceivedFds } from "./received-fds.ts";
+export { type ReadFileOptions, ReceivedFd, ReceivedFds } from "./received-fds.ts";
 export { ReplyStream } from "./reply-stream.ts";
 export type { ServiceHandler } from "./request-run.ts";
 export { type ServeOptions, Service, type ServiceEvent } from "./service.ts";
