@@ -7,7 +7,7 @@ import { connect } from "../../client/connect.ts";
 import { streamOf } from "../../client/fd-reader.ts";
 import { LentFd } from "../../client/lent-fd.ts";
 import { Memory } from "../../client/memory.ts";
-import type { FdLike } from "../../client/publisher.ts";
+import type { FdLike } from "../../client/outgoing-body.ts";
 import { ArgumentError, LimitError } from "../../errors.ts";
 import { LARGE_BODY_BYTES_MAX } from "../../protocol/limits.ts";
 import { parseExactJson } from "../exact-json.ts";
