@@ -47,6 +47,16 @@ export type BrokerEvent =
       readonly rule: string | undefined;
     }
   | {
+      /** A client began to serve, or serves no more: by its own wish or end, or was replaced. */
+      readonly type: "service-owner";
+      readonly connection: number;
+      readonly identity: PeerIdentity;
+      readonly topic: string;
+      readonly isOwner: boolean;
+      /** Of the service; grows whenever who serves it changes. */
+      readonly generation: number;
+    }
+  | {
       /**
        * A message with fds was refused: for the kind of one of them, where `kind` says so, else
        * because the broker may hold no more.

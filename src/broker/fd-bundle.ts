@@ -13,6 +13,11 @@ export class FdBundle {
   readonly bodyFds: readonly number[];
   /** The fds that are files of the sender's: all but the body. */
   readonly fileFds: readonly number[];
+  /**
+   * Called by a queue where the kernel does not pass them on, and the frame is nothing without them:
+   * its large body, or a channel. Undefined for messages, in whose place stands a gap.
+   */
+  onRefused: (() => void) | undefined = undefined;
   readonly #close: (fd: number) => void;
   #holders = 1;
 

@@ -33,7 +33,10 @@ export interface FdHost {
 }
 
 /** Where fds are sent: a topic, or the topic of a service, and the sender's rights there. */
-export type FdUse = Pick<OpenTopic, "topic" | "mayPublish" | "sendFds">;
+export interface FdUse extends Pick<OpenTopic, "topic" | "mayPublish" | "sendFds"> {
+  /** The request that a refusal answers. Default 0: none. */
+  readonly requestId?: number;
+}
 
 /** What an intake is made from. */
 export interface FdIntakeParts {
@@ -133,7 +136,7 @@ export class FdIntake {
     const about = { topic: open.topic.name, rule: open.sendFds.rule };
     const message = refusalMessage(identity, "send-fds", about.topic, about.rule);
     const body = errorBody({ status: STATUS.REJECTED_BY_POLICY, message, ...about });
-    this.#parts.send(connection, { opcode: OPCODE.ERROR, id: 0, body });
+    this.#parts.send(connection, { opcode: OPCODE.ERROR, id: open.requestId ?? 0, body });
     this.#parts.onEvent({
       type: "denied",
       connection: id,
@@ -162,7 +165,7 @@ export class FdIntake {
       isUnixSocket,
     });
     const body = errorBody({ status: STATUS.REJECTED_FD_KIND, message, ...about });
-    send(connection, { opcode: OPCODE.ERROR, id: 0, body });
+    send(connection, { opcode: OPCODE.ERROR, id: open.requestId ?? 0, body });
     onEvent({ type: "fds-refused", connection: id, identity, kind, ...about });
   }
 
@@ -170,7 +173,7 @@ export class FdIntake {
     connection.counters.denied += 1;
     const topic = open.topic.name;
     const body = errorBody({ status: STATUS[code], message, topic });
-    this.#parts.send(connection, { opcode: OPCODE.ERROR, id: 0, body });
+    this.#parts.send(connection, { opcode: OPCODE.ERROR, id: open.requestId ?? 0, body });
     const { id, identity } = connection;
     this.#parts.onEvent({ type: "body-refused", connection: id, identity, topic, code });
   }

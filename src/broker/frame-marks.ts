@@ -5,7 +5,7 @@
 
 import type { PinnedBuffer } from "../ffi/pinned-buffer.ts";
 import { gapBody } from "../protocol/control-messages.ts";
-import { FRAME_KIND_WORD } from "../protocol/frame.ts";
+import { FRAME_KIND_WORD, opcodeOf } from "../protocol/frame.ts";
 import { FLAG_FDS_ON_LANE, FLAG_FDS_WITHHELD, GAP_REASON, OPCODE } from "../protocol/opcodes.ts";
 import { isLarge, largeBodyBytes } from "../protocol/packet.ts";
 import { encodeControlFrame } from "./control-frames.ts";
@@ -23,6 +23,16 @@ export function withheldKind(kind: number, reason: number): number {
   const bodyFdCount = isLarge(kind) ? 1 : 0;
   const flagged = (kind & 0xffff) | (FLAG_FDS_WITHHELD << 8);
   return (flagged | (bodyFdCount << 16) | (reason << 24)) >>> 0;
+}
+
+/** Whether a frame is a message, whose loss a gap tells; of all others it is told otherwise. */
+export function isMessage(kind: number): boolean {
+  return opcodeOf(kind) === OPCODE.MESSAGE;
+}
+
+/** Whether a frame is nothing without its fds: a large one, or a channel. */
+export function needsFds(kind: number): boolean {
+  return isLarge(kind) || opcodeOf(kind) === OPCODE.CHANNEL;
 }
 
 /** Bytes of the large body that a message has behind an fd; 0 where its frame has the body. */

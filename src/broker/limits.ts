@@ -46,6 +46,18 @@ export const SUBSCRIPTIONS_PER_CONNECTION_MAX = 131_072;
 /** Subscriptions at a time in one broker. */
 export const SUBSCRIPTIONS_MAX = 1_048_576;
 
+/** Services that one connection may serve, wait for or watch, together. Guess. */
+export const SERVICES_PER_CONNECTION_MAX = 4_096;
+
+/**
+ * Members of a shared service that a request is offered to, where those before have full queues.
+ * Guess: who does not read collects unanswered requests and is not asked any more.
+ */
+export const MEMBERS_TRIED_MAX = 16;
+
+/** Calls carried out before the broker looks at the clock again. Guess: a tenth of a millisecond. */
+export const CALLS_PER_LOOK = 64;
+
 /** Bytes waiting for one slow connection. Beyond it messages are dropped and told by a GAP. */
 export const SEND_QUEUE_BYTES_MAX = 4 * 1024 * 1024;
 

@@ -18,10 +18,16 @@ import { FDS_REFUSED, FDS_UNWANTED, PEER_CLOSED, RECORD_TOO_LARGE } from "../ffi
 import { gapBody } from "../protocol/control-messages.ts";
 import { LANE_RECORD_BYTES } from "../protocol/limits.ts";
 import { GAP_REASON, OPCODE, WITHHELD_REASON } from "../protocol/opcodes.ts";
-import { isLarge } from "../protocol/packet.ts";
 import { CONTROL_FRAME_BUFFER, encodeControlFrame } from "./control-frames.ts";
 import type { FdBundle } from "./fd-bundle.ts";
-import { encodeRefusedBody, laneKind, memoryBytesOf, withheldKind } from "./frame-marks.ts";
+import {
+  encodeRefusedBody,
+  isMessage,
+  laneKind,
+  memoryBytesOf,
+  needsFds,
+  withheldKind,
+} from "./frame-marks.ts";
 import { GapLedger } from "./gap-ledger.ts";
 import {
   DIRECT_SEND_BYTES_MIN,
@@ -54,6 +60,8 @@ export const QUEUE_FULL = 2;
 export const PEER_GONE = 3;
 /** flush(): the socket takes no more now; wait for EPOLLOUT on `blockedFd`. */
 export const BLOCKED = 4;
+/** deliverWithFds(): the kernel does not pass on what the frame is nothing without. */
+export const FDS_NOT_PASSED = 5;
 
 const LANE_RECORD = new PinnedBuffer(LANE_RECORD_BYTES);
 
@@ -110,11 +118,11 @@ export class SendQueue {
   }
 
   /**
-   * Sends or queues a run of message frames without fds.
+   * Sends or queues a run of message frames without fds, or one frame of a call.
    * @param source buffer that holds the run, borrowed for the call
    * @param offset bytes from its start
    * @param bytes length of the run: whole frames with padding
-   * @returns ACCEPTED, QUEUE_FULL (recorded as lost) or PEER_GONE
+   * @returns ACCEPTED, QUEUE_FULL (messages are recorded as lost) or PEER_GONE
    */
   deliver(source: PinnedBuffer, offset: number, bytes: number): number {
     if (this.#isAbandoned) return PEER_GONE;
@@ -131,11 +139,12 @@ export class SendQueue {
   }
 
   /**
-   * Sends or queues one message frame that carries fds, in-band or on the lane.
+   * Sends or queues one frame that carries fds, in-band or on the lane.
    * @param bundle borrowed; the queue retains it for as long as the message waits
    * @param fds those of the bundle that this connection gets
-   * @returns as deliver(); where the kernel refuses the fds, the message is delivered as withheld,
-   *   or if its body is behind one of them, recorded as lost
+   * @returns as deliver(); where the kernel refuses the fds, the frame is delivered as withheld. One
+   *   that needs them is then recorded as lost if it is a message, else FDS_NOT_PASSED; or if it had
+   *   to wait, dropped and told by bundle.onRefused
    */
   deliverWithFds(
     source: PinnedBuffer,
@@ -309,7 +318,8 @@ export class SendQueue {
   #deliverRefused(source: PinnedBuffer, offset: number, bytes: number): number {
     const word = (offset >>> 2) + 1;
     const kind = source.words[word] ?? 0;
-    if (isLarge(kind)) {
+    if (needsFds(kind)) {
+      if (!isMessage(kind)) return FDS_NOT_PASSED;
       const gapBytes = encodeRefusedBody(source.words[word + 1] ?? 0);
       const outcome = this.push(CONTROL_FRAME_BUFFER, gapBytes);
       assert(outcome === ACCEPTED, "an empty queue takes a gap");
@@ -336,15 +346,28 @@ export class SendQueue {
       return sent;
     }
     this.#queuedFds -= packet.fds.length;
+    const kind = packet.buffer.words[1] ?? 0;
+    const isLost = sent < 0 && needsFds(kind);
+    if (isLost && !isMessage(kind)) return this.#dropRefused(packet, bundle);
     bundle.release();
     packet.bundle = undefined;
     if (sent > 0 && !onLane) return sent;
-    const kind = packet.buffer.words[1] ?? 0;
-    if (sent < 0 && isLarge(kind)) this.#replaceByGap(packet);
+    if (isLost) this.#replaceByGap(packet);
     else
       packet.buffer.words[1] =
         sent > 0 ? laneKind(kind) : withheldKind(kind, WITHHELD_REASON.KERNEL);
     return this.#sink.sendPacket(this.#fd, packet.buffer, 0, packet.bytes);
+  }
+
+  /** The frame in a packet of its own is lost, and nothing stands in its place. @returns 0 bytes */
+  #dropRefused(packet: QueuedPacket, bundle: FdBundle): number {
+    this.#queuedBytes -= packet.bytes;
+    packet.bytes = 0;
+    // The packet still has its bundle, so whatever is queued now goes into another one.
+    bundle.onRefused?.();
+    bundle.release();
+    packet.bundle = undefined;
+    return 0;
   }
 
   /** The message in a packet of its own is lost: in its place stands that it is. */
@@ -405,6 +428,7 @@ export class SendQueue {
   }
 
   #lose(source: PinnedBuffer, offset: number, bytes: number): number {
+    if (!isMessage(source.words[(offset >>> 2) + 1] ?? 0)) return QUEUE_FULL;
     this.#isShedding = true;
     this.#ledger.record(source.words, offset, bytes);
     return QUEUE_FULL;

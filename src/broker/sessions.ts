@@ -62,6 +62,7 @@ import { Requests } from "./requests.ts";
 import { Rights } from "./rights.ts";
 import { Router, type RouterHost } from "./router.ts";
 import { type PacketSink, QUEUE_FULL, SendQueue } from "./send-queue.ts";
+import { Services } from "./services/services.ts";
 import type { SocketWatch } from "./socket-watch.ts";
 import { welcome } from "./welcome.ts";
 
@@ -103,7 +104,8 @@ export class Sessions implements RouterHost, PacketHost, FlushHost, FdHost {
   readonly #receiver = new PacketReceiver(new PinnedBuffer(PACKET_BYTES_MAX));
   readonly #flusher: Flusher;
   readonly #rests = new PacketRests();
-  readonly #areas: readonly Area[] = [];
+  readonly #services: Services;
+  readonly #areas: readonly Area[];
   /** When this turn's time for costly work is up; 0 where none was asked for yet. */
   #costlyEndsAt = 0;
   /** Oldest first. */
@@ -128,14 +130,24 @@ export class Sessions implements RouterHost, PacketHost, FlushHost, FdHost {
     );
     const fdGate = new FdGate(options.keepsFdsOut);
     const shared = { state: this.#state, fdGate, send: this.#send, onEvent };
+    const intake = new FdIntake({ ...shared, router, host: this });
+    this.#services = new Services({
+      ...shared,
+      introductions: this.#introductions,
+      intake,
+      background: this.background,
+      limits: options.policy.limits,
+      host: this,
+    });
+    this.#areas = [this.#services];
     const requests = new Requests({ ...shared, administration, areas: this.#areas });
     this.#rights = new Rights({ ...shared, areas: this.#areas });
-    const intake = new FdIntake({ ...shared, router, host: this });
     this.#handler = new PacketHandler({
       router,
       requests,
       rights: this.#rights,
       intake,
+      services: this.#services,
       host: this,
     });
   }
@@ -220,6 +232,7 @@ export class Sessions implements RouterHost, PacketHost, FlushHost, FdHost {
     this.#expireHellos();
     if (this.#rests.size > 0) this.#goOn();
     this.#costlyEndsAt = 0;
+    this.#services.settle();
     if (!this.background.isIdle) this.background.run(this.#timer(BACKGROUND_MS_PER_TURN));
     this.#flusher.flushAll();
     if (this.#doomed.size === 0) return;
@@ -263,6 +276,7 @@ export class Sessions implements RouterHost, PacketHost, FlushHost, FdHost {
    */
   replacePolicy(policy: Policy): void {
     this.#state.replacePolicy(policy);
+    this.#services.replaceLimits(policy.limits);
     this.background.add(this.#rights.sweep(this.#table.all()));
   }
 
@@ -332,6 +346,11 @@ export class Sessions implements RouterHost, PacketHost, FlushHost, FdHost {
     const now = this.#options.now();
     if (this.#costlyEndsAt === 0) this.#costlyEndsAt = now + COSTLY_MS_PER_TURN;
     return now < this.#costlyEndsAt;
+  }
+
+  /** CallHost */
+  refreshRights(connection: Connection): void {
+    this.#rights.refresh(connection);
   }
 
   /** RouterHost */

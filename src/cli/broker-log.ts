@@ -24,6 +24,11 @@ export function brokerLogLine(event: BrokerEvent, isVerbose: boolean): string | 
       return decisionLine("revoked", event);
     case "would-deny":
       return decisionLine("would deny", event);
+    case "service-owner": {
+      const verb = event.isOwner ? "serves" : "serves no more";
+      const line = `${who(event.connection, event.identity)} ${verb} "${event.topic}"`;
+      return isVerbose ? printable(line) : undefined;
+    }
     case "fds-refused":
       return fdsRefusedLine(event);
     case "body-refused": {

@@ -16,6 +16,8 @@ export type AuditEventName =
   | "denied"
   | "would-deny"
   | "revoked"
+  | "serving"
+  | "serving-ended"
   | "fds-refused"
   | "body-refused"
   | "policy-loaded"
@@ -41,6 +43,8 @@ export interface AuditFields {
   readonly kind?: string | undefined;
   /** The deciding rule, or the setting of the topic; left out where none spoke. */
   readonly rule?: string | undefined;
+  /** Of the service; grows whenever who serves it changes. */
+  readonly generation?: number | undefined;
   /** Would-be denials since the broker started, with this one. */
   readonly count?: number | undefined;
   readonly code?: string | undefined;
@@ -83,6 +87,8 @@ export function auditRecord(event: BrokerEvent): AuditRecord {
     case "would-deny":
     case "revoked":
       return decisionRecord(event);
+    case "service-owner":
+      return serviceOwnerRecord(event);
     case "fds-refused":
       return fdsRefusedRecord(event);
     case "body-refused":
@@ -94,6 +100,12 @@ export function auditRecord(event: BrokerEvent): AuditRecord {
     case "accept-paused":
       return warn({ event: "accept-paused" }, event.reason);
   }
+}
+
+function serviceOwnerRecord(event: Extract<BrokerEvent, { type: "service-owner" }>): AuditRecord {
+  const { topic, generation, isOwner } = event;
+  const name = isOwner ? "serving" : "serving-ended";
+  return info({ event: name, ...who(event), topic, generation });
 }
 
 function fdsRefusedRecord(event: Extract<BrokerEvent, { type: "fds-refused" }>): AuditRecord {

@@ -1,0 +1,104 @@
+/** Puts the parts of services together: requests about them, calls, and who is told of changes. */
+
+import type { PinnedBuffer } from "../../ffi/pinned-buffer.ts";
+import type { Area, CarryOut, ClientFrame } from "../area.ts";
+import type { Background } from "../background.ts";
+import type { BusState } from "../bus-state.ts";
+import type { Connection } from "../connection.ts";
+import type { BrokerEventListener } from "../events.ts";
+import type { FdGate } from "../fd-gate.ts";
+import type { FdIntake } from "../fd-intake.ts";
+import type { ControlSender, Introductions } from "../introductions.ts";
+import type { PolicyLimits } from "../policy/rules.ts";
+import { Quotas } from "../quota.ts";
+import { limitsOfPolicy, QUOTA_DEFAULTS } from "../quota-limits.ts";
+import { unknownOpcode } from "../requests.ts";
+import type { RouterHost } from "../router.ts";
+import { Answers } from "./answers.ts";
+import { CallDelivery } from "./call-delivery.ts";
+import { type CallHost, Calls } from "./calls.ts";
+import { HeldWords } from "./held-words.ts";
+import { ServiceRequests } from "./service-requests.ts";
+import { ServiceTable } from "./service-table.ts";
+import { ServiceWatch } from "./service-watch.ts";
+
+/** What services are made with. */
+export interface ServicesParts {
+  readonly state: BusState;
+  readonly introductions: Introductions;
+  readonly intake: FdIntake;
+  readonly fdGate: FdGate;
+  readonly background: Background;
+  readonly send: ControlSender;
+  readonly onEvent: BrokerEventListener;
+  /** Of the policy in force. */
+  readonly limits: PolicyLimits;
+  readonly host: CallHost & RouterHost;
+}
+
+/** The services of one broker. */
+export class Services implements Area {
+  readonly opcodes: readonly number[];
+  readonly #areas: readonly Area[];
+  readonly #areaOf = new Map<number, Area>();
+  readonly #calls: Calls;
+  readonly #held: HeldWords;
+  readonly #watch: ServiceWatch;
+  readonly #quotas: Quotas;
+
+  constructor(parts: ServicesParts) {
+    const answers = new Answers(parts.send, parts.onEvent);
+    const table = new ServiceTable<Connection>(parts.state.topics);
+    this.#quotas = new Quotas(limitsOfPolicy(parts.limits, QUOTA_DEFAULTS));
+    this.#held = new HeldWords(parts.send);
+    this.#watch = new ServiceWatch(parts);
+    const delivery = new CallDelivery(parts);
+    this.#calls = new Calls({ ...parts, answers, delivery, held: this.#held });
+    const shared = { table, watch: this.#watch, quotas: this.#quotas, answers };
+    const requests = new ServiceRequests({ ...parts, ...shared });
+    // When a connection ends its calls go first: they need what it served and called.
+    this.#areas = [this.#calls, requests];
+    this.opcodes = this.#areas.flatMap((area) => area.opcodes);
+    for (const area of this.#areas) {
+      for (const opcode of area.opcodes) this.#areaOf.set(opcode, area);
+    }
+  }
+
+  /** A packet of nothing but calls: see Calls.routePacket(). */
+  routePacket(connection: Connection, buffer: PinnedBuffer, packetBytes: number): number {
+    return this.#calls.routePacket(connection, buffer, packetBytes);
+  }
+
+  /** Area */
+  read(connection: Connection, frame: ClientFrame): CarryOut {
+    const area = this.#areaOf.get(frame.opcode);
+    if (area === undefined) throw unknownOpcode(frame);
+    return area.read(connection, frame);
+  }
+
+  /** Area */
+  takesFds(connection: Connection): boolean {
+    return this.#calls.takesFds(connection);
+  }
+
+  /** Area */
+  leave(connection: Connection): void {
+    for (const area of this.#areas) area.leave(connection);
+  }
+
+  /** Area */
+  refresh(connection: Connection): void {
+    for (const area of this.#areas) area.refresh(connection);
+  }
+
+  /** Tells clients what they had no room for before; to be called once a turn. */
+  settle(): void {
+    this.#held.settle();
+    this.#watch.settle();
+  }
+
+  /** Another policy is in force. */
+  replaceLimits(limits: PolicyLimits): void {
+    this.#quotas.replaceLimits(limitsOfPolicy(limits, QUOTA_DEFAULTS));
+  }
+}
