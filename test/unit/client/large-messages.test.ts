@@ -128,7 +128,7 @@ describe("Publisher.publish()", () => {
     expect(() => publisher.publish("a", Uint8Array.of(1))).toThrow("wait for topics to open");
     await granted();
     expect(outbound.waitingBytes).toBeGreaterThan(OUTBOUND_BYTES_MAX);
-    expect(() => publisher.publish("a", Uint8Array.of(1))).toThrow("wait for the broker");
+    expect(() => publisher.publish("a", Uint8Array.of(1))).toThrow("wait for the other side");
     kept.room = 2;
     outbound.onWritable();
     expect(outbound.waitingBytes).toBe(0);
