@@ -58,6 +58,7 @@ import { PacketHandler, type PacketHost, type ReceivedPacket } from "./packet-ha
 import { PacketPool } from "./packet-pool.ts";
 import { PacketRest, PacketRests } from "./packet-rests.ts";
 import type { Policy } from "./policy/rules.ts";
+import { Presence } from "./presence.ts";
 import { Requests } from "./requests.ts";
 import { Rights } from "./rights.ts";
 import { Router, type RouterHost } from "./router.ts";
@@ -104,6 +105,7 @@ export class Sessions implements RouterHost, PacketHost, FlushHost, FdHost {
   readonly #receiver = new PacketReceiver(new PinnedBuffer(PACKET_BYTES_MAX));
   readonly #flusher: Flusher;
   readonly #rests = new PacketRests();
+  readonly #presence: Presence;
   readonly #services: Services;
   readonly #areas: readonly Area[];
   /** When this turn's time for costly work is up; 0 where none was asked for yet. */
@@ -130,11 +132,16 @@ export class Sessions implements RouterHost, PacketHost, FlushHost, FdHost {
     );
     const fdGate = new FdGate(options.keepsFdsOut);
     const shared = { state: this.#state, fdGate, send: this.#send, onEvent };
+    const introductions = this.#introductions;
+    const presence = new Presence({ ...shared, introductions, host: this });
+    this.#presence = presence;
+    this.#state.onSubscription = (...change) => presence.noteSubscription(...change);
     const intake = new FdIntake({ ...shared, router, host: this });
     this.#services = new Services({
       ...shared,
-      introductions: this.#introductions,
+      introductions,
       intake,
+      presence,
       background: this.background,
       limits: options.policy.limits,
       host: this,
@@ -308,6 +315,7 @@ export class Sessions implements RouterHost, PacketHost, FlushHost, FdHost {
       this.#table.remove(connection);
       const { id, identity } = connection;
       const { code, message } = cause ?? { code: undefined, message: undefined };
+      this.#presence.noteDisconnected(connection, code);
       this.#options.onEvent({ type: "disconnected", connection: id, identity, code, message });
       if (!hasTime()) return;
     }
@@ -348,7 +356,7 @@ export class Sessions implements RouterHost, PacketHost, FlushHost, FdHost {
     return now < this.#costlyEndsAt;
   }
 
-  /** CallHost */
+  /** ServicesHost */
   refreshRights(connection: Connection): void {
     this.#rights.refresh(connection);
   }
@@ -393,7 +401,8 @@ export class Sessions implements RouterHost, PacketHost, FlushHost, FdHost {
     this.#table.noteHello(connection);
     connection.state = "OPEN";
     try {
-      if (!welcome(connection, hello, this.#send)) this.#doom(connection, undefined);
+      if (welcome(connection, hello, this.#send)) this.#presence.noteConnected(connection);
+      else this.#doom(connection, undefined);
     } catch (error) {
       if (!(error instanceof SyscallError)) throw error;
       this.#end(connection, noFdsLeft(error));

@@ -5,6 +5,7 @@ import type { ControlMap } from "../../protocol/control-body.ts";
 import { errorBody, revokedBody } from "../../protocol/control-messages.ts";
 import { OPCODE } from "../../protocol/opcodes.ts";
 import { STATUS, type StatusName } from "../../protocol/status-codes.ts";
+import { checkTopicName, isReservedTopic } from "../../protocol/topics.ts";
 import type { Connection } from "../connection.ts";
 import type { BrokerEventListener } from "../events.ts";
 import type { ControlSender } from "../introductions.ts";
@@ -31,6 +32,14 @@ export class Answers {
   grant(connection: Connection, id: number, body?: ControlMap): void {
     if (body === undefined) this.#send(connection, { opcode: OPCODE.ACK, id });
     else this.#send(connection, { opcode: OPCODE.ACK, id, body });
+  }
+
+  /** Whether a name can be a service's; where not, the client has been told. */
+  acceptsName(connection: Connection, id: number, name: string, verb: string): boolean {
+    const flaw = isReservedTopic(name) ? "it belongs to the bus" : checkTopicName(name);
+    if (flaw === undefined) return true;
+    this.refuse(connection, id, "REJECTED_TOPIC_NAME", `Cannot ${verb}: ${flaw}`);
+    return false;
   }
 
   /** ERROR, not fatal. */

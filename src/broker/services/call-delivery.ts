@@ -8,13 +8,13 @@ import type { PinnedBuffer } from "../../ffi/pinned-buffer.ts";
 import { largeBodyBytes } from "../../protocol/packet.ts";
 import type { BusState } from "../bus-state.ts";
 import type { Connection } from "../connection.ts";
+import { type DeliveryHost, noteDelivery } from "../delivery.ts";
 import type { FdBundle } from "../fd-bundle.ts";
 import type { FdIntake } from "../fd-intake.ts";
 import type { Introductions } from "../introductions.ts";
 import { SEND_QUEUE_BYTES_MAX } from "../limits.ts";
 import type { Decision } from "../policy/decide.ts";
-import type { RouterHost } from "../router.ts";
-import { ACCEPTED, PEER_GONE, QUEUE_FULL } from "../send-queue.ts";
+import { QUEUE_FULL } from "../send-queue.ts";
 import type { Topic } from "../topic-table.ts";
 
 /** deliver(): the receiver may not have the fds, and the topic gives all or nothing. */
@@ -25,7 +25,7 @@ export interface CallDeliveryParts {
   readonly state: BusState;
   readonly introductions: Introductions;
   readonly intake: FdIntake;
-  readonly host: Pick<RouterHost, "noteUnflushed" | "notePeerGone">;
+  readonly host: DeliveryHost;
 }
 
 /** Delivers frames of calls. */
@@ -75,15 +75,7 @@ export class CallDelivery {
       bundle === undefined
         ? queue.deliver(buffer, offset, bytes)
         : this.#deliverWithFds(receiver, topic, buffer, offset, bytes, bundle);
-    if (outcome === PEER_GONE) host.notePeerGone(receiver);
-    else if (
-      outcome === ACCEPTED &&
-      !receiver.isUnflushed &&
-      receiver.watchedFd < 0 &&
-      !queue.isEmpty
-    ) {
-      host.noteUnflushed(receiver);
-    }
+    noteDelivery(host, receiver, outcome);
     return outcome;
   }
 

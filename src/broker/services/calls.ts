@@ -49,7 +49,7 @@ import type { Answers, RefusalCode } from "./answers.ts";
 import { type CallDelivery, FDS_DENIED } from "./call-delivery.ts";
 import { type ConnectionServices, type OpenService, PendingCall } from "./connection-services.ts";
 import { type HeldWords, STREAM_CREDIT_MAX } from "./held-words.ts";
-import type { Member } from "./least-busy.ts";
+import type { MemberChoice } from "./member-choice.ts";
 import type { Service } from "./service-table.ts";
 
 /** Word of a REQUEST that holds the call, counted from the first word of the frame. */
@@ -65,13 +65,12 @@ const PLAIN_REPLY = kindWord(OPCODE.REPLY, 0, 0);
 export interface CallHost {
   /** Whether this turn has time for more costly work. */
   hasTime(): boolean;
-  /** Computes the rights of one connection anew, after the policy was replaced. */
-  refreshRights(connection: Connection): void;
 }
 
 /** What calls are made with. */
 export interface CallsParts {
   readonly state: BusState;
+  readonly choice: MemberChoice;
   readonly introductions: Introductions;
   readonly answers: Answers;
   readonly delivery: CallDelivery;
@@ -212,27 +211,21 @@ export class Calls implements Area {
     bytes: number,
     bundle: FdBundle | undefined,
   ): number | undefined {
+    const { choice, introductions, delivery } = this.#parts;
+    const { topic } = service;
     const { words } = buffer;
     const word = offset >>> 2;
     words[word + FRAME_ORIGIN_WORD] = caller.id;
     let outcome: number | undefined;
-    let member = this.#leastBusy(service);
+    let member = choice.first(service);
     for (let tries = 0; member !== undefined && tries < MEMBERS_TRIED_MAX; tries += 1) {
       const responder = member.client;
       const { services } = responder;
       assert(services !== undefined, "a member has services");
       const request = services.nextRequest();
       words[word + CALL_WORD] = request;
-      this.#parts.introductions.introduceTopic(responder, service.topic);
-      outcome = this.#parts.delivery.deliver(
-        caller,
-        responder,
-        service.topic,
-        buffer,
-        offset,
-        bytes,
-        bundle,
-      );
+      introductions.introduceTopic(responder, topic);
+      outcome = delivery.deliver(caller, responder, topic, buffer, offset, bytes, bundle);
       if (outcome === ACCEPTED) {
         const isStream = (flagsOf(words[word + FRAME_KIND_WORD] as number) & FLAG_STREAM) !== 0;
         const pending = new PendingCall(service, caller, call, member, request, isStream);
@@ -240,26 +233,9 @@ export class Calls implements Area {
         if (bundle !== undefined) bundle.onRefused = () => this.#lose(pending);
         return ACCEPTED;
       }
-      member = this.#fresh(service.nextBusy(member));
+      member = choice.after(service, member);
     }
     return outcome;
-  }
-
-  /** Who is to get the next request, by the policy that is in force. */
-  #leastBusy(service: Service<Connection>): Member<Connection> | undefined {
-    for (;;) {
-      const member = service.leastBusy();
-      if (member === undefined || this.#fresh(member) !== undefined) return member;
-    }
-  }
-
-  /** The member, unless the policy that is in force does not let it serve any more. */
-  #fresh(member: Member<Connection> | undefined): Member<Connection> | undefined {
-    if (member === undefined) return undefined;
-    const { state, host } = this.#parts;
-    if (member.client.policyGeneration !== state.policyGeneration)
-      host.refreshRights(member.client);
-    return member.isListed ? member : undefined;
   }
 
   #add(pending: PendingCall, responder: ConnectionServices): void {

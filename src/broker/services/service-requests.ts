@@ -18,7 +18,6 @@ import {
   serveAckBody,
   watchAckBody,
 } from "../../protocol/service-messages.ts";
-import { checkTopicName, isReservedTopic } from "../../protocol/topics.ts";
 import type { Area, CarryOut, ClientFrame } from "../area.ts";
 import type { BusState } from "../bus-state.ts";
 import type { Connection } from "../connection.ts";
@@ -167,7 +166,7 @@ export class ServiceRequests implements Area {
 
   #open(connection: Connection, id: number, name: string): void {
     const { state, table, answers, fdGate } = this.#parts;
-    if (!this.#hasGoodName(connection, id, name, "open service")) return;
+    if (!answers.acceptsName(connection, id, name, "open service")) return;
     const known = table.find(name);
     const open = known && connection.services?.open.get(known.topic.id);
     if (open?.call.allowed === true) {
@@ -199,7 +198,7 @@ export class ServiceRequests implements Area {
   #serve(connection: Connection, id: number, request: Serve): void {
     const { state, table, answers } = this.#parts;
     const { service: name, channels = false } = request;
-    if (!this.#hasGoodName(connection, id, name, "serve")) return;
+    if (!answers.acceptsName(connection, id, name, "serve")) return;
     const decision = state.decide(connection, "serve", name);
     if (!decision.allowed) return answers.deny(connection, id, "serve", name, decision.rule);
     const known = table.find(name);
@@ -278,7 +277,7 @@ export class ServiceRequests implements Area {
 
   #watch(connection: Connection, id: number, name: string): void {
     const { state, table, watch, answers } = this.#parts;
-    if (!this.#hasGoodName(connection, id, name, "watch")) return;
+    if (!answers.acceptsName(connection, id, name, "watch")) return;
     const decision = state.decide(connection, "call", name);
     if (!decision.allowed) return answers.deny(connection, id, "call", name, decision.rule);
     const known = table.find(name);
@@ -343,14 +342,6 @@ export class ServiceRequests implements Area {
     const { uid } = connection.identity;
     connection.services ??= new ConnectionServices(this.#parts.quotas.open(uid));
     return connection.services;
-  }
-
-  /** @returns false where the name is no service's; the client was told */
-  #hasGoodName(connection: Connection, id: number, name: string, verb: string): boolean {
-    const flaw = isReservedTopic(name) ? "it belongs to the bus" : checkTopicName(name);
-    if (flaw === undefined) return true;
-    this.#parts.answers.refuse(connection, id, "REJECTED_TOPIC_NAME", `Cannot ${verb}: ${flaw}`);
-    return false;
   }
 
   #refuseTie(connection: Connection, id: number, topic: string): void {

@@ -12,6 +12,7 @@ import type { Background } from "../background.ts";
 import type { Connection } from "../connection.ts";
 import type { ControlSender, Introductions } from "../introductions.ts";
 import { SEND_QUEUE_BYTES_MAX } from "../limits.ts";
+import type { Presence } from "../presence.ts";
 import type { Service } from "./service-table.ts";
 
 type BusService = Service<Connection>;
@@ -21,12 +22,13 @@ export interface ServiceWatchParts {
   readonly introductions: Introductions;
   readonly send: ControlSender;
   readonly background: Background;
+  readonly presence: Presence;
 }
 
 /** Tells watchers. */
 export class ServiceWatch {
   readonly #parts: ServiceWatchParts;
-  /** Services whose watchers will be told, in the background. */
+  /** Services whose change will be told, in the background. */
   readonly #changed = new Set<BusService>();
   /** Watchers that were to be told, and had no room. */
   readonly #behind = new Map<Connection, Set<BusService>>();
@@ -37,7 +39,8 @@ export class ServiceWatch {
 
   /** Who serves the service has changed. */
   noteChange(service: BusService): void {
-    if (service.watchers.size === 0 || this.#changed.has(service)) return;
+    const isWatched = service.watchers.size > 0 || this.#parts.presence.isWanted;
+    if (!isWatched || this.#changed.has(service)) return;
     this.#changed.add(service);
     this.#parts.background.add(this.#tellAll(service));
   }
@@ -79,6 +82,7 @@ export class ServiceWatch {
 
   *#tellAll(service: BusService): Generator<void, void> {
     this.#changed.delete(service);
+    this.#parts.presence.noteService(service);
     for (const watcher of service.watchers.keys()) {
       this.#tell(watcher, service);
       yield;

@@ -1,4 +1,4 @@
-/** Puts the parts of services together: requests about them, calls, and who is told of changes. */
+/** Puts the parts of services together: requests, calls, channels, and who is told of changes. */
 
 import type { PinnedBuffer } from "../../ffi/pinned-buffer.ts";
 import type { Area, CarryOut, ClientFrame } from "../area.ts";
@@ -10,6 +10,7 @@ import type { FdGate } from "../fd-gate.ts";
 import type { FdIntake } from "../fd-intake.ts";
 import type { ControlSender, Introductions } from "../introductions.ts";
 import type { PolicyLimits } from "../policy/rules.ts";
+import type { Presence } from "../presence.ts";
 import { Quotas } from "../quota.ts";
 import { limitsOfPolicy, QUOTA_DEFAULTS } from "../quota-limits.ts";
 import { unknownOpcode } from "../requests.ts";
@@ -17,10 +18,18 @@ import type { RouterHost } from "../router.ts";
 import { Answers } from "./answers.ts";
 import { CallDelivery } from "./call-delivery.ts";
 import { type CallHost, Calls } from "./calls.ts";
+import { Channels } from "./channels.ts";
 import { HeldWords } from "./held-words.ts";
+import { MemberChoice } from "./member-choice.ts";
 import { ServiceRequests } from "./service-requests.ts";
 import { ServiceTable } from "./service-table.ts";
 import { ServiceWatch } from "./service-watch.ts";
+
+/** What services need of the process around them. */
+export interface ServicesHost extends CallHost, RouterHost {
+  /** Computes the rights of one connection anew, after the policy was replaced. */
+  refreshRights(connection: Connection): void;
+}
 
 /** What services are made with. */
 export interface ServicesParts {
@@ -29,11 +38,12 @@ export interface ServicesParts {
   readonly intake: FdIntake;
   readonly fdGate: FdGate;
   readonly background: Background;
+  readonly presence: Presence;
   readonly send: ControlSender;
   readonly onEvent: BrokerEventListener;
   /** Of the policy in force. */
   readonly limits: PolicyLimits;
-  readonly host: CallHost & RouterHost;
+  readonly host: ServicesHost;
 }
 
 /** The services of one broker. */
@@ -53,11 +63,14 @@ export class Services implements Area {
     this.#held = new HeldWords(parts.send);
     this.#watch = new ServiceWatch(parts);
     const delivery = new CallDelivery(parts);
-    this.#calls = new Calls({ ...parts, answers, delivery, held: this.#held });
+    const { host } = parts;
+    const choice = new MemberChoice(parts.state, (connection) => host.refreshRights(connection));
+    this.#calls = new Calls({ ...parts, choice, answers, delivery, held: this.#held });
     const shared = { table, watch: this.#watch, quotas: this.#quotas, answers };
     const requests = new ServiceRequests({ ...parts, ...shared });
     // When a connection ends its calls go first: they need what it served and called.
-    this.#areas = [this.#calls, requests];
+    const channels = new Channels({ ...parts, table, choice, answers });
+    this.#areas = [this.#calls, requests, channels];
     this.opcodes = this.#areas.flatMap((area) => area.opcodes);
     for (const area of this.#areas) {
       for (const opcode of area.opcodes) this.#areaOf.set(opcode, area);
