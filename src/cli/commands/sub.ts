@@ -5,11 +5,11 @@ import { connect } from "../../client/connect.ts";
 import type { Message } from "../../client/message.ts";
 import type { ReceivedFd } from "../../client/received-fds.ts";
 import type { StatusEvent } from "../../client/status.ts";
-import { ArgumentError } from "../../errors.ts";
 import { EXIT, isOperatingError } from "../exit-codes.ts";
 import { FileSaver, type SaveOutcome } from "../file-saver.ts";
 import { interruptedExitCode, settledBefore, watchSignals } from "../interruption.ts";
 import { countOf, humanLine, humanNotice, jsonFields, jsonNotice } from "../message-lines.ts";
+import { parsePositive } from "../number-option.ts";
 import { stdout, warn } from "../output.ts";
 import { describeFd, toBase64 } from "../received-file.ts";
 
@@ -41,7 +41,7 @@ export interface SubCommandOptions {
  * @throws {ClosedError} where the broker ends, and all that connect() and subscribe() throw
  */
 export async function runSub(pattern: string, options: SubCommandOptions): Promise<number> {
-  const count = parseCount(options.count, "--count") ?? Number.POSITIVE_INFINITY;
+  const count = parsePositive(options.count, "--count") ?? Number.POSITIVE_INFINITY;
   using saver = openSaver(options);
   const stop = watchSignals();
   const work = printMessages(pattern, count, new Printer(options, saver), options);
@@ -68,7 +68,7 @@ async function printMessages(
 }
 
 function openSaver({ saveFds, saveMax }: SubCommandOptions): FileSaver | undefined {
-  const bytesMax = parseCount(saveMax, "--save-max") ?? SAVE_BYTES_MAX_DEFAULT;
+  const bytesMax = parsePositive(saveMax, "--save-max") ?? SAVE_BYTES_MAX_DEFAULT;
   return saveFds === undefined
     ? undefined
     : new FileSaver(saveFds, { bytesMax, idleMs: SAVE_IDLE_MS });
@@ -203,13 +203,4 @@ async function writeBase64(file: ReceivedFd): Promise<void> {
 function readFailure(error: unknown): string {
   if (!isOperatingError(error)) throw error;
   return error.message;
-}
-
-/** @returns undefined where the option is not given */
-function parseCount(text: string | undefined, option: string): number | undefined {
-  if (text === undefined) return undefined;
-  const count = Number(text);
-  if (/^[0-9]+$/.test(text) && Number.isSafeInteger(count) && count > 0) return count;
-  const message = `Cannot take "${text}": ${option} must be a whole number of 1 or more`;
-  throw new ArgumentError("ARGUMENT_OPTION", message, option.slice(2));
 }
