@@ -34,7 +34,8 @@ export interface RateScenario extends ScenarioBase {
 /** One message there and back, one at a time. */
 export interface LatencyScenario extends ScenarioBase {
   readonly kind: "latency";
-  readonly client: "raw" | "library";
+  /** "library-call": a call and its answer; the others publish both ways. */
+  readonly client: "raw" | "library" | "library-call";
 }
 
 /** Topics opened one after the other, each with a look into the policy. */
@@ -198,6 +199,14 @@ export const SCENARIOS: readonly Scenario[] = [
     name: "ping-pong, library",
     relay: "broker",
     client: "library",
+    messageBytes: 64,
+    baseline: PING,
+  },
+  {
+    kind: "latency",
+    name: "call and answer, library",
+    relay: "broker",
+    client: "library-call",
     messageBytes: 64,
     baseline: PING,
   },
