@@ -59,6 +59,7 @@ export class Presence {
 
   constructor(parts: PresenceParts) {
     this.#parts = parts;
+    parts.state.onSubscription = (...change) => this.noteSubscription(...change);
   }
 
   /** Whether anybody may be listening. */

@@ -5,6 +5,7 @@ import { SEND_QUEUE_BYTES_MAX } from "../../src/broker/limits.ts";
 import { FLAG_MORE, FLAG_STREAM, FLAG_TIMED_OUT, OPCODE } from "../../src/protocol/opcodes.ts";
 import { STATUS } from "../../src/protocol/status-codes.ts";
 import { CliBroker } from "../support/cli-process.ts";
+import { eventually } from "../support/eventually.ts";
 import {
   appendRequest,
   mapOf,
@@ -15,6 +16,7 @@ import {
   textOf,
 } from "../support/raw-client.ts";
 import { spawnBroker } from "../support/spawned-broker.ts";
+import { TestFiles, takeTexts } from "../support/test-files.ts";
 
 const OPEN = `
 [[rule]]
@@ -59,6 +61,41 @@ describe("calls without an answer", () => {
   });
 });
 
+describe("fds of calls", () => {
+  test("are charged to who sends them until they are taken, and refused beyond the quota", async () => {
+    const mayReceive = OPEN.replace('"send-fds"', '"send-fds", "receive-fds"');
+    await using broker = await spawnBroker({ policy: `${mayReceive}\n[limits]\nfds = 16\n` });
+    using caller = await RawClient.open(broker.path);
+    using responder = await RawClient.open(broker.path);
+    await responder.serve("limits.fds");
+    const id = await caller.openService("limits.fds");
+    using files = new TestFiles(["a", "b", "c", "d", "e"]);
+    const send = (call: number): void => {
+      const fields = { serviceId: id, call, body: "", fdCount: files.fds.length };
+      caller.send(
+        packetOf((writer) => appendRequest(writer, fields)),
+        files.fds,
+      );
+    };
+    send(1);
+    send(2);
+    const error = await caller.nextOf(OPCODE.ERROR);
+    expect(error.id).toBe(2);
+    expect(statusOf(error)).toBe(STATUS.LIMIT_QUEUED_FDS);
+    expect((await caller.sync())["fdsWaiting"]).toBe(5);
+    const request = await responder.nextOf(OPCODE.REQUEST);
+    expect(takeTexts(request.fds)).toHaveLength(5);
+    await eventually(async () => (await caller.sync())["fdsWaiting"] === 0, "they were taken");
+    send(3);
+    const last = await responder.nextOf(OPCODE.REQUEST);
+    expect(takeTexts(last.fds)).toHaveLength(5);
+    const { call } = requestOf(last);
+    const reply = packetOf((writer) => writer.append(OPCODE.REPLY, 0, 5, call, 0, undefined));
+    responder.send(reply, files.fds);
+    expect(takeTexts((await caller.nextOf(OPCODE.REPLY)).fds)).toHaveLength(5);
+  });
+});
+
 describe("a service whose queue is full", () => {
   test("gets no request more, and those that it has can still be cancelled", async () => {
     await using broker = await spawnBroker();
@@ -94,6 +131,7 @@ describe("a service whose queue is full", () => {
     }
     await responder.sync();
     const words = responder.received();
+    expect(words.filter(({ opcode }) => opcode === OPCODE.GAP)).toEqual([]);
     const credited = words.filter(({ opcode }) => opcode === OPCODE.CREDIT);
     const credits = credited.filter((frame) => frame.id === requests[1]);
     expect(credits.reduce((sum, frame) => sum + Number(mapOf(frame)["count"]), 0)).toBe(21);

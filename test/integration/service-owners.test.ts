@@ -138,7 +138,11 @@ describe("SERVE", () => {
       expect(count).toBeLessThan(2);
       expect(owners).toHaveLength(count);
     }
-    const told = broker.findAll("service-owner").filter(({ topic }) => topic === "own.race");
+    const last = states.at(-1)?.generation;
+    const told = await eventually(() => {
+      const events = broker.findAll("service-owner").filter(({ topic }) => topic === "own.race");
+      return events.at(-1)?.generation === last ? events : undefined;
+    }, "the broker reported the last change");
     let owner: number | undefined;
     for (const [, changes] of Map.groupBy(told, ({ generation }) => generation)) {
       const lost = changes.filter(({ isOwner }) => !isOwner).map(({ connection }) => connection);

@@ -4,6 +4,7 @@
  * calls.ts's.
  */
 
+import { assert } from "../../assert.ts";
 import type { PinnedBuffer } from "../../ffi/pinned-buffer.ts";
 import { largeBodyBytes } from "../../protocol/packet.ts";
 import type { BusState } from "../bus-state.ts";
@@ -11,6 +12,7 @@ import type { Connection } from "../connection.ts";
 import { type DeliveryHost, noteDelivery } from "../delivery.ts";
 import type { FdBundle } from "../fd-bundle.ts";
 import type { FdIntake } from "../fd-intake.ts";
+import type { FdsInFlight } from "../fds-in-flight.ts";
 import type { Introductions } from "../introductions.ts";
 import { SEND_QUEUE_BYTES_MAX } from "../limits.ts";
 import type { Decision } from "../policy/decide.ts";
@@ -25,6 +27,7 @@ export interface CallDeliveryParts {
   readonly state: BusState;
   readonly introductions: Introductions;
   readonly intake: FdIntake;
+  readonly inFlight: Pick<FdsInFlight, "tick">;
   readonly host: DeliveryHost;
 }
 
@@ -48,16 +51,49 @@ export class CallDelivery {
     { words }: PinnedBuffer,
     bundle: FdBundle,
   ): boolean {
+    const { intake } = this.#parts;
     const use = { topic, mayPublish: true, sendFds, requestId };
-    return this.#parts.intake.admits(sender, use, bundle, largeBodyBytes(words, 0));
+    if (!intake.admits(sender, use, bundle, largeBodyBytes(words, 0))) return false;
+    const { waiting, limit } = sender.fdAccount;
+    if (waiting + bundle.count <= limit) return true;
+    intake.refuseForQuota(sender, topic.name, bundle.count, requestId);
+    return false;
   }
 
   /**
-   * Hands one frame over, with all its header words in place.
+   * Hands a REQUEST over, with all its header words in place.
    * @returns ACCEPTED, QUEUE_FULL, PEER_GONE, FDS_NOT_PASSED (nothing can be delivered without them)
    *   or FDS_DENIED
    */
-  deliver(
+  deliverRequest(
+    caller: Connection,
+    responder: Connection,
+    topic: Topic,
+    buffer: PinnedBuffer,
+    offset: number,
+    bytes: number,
+    bundle: FdBundle | undefined,
+  ): number {
+    if (!hasRoom(responder, bytes)) return QUEUE_FULL;
+    this.#parts.introductions.introduceTopic(responder, topic);
+    return this.#deliver(caller, responder, topic, buffer, offset, bytes, bundle);
+  }
+
+  /** The same with a REPLY. */
+  deliverReply(
+    responder: Connection,
+    caller: Connection,
+    topic: Topic,
+    buffer: PinnedBuffer,
+    offset: number,
+    bytes: number,
+    bundle: FdBundle | undefined,
+  ): number {
+    if (!hasRoom(caller, bytes)) return QUEUE_FULL;
+    return this.#deliver(responder, caller, topic, buffer, offset, bytes, bundle);
+  }
+
+  #deliver(
     sender: Connection,
     receiver: Connection,
     topic: Topic,
@@ -66,20 +102,18 @@ export class CallDelivery {
     bytes: number,
     bundle: FdBundle | undefined,
   ): number {
-    const { queue } = receiver;
-    // A reader that is behind must not be closed for the introductions of what it does not get.
-    if (queue.queuedBytes + bytes > SEND_QUEUE_BYTES_MAX) return QUEUE_FULL;
     const { introductions, host } = this.#parts;
     introductions.introduceSender(receiver, sender);
     const outcome =
       bundle === undefined
-        ? queue.deliver(buffer, offset, bytes)
-        : this.#deliverWithFds(receiver, topic, buffer, offset, bytes, bundle);
+        ? receiver.queue.deliver(buffer, offset, bytes)
+        : this.#deliverWithFds(sender, receiver, topic, buffer, offset, bytes, bundle);
     noteDelivery(host, receiver, outcome);
     return outcome;
   }
 
   #deliverWithFds(
+    sender: Connection,
     receiver: Connection,
     topic: Topic,
     buffer: PinnedBuffer,
@@ -91,8 +125,22 @@ export class CallDelivery {
     const { queue } = receiver;
     const getsFiles =
       bundle.fileCount === 0 || state.decide(receiver, "receive-fds", topic.name).allowed;
-    if (getsFiles) return queue.deliverWithFds(buffer, offset, bytes, bundle);
-    if (state.fdRulesOf(topic).areAllOrNothing) return FDS_DENIED;
-    return queue.deliverWithheld(buffer, offset, bytes, bundle);
+    if (!getsFiles && state.fdRulesOf(topic).areAllOrNothing) return FDS_DENIED;
+    this.#charge(sender, receiver, getsFiles ? bundle.count : bundle.bodyFds.length);
+    return getsFiles
+      ? queue.deliverWithFds(buffer, offset, bytes, bundle)
+      : queue.deliverWithheld(buffer, offset, bytes, bundle);
   }
+
+  /** The queue gives back what is charged here, when the copies are taken or lost. */
+  #charge({ fdAccount }: Connection, { queue }: Connection, copies: number): void {
+    this.#parts.inFlight.tick();
+    if (fdAccount.isStrainedBy(copies)) queue.outlet.look();
+    assert(fdAccount.charge(copies), "a frame with fds was admitted within the quota");
+  }
+}
+
+/** A reader that is behind must not be closed for the introductions of what it does not get. */
+function hasRoom({ queue }: Connection, bytes: number): boolean {
+  return queue.queuedBytes + bytes <= SEND_QUEUE_BYTES_MAX;
 }

@@ -39,7 +39,6 @@ import type { Area, CarryOut, ClientFrame } from "../area.ts";
 import type { BusState } from "../bus-state.ts";
 import type { Connection } from "../connection.ts";
 import type { FdBundle } from "../fd-bundle.ts";
-import type { Introductions } from "../introductions.ts";
 import { CALLS_PER_LOOK, MEMBERS_TRIED_MAX } from "../limits.ts";
 import { RESOURCE } from "../quota.ts";
 import { bodyEnd, bodyStart, unknownOpcode } from "../requests.ts";
@@ -71,7 +70,6 @@ export interface CallHost {
 export interface CallsParts {
   readonly state: BusState;
   readonly choice: MemberChoice;
-  readonly introductions: Introductions;
   readonly answers: Answers;
   readonly delivery: CallDelivery;
   readonly held: HeldWords;
@@ -174,14 +172,14 @@ export class Calls implements Area {
     const { service } = open;
     if (!open.call.allowed) return this.#deny(caller, call, open);
     if (bundle !== undefined && !this.#admits(caller, open, call, buffer, bundle)) return;
-    if (!services.quota.charge(RESOURCE.pendingCalls, 1)) {
-      const used = services.quota.used(RESOURCE.pendingCalls);
+    if (!caller.quota.charge(RESOURCE.pendingCalls, 1)) {
+      const used = caller.quota.used(RESOURCE.pendingCalls);
       const why = `${used} calls have no answer yet, and no more may be`;
       return this.#refuse(caller, call, service, "LIMIT_PENDING_CALLS", why);
     }
     const outcome = this.#place(caller, call, service, buffer, offset, bytes, bundle);
     if (outcome === ACCEPTED) return;
-    services.quota.release(RESOURCE.pendingCalls, 1);
+    caller.quota.release(RESOURCE.pendingCalls, 1);
     const { code, why } = outcome === undefined ? NO_SERVICE : requestFailure(outcome);
     this.#refuse(caller, call, service, code, why);
   }
@@ -200,7 +198,7 @@ export class Calls implements Area {
   /**
    * Finds a member that takes a request.
    * @returns ACCEPTED: the call is pending; or undefined where nobody serves, or the last outcome of
-   *   CallDelivery.deliver()
+   *   CallDelivery
    */
   #place(
     caller: Connection,
@@ -211,7 +209,7 @@ export class Calls implements Area {
     bytes: number,
     bundle: FdBundle | undefined,
   ): number | undefined {
-    const { choice, introductions, delivery } = this.#parts;
+    const { choice, delivery } = this.#parts;
     const { topic } = service;
     const { words } = buffer;
     const word = offset >>> 2;
@@ -224,8 +222,7 @@ export class Calls implements Area {
       assert(services !== undefined, "a member has services");
       const request = services.nextRequest();
       words[word + CALL_WORD] = request;
-      introductions.introduceTopic(responder, topic);
-      outcome = delivery.deliver(caller, responder, topic, buffer, offset, bytes, bundle);
+      outcome = delivery.deliverRequest(caller, responder, topic, buffer, offset, bytes, bundle);
       if (outcome === ACCEPTED) {
         const isStream = (flagsOf(words[word + FRAME_KIND_WORD] as number) & FLAG_STREAM) !== 0;
         const pending = new PendingCall(service, caller, call, member, request, isStream);
@@ -274,7 +271,7 @@ export class Calls implements Area {
     words[word + FRAME_ORIGIN_WORD] = responder.id;
     const { delivery } = this.#parts;
     const { topic } = service;
-    const outcome = delivery.deliver(responder, caller, topic, buffer, offset, bytes, bundle);
+    const outcome = delivery.deliverReply(responder, caller, topic, buffer, offset, bytes, bundle);
     if (outcome === ACCEPTED) {
       if (bundle !== undefined) bundle.onRefused = () => this.#loseReply(pending, isPart);
       return;
@@ -322,7 +319,7 @@ export class Calls implements Area {
     this.#refuse(pending.caller, pending.call, pending.service, code, why);
   }
 
-  /** A large request waited, and then the kernel did not pass it on. */
+  /** A large request waited, and then it could not be passed on. */
   #lose(pending: PendingCall): void {
     if (!isPending(pending)) return;
     const { code, why } = requestFailure(FDS_NOT_PASSED);
@@ -344,7 +341,7 @@ export class Calls implements Area {
     const isKnown = responder.services?.requests.delete(request) === true;
     assert(isKnown, "a call ends once");
     caller.services?.calls.delete(call);
-    caller.services?.quota.release(RESOURCE.pendingCalls, 1);
+    caller.quota.release(RESOURCE.pendingCalls, 1);
     service.releaseRequest(member);
   }
 
@@ -368,13 +365,13 @@ export class Calls implements Area {
 
 const NO_SERVICE = { code: "REJECTED_NO_SERVICE", why: "nobody serves it" } as const;
 
-/** Why no member took a request. @param outcome of CallDelivery.deliver() */
+/** Why no member took a request. @param outcome of CallDelivery */
 function requestFailure(outcome: number): { code: RefusalCode; why: string } {
   switch (outcome) {
     case QUEUE_FULL:
       return { code: "LIMIT_PENDING_CALLS", why: "the queue of whoever serves it is full" };
     case FDS_NOT_PASSED:
-      return { code: "LIMIT_QUEUED_FDS", why: "the kernel did not pass its body on" };
+      return { code: "LIMIT_QUEUED_FDS", why: "its body could not be passed on" };
     case FDS_DENIED:
       return { code: "REJECTED_BY_POLICY", why: "whoever serves it may not receive fds" };
     default:
@@ -382,11 +379,11 @@ function requestFailure(outcome: number): { code: RefusalCode; why: string } {
   }
 }
 
-/** Why the caller cannot have a reply. @param outcome of CallDelivery.deliver() */
+/** Why the caller cannot have a reply. @param outcome of CallDelivery */
 function replyFailure(outcome: number): { code: RefusalCode; why: string } {
   switch (outcome) {
     case FDS_NOT_PASSED:
-      return { code: "LIMIT_QUEUED_FDS", why: "the kernel did not pass the body of the reply on" };
+      return { code: "LIMIT_QUEUED_FDS", why: "the body of the reply could not be passed on" };
     case FDS_DENIED:
       return {
         code: "REJECTED_BY_POLICY",

@@ -9,6 +9,7 @@
  * side close with that: it finds the end of the channel where it would have found its beginning.
  */
 
+import { assert } from "../../assert.ts";
 import { SyscallError } from "../../errors.ts";
 import { closeFd } from "../../ffi/owned-fd.ts";
 import { openSeqpacketPair } from "../../ffi/seqpacket.ts";
@@ -21,7 +22,9 @@ import type { BusState } from "../bus-state.ts";
 import type { Connection } from "../connection.ts";
 import { CONTROL_FRAME_BUFFER, encodeControlFrame } from "../control-frames.ts";
 import { type DeliveryHost, noteDelivery } from "../delivery.ts";
+import type { FdBudget } from "../fd-budget.ts";
 import { FdBundle } from "../fd-bundle.ts";
+import type { FdsInFlight } from "../fds-in-flight.ts";
 import type { Introductions } from "../introductions.ts";
 import { MEMBERS_TRIED_MAX, SEND_QUEUE_BYTES_MAX, SOCKET_SEND_BUFFER_BYTES } from "../limits.ts";
 import { bodyEnd, bodyStart, checkRequestId } from "../requests.ts";
@@ -38,6 +41,8 @@ export interface ChannelsParts {
   readonly choice: MemberChoice;
   readonly introductions: Introductions;
   readonly answers: Answers;
+  readonly inFlight: FdsInFlight;
+  readonly budget: FdBudget;
   readonly host: DeliveryHost;
 }
 
@@ -77,12 +82,23 @@ export class Channels implements Area {
       const why = "whoever serves it takes no channels";
       return this.#refuse(asker, id, name, "REJECTED_NO_CHANNEL", why);
     }
+    if (!this.#hasRoom(asker)) {
+      const why = "too many fds are on their way";
+      return this.#refuse(asker, id, name, "LIMIT_QUEUED_FDS", why);
+    }
     try {
       this.#connect(asker, id, service, member);
     } catch (error) {
       if (!(error instanceof SyscallError)) throw error;
       this.#refuse(asker, id, name, "LIMIT_QUEUED_FDS", error.message);
     }
+  }
+
+  #hasRoom({ fdAccount }: Connection): boolean {
+    const { inFlight, budget } = this.#parts;
+    inFlight.tick();
+    const { waiting, limit } = fdAccount;
+    return waiting + 2 * CHANNEL_FDS <= limit && budget.hasRoomForFds(2 * CHANNEL_FDS);
   }
 
   /** @throws {SyscallError} where no sockets can be made, for want of fds or memory */
@@ -93,7 +109,7 @@ export class Channels implements Area {
     first: Member<Connection>,
   ): void {
     const { name } = service.topic;
-    const [ours, theirs] = openEnds();
+    const [ours, theirs] = this.#openEnds(asker);
     const server = this.#sendToServer(asker, service, first, theirs);
     theirs.release();
     if (server === undefined) {
@@ -101,7 +117,7 @@ export class Channels implements Area {
     } else {
       const why = "it cannot be passed to you now";
       ours.onRefused = () => this.#refuse(asker, id, name, "LIMIT_QUEUED_FDS", why);
-      const outcome = this.#send(asker, id, server, name, ours);
+      const outcome = this.#send(asker, id, server, name, ours, asker);
       if (outcome !== ACCEPTED) ours.onRefused();
     }
     ours.release();
@@ -117,7 +133,8 @@ export class Channels implements Area {
     let member: Member<Connection> | undefined = first;
     for (let tries = 0; member !== undefined && tries < MEMBERS_TRIED_MAX; tries += 1) {
       const server = member.client;
-      if (this.#send(server, 0, asker, service.topic.name, ends) === ACCEPTED) return server;
+      const { name } = service.topic;
+      if (this.#send(server, 0, asker, name, ends, asker) === ACCEPTED) return server;
       member = this.#takerFrom(service, this.#parts.choice.after(service, member));
     }
     return undefined;
@@ -134,10 +151,18 @@ export class Channels implements Area {
   }
 
   /** @returns as SendQueue.deliverWithFds() */
-  #send(to: Connection, id: number, peer: Connection, service: string, ends: FdBundle): number {
+  #send(
+    to: Connection,
+    id: number,
+    peer: Connection,
+    service: string,
+    ends: FdBundle,
+    asker: Connection,
+  ): number {
     // A reader that is behind must not be closed for the introduction of what it does not get.
     if (to.queue.queuedBytes >= SEND_QUEUE_BYTES_MAX) return QUEUE_FULL;
     this.#parts.introductions.introduceSender(to, peer);
+    assert(asker.fdAccount.charge(CHANNEL_FDS), "there is room for the fds of a channel");
     const body = channelBody({ service, peer: peer.id });
     const bytes = encodeControlFrame({ opcode: OPCODE.CHANNEL, fdCount: CHANNEL_FDS, id, body });
     const outcome = to.queue.deliverWithFds(CONTROL_FRAME_BUFFER, 0, bytes, ends);
@@ -149,27 +174,42 @@ export class Channels implements Area {
     const message = `Cannot open channel on "${topic}": ${why}`;
     this.#parts.answers.refuse(asker, id, code, message, { topic });
   }
+
+  /**
+   * Two sockets, and the ends of each side, paid by the asker.
+   * @throws {SyscallError} EMFILE, ENFILE, ENOMEM
+   */
+  #openEnds({ fdAccount }: Connection): [FdBundle, FdBundle] {
+    const { budget } = this.#parts;
+    const packets = openPackets();
+    const close = (fd: number): void => {
+      closeFd(fd);
+      budget.letGo(1);
+    };
+    try {
+      const lane = openSeqpacketPair();
+      budget.hold(2 * CHANNEL_FDS);
+      return [
+        new FdBundle([packets[0], lane[0]], close, 0, fdAccount),
+        new FdBundle([packets[1], lane[1]], close, 0, fdAccount),
+      ];
+    } catch (error) {
+      for (const end of packets) closeFd(end);
+      throw error;
+    }
+  }
 }
 
 /**
- * Two sockets, and the ends of each side.
+ * The sockets for packets.
  * @throws {SyscallError} EMFILE, ENFILE, ENOMEM
  */
-function openEnds(): [FdBundle, FdBundle] {
+function openPackets(): [number, number] {
   const packets = openSeqpacketPair();
-  try {
-    for (const end of packets) {
-      setSendBufferBytes(end, SOCKET_SEND_BUFFER_BYTES);
-      // Fds have the lane; in here they would be what nobody expects.
-      setPassRights(end, false);
-    }
-    const lane = openSeqpacketPair();
-    return [
-      new FdBundle([packets[0], lane[0]], closeFd),
-      new FdBundle([packets[1], lane[1]], closeFd),
-    ];
-  } catch (error) {
-    for (const end of packets) closeFd(end);
-    throw error;
+  for (const end of packets) {
+    setSendBufferBytes(end, SOCKET_SEND_BUFFER_BYTES);
+    // Fds have the lane; in here they would be what nobody expects.
+    setPassRights(end, false);
   }
+  return packets;
 }

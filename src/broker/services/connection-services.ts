@@ -7,7 +7,6 @@
 import { STREAM_CREDIT_START } from "../../protocol/limits.ts";
 import type { Connection } from "../connection.ts";
 import type { Decision } from "../policy/decide.ts";
-import type { ConnectionQuota } from "../quota.ts";
 import type { Member } from "./least-busy.ts";
 import type { Service } from "./service-table.ts";
 
@@ -60,8 +59,6 @@ export class PendingCall {
 
 /** The services of one connection. */
 export class ConnectionServices {
-  /** Charged with its pending calls. */
-  readonly quota: ConnectionQuota;
   /** By service id. */
   readonly open = new Map<number, OpenService>();
   /** Those it serves or waits for, by service id. */
@@ -78,8 +75,7 @@ export class ConnectionServices {
   #hasWrapped = false;
 
   /** @param lastRequest the number given last; 0 for none */
-  constructor(quota: ConnectionQuota, lastRequest = 0) {
-    this.quota = quota;
+  constructor(lastRequest = 0) {
     this.#lastRequest = lastRequest;
   }
 

@@ -25,7 +25,6 @@ import type { BrokerEventListener } from "../events.ts";
 import type { FdGate } from "../fd-gate.ts";
 import type { ControlSender } from "../introductions.ts";
 import { SERVICES_PER_CONNECTION_MAX, TOPICS_PER_CONNECTION_MAX } from "../limits.ts";
-import type { Quotas } from "../quota.ts";
 import { bodyEnd, bodyStart, checkRequestId, unknownOpcode } from "../requests.ts";
 import type { Answers } from "./answers.ts";
 import { ConnectionServices } from "./connection-services.ts";
@@ -39,7 +38,6 @@ export interface ServiceRequestsParts {
   readonly state: BusState;
   readonly table: ServiceTable<Connection>;
   readonly watch: ServiceWatch;
-  readonly quotas: Quotas;
   readonly answers: Answers;
   readonly fdGate: FdGate;
   readonly send: ControlSender;
@@ -113,7 +111,6 @@ export class ServiceRequests implements Area {
     }
     for (const { service } of services.open.values()) table.release(service);
     watch.drop(connection);
-    services.quota.close();
     connection.services = undefined;
   }
 
@@ -339,8 +336,7 @@ export class ServiceRequests implements Area {
   }
 
   #servicesOf(connection: Connection): ConnectionServices {
-    const { uid } = connection.identity;
-    connection.services ??= new ConnectionServices(this.#parts.quotas.open(uid));
+    connection.services ??= new ConnectionServices();
     return connection.services;
   }
 

@@ -6,13 +6,12 @@ import type { Background } from "../background.ts";
 import type { BusState } from "../bus-state.ts";
 import type { Connection } from "../connection.ts";
 import type { BrokerEventListener } from "../events.ts";
+import type { FdBudget } from "../fd-budget.ts";
 import type { FdGate } from "../fd-gate.ts";
 import type { FdIntake } from "../fd-intake.ts";
+import type { FdsInFlight } from "../fds-in-flight.ts";
 import type { ControlSender, Introductions } from "../introductions.ts";
-import type { PolicyLimits } from "../policy/rules.ts";
 import type { Presence } from "../presence.ts";
-import { Quotas } from "../quota.ts";
-import { limitsOfPolicy, QUOTA_DEFAULTS } from "../quota-limits.ts";
 import { unknownOpcode } from "../requests.ts";
 import type { RouterHost } from "../router.ts";
 import { Answers } from "./answers.ts";
@@ -41,8 +40,8 @@ export interface ServicesParts {
   readonly presence: Presence;
   readonly send: ControlSender;
   readonly onEvent: BrokerEventListener;
-  /** Of the policy in force. */
-  readonly limits: PolicyLimits;
+  readonly inFlight: FdsInFlight;
+  readonly budget: FdBudget;
   readonly host: ServicesHost;
 }
 
@@ -54,19 +53,17 @@ export class Services implements Area {
   readonly #calls: Calls;
   readonly #held: HeldWords;
   readonly #watch: ServiceWatch;
-  readonly #quotas: Quotas;
 
   constructor(parts: ServicesParts) {
     const answers = new Answers(parts.send, parts.onEvent);
     const table = new ServiceTable<Connection>(parts.state.topics);
-    this.#quotas = new Quotas(limitsOfPolicy(parts.limits, QUOTA_DEFAULTS));
     this.#held = new HeldWords(parts.send);
     this.#watch = new ServiceWatch(parts);
     const delivery = new CallDelivery(parts);
     const { host } = parts;
     const choice = new MemberChoice(parts.state, (connection) => host.refreshRights(connection));
     this.#calls = new Calls({ ...parts, choice, answers, delivery, held: this.#held });
-    const shared = { table, watch: this.#watch, quotas: this.#quotas, answers };
+    const shared = { table, watch: this.#watch, answers };
     const requests = new ServiceRequests({ ...parts, ...shared });
     // When a connection ends its calls go first: they need what it served and called.
     const channels = new Channels({ ...parts, table, choice, answers });
@@ -108,10 +105,5 @@ export class Services implements Area {
   settle(): void {
     this.#held.settle();
     this.#watch.settle();
-  }
-
-  /** Another policy is in force. */
-  replaceLimits(limits: PolicyLimits): void {
-    this.#quotas.replaceLimits(limitsOfPolicy(limits, QUOTA_DEFAULTS));
   }
 }

@@ -19,7 +19,9 @@ export type AuditEventName =
   | "serving"
   | "serving-ended"
   | "fds-refused"
+  | "fds-undelivered"
   | "body-refused"
+  | "fd-close-stuck"
   | "policy-loaded"
   | "policy-refused"
   | "accept-paused"
@@ -41,11 +43,15 @@ export interface AuditFields {
   readonly topic?: string | undefined;
   /** What an open file that was refused is. */
   readonly kind?: string | undefined;
+  /** How many fds a client did not get. */
+  readonly fds?: number | undefined;
+  /** Why it did not: "refused", "unwanted" or "expired". */
+  readonly reason?: string | undefined;
   /** The deciding rule, or the setting of the topic; left out where none spoke. */
   readonly rule?: string | undefined;
   /** Of the service; grows whenever who serves it changes. */
   readonly generation?: number | undefined;
-  /** Would-be denials since the broker started, with this one. */
+  /** Would-be denials since the broker started, with this one; or fds that are not closed. */
   readonly count?: number | undefined;
   readonly code?: string | undefined;
   /** The broker's socket. */
@@ -91,8 +97,12 @@ export function auditRecord(event: BrokerEvent): AuditRecord {
       return serviceOwnerRecord(event);
     case "fds-refused":
       return fdsRefusedRecord(event);
+    case "fds-undelivered":
+      return warn({ event: event.type, ...who(event), reason: event.reason, fds: event.fds });
     case "body-refused":
       return warn({ event: event.type, ...who(event), topic: event.topic, code: event.code });
+    case "fd-close-stuck":
+      return warn({ event: event.type, uid: event.uid, count: event.count });
     case "policy-loaded":
       return info({ event: "policy-loaded", policy: event.policy, rules: event.rules });
     case "policy-refused":
@@ -109,8 +119,8 @@ function serviceOwnerRecord(event: Extract<BrokerEvent, { type: "service-owner" 
 }
 
 function fdsRefusedRecord(event: Extract<BrokerEvent, { type: "fds-refused" }>): AuditRecord {
-  const { kind, topic, rule } = event;
-  return warn({ event: "fds-refused", ...who(event), kind, topic, rule });
+  const { kind, topic, rule, message } = event;
+  return warn({ event: "fds-refused", ...who(event), kind, topic, rule }, message);
 }
 
 function disconnectedRecord(event: Extract<BrokerEvent, { type: "disconnected" }>): AuditRecord {

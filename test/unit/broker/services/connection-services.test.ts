@@ -1,6 +1,4 @@
 import { expect, test } from "bun:test";
-import { Quotas } from "../../../../src/broker/quota.ts";
-import { QUOTA_DEFAULTS } from "../../../../src/broker/quota-limits.ts";
 import {
   ConnectionServices,
   type PendingCall,
@@ -8,12 +6,8 @@ import {
 
 const CALL_MAX = 0xffff_ffff;
 
-function services(lastRequest: number): ConnectionServices {
-  return new ConnectionServices(new Quotas(() => QUOTA_DEFAULTS).open(0), lastRequest);
-}
-
 test("ConnectionServices.nextRequest() counts up, and knows what it has given", () => {
-  const one = services(0);
+  const one = new ConnectionServices(0);
   expect(one.wasRequested(1)).toBe(false);
   expect([one.nextRequest(), one.nextRequest()]).toEqual([1, 2]);
   expect([0, 1, 2, 3].map((request) => one.wasRequested(request))).toEqual([
@@ -25,7 +19,7 @@ test("ConnectionServices.nextRequest() counts up, and knows what it has given", 
 });
 
 test("ConnectionServices.nextRequest() starts again when all are used, past those unanswered", () => {
-  const one = services(CALL_MAX - 1);
+  const one = new ConnectionServices(CALL_MAX - 1);
   one.requests.set(1, {} as PendingCall);
   expect([one.nextRequest(), one.nextRequest()]).toEqual([CALL_MAX, 2]);
   expect(one.wasRequested(CALL_MAX - 5)).toBe(true);
