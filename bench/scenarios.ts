@@ -53,7 +53,8 @@ export interface RateScenario extends ScenarioBase {
 /** One message there and back, one at a time. */
 export interface LatencyScenario extends ScenarioBase {
   readonly kind: "latency";
-  readonly client: Exclude<ClientKind, "library-iterator">;
+  /** "library-call": a call and its answer; the others publish both ways. */
+  readonly client: Exclude<ClientKind, "library-iterator"> | "library-call";
 }
 
 /** Connections that do nothing. */
@@ -230,6 +231,14 @@ export const SCENARIOS: readonly Scenario[] = [
     name: "ping-pong, library",
     relay: "broker",
     client: "library",
+    messageBytes: 64,
+    baseline: PING,
+  },
+  {
+    kind: "latency",
+    name: "call and answer, library",
+    relay: "broker",
+    client: "library-call",
     messageBytes: 64,
     baseline: PING,
   },

@@ -7,7 +7,7 @@ import type { PeerKind } from "./peers/peer-kinds.ts";
 import type { PolicyOrder } from "./policy-rules.ts";
 
 /** How a subscriber or publisher takes part. "memory": each body is sealed memory, past any library. */
-export type ClientKind = "raw" | "library" | "library-iterator" | "npm" | "memory";
+export type ClientKind = "raw" | "library" | "library-iterator" | "library-call" | "npm" | "memory";
 
 /** Which process stands in the middle: a bare relay in TypeScript or C, seqbus, or a peer. */
 export type RelayKind = "floor" | "floor-c" | "broker" | PeerKind;

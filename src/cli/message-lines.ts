@@ -72,7 +72,8 @@ export function countOf(count: number, noun: string): string {
   return count === 1 ? `1 ${noun}` : `${count} ${noun}s`;
 }
 
-function humanData(message: Message): string {
+/** A message's body for people, on one line. */
+export function humanData(message: Message): string {
   if (message.encoding === ENCODING.BYTES) return humanBytes(message.bytes);
   try {
     const data = readData(message);
@@ -122,8 +123,8 @@ function isUndecodable(error: unknown): boolean {
   return error instanceof DataError || error instanceof RangeError;
 }
 
-/** What msgpack has and JSON lacks: bytes and large integers. */
-function toJson(value: unknown): string {
+/** JSON on one line. Of what msgpack has and JSON lacks, bytes and large integers have a form. */
+export function toJson(value: unknown): string {
   return JSON.stringify(value, (_key, member: unknown) => {
     if (typeof member === "bigint") return member.toString();
     if (member instanceof Uint8Array)

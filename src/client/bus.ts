@@ -18,6 +18,8 @@ import {
 } from "../protocol/control-messages.ts";
 import { GAP_REASON, OPCODE } from "../protocol/opcodes.ts";
 import { STATUS } from "../protocol/status-codes.ts";
+import type { Clock } from "./clock.ts";
+import { Deadlines } from "./deadlines.ts";
 import type { Self } from "./dial.ts";
 import { Flushes, type Receipt } from "./flushes.ts";
 import { Inbound, type InboundHost } from "./inbound.ts";
@@ -26,6 +28,9 @@ import type { Link, LinkHost } from "./link.ts";
 import { Publisher, type PublishOptions } from "./publisher.ts";
 import type { ReconnectPlan } from "./reconnection.ts";
 import type { Restorable } from "./restorable.ts";
+import { ServiceApi } from "./service-api.ts";
+import type { ServiceLink } from "./service-link.ts";
+import { Services } from "./services.ts";
 import { type GapReason, type StatusEvent, StatusFeed } from "./status.ts";
 import { Subscriber } from "./subscriber.ts";
 import type { SubscribeOptions, Subscription } from "./subscription.ts";
@@ -63,6 +68,7 @@ const GAP_REASONS: ReadonlyMap<number, GapReason> = new Map([
  * await bus.flush();
  */
 export class Bus<Topics extends TopicMap = TopicMap>
+  extends ServiceApi
   implements LinkHost, InboundHost, AsyncDisposable
 {
   readonly #link: Link;
@@ -73,14 +79,18 @@ export class Bus<Topics extends TopicMap = TopicMap>
   readonly #flushes: Flushes;
   /** In the order in which they are restored. */
   readonly #restorables: readonly Restorable[];
+  protected readonly services: Services;
+  readonly #deadlines: Deadlines;
   readonly #closed = Promise.withResolvers<Error | undefined>();
   /** "disconnected" was told, and "connected" not since. */
   #isDisconnected = false;
   #drained: Promise<void> | undefined;
 
-  /** Made by connect(). @param link open */
-  constructor(link: Link) {
+  /** Made by connect(). @param link open @param clock for time-outs of calls; a test has its own */
+  constructor(link: Link, clock?: Clock) {
+    super();
     this.#link = link;
+    this.#deadlines = new Deadlines(clock);
     this.#publisher = new Publisher(
       link.outbound,
       (name) => this.#requestTopic(name),
@@ -93,6 +103,7 @@ export class Bus<Topics extends TopicMap = TopicMap>
       (topic, error) => this.#status.emit({ type: "revoked", action: "subscribe", topic, error }),
     );
     this.#flushes = new Flushes(link, this.#publisher);
+    this.services = new Services(this.#makeServiceLink());
     this.#restorables = [this.#subscriber];
     link.attach(this);
   }
@@ -242,6 +253,7 @@ export class Bus<Topics extends TopicMap = TopicMap>
     this.#inbound.reset();
     const hadSubscriptions = this.#subscriber.count > 0;
     for (const restorable of this.#restorables) restorable.onLost();
+    this.services.end(error, error);
     const sent = this.#flushes.unconfirmed;
     const unsent = this.#link.outbound.detach();
     this.#publisher.suspend(unsent, keepBytes);
@@ -279,6 +291,8 @@ export class Bus<Topics extends TopicMap = TopicMap>
     const kept = this.#publisher.clear();
     const unconfirmed = (reason === undefined ? unsent : sent) + kept;
     this.#flushes.rejectAll(this.#link.closedError());
+    this.services.end(reason, this.#link.closedError());
+    this.#deadlines.clear();
     for (const subscription of this.#inbound.subscriptions) subscription.end(reason);
     this.#status.emit({ type: "closed", error: reason, unconfirmed });
     this.#status.end();
@@ -315,6 +329,7 @@ export class Bus<Topics extends TopicMap = TopicMap>
     const fields = { status: STATUS.REJECTED_BY_POLICY, rule, topic };
     const error = new RejectedError("REJECTED_BY_POLICY", message, fields);
     if (action === "publish") this.#publisher.revoke(topic, error);
+    this.services.revoke(action, topic, error);
     if (body.subscription !== undefined) this.#subscriber.revoke(body.subscription, error);
     this.#status.emit({ type: "revoked", action, topic, error });
   }
@@ -336,6 +351,11 @@ export class Bus<Topics extends TopicMap = TopicMap>
   }
 
   /** InboundHost */
+  onServiceFrame(packet: Uint8Array, words: Uint32Array, at: number): void {
+    this.services.onFrame(packet, words, at);
+  }
+
+  /** InboundHost */
   takeLaneFds(count: number): number[] {
     return this.#link.takeLaneFds(count);
   }
@@ -347,6 +367,21 @@ export class Bus<Topics extends TopicMap = TopicMap>
       "once",
     );
     return decodeOpenTopicAck(body, 0, body.byteLength).topic;
+  }
+
+  #makeServiceLink(): ServiceLink {
+    const link = this.#link;
+    return {
+      pending: link.pending,
+      outbound: link.outbound,
+      deadlines: this.#deadlines,
+      assertOpen: () => link.assertOpen(),
+      send: (opcode, body, waiter) => link.send(opcode, body, waiter),
+      request: (opcode, body) => link.request(opcode, body, "once"),
+      senderOf: (connection) => this.#inbound.senderOf(connection),
+      takeLaneFds: (count) => link.takeLaneFds(count),
+      noteStatus: (event) => this.#status.emit(event),
+    };
   }
 
   #noteGap(count: number | undefined, reason: GapReason): void {

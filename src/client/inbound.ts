@@ -31,6 +31,7 @@ import { topicMatches } from "../protocol/topics.ts";
 import { LargeBody } from "./large-body.ts";
 import { Message, type Sender } from "./message.ts";
 import { ReceivedFds } from "./received-fds.ts";
+import { SERVICE_OPCODES } from "./services.ts";
 import type { AnySubscription } from "./subscription.ts";
 
 /** Where frames go that are not messages. */
@@ -44,6 +45,8 @@ export interface InboundHost {
   onFdsLost(topic: string, count: number): void;
   /** A large message could not be received, because this process may hold no more fds. */
   onBodyLost(topic: string): void;
+  /** A frame about services: its header was checked, its body was not. */
+  onServiceFrame(packet: Uint8Array, words: Uint32Array, at: number): void;
   /** Fetches `count` fds of the next lane record; they are the caller's. */
   takeLaneFds(count: number): number[];
 }
@@ -125,6 +128,14 @@ export class Inbound {
     }
   }
 
+  /**
+   * Who has a connection id.
+   * @throws {ProtocolError} PROTOCOL_STATE where the broker has not said
+   */
+  senderOf(connection: number): Sender {
+    return this.#senderOf(connection, 0);
+  }
+
   #message(
     packet: Uint8Array,
     words: Uint32Array,
@@ -204,6 +215,9 @@ export class Inbound {
       case OPCODE.POLICY_CHANGED:
         return this.#host.onPolicyChanged();
       default:
+        if (SERVICE_OPCODES.has(opcodeOf(kind))) {
+          return this.#host.onServiceFrame(packet, words, at);
+        }
         throw new ProtocolError("PROTOCOL_STATE", `Cannot take frame at byte ${at}: not now`, at);
     }
   }

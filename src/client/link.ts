@@ -16,7 +16,7 @@ import { type Clock, SYSTEM_CLOCK } from "./clock.ts";
 import type { Connection, DialOptions, Self } from "./dial.ts";
 import { DISCONNECTED_REQUEST_MS } from "./limits.ts";
 import { Outbound } from "./outbound.ts";
-import { PendingRequests } from "./pending-requests.ts";
+import { PendingRequests, type Waiter } from "./pending-requests.ts";
 import { BackOff, isFinal, type ReconnectPlan } from "./reconnection.ts";
 import type { Transport, TransportEvents } from "./transport.ts";
 
@@ -122,6 +122,24 @@ export class Link {
   /** The broker said why it will hang up. */
   noteReason(error: Error): void {
     this.#reason = error;
+  }
+
+  /** @throws the reason of the end, after it */
+  assertOpen(): void {
+    if (this.isClosed) throw this.closedError();
+  }
+
+  /**
+   * Sends a request whose waiter is called within the packet that holds the answer.
+   * @returns its id
+   * @throws {ClosedError} after the end, and where there is no connection
+   */
+  send(opcode: number, body: ControlMap | undefined, waiter: Waiter): number {
+    this.assertOpen();
+    if (this.#state === "disconnected") throw this.disconnectedError();
+    const id = this.pending.add(waiter);
+    this.outbound.control(body === undefined ? { opcode, id } : { opcode, id, body });
+    return id;
   }
 
   /** What to tell who asks for something after the end. */

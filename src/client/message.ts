@@ -25,7 +25,7 @@ export interface Sender {
 }
 
 /** Where a large message has no packet to look into. */
-const NO_PACKET = new Uint8Array(0);
+export const NO_PACKET: Uint8Array = new Uint8Array(0);
 
 /**
  * A message with its topic and kernel-attested sender. With `using`, its files and the memory of a

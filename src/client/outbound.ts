@@ -9,8 +9,8 @@ import type { OwnedFd } from "../ffi/owned-fd.ts";
 import { PinnedBuffer } from "../ffi/pinned-buffer.ts";
 import { FDS_REFUSED, FDS_UNWANTED, PEER_CLOSED, WOULD_BLOCK } from "../ffi/syscall-result.ts";
 import type { ControlMap } from "../protocol/control-body.ts";
-import { kindWord, paddedBytes } from "../protocol/frame.ts";
-import { FRAME_HEADER_BYTES, PACKET_BYTES_MAX } from "../protocol/limits.ts";
+import { kindWord, paddedBytes, writeFrameHeader } from "../protocol/frame.ts";
+import { BODY_PREFIX_BYTES, FRAME_HEADER_BYTES, PACKET_BYTES_MAX } from "../protocol/limits.ts";
 import { type Encoding, OPCODE } from "../protocol/opcodes.ts";
 import { PacketWriter } from "../protocol/packet.ts";
 import { STATUS } from "../protocol/status-codes.ts";
@@ -26,10 +26,17 @@ interface WaitingPacket {
   readonly heldBytes: number;
   /** Owned duplicates, closed once sent. */
   readonly fds: readonly OwnedFd[];
+  /** As in MessageWithFds. */
+  readonly onRefused?: ((error: SendRefusal) => void) | undefined;
 }
+
+/** Why the kernel did not take the fds of a message. */
+export type SendRefusal = LimitError | RejectedError;
 
 /** A message that is a packet of its own. */
 export interface MessageWithFds {
+  /** Default MESSAGE. */
+  readonly opcode?: number;
   /** Encoding, and FLAG_LARGE. */
   readonly flags: number;
   /** Copied; at most MESSAGE_BODY_BYTES_MAX bytes. */
@@ -38,6 +45,8 @@ export interface MessageWithFds {
   readonly fds: readonly number[];
   /** Bytes of the large body behind the first of them; 0 for none. */
   readonly memoryBytes: number;
+  /** Told where the kernel refuses the fds after the message had waited. Default: for all the same. */
+  readonly onRefused?: ((error: SendRefusal) => void) | undefined;
 }
 
 const NO_FDS: readonly number[] = [];
@@ -56,10 +65,10 @@ export class Outbound {
   #onDrained: (() => void)[] = [];
   #onRoom: (() => void) | undefined;
   #messageCount = 0;
-  readonly #onRefused: (error: LimitError | RejectedError) => void;
+  readonly #onRefused: (error: SendRefusal) => void;
 
   /** @param onRefused told of a message whose fds the kernel refused after it had waited */
-  constructor(onRefused: (error: LimitError | RejectedError) => void) {
+  constructor(onRefused: (error: SendRefusal) => void) {
     this.#onRefused = onRefused;
   }
 
@@ -132,18 +141,54 @@ export class Outbound {
   }
 
   /**
+   * Appends a request without fds.
+   * @param flags encoding, and FLAG_STREAM
+   * @param timeoutMs u32; 0 for ever
+   * @param body copied; at most REQUEST_BODY_BYTES_MAX bytes
+   * @throws {LimitError} LIMIT_OUTBOUND
+   */
+  request(
+    serviceId: number,
+    call: number,
+    flags: number,
+    timeoutMs: number,
+    body: Uint8Array,
+  ): void {
+    const at = this.#append(OPCODE.REQUEST | (flags << 8), serviceId, BODY_PREFIX_BYTES, body);
+    const prefix = (at + FRAME_HEADER_BYTES) >>> 2;
+    this.#open.words[prefix] = call;
+    this.#open.words[prefix + 1] = timeoutMs;
+  }
+
+  /**
+   * Appends a reply without fds.
+   * @param flags encoding, FLAG_MORE, FLAG_FAILED
+   * @param body copied; at most MESSAGE_BODY_BYTES_MAX bytes
+   * @throws {LimitError} LIMIT_OUTBOUND
+   */
+  reply(call: number, flags: number, body: Uint8Array): void {
+    this.#append(OPCODE.REPLY | (flags << 8), call, 0, body);
+  }
+
+  /** Appends a reply that says what went wrong. It is never refused for want of room. */
+  failure(call: number, flags: number, body: Uint8Array): void {
+    this.#put(OPCODE.REPLY | (flags << 8), call, 0, body);
+  }
+
+  /**
    * Sends a message with fds, which is a packet of its own, after all that was written before.
    * @throws {LimitError} LIMIT_OUTBOUND; LIMIT_QUEUED_FDS where the kernel takes no more fds
    * @throws {RejectedError} REJECTED_BY_POLICY where the broker takes none from this client
    */
-  messageWithFds(topicId: number, { flags, body, fds, memoryBytes }: MessageWithFds): void {
+  messageWithFds(id: number, message: MessageWithFds): void {
+    const { opcode = OPCODE.MESSAGE, flags, body, fds, memoryBytes, onRefused } = message;
     this.flush();
     if (this.#waitingBytes > OUTBOUND_BYTES_MAX) throw outboundError(this.#waitingBytes);
     const frameBytes = FRAME_HEADER_BYTES + body.byteLength;
     const packet = new PinnedBuffer(paddedBytes(frameBytes));
     packet.words[0] = frameBytes;
-    packet.words[1] = kindWord(OPCODE.MESSAGE, flags, fds.length);
-    packet.words[2] = topicId;
+    packet.words[1] = kindWord(opcode, flags, fds.length);
+    packet.words[2] = id;
     packet.bytes.set(body, FRAME_HEADER_BYTES);
     if (!this.#isBlocked && this.#transport !== undefined) {
       const sent = this.#transport.send(packet, packet.byteLength, fds);
@@ -154,14 +199,15 @@ export class Outbound {
     const isSent = !this.#isBlocked && this.#transport !== undefined;
     const bytes = packet.byteLength;
     const heldBytes = bytes + memoryBytes;
-    if (!isSent) this.#wait({ buffer: packet, bytes, heldBytes, fds: duplicateAll(fds) });
-    this.#messageCount += 1;
+    if (!isSent)
+      this.#wait({ buffer: packet, bytes, heldBytes, fds: duplicateAll(fds), onRefused });
+    if (opcode === OPCODE.MESSAGE) this.#messageCount += 1;
   }
 
   /** Appends a control frame. It is never refused for want of room: answers depend on it. */
-  control(frame: { opcode: number; id: number; body?: ControlMap }): void {
+  control(frame: { opcode: number; id: number; flags?: number; body?: ControlMap }): void {
     this.#control.reset();
-    this.#control.appendControl(frame.opcode, 0, frame.id, frame.body);
+    this.#control.appendControl(frame.opcode, frame.flags ?? 0, frame.id, frame.body);
     const bytes = this.#control.packetBytes;
     if (this.#openBytes + bytes > PACKET_BYTES_MAX) this.#seal();
     this.#open.bytes.set(this.#control.bytes.subarray(0, bytes), this.#openBytes);
@@ -213,6 +259,28 @@ export class Outbound {
     this.#noteDrained();
   }
 
+  /** As #put(). @throws {LimitError} LIMIT_OUTBOUND */
+  #append(kind: number, id: number, prefixBytes: number, body: Uint8Array): number {
+    if (this.#waitingBytes > OUTBOUND_BYTES_MAX) throw outboundError(this.#waitingBytes);
+    return this.#put(kind, id, prefixBytes, body);
+  }
+
+  /** @returns where the frame begins in the open packet; its prefix is not written yet */
+  #put(kind: number, id: number, prefixBytes: number, body: Uint8Array): number {
+    const frameBytes = FRAME_HEADER_BYTES + prefixBytes + body.byteLength;
+    const padded = paddedBytes(frameBytes);
+    if (this.#openBytes + padded > PACKET_BYTES_MAX) this.#seal();
+    const at = this.#openBytes;
+    const { words, bytes } = this.#open;
+    words[(at + padded - 4) >>> 2] = 0;
+    words[(at + padded - 8) >>> 2] = 0;
+    writeFrameHeader(words, at >>> 2, frameBytes, kind, id, 0);
+    bytes.set(body, at + FRAME_HEADER_BYTES + prefixBytes);
+    this.#openBytes = at + padded;
+    if (!this.#isScheduled) this.#schedule();
+    return at;
+  }
+
   #schedule(): void {
     this.#isScheduled = true;
     queueMicrotask(() => {
@@ -246,7 +314,7 @@ export class Outbound {
     this.#isBlocked = isUnsent(sent);
     if (this.#isBlocked) return false;
     const refusal = refusalOf(sent);
-    if (refusal !== undefined) this.#onRefused(refusal);
+    if (refusal !== undefined) (packet.onRefused ?? this.#onRefused)(refusal);
     for (const fd of packet.fds) fd.close();
     this.#waitingBytes -= packet.heldBytes;
     const isSpare = packet.buffer.byteLength === PACKET_BYTES_MAX;
@@ -268,21 +336,21 @@ function isUnsent(outcome: number): boolean {
 function outboundError(waitingBytes: number): LimitError {
   return new LimitError(
     "LIMIT_OUTBOUND",
-    `Cannot publish: ${waitingBytes} bytes wait for the broker, limit is ${OUTBOUND_BYTES_MAX}; ` +
-      "await bus.flush() from time to time",
+    `Cannot send: ${waitingBytes} bytes wait for the other side, limit is ${OUTBOUND_BYTES_MAX}; ` +
+      "await bus.flush(), or drained() of a channel, from time to time",
     { limit: OUTBOUND_BYTES_MAX, actual: waitingBytes },
   );
 }
 
 /** The error for fds that the kernel did not take; undefined for any other outcome. */
-function refusalOf(outcome: number): LimitError | RejectedError | undefined {
-  const cannot = "Cannot publish file descriptors";
+function refusalOf(outcome: number): SendRefusal | undefined {
+  const cannot = "Cannot send file descriptors";
   if (outcome === FDS_REFUSED) {
     const message = `${cannot}: the kernel takes no more of them from this user now`;
     return new LimitError("LIMIT_QUEUED_FDS", message);
   }
   if (outcome !== FDS_UNWANTED) return undefined;
-  const message = `${cannot}: this client may publish nothing, so the broker takes none from it`;
+  const message = `${cannot}: this client may send nothing, so the broker takes none from it`;
   const fields = { status: STATUS.REJECTED_BY_POLICY };
   return new RejectedError("REJECTED_BY_POLICY", message, fields);
 }

@@ -5,7 +5,6 @@
 
 import { assert } from "../assert.ts";
 import { ArgumentError, LimitError } from "../errors.ts";
-import { assertFd } from "../ffi/fd-number.ts";
 import type { OwnedFd } from "../ffi/owned-fd.ts";
 import {
   LARGE_BODY_BYTES_MAX,
@@ -15,23 +14,22 @@ import {
 } from "../protocol/limits.ts";
 import { ENCODING, type Encoding, FLAG_LARGE } from "../protocol/opcodes.ts";
 import { checkTopicName } from "../protocol/topics.ts";
-import { type EncodingName, encodeBody } from "./body-codec.ts";
+import { encodeBody } from "./body-codec.ts";
 import { duplicateAll } from "./borrowed-fds.ts";
 import { KEPT_MESSAGE_BYTES, OUTBOUND_BYTES_HIGH, OUTBOUND_BYTES_MAX } from "./limits.ts";
 import { assertSealed, Memory } from "./memory.ts";
 import type { MessageWithFds, Outbound } from "./outbound.ts";
+import {
+  checkEncodingOfMemory,
+  fdNumbers,
+  type SendOptions,
+  tooLarge,
+  tooManyFds,
+} from "./outgoing-body.ts";
 import type { UnsentMessage } from "./unsent-messages.ts";
 
-/** Something that stands for an open fd: a number, or an object that has one (Bun, node:fs). */
-export type FdLike = number | { readonly fd: number };
-
 /** Choices for one message. */
-export interface PublishOptions {
-  /** Default "auto": bytes for a Uint8Array, text for a string, msgpack for all else. */
-  readonly encoding?: EncodingName;
-  /** Files to pass along, at most 253. Borrowed: you may close yours when publish() returns. */
-  readonly fds?: readonly FdLike[];
-}
+export type PublishOptions = SendOptions;
 
 /** Asks the broker for a topic id. */
 export type TopicOpener = (name: string) => Promise<number>;
@@ -182,7 +180,8 @@ export class Publisher {
     body: Uint8Array,
     fds: readonly number[],
   ): void {
-    if (body.byteLength > LARGE_BODY_BYTES_MAX) throw tooLarge(topic.name, body.byteLength);
+    if (body.byteLength > LARGE_BODY_BYTES_MAX)
+      throw tooLarge({ verb: "publish on", name: topic.name }, body.byteLength);
     using memory = Memory.from(body).seal();
     this.#writeMemory(topic, encoding, memory, fds);
   }
@@ -196,7 +195,8 @@ export class Publisher {
     if (topic.denial !== undefined) throw topic.denial;
     assertSealed(memory);
     const { byteLength, fd } = memory;
-    if (byteLength > LARGE_BODY_BYTES_MAX) throw tooLarge(topic.name, byteLength);
+    if (byteLength > LARGE_BODY_BYTES_MAX)
+      throw tooLarge({ verb: "publish on", name: topic.name }, byteLength);
     const fds = [fd, ...files];
     if (fds.length > MESSAGE_FDS_MAX) throw tooManyFds(files.length, MESSAGE_FDS_MAX - 1);
     const body = new Uint8Array(LARGE_SIZE_BYTES);
@@ -311,36 +311,7 @@ export class Publisher {
   }
 }
 
-function fdNumbers(fds: readonly FdLike[] | undefined): readonly number[] {
-  if (fds === undefined || fds.length === 0) return NO_FDS;
-  if (fds.length > MESSAGE_FDS_MAX) throw tooManyFds(fds.length, MESSAGE_FDS_MAX);
-  return fds.map((fd) => {
-    const number: unknown = typeof fd === "number" ? fd : fd?.fd;
-    assertFd(number, "fds");
-    return number;
-  });
-}
-
 function heldBytesOf(held: HeldMessage | (() => void)): number {
   if (typeof held === "function") return 0;
   return KEPT_MESSAGE_BYTES + held.body.byteLength + held.memoryBytes;
-}
-
-function checkEncodingOfMemory(encoding: EncodingName = "auto"): void {
-  if (encoding === "auto" || encoding === "bytes") return;
-  const message = `Cannot encode data as ${encoding}: it is memory, which travels as bytes`;
-  throw new ArgumentError("ARGUMENT_DATA", message, "data");
-}
-
-function tooManyFds(count: number, limit: number): LimitError {
-  const message = `Cannot publish ${count} fds with one message, limit is ${limit}`;
-  return new LimitError("LIMIT_MESSAGE_FDS", message, { limit, actual: count });
-}
-
-function tooLarge(name: string, bytes: number): LimitError {
-  const message = `Cannot publish on "${name}": message is ${bytes} bytes`;
-  return new LimitError("LIMIT_MESSAGE_BYTES", `${message}, limit is ${LARGE_BODY_BYTES_MAX}`, {
-    limit: LARGE_BODY_BYTES_MAX,
-    actual: bytes,
-  });
 }

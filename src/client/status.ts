@@ -41,6 +41,8 @@ export type StatusEvent =
   | { readonly type: "policy-changed" }
   /** Received fds were lost because this process may hold no more. */
   | { readonly type: "fds-lost"; readonly topic: string; readonly count: number }
+  /** A handler of serve() has failed, and its caller was told the code and the text of the error. */
+  | { readonly type: "request-failed"; readonly topic: string; readonly error: unknown }
   /** The connection is lost, and another one will be looked for. */
   | {
       readonly type: "disconnected";
@@ -78,18 +80,18 @@ export type GapReason =
 export type BusError = ClosedError | ProtocolError | RejectedError | SyscallError | Error;
 
 /** Events for any number of readers, each with a bounded queue of its own. */
-export class StatusFeed {
-  readonly #readers = new Set<StatusReader>();
+export class StatusFeed<Event = StatusEvent> {
+  readonly #readers = new Set<StatusReader<Event>>();
 
   /** A new reader, which sees events from now on. */
-  open(): AsyncIterableIterator<StatusEvent> {
-    const reader = new StatusReader(() => this.#readers.delete(reader));
+  open(): AsyncIterableIterator<Event> {
+    const reader = new StatusReader<Event>(() => this.#readers.delete(reader));
     this.#readers.add(reader);
     return reader;
   }
 
   /** Gives an event to every reader. */
-  emit(event: StatusEvent): void {
+  emit(event: Event): void {
     for (const reader of this.#readers) reader.push(event);
   }
 
@@ -100,17 +102,17 @@ export class StatusFeed {
   }
 }
 
-class StatusReader implements AsyncIterableIterator<StatusEvent> {
-  readonly #events: StatusEvent[] = [];
+class StatusReader<Event> implements AsyncIterableIterator<Event> {
+  readonly #events: Event[] = [];
   readonly #leave: () => void;
-  #waiting: ((result: IteratorResult<StatusEvent>) => void) | undefined;
+  #waiting: ((result: IteratorResult<Event>) => void) | undefined;
   #isEnded = false;
 
   constructor(leave: () => void) {
     this.#leave = leave;
   }
 
-  push(event: StatusEvent): void {
+  push(event: Event): void {
     const waiting = this.#waiting;
     this.#waiting = undefined;
     if (waiting !== undefined) waiting({ done: false, value: event });
@@ -126,7 +128,7 @@ class StatusReader implements AsyncIterableIterator<StatusEvent> {
     this.#waiting = undefined;
   }
 
-  next(): Promise<IteratorResult<StatusEvent>> {
+  next(): Promise<IteratorResult<Event>> {
     const value = this.#events.shift();
     if (value !== undefined) return Promise.resolve({ done: false, value });
     if (this.#isEnded) return Promise.resolve({ done: true, value: undefined });
@@ -135,7 +137,7 @@ class StatusReader implements AsyncIterableIterator<StatusEvent> {
     });
   }
 
-  return(): Promise<IteratorResult<StatusEvent>> {
+  return(): Promise<IteratorResult<Event>> {
     this.#leave();
     this.end();
     this.#events.length = 0;

@@ -4,7 +4,6 @@ import type { Bus } from "../../client/bus.ts";
 import type { Message } from "../../client/message.ts";
 import type { ReceivedFd } from "../../client/received-fds.ts";
 import type { StatusEvent } from "../../client/status.ts";
-import { ArgumentError } from "../../errors.ts";
 import { connectTo } from "../bus-connection.ts";
 import { EXIT, isOperatingError } from "../exit-codes.ts";
 import { FileSaver, type SaveOutcome } from "../file-saver.ts";
@@ -17,6 +16,7 @@ import {
   jsonFields,
   jsonNotice,
 } from "../message-lines.ts";
+import { parsePositive } from "../number-option.ts";
 import { stdout, warn } from "../output.ts";
 import { describeFd, toBase64 } from "../received-file.ts";
 
@@ -50,7 +50,7 @@ export interface SubCommandOptions {
  * @throws {ClosedError} where the broker ends and --no-reconnect is given, and all that connect() and subscribe() throw
  */
 export async function runSub(pattern: string, options: SubCommandOptions): Promise<number> {
-  const count = parseCount(options.count, "--count") ?? Number.POSITIVE_INFINITY;
+  const count = parsePositive(options.count, "--count") ?? Number.POSITIVE_INFINITY;
   using saver = openSaver(options);
   const stop = watchSignals();
   const work = printMessages(pattern, count, new Printer(options, saver), options);
@@ -77,7 +77,7 @@ async function printMessages(
 }
 
 function openSaver({ saveFds, saveMax }: SubCommandOptions): FileSaver | undefined {
-  const bytesMax = parseCount(saveMax, "--save-max") ?? SAVE_BYTES_MAX_DEFAULT;
+  const bytesMax = parsePositive(saveMax, "--save-max") ?? SAVE_BYTES_MAX_DEFAULT;
   return saveFds === undefined
     ? undefined
     : new FileSaver(saveFds, { bytesMax, idleMs: SAVE_IDLE_MS });
@@ -216,13 +216,4 @@ async function writeBase64(file: ReceivedFd): Promise<void> {
 function readFailure(error: unknown): string {
   if (!isOperatingError(error)) throw error;
   return error.message;
-}
-
-/** @returns undefined where the option is not given */
-function parseCount(text: string | undefined, option: string): number | undefined {
-  if (text === undefined) return undefined;
-  const count = Number(text);
-  if (/^[0-9]+$/.test(text) && Number.isSafeInteger(count) && count > 0) return count;
-  const message = `Cannot take "${text}": ${option} must be a whole number of 1 or more`;
-  throw new ArgumentError("ARGUMENT_OPTION", message, option.slice(2));
 }

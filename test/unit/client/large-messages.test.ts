@@ -195,6 +195,7 @@ describe("Inbound.take()", () => {
       onPolicyChanged: ignore,
       onFdsLost: (topic, count) => void events.push(["fds lost", topic, count]),
       onBodyLost: (topic) => void events.push(["body lost", topic]),
+      onServiceFrame: () => {},
       takeLaneFds: () => laneFds.splice(0),
     };
     inbound = new Inbound(host);
