@@ -212,8 +212,8 @@ export class Broker implements ReactorHandler, AdministrationHost {
 
   #nextDeadline(): number {
     if (this.#isStopping) return this.#drainEndsAt;
-    const helloDeadline = this.#sessions.helloDeadline();
-    return this.#isAcceptPaused ? Math.min(helloDeadline, this.#acceptResumesAt) : helloDeadline;
+    const deadline = this.#sessions.nextDeadline();
+    return this.#isAcceptPaused ? Math.min(deadline, this.#acceptResumesAt) : deadline;
   }
 
   #accept(): void {

@@ -8,6 +8,7 @@ import type { OwnedFd } from "../ffi/owned-fd.ts";
 import { IdSequence } from "./id-sequence.ts";
 import type { PeerIdentity } from "./identity.ts";
 import type { Decision } from "./policy/decide.ts";
+import type { ConnectionQuota } from "./quota.ts";
 import type { Route } from "./route.ts";
 import type { SendQueue } from "./send-queue.ts";
 import type { Topic } from "./topic-table.ts";
@@ -44,6 +45,8 @@ export class Connection {
   readonly socket: OwnedFd;
   readonly identity: PeerIdentity;
   readonly queue: SendQueue;
+  /** What it holds of the broker, of all kinds. */
+  readonly quota: ConnectionQuota;
   /** Milliseconds on the broker's clock. */
   readonly acceptedAt: number;
   readonly counters: PublishCounters = {
@@ -82,6 +85,7 @@ export class Connection {
     socket: OwnedFd;
     identity: PeerIdentity;
     queue: SendQueue;
+    quota: ConnectionQuota;
     acceptedAt: number;
     policyGeneration: number;
   }) {
@@ -90,6 +94,7 @@ export class Connection {
     this.socket = fields.socket;
     this.identity = fields.identity;
     this.queue = fields.queue;
+    this.quota = fields.quota;
     this.acceptedAt = fields.acceptedAt;
     this.policyGeneration = fields.policyGeneration;
   }

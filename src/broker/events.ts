@@ -67,6 +67,15 @@ export type BrokerEvent =
       readonly topic: string;
       readonly code: ErrorCode;
     }
+  | {
+      /** A last value was refused: by the setting at `rule`, or because too much is kept. */
+      readonly type: "retain-refused";
+      readonly connection: number;
+      readonly identity: PeerIdentity;
+      readonly topic: string;
+      readonly code: ErrorCode;
+      readonly rule: string | undefined;
+    }
   | { readonly type: "policy-loaded"; readonly policy: string; readonly rules: number }
   | { readonly type: "policy-refused"; readonly message: string }
   | { readonly type: "accept-paused"; readonly reason: string }

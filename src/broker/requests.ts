@@ -37,6 +37,7 @@ import {
 } from "./limits.ts";
 import type { Action } from "./policy/rules.ts";
 import { refusalMessage } from "./refusal.ts";
+import type { Replay } from "./retained/replay.ts";
 import type { Topic } from "./topic-table.ts";
 
 /** A control frame that was read and found good. */
@@ -63,6 +64,7 @@ export interface RequestsParts {
   readonly send: ControlSender;
   readonly onEvent: BrokerEventListener;
   readonly areas: readonly Area[];
+  readonly replay: Pick<Replay, "begin">;
 }
 
 /** Carries out requests. */
@@ -73,6 +75,7 @@ export class Requests {
   readonly #send: ControlSender;
   readonly #onEvent: BrokerEventListener;
   readonly #areas = new Map<number, Area>();
+  readonly #replay: Pick<Replay, "begin">;
 
   constructor(parts: RequestsParts) {
     this.#state = parts.state;
@@ -80,6 +83,7 @@ export class Requests {
     this.#fdGate = parts.fdGate;
     this.#send = parts.send;
     this.#onEvent = parts.onEvent;
+    this.#replay = parts.replay;
     for (const area of parts.areas) {
       for (const opcode of area.opcodes) this.#areas.set(opcode, area);
     }
@@ -234,6 +238,7 @@ export class Requests {
     this.#state.subscribe(connection, pattern);
     const body = subscribeAckBody({ subscription });
     this.#send(connection, { opcode: OPCODE.ACK, id: id, body });
+    this.#replay.begin(connection, subscription, pattern);
   }
 
   #unsubscribe(connection: Connection, id: number, subscription: number): void {

@@ -95,6 +95,11 @@ export class SendQueue {
     return this.#queuedBytes;
   }
 
+  /** Something was lost, and no message is taken before there is room again. */
+  get isShedding(): boolean {
+    return this.#isShedding;
+  }
+
   get queuedFds(): number {
     return this.#queuedFds;
   }

@@ -58,7 +58,10 @@ import { PacketHandler, type PacketHost, type ReceivedPacket } from "./packet-ha
 import { PacketPool } from "./packet-pool.ts";
 import { PacketRest, PacketRests } from "./packet-rests.ts";
 import type { Policy } from "./policy/rules.ts";
+import { Quotas } from "./quota.ts";
+import { limitsOfPolicy, QUOTA_DEFAULTS } from "./quota-limits.ts";
 import { Requests } from "./requests.ts";
+import { Retained } from "./retained/retained.ts";
 import { Rights } from "./rights.ts";
 import { Router, type RouterHost } from "./router.ts";
 import { type PacketSink, QUEUE_FULL, SendQueue } from "./send-queue.ts";
@@ -103,7 +106,9 @@ export class Sessions implements RouterHost, PacketHost, FlushHost, FdHost {
   readonly #receiver = new PacketReceiver(new PinnedBuffer(PACKET_BYTES_MAX));
   readonly #flusher: Flusher;
   readonly #rests = new PacketRests();
-  readonly #areas: readonly Area[] = [];
+  readonly #quotas: Quotas;
+  readonly #retained: Retained;
+  readonly #areas: readonly Area[];
   /** When this turn's time for costly work is up; 0 where none was asked for yet. */
   #costlyEndsAt = 0;
   /** Oldest first. */
@@ -115,11 +120,11 @@ export class Sessions implements RouterHost, PacketHost, FlushHost, FdHost {
     this.#state = new BusState(options.policy, ({ id, identity }, denial) =>
       options.onEvent({ type: "would-deny", connection: id, identity, ...denial }),
     );
+    this.#quotas = new Quotas(limitsOfPolicy(options.policy.limits, QUOTA_DEFAULTS));
     const { connectionsMax, servesOwnUidOnly: servesOneUid } = options;
     this.#table = new ConnectionTable({ connectionsMax, servesOneUid });
     this.#introductions = new Introductions(this.#send);
-    const router = new Router(this.#state, this.#introductions, this);
-    const { ownUid, onEvent } = options;
+    const { ownUid, onEvent, now } = options;
     const administration = new Administration(
       this.#state,
       options.administration,
@@ -128,9 +133,20 @@ export class Sessions implements RouterHost, PacketHost, FlushHost, FdHost {
     );
     const fdGate = new FdGate(options.keepsFdsOut);
     const shared = { state: this.#state, fdGate, send: this.#send, onEvent };
-    const requests = new Requests({ ...shared, administration, areas: this.#areas });
-    this.#rights = new Rights({ ...shared, areas: this.#areas });
+    const retained = new Retained({
+      ...shared,
+      introductions: this.#introductions,
+      host: this,
+      now,
+    });
+    const { replay } = retained;
+    const router = new Router(this.#state, this.#introductions, this, replay.giveBefore);
     const intake = new FdIntake({ ...shared, router, host: this });
+    this.#retained = retained;
+    this.#areas = [retained.area(router, intake)];
+    const areas = this.#areas;
+    const requests = new Requests({ ...shared, administration, areas, replay });
+    this.#rights = new Rights({ ...shared, areas });
     this.#handler = new PacketHandler({
       router,
       requests,
@@ -164,6 +180,7 @@ export class Sessions implements RouterHost, PacketHost, FlushHost, FdHost {
         socket,
         identity,
         queue: new SendQueue(fd, SINK, this.#pool),
+        quota: this.#quotas.open(identity.uid),
         acceptedAt: this.#options.now(),
         policyGeneration: this.#state.policyGeneration,
       });
@@ -182,7 +199,7 @@ export class Sessions implements RouterHost, PacketHost, FlushHost, FdHost {
 
   /** Handles one readiness event of a connection's socket or lane. */
   ready(connection: Connection, events: number): void {
-    if ((events & EPOLLOUT) !== 0) this.#flusher.flush(connection);
+    if ((events & EPOLLOUT) !== 0) this.#flushMore(connection);
     if ((events & (EPOLLIN | EPOLLHUP | EPOLLERR)) === 0 || connection.state === "DOOMED") return;
     if (connection.isReadingStopped) return this.#doom(connection, undefined);
     // What it sent before comes first.
@@ -203,13 +220,20 @@ export class Sessions implements RouterHost, PacketHost, FlushHost, FdHost {
 
   /** The lane of a connection whose queue waits for it takes records again, or is closed. */
   laneReady(connection: Connection): void {
-    if (connection.state !== "DOOMED") this.#flusher.flush(connection);
+    if (connection.state !== "DOOMED") this.#flushMore(connection);
+  }
+
+  /** The kernel takes more of what waits for this connection. */
+  #flushMore(connection: Connection): void {
+    this.#flusher.flush(connection);
+    this.#retained.replay.wake(connection);
   }
 
   /** Whether settle() has nothing to do before something happens. */
   get isSettled(): boolean {
     const hasWork = this.#rests.size > 0 || this.#doomed.size > 0;
-    return !hasWork && this.#flusher.isIdle && this.background.isIdle;
+    const isReplayed = this.#retained.replay.isIdle;
+    return !hasWork && isReplayed && this.#flusher.isIdle && this.background.isIdle;
   }
 
   /**
@@ -221,7 +245,9 @@ export class Sessions implements RouterHost, PacketHost, FlushHost, FdHost {
     if (this.#rests.size > 0) this.#goOn();
     this.#costlyEndsAt = 0;
     if (!this.background.isIdle) this.background.run(this.#timer(BACKGROUND_MS_PER_TURN));
+    this.#retained.work((milliseconds) => this.#timer(milliseconds));
     this.#flusher.flushAll();
+    this.#retained.replay.endTurn();
     if (this.#doomed.size === 0) return;
     this.#bury(this.#timer(BURIAL_MS_PER_TURN));
     this.#flusher.flushAll();
@@ -263,6 +289,8 @@ export class Sessions implements RouterHost, PacketHost, FlushHost, FdHost {
    */
   replacePolicy(policy: Policy): void {
     this.#state.replacePolicy(policy);
+    this.#quotas.replaceLimits(limitsOfPolicy(policy.limits, QUOTA_DEFAULTS));
+    this.background.add(this.#retained.sweep());
     this.background.add(this.#rights.sweep(this.#table.all()));
   }
 
@@ -270,13 +298,17 @@ export class Sessions implements RouterHost, PacketHost, FlushHost, FdHost {
   #expireHellos(): void {
     for (;;) {
       const oldest = this.#table.oldestAwaitingHello();
-      if (oldest === undefined || this.helloDeadline() > this.#options.now()) return;
+      if (oldest === undefined || this.#helloDeadline() > this.#options.now()) return;
       this.#end(oldest, noHello());
     }
   }
 
-  /** When settle() has to look at the clock again; Infinity where nobody is awaited. */
-  helloDeadline(): number {
+  /** When settle() has to look at the clock again; Infinity for never. */
+  nextDeadline(): number {
+    return Math.min(this.#helloDeadline(), this.#retained.nextDeadline);
+  }
+
+  #helloDeadline(): number {
     const oldest = this.#table.oldestAwaitingHello();
     return oldest === undefined ? Number.POSITIVE_INFINITY : oldest.acceptedAt + HELLO_TIMEOUT_MS;
   }
@@ -291,6 +323,7 @@ export class Sessions implements RouterHost, PacketHost, FlushHost, FdHost {
       this.#hangUp(connection.socket.number);
       connection.socket.close();
       connection.lane?.close();
+      connection.quota.close();
       this.#table.remove(connection);
       const { id, identity } = connection;
       const { code, message } = cause ?? { code: undefined, message: undefined };
@@ -304,6 +337,7 @@ export class Sessions implements RouterHost, PacketHost, FlushHost, FdHost {
     const message = "The broker is shutting down";
     const body = goodbyeBody({ status: STATUS.CLOSED_BY_BROKER, message });
     this.#rests.clear();
+    this.#retained.replay.clear();
     for (const connection of this.#table.all()) {
       if (connection.state === "DOOMED") continue;
       this.#options.watch.stopReading(connection);
@@ -325,6 +359,7 @@ export class Sessions implements RouterHost, PacketHost, FlushHost, FdHost {
   closeAll(): void {
     for (const connection of this.#table.all()) this.#doom(connection, undefined);
     this.#bury(() => true);
+    this.#retained.close();
   }
 
   /** RouterHost, PacketHost */

@@ -3,6 +3,8 @@
 import { Connection } from "../../../src/broker/connection.ts";
 import type { PeerIdentity } from "../../../src/broker/identity.ts";
 import { PacketPool } from "../../../src/broker/packet-pool.ts";
+import { Quotas } from "../../../src/broker/quota.ts";
+import { QUOTA_DEFAULTS } from "../../../src/broker/quota-limits.ts";
 import { SendQueue } from "../../../src/broker/send-queue.ts";
 import { OwnedFd } from "../../../src/ffi/owned-fd.ts";
 import { framesOf, type SentFrame } from "./frame-fixture.ts";
@@ -14,6 +16,8 @@ const FD_BASE = 500_000_000;
 /** A kernel with connections on it. */
 export class ConnectionBench {
   readonly kernel = new SimulatedKernel();
+  /** Accounts of all connections; every uid has the default limits. */
+  readonly quotas = new Quotas(() => QUOTA_DEFAULTS);
   readonly #pool = new PacketPool();
   readonly #sockets = new Map<Connection, SimulatedSocket>();
 
@@ -28,6 +32,7 @@ export class ConnectionBench {
       socket: OwnedFd.adopt(fd),
       identity,
       queue: new SendQueue(fd, this.kernel, this.#pool),
+      quota: this.quotas.open(uid),
       acceptedAt: place.acceptedAt ?? 0,
       policyGeneration: 0,
     });
