@@ -5,6 +5,7 @@
 
 import { ProtocolError } from "../errors.ts";
 import type { OwnedFd } from "../ffi/owned-fd.ts";
+import type { FdAccount } from "./fds-in-flight.ts";
 import { IdSequence } from "./id-sequence.ts";
 import type { PeerIdentity } from "./identity.ts";
 import type { Decision } from "./policy/decide.ts";
@@ -47,6 +48,8 @@ export class Connection {
   readonly queue: SendQueue;
   /** What it holds of the broker, of all kinds. */
   readonly quota: ConnectionQuota;
+  /** The fds that it has published and that are on their way; part of `quota`. */
+  readonly fdAccount: FdAccount;
   /** Milliseconds on the broker's clock. */
   readonly acceptedAt: number;
   readonly counters: PublishCounters = {
@@ -69,10 +72,16 @@ export class Connection {
   /** The generation of the policy that its rights were computed from. */
   policyGeneration: number;
   lane: OwnedFd | undefined = undefined;
+  /** An administrator's, let in beyond the limits. */
+  isExtra = false;
   /** The client can send fds: the kernel lets them through. See fd-gate.ts. */
   takesFds = false;
   /** The fd that epoll watches for EPOLLOUT because the queue waits for it; -1 for none. */
   watchedFd = -1;
+  /** `watchedFd` is looked at for signs that the client takes fds, not for room. */
+  awaitsTaking = false;
+  /** The fd that is watched for signs that the client takes fds; -1 for none. */
+  takingFd = -1;
   /** The broker is shutting down: what this client sends is not read any more. */
   isReadingStopped = false;
   /** Stands in the reactor's list of queues to flush this turn. */
@@ -86,6 +95,7 @@ export class Connection {
     identity: PeerIdentity;
     queue: SendQueue;
     quota: ConnectionQuota;
+    fdAccount: FdAccount;
     acceptedAt: number;
     policyGeneration: number;
   }) {
@@ -95,6 +105,7 @@ export class Connection {
     this.identity = fields.identity;
     this.queue = fields.queue;
     this.quota = fields.quota;
+    this.fdAccount = fields.fdAccount;
     this.acceptedAt = fields.acceptedAt;
     this.policyGeneration = fields.policyGeneration;
   }

@@ -44,6 +44,15 @@ export function noHello(): Cause {
   return { code: "TIMEOUT_HELLO", message };
 }
 
+/** The client left fds in its socket for longer than they may wait. */
+export function doesNotTakeFds(fds: number, waitedMs: number): Cause {
+  const figures = `${fds} file descriptors wait in its socket for ${waitedMs} ms`;
+  return {
+    code: "LIMIT_QUEUED_FDS",
+    message: `Cannot serve client: ${figures}, and it takes none`,
+  };
+}
+
 /** The client left its queue to overflow, the reserve for control frames included. */
 export function doesNotRead(): Cause {
   const message = "Cannot serve client: it does not read, and control frames no longer fit";

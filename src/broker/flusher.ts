@@ -13,6 +13,8 @@ import type { SocketWatch } from "./socket-watch.ts";
 export interface FlushHost {
   /** The client overflowed its queue, the reserve for control frames included. */
   evict(connection: Connection): void;
+  /** What waited for this connection was written out, perhaps in part. */
+  noteFlushed(connection: Connection): void;
   /** The kernel fails to serve this one connection. */
   abandon(connection: Connection): void;
 }
@@ -54,6 +56,7 @@ export class Flusher {
   flush(connection: Connection): void {
     try {
       this.#settle(connection, connection.queue.flush());
+      this.#host.noteFlushed(connection);
     } catch (error) {
       // epoll may be out of memory or watches: this client cannot be served, all others can.
       if (!(error instanceof SyscallError)) throw error;
@@ -73,7 +76,8 @@ export class Flusher {
   #settle(connection: Connection, outcome: number): void {
     if (outcome === ACCEPTED) this.#watch.watchWritable(connection, -1);
     else if (outcome === BLOCKED) {
-      this.#watch.watchWritable(connection, connection.queue.blockedFd);
+      const { blockedFd, awaitsTaking } = connection.queue;
+      this.#watch.watchWritable(connection, blockedFd, awaitsTaking);
     } else if (outcome === PEER_GONE) this.notePeerGone(connection);
     else this.#host.evict(connection);
   }

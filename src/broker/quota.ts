@@ -81,7 +81,9 @@ export class Quotas {
   user(uid: number): UserQuota {
     const known = this.#users.get(uid);
     if (known !== undefined) return known;
-    const user = new UserQuota(uid, this, () => void this.#users.delete(uid));
+    const user = new UserQuota(uid, this, () => {
+      if (this.#users.get(uid) === user) this.#users.delete(uid);
+    });
     this.#users.set(uid, user);
     return user;
   }
@@ -121,6 +123,11 @@ export class UserQuota {
   limit(resource: Resource): number {
     if (this.#generation !== this.#quotas.generation) this.#refresh();
     return this.#limits[resource] as number;
+  }
+
+  /** Whether the uid holds more than it may: by impose(), or since its limit was lowered. */
+  isOver(resource: Resource): boolean {
+    return this.used(resource) > this.limit(resource);
   }
 
   /**

@@ -9,66 +9,66 @@
 
 import { ProtocolError, SyscallError } from "../errors.ts";
 import type { FoundFdKind } from "../fd-kinds.ts";
-import { PacketReceiver, sendPacketWithFds } from "../ffi/ancillary.ts";
+import { PacketReceiver } from "../ffi/ancillary.ts";
 import { AF_UNIX, EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT } from "../ffi/constants.ts";
 import { fdKind } from "../ffi/fd-kind.ts";
-import { closeFd, OwnedFd } from "../ffi/owned-fd.ts";
+import { closeFd } from "../ffi/owned-fd.ts";
 import { PinnedBuffer } from "../ffi/pinned-buffer.ts";
-import { sendPacket, shutdownBoth } from "../ffi/seqpacket.ts";
-import { getSocketDomain, setSendBufferBytes } from "../ffi/socket-options.ts";
+import { getSocketDomain } from "../ffi/socket-options.ts";
 import { PEER_CLOSED, RECORD_TRUNCATED } from "../ffi/syscall-result.ts";
 import { errorBody, goodbyeBody, type Hello } from "../protocol/control-messages.ts";
 import { PACKET_BYTES_MAX, PROTOCOL_VERSION } from "../protocol/limits.ts";
 import { FLAG_FATAL, OPCODE } from "../protocol/opcodes.ts";
 import { STATUS, type StatusName } from "../protocol/status-codes.ts";
 import { Administration, type AdministrationHost } from "./administration.ts";
+import { Admission } from "./admission.ts";
 import type { Area } from "./area.ts";
 import { Background } from "./background.ts";
+import { Burials } from "./burials.ts";
 import { BusState } from "./bus-state.ts";
-import { Connection } from "./connection.ts";
+import type { Connection } from "./connection.ts";
 import { ConnectionTable } from "./connection-table.ts";
 import { CONTROL_FRAME_BUFFER, encodeControlFrame } from "./control-frames.ts";
 import {
   anotherSender,
   type Cause,
   doesNotRead,
+  doesNotTakeFds,
   noFdsLeft,
   noHello,
-  notOwner,
   tooManyAwaitingHello,
-  tooManyConnections,
 } from "./endings.ts";
 import type { BrokerEventListener } from "./events.ts";
+import { FdBudget } from "./fd-budget.ts";
 import { FdGate } from "./fd-gate.ts";
 import { type FdHost, FdIntake } from "./fd-intake.ts";
+import { FdSweep, type FdSweepHost } from "./fd-sweep.ts";
+import { FdsInFlight } from "./fds-in-flight.ts";
 import { Flusher, type FlushHost } from "./flusher.ts";
-import { type IdentityOptions, isSentBy, readPeerIdentity } from "./identity.ts";
+import { type IdentityOptions, isSentBy } from "./identity.ts";
 import { type ControlSender, Introductions } from "./introductions.ts";
 import {
   BACKGROUND_MS_PER_TURN,
   BURIAL_MS_PER_TURN,
   BYTES_PER_TURN,
   COSTLY_MS_PER_TURN,
-  DISCARDED_PACKETS_MAX,
   HELLO_TIMEOUT_MS,
   PACKETS_PER_TURN,
-  SOCKET_SEND_BUFFER_BYTES,
 } from "./limits.ts";
+import { LingeringSockets } from "./lingering-sockets.ts";
 import { PacketHandler, type PacketHost, type ReceivedPacket } from "./packet-handler.ts";
-import { PacketPool } from "./packet-pool.ts";
 import { PacketRest, PacketRests } from "./packet-rests.ts";
 import type { Policy } from "./policy/rules.ts";
-import { Quotas } from "./quota.ts";
-import { limitsOfPolicy, QUOTA_DEFAULTS } from "./quota-limits.ts";
+import { type LimitsOfUid, Quotas } from "./quota.ts";
+import { limitsOfPolicy, quotaDefaults } from "./quota-limits.ts";
 import { Requests } from "./requests.ts";
 import { Retained } from "./retained/retained.ts";
 import { Rights } from "./rights.ts";
 import { Router, type RouterHost } from "./router.ts";
-import { type PacketSink, QUEUE_FULL, SendQueue } from "./send-queue.ts";
+import { QUEUE_FULL } from "./send-queue.ts";
 import type { SocketWatch } from "./socket-watch.ts";
+import type { SpareFds } from "./spare-fds.ts";
 import { welcome } from "./welcome.ts";
-
-const SINK: PacketSink = { sendPacket, sendPacketWithFds };
 
 /** What sessions are made from. */
 export interface SessionsOptions {
@@ -79,7 +79,12 @@ export interface SessionsOptions {
   readonly servesOwnUidOnly: boolean;
   /** What administrators may ask for. */
   readonly administration: AdministrationHost;
-  readonly connectionsMax: number;
+  /** RLIMIT_NOFILE of this process. */
+  readonly openFilesMax: number;
+  /** Milliseconds after which fds that a subscriber did not take are withdrawn. */
+  readonly fdTtlMs: number;
+  /** For administrators, where the process may open no more. */
+  readonly spareFds: SpareFds;
   /** How identities are read. */
   readonly identity: IdentityOptions;
   /** Whether each packet must come from the process that connected. */
@@ -92,8 +97,14 @@ export interface SessionsOptions {
   readonly onEvent: BrokerEventListener;
 }
 
+/** What an ERROR that ends a connection says beside why. */
+interface FatalFields {
+  readonly offset?: number;
+  readonly protocol?: number | undefined;
+}
+
 /** All connections of one broker. */
-export class Sessions implements RouterHost, PacketHost, FlushHost, FdHost {
+export class Sessions implements RouterHost, PacketHost, FlushHost, FdHost, FdSweepHost {
   /** Work that settle() does a little of each time. */
   readonly background = new Background();
   readonly #options: SessionsOptions;
@@ -102,17 +113,21 @@ export class Sessions implements RouterHost, PacketHost, FlushHost, FdHost {
   readonly #introductions: Introductions;
   readonly #handler: PacketHandler;
   readonly #rights: Rights;
-  readonly #pool = new PacketPool();
   readonly #receiver = new PacketReceiver(new PinnedBuffer(PACKET_BYTES_MAX));
   readonly #flusher: Flusher;
   readonly #rests = new PacketRests();
-  readonly #quotas: Quotas;
   readonly #retained: Retained;
-  readonly #areas: readonly Area[];
+  readonly #areas: Area[] = [];
+  readonly #administration: Administration;
+  readonly #admission: Admission;
+  readonly #quotas: Quotas;
+  readonly #budget: FdBudget;
+  readonly #fdsInFlight: FdsInFlight;
+  readonly #fdSweep: FdSweep;
+  readonly #lingering: LingeringSockets;
+  readonly #burials: Burials;
   /** When this turn's time for costly work is up; 0 where none was asked for yet. */
   #costlyEndsAt = 0;
-  /** Oldest first. */
-  readonly #doomed = new Map<Connection, Cause | undefined>();
 
   constructor(options: SessionsOptions) {
     this.#options = options;
@@ -120,40 +135,45 @@ export class Sessions implements RouterHost, PacketHost, FlushHost, FdHost {
     this.#state = new BusState(options.policy, ({ id, identity }, denial) =>
       options.onEvent({ type: "would-deny", connection: id, identity, ...denial }),
     );
-    this.#quotas = new Quotas(limitsOfPolicy(options.policy.limits, QUOTA_DEFAULTS));
-    const { connectionsMax, servesOwnUidOnly: servesOneUid } = options;
+    const { openFilesMax, servesOwnUidOnly: servesOneUid, ownUid, onEvent, watch } = options;
+    this.#budget = new FdBudget(openFilesMax);
+    const { connectionsMax } = this.#budget;
     this.#table = new ConnectionTable({ connectionsMax, servesOneUid });
+    this.#quotas = new Quotas(this.#limitsOf(options.policy));
+    this.#fdsInFlight = new FdsInFlight(options.now);
+    const inFlight = this.#fdsInFlight;
+    this.#lingering = new LingeringSockets(this.#budget);
     this.#introductions = new Introductions(this.#send);
-    const { ownUid, onEvent, now } = options;
-    const administration = new Administration(
-      this.#state,
-      options.administration,
-      ownUid,
-      this.#send,
-    );
+    const { administration } = options;
+    this.#administration = new Administration(this.#state, administration, ownUid, this.#send);
+    this.#admission = new Admission({
+      table: this.#table,
+      budget: this.#budget,
+      quotas: this.#quotas,
+      inFlight,
+      administration: this.#administration,
+      policyGeneration: () => this.#state.policyGeneration,
+      options,
+    });
     const fdGate = new FdGate(options.keepsFdsOut);
-    const shared = { state: this.#state, fdGate, send: this.#send, onEvent };
-    const retained = new Retained({
-      ...shared,
-      introductions: this.#introductions,
-      host: this,
-      now,
-    });
-    const { replay } = retained;
-    const router = new Router(this.#state, this.#introductions, this, replay.giveBefore);
-    const intake = new FdIntake({ ...shared, router, host: this });
-    this.#retained = retained;
-    this.#areas = [retained.area(router, intake)];
     const areas = this.#areas;
-    const requests = new Requests({ ...shared, administration, areas, replay });
-    this.#rights = new Rights({ ...shared, areas });
-    this.#handler = new PacketHandler({
-      router,
-      requests,
-      rights: this.#rights,
-      intake,
-      host: this,
-    });
+    const shared = { state: this.#state, areas, fdGate, send: this.#send, onEvent };
+    const introductions = this.#introductions;
+    const tables = { ...shared, introductions, lingering: this.#lingering, budget: this.#budget };
+    const fdWork = { inFlight, table: this.#table, watch, flusher: this.#flusher };
+    this.#fdSweep = new FdSweep({ ...tables, ...fdWork, ttlMs: options.fdTtlMs, host: this });
+    this.#retained = new Retained({ ...tables, inFlight, host: this, now: options.now });
+    const { replay } = this.#retained;
+    const router = new Router(this.#state, introductions, inFlight, this, replay.giveBefore);
+    const intake = new FdIntake({ ...tables, router, host: this });
+    areas.push(this.#retained.area(router, intake));
+    const asked = { administration: this.#administration, fdSweep: this.#fdSweep, replay };
+    const requests = new Requests({ ...shared, ...asked });
+    const rights = new Rights(shared);
+    this.#rights = rights;
+    this.#handler = new PacketHandler({ router, requests, rights, intake, host: this });
+    const receiver = this.#receiver;
+    this.#burials = new Burials({ ...tables, table: this.#table, watch, receiver });
   }
 
   get size(): number {
@@ -168,38 +188,20 @@ export class Sessions implements RouterHost, PacketHost, FlushHost, FdHost {
   /**
    * Takes an accepted socket.
    * @param fd owned by the sessions from here on, also where the client is refused
+   * @param administratorsOnly refuse all others, as there is no room
    * @throws {SyscallError} where the kernel does not say who it is; the socket is closed then
    */
-  adopt(fd: number): void {
-    const socket = OwnedFd.adopt(fd);
-    try {
-      const identity = readPeerIdentity(fd, this.#options.identity);
-      setSendBufferBytes(fd, SOCKET_SEND_BUFFER_BYTES);
-      const connection = new Connection({
-        ...this.#table.nextPlace(),
-        socket,
-        identity,
-        queue: new SendQueue(fd, SINK, this.#pool),
-        quota: this.#quotas.open(identity.uid),
-        acceptedAt: this.#options.now(),
-        policyGeneration: this.#state.policyGeneration,
-      });
-      const isOverLimit = !this.#table.hasRoomFor(identity.uid);
-      this.#options.watch.add(connection);
-      const evicted = this.#table.add(connection);
-      this.#options.onEvent({ type: "connected", connection: connection.id, identity });
-      if (evicted !== undefined) this.#end(evicted, tooManyAwaitingHello());
-      if (isOverLimit) this.#end(connection, tooManyConnections());
-      else if (!this.#isServed(identity.uid)) this.#end(connection, notOwner(identity.uid));
-    } catch (error) {
-      socket.close();
-      throw error;
-    }
+  adopt(fd: number, administratorsOnly: boolean): void {
+    const { connection, refusal, evicted } = this.#admission.admit(fd, administratorsOnly);
+    const { id, identity } = connection;
+    this.#options.onEvent({ type: "connected", connection: id, identity });
+    if (evicted !== undefined) this.#end(evicted, tooManyAwaitingHello());
+    if (refusal !== undefined) this.#end(connection, refusal);
   }
 
   /** Handles one readiness event of a connection's socket or lane. */
   ready(connection: Connection, events: number): void {
-    if ((events & EPOLLOUT) !== 0) this.#flushMore(connection);
+    if ((events & EPOLLOUT) !== 0) this.#flusher.flush(connection);
     if ((events & (EPOLLIN | EPOLLHUP | EPOLLERR)) === 0 || connection.state === "DOOMED") return;
     if (connection.isReadingStopped) return this.#doom(connection, undefined);
     // What it sent before comes first.
@@ -220,18 +222,12 @@ export class Sessions implements RouterHost, PacketHost, FlushHost, FdHost {
 
   /** The lane of a connection whose queue waits for it takes records again, or is closed. */
   laneReady(connection: Connection): void {
-    if (connection.state !== "DOOMED") this.#flushMore(connection);
-  }
-
-  /** The kernel takes more of what waits for this connection. */
-  #flushMore(connection: Connection): void {
-    this.#flusher.flush(connection);
-    this.#retained.replay.wake(connection);
+    if (connection.state !== "DOOMED") this.#flusher.flush(connection);
   }
 
   /** Whether settle() has nothing to do before something happens. */
   get isSettled(): boolean {
-    const hasWork = this.#rests.size > 0 || this.#doomed.size > 0;
+    const hasWork = this.#rests.size > 0 || !this.#burials.isEmpty;
     const isReplayed = this.#retained.replay.isIdle;
     return !hasWork && isReplayed && this.#flusher.isIdle && this.background.isIdle;
   }
@@ -242,14 +238,14 @@ export class Sessions implements RouterHost, PacketHost, FlushHost, FdHost {
    */
   settle(): void {
     this.#expireHellos();
+    this.#fdSweep.runIfDue();
     if (this.#rests.size > 0) this.#goOn();
     this.#costlyEndsAt = 0;
     if (!this.background.isIdle) this.background.run(this.#timer(BACKGROUND_MS_PER_TURN));
     this.#retained.work((milliseconds) => this.#timer(milliseconds));
     this.#flusher.flushAll();
-    this.#retained.replay.endTurn();
-    if (this.#doomed.size === 0) return;
-    this.#bury(this.#timer(BURIAL_MS_PER_TURN));
+    if (this.#burials.isEmpty) return;
+    this.#burials.run(this.#timer(BURIAL_MS_PER_TURN));
     this.#flusher.flushAll();
   }
 
@@ -289,9 +285,13 @@ export class Sessions implements RouterHost, PacketHost, FlushHost, FdHost {
    */
   replacePolicy(policy: Policy): void {
     this.#state.replacePolicy(policy);
-    this.#quotas.replaceLimits(limitsOfPolicy(policy.limits, QUOTA_DEFAULTS));
+    this.#quotas.replaceLimits(this.#limitsOf(policy));
     this.background.add(this.#retained.sweep());
     this.background.add(this.#rights.sweep(this.#table.all()));
+  }
+
+  #limitsOf({ limits }: Policy): LimitsOfUid {
+    return limitsOfPolicy(limits, quotaDefaults(this.#options.openFilesMax));
   }
 
   /** Ends connections that took too long to say HELLO. */
@@ -303,33 +303,15 @@ export class Sessions implements RouterHost, PacketHost, FlushHost, FdHost {
     }
   }
 
-  /** When settle() has to look at the clock again; Infinity for never. */
-  nextDeadline(): number {
-    return Math.min(this.#helloDeadline(), this.#retained.nextDeadline);
+  /** When settle() has to look at the clock again; Infinity where nothing is awaited. */
+  deadline(): number {
+    const { nextDeadline } = this.#retained;
+    return Math.min(this.#helloDeadline(), this.#fdSweep.deadline(), nextDeadline);
   }
 
   #helloDeadline(): number {
     const oldest = this.#table.oldestAwaitingHello();
     return oldest === undefined ? Number.POSITIVE_INFINITY : oldest.acceptedAt + HELLO_TIMEOUT_MS;
-  }
-
-  /** Closes what is doomed, while there is time; one connection at least. */
-  #bury(hasTime: () => boolean): void {
-    for (const [connection, cause] of this.#doomed) {
-      this.#doomed.delete(connection);
-      for (const area of this.#areas) area.leave(connection);
-      this.#introductions.announceGone(connection, this.#state.leave(connection));
-      this.#options.watch.remove(connection);
-      this.#hangUp(connection.socket.number);
-      connection.socket.close();
-      connection.lane?.close();
-      connection.quota.close();
-      this.#table.remove(connection);
-      const { id, identity } = connection;
-      const { code, message } = cause ?? { code: undefined, message: undefined };
-      this.#options.onEvent({ type: "disconnected", connection: id, identity, code, message });
-      if (!hasTime()) return;
-    }
   }
 
   /** Says goodbye to everybody and reads no more. hasQueued() tells when it has gone out. */
@@ -358,7 +340,8 @@ export class Sessions implements RouterHost, PacketHost, FlushHost, FdHost {
   /** Closes every connection. */
   closeAll(): void {
     for (const connection of this.#table.all()) this.#doom(connection, undefined);
-    this.#bury(() => true);
+    this.#burials.run(() => true);
+    this.#lingering.closeAll();
     this.#retained.close();
   }
 
@@ -380,6 +363,11 @@ export class Sessions implements RouterHost, PacketHost, FlushHost, FdHost {
   }
 
   /** FlushHost */
+  noteFlushed(connection: Connection): void {
+    this.#retained.replay.wake(connection);
+  }
+
+  /** FlushHost */
   evict(connection: Connection): void {
     this.#doom(connection, doesNotRead());
   }
@@ -387,6 +375,18 @@ export class Sessions implements RouterHost, PacketHost, FlushHost, FdHost {
   /** FlushHost */
   abandon(connection: Connection): void {
     this.#doom(connection, undefined);
+  }
+
+  /** FdSweepHost */
+  evictForFds(connection: Connection, fds: number): void {
+    const cause = doesNotTakeFds(fds, this.#options.fdTtlMs);
+    connection.queue.sendLast(encodeFatal(cause, {}));
+    this.#doom(connection, cause);
+  }
+
+  /** Clients that something waits for have taken fds. */
+  fdsTaken(): void {
+    this.#fdSweep.noteTaking();
   }
 
   /** FdHost */
@@ -409,15 +409,22 @@ export class Sessions implements RouterHost, PacketHost, FlushHost, FdHost {
     this.#table.noteHello(connection);
     connection.state = "OPEN";
     try {
-      if (!welcome(connection, hello, this.#send)) this.#doom(connection, undefined);
+      if (!this.#welcome(connection, hello)) this.#doom(connection, undefined);
     } catch (error) {
       if (!(error instanceof SyscallError)) throw error;
       this.#end(connection, noFdsLeft(error));
     }
   }
 
-  #isServed(uid: number): boolean {
-    return !this.#options.servesOwnUidOnly || this.#options.ownUid === uid;
+  /** An administrator's lane may take the spare fds. */
+  #welcome(connection: Connection, hello: Hello): boolean {
+    try {
+      return welcome(connection, hello, this.#send);
+    } catch (error) {
+      const isAdministrator = this.#administration.isAdministrator(connection.identity);
+      if (!(error instanceof SyscallError) || !isAdministrator) throw error;
+      return this.#options.spareFds.lend(() => welcome(connection, hello, this.#send));
+    }
   }
 
   #readPackets(connection: Connection): void {
@@ -457,16 +464,9 @@ export class Sessions implements RouterHost, PacketHost, FlushHost, FdHost {
   }
 
   /** Tells a client why it is closed, and closes it. */
-  #end(
-    connection: Connection,
-    cause: Cause,
-    fields: { offset?: number; protocol?: number | undefined } = {},
-  ): void {
+  #end(connection: Connection, cause: Cause, fields: FatalFields = {}): void {
     if (connection.state === "DOOMED") return;
-    const status = STATUS[cause.code as StatusName];
-    const body = errorBody({ status, message: cause.message, ...fields });
-    const frame = { opcode: OPCODE.ERROR, flags: FLAG_FATAL, id: 0, body };
-    connection.queue.push(CONTROL_FRAME_BUFFER, encodeControlFrame(frame));
+    connection.queue.push(CONTROL_FRAME_BUFFER, encodeFatal(cause, fields));
     this.#flusher.flush(connection);
     this.#doom(connection, cause);
   }
@@ -477,19 +477,13 @@ export class Sessions implements RouterHost, PacketHost, FlushHost, FdHost {
     connection.state = "DOOMED";
     connection.queue.abandon();
     this.#rests.drop(connection);
-    this.#doomed.set(connection, cause);
+    this.#burials.add(connection, cause);
   }
+}
 
-  /**
-   * Ends the stream so that the client can still read what it was sent: closing a socket with
-   * unread packets would turn into ECONNRESET at the other end.
-   */
-  #hangUp(fd: number): void {
-    shutdownBoth(fd);
-    for (let packets = 0; packets < DISCARDED_PACKETS_MAX; packets += 1) {
-      const bytes = this.#receiver.receive(fd);
-      this.#receiver.closeFds();
-      if (bytes < 0 && bytes !== RECORD_TRUNCATED) return;
-    }
-  }
+/** Puts the last word to a client into CONTROL_FRAME_BUFFER. @returns bytes of the frame */
+function encodeFatal(cause: Cause, fields: FatalFields): number {
+  const status = STATUS[cause.code as StatusName];
+  const body = errorBody({ status, message: cause.message, ...fields });
+  return encodeControlFrame({ opcode: OPCODE.ERROR, flags: FLAG_FATAL, id: 0, body });
 }

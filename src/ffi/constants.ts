@@ -61,6 +61,9 @@ export const EPOLLRDHUP = 0x2000;
 export const EPOLLONESHOT = 0x4000_0000;
 export const EPOLLET = 0x8000_0000;
 
+// unix(7); the same number as TIOCOUTQ
+export const SIOCOUTQ = 0x5411;
+
 // poll(2)
 export const POLLIN = 0x001;
 export const POLLNVAL = 0x020;

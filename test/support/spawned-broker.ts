@@ -22,6 +22,8 @@ export type SpawnOptions = Omit<BrokerProcessOptions, "path"> & {
   readonly env?: Readonly<Record<string, string>>;
   /** RLIMIT_NOFILE of the process, soft and hard. Default: as this process has it. */
   readonly openFilesMax?: number;
+  /** The same, the soft one alone. */
+  readonly openFilesSoft?: number;
 };
 
 type Child = Bun.Subprocess<"pipe", "ignore", "pipe">;
@@ -41,13 +43,14 @@ export async function spawnBroker(options: SpawnOptions = {}): Promise<SpawnedBr
 
 /** Starts a broker that may well fail; its events tell. */
 export function startBroker(options: SpawnOptions = {}): SpawnedBroker {
-  const { path, env, openFilesMax, ...rest } = options;
+  const { path, env, openFilesMax, openFilesSoft, ...rest } = options;
   const directory = path === undefined ? makeDirectory(options.uid) : undefined;
   const socketPath = path ?? join(directory ?? "", "bus.sock");
   const processOptions: BrokerProcessOptions = { ...rest, path: socketPath };
   const script = `${import.meta.dir}/broker-process.ts`;
   const limit = openFilesMax === undefined ? "" : `ulimit -n ${openFilesMax} && `;
-  const shell = ["sh", "-c", `${limit}exec "$@"`, "sh"];
+  const softLimit = openFilesSoft === undefined ? "" : `ulimit -Sn ${openFilesSoft} && `;
+  const shell = ["sh", "-c", `${limit}${softLimit}exec "$@"`, "sh"];
   const command = [...shell, process.execPath, script, JSON.stringify(processOptions)];
   const child = Bun.spawn(command, {
     env: { ...process.env, ...env },

@@ -9,6 +9,7 @@
 
 import type { BusState } from "../bus-state.ts";
 import type { Connection } from "../connection.ts";
+import type { FdsInFlight } from "../fds-in-flight.ts";
 import type { Introductions } from "../introductions.ts";
 import {
   REPLAY_QUEUE_BYTES_MAX,
@@ -21,13 +22,14 @@ import { PEER_GONE, type SendQueue } from "../send-queue.ts";
 import type { Topic } from "../topic-table.ts";
 import { FINISHED, ReplayFeed, SEARCHING } from "./replay-feed.ts";
 import type { RetainedTable } from "./retained-table.ts";
-import type { Origin, RetainedValue } from "./retained-value.ts";
+import { type Origin, type RetainedValue, shareFds } from "./retained-value.ts";
 
 /** What values are given with. */
 export interface ReplayParts {
   readonly table: RetainedTable;
   readonly state: BusState;
   readonly introductions: Introductions;
+  readonly inFlight: Pick<FdsInFlight, "tick">;
   readonly host: Pick<RouterHost, "noteUnflushed" | "notePeerGone">;
 }
 
@@ -37,8 +39,6 @@ export class Replay {
   readonly #feeds = new Map<Connection, ReplayFeed>();
   /** Those whose turn will come, the next one first; the others wait for their queue. */
   readonly #ready = new Set<Connection>();
-  /** Those that began to wait in this turn: their queue may be written out at the end of it. */
-  readonly #waitingSince = new Set<Connection>();
   /** Senders that are gone and that a client was told of for the values at hand. */
   readonly #dead: { destination: Connection; origin: Origin }[] = [];
 
@@ -98,27 +98,20 @@ export class Replay {
 
   /** The connection's queue was written out, perhaps in part. */
   wake(connection: Connection): void {
+    if (this.#feeds.size === 0) return;
     if (this.#feeds.has(connection) && hasRoom(connection.queue)) this.#ready.add(connection);
-  }
-
-  /** All queues were written out as far as possible; who still waits is woken by wake(). */
-  endTurn(): void {
-    for (const connection of this.#waitingSince) this.wake(connection);
-    this.#waitingSince.clear();
   }
 
   /** The connection has ended. */
   leave(connection: Connection): void {
     this.#feeds.delete(connection);
     this.#ready.delete(connection);
-    this.#waitingSince.delete(connection);
   }
 
   /** Nobody is given anything more. */
   clear(): void {
     this.#feeds.clear();
     this.#ready.clear();
-    this.#waitingSince.clear();
   }
 
   #step(connection: Connection): void {
@@ -126,10 +119,7 @@ export class Replay {
     if (feed === undefined) return;
     for (let steps = 0; steps < REPLAY_STEPS_PER_LOOK; steps += 1) {
       if (connection.state === "DOOMED") return this.leave(connection);
-      if (!hasRoom(connection.queue)) {
-        this.#waitingSince.add(connection);
-        return;
-      }
+      if (!hasRoom(connection.queue)) return;
       const next = feed.advance();
       if (next === FINISHED) return this.leave(connection);
       if (next !== SEARCHING) this.#give(connection, next);
@@ -150,8 +140,23 @@ export class Replay {
     if (isWithheld && state.fdRulesOf(topic).areAllOrNothing) return;
     introductions.introduceTopic(destination, topic);
     this.#introduceOrigin(destination, value.origin);
-    if (deliver(destination.queue, value, isWithheld) === PEER_GONE) this.#lose(destination);
+    if (this.#deliver(destination, value, isWithheld) === PEER_GONE) this.#lose(destination);
     else this.#noteUnflushed(destination);
+  }
+
+  #deliver(destination: Connection, value: RetainedValue, isWithheld: boolean): number {
+    const { frame, bundle } = value;
+    const { queue } = destination;
+    if (bundle === undefined) return queue.deliver(frame, 0, frame.byteLength);
+    this.#parts.inFlight.tick();
+    const copies = isWithheld ? bundle.bodyFds.length : bundle.count;
+    if (!charge(destination, copies)) return queue.deliverStalled(frame, 0, frame.byteLength);
+    const shared = shareFds(bundle, destination.fdAccount);
+    const outcome = isWithheld
+      ? queue.deliverWithheld(frame, 0, frame.byteLength, shared)
+      : queue.deliverWithFds(frame, 0, frame.byteLength, shared);
+    shared.release();
+    return outcome;
   }
 
   #introduceOrigin(destination: Connection, origin: Origin): void {
@@ -192,10 +197,9 @@ function hasRoom(queue: SendQueue): boolean {
   return queue.queuedMemoryBytes <= REPLAY_QUEUE_MEMORY_BYTES_MAX;
 }
 
-function deliver(queue: SendQueue, value: RetainedValue, isWithheld: boolean): number {
-  const { frame, bundle } = value;
-  const bytes = frame.byteLength;
-  if (bundle === undefined) return queue.deliver(frame, 0, bytes);
-  if (isWithheld) return queue.deliverWithheld(frame, 0, bytes, bundle);
-  return queue.deliverWithFds(frame, 0, bytes, bundle);
+/** Its sender may be long gone, so whoever is given a last value pays for the copies of its files. */
+function charge({ fdAccount, queue }: Connection, copies: number): boolean {
+  if (fdAccount.charge(copies)) return true;
+  queue.outlet.look();
+  return fdAccount.charge(copies);
 }

@@ -36,7 +36,7 @@ import type { Replay } from "./replay.ts";
 import { retainRefusalMessage } from "./retain-rules.ts";
 import type { RetainedExcess, RetainedSize } from "./retained-charge.ts";
 import type { RetainedTable } from "./retained-table.ts";
-import { keepFds, type Origin } from "./retained-value.ts";
+import { type Origin, shareFds } from "./retained-value.ts";
 
 /** What the area is made from. */
 export interface RetainedAreaParts {
@@ -108,13 +108,16 @@ export class RetainedArea implements Area {
     if (!this.#admits(connection, open, frame, size)) return;
     const keptMs = frame.buffer.words[(frame.offset + FRAME_HEADER_BYTES) >>> 2] as number;
     const message = toMessage(frame);
-    this.#route(connection, open, frame, message);
+    const excessCopies = this.#route(connection, open, frame, message);
+    if (excessCopies > 0) {
+      return this.#parts.intake.refuseForQuota(connection, open.topic.name, excessCopies);
+    }
     const kept = copyRetained(frame, message, connection.id);
     table.keep({
       topic: open.topic,
       origin: this.#originOf(connection),
       frame: kept,
-      bundle: frame.bundle === undefined ? undefined : keepFds(frame.bundle),
+      bundle: frame.bundle === undefined ? undefined : shareFds(frame.bundle),
       deadline: keptMs === 0 ? Number.POSITIVE_INFINITY : now() + keptMs,
       account: connection.quota,
       size,
@@ -171,15 +174,17 @@ export class RetainedArea implements Area {
     this.#parts.onEvent({ type: "retain-refused", connection: id, identity, topic, code, rule });
   }
 
+  /** @returns 0, or the copies of fds that are too many: then nobody was delivered anything */
   #route(
     connection: Connection,
     open: OpenTopic,
     { buffer, bundle }: ClientFrame,
     { offset, paddedBytes: bytes }: Routed,
-  ): void {
+  ): number {
     const { router } = this.#parts;
-    if (bundle === undefined) router.routeStretch(connection, buffer, offset, offset + bytes);
-    else router.routeWithFds(connection, open, buffer, bytes, bundle);
+    if (bundle !== undefined) return router.routeWithFds(connection, open, buffer, bytes, bundle);
+    router.routeStretch(connection, buffer, offset, offset + bytes);
+    return 0;
   }
 
   #originOf(connection: Connection): Origin {

@@ -5,7 +5,7 @@
 
 import type { PinnedBuffer } from "../../ffi/pinned-buffer.ts";
 import type { Connection } from "../connection.ts";
-import { FdBundle } from "../fd-bundle.ts";
+import { FdBundle, type FdPayer } from "../fd-bundle.ts";
 import type { PeerIdentity } from "../identity.ts";
 import type { Topic } from "../topic-table.ts";
 import type { Deadlined, DeadlineHeap } from "./deadline-heap.ts";
@@ -38,15 +38,15 @@ export interface RetainedValue extends Deadlined {
 export type RetainedDeadlines = DeadlineHeap<RetainedValue>;
 
 /**
- * The files of a message, for later subscribers: a bundle of its own, since what the message's
- * sender is charged for ends with the delivery to those who are there.
+ * The same files in a bundle of their own, whose copies somebody else pays for.
  * @param bundle borrowed, and retained for as long as the new one has a holder
+ * @param payer by default nobody: no copies are sent of it
  */
-export function keepFds(bundle: FdBundle): FdBundle {
+export function shareFds(bundle: FdBundle, payer?: FdPayer): FdBundle {
   const source = bundle.retain();
   let toClose = source.count;
   const bodyFdCount = source.bodyFds.length === 0 ? 0 : 1;
-  return new FdBundle(source.fds, closeOne, bodyFdCount);
+  return new FdBundle(source.fds, closeOne, bodyFdCount, payer);
 
   function closeOne(): void {
     toClose -= 1;

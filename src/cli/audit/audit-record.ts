@@ -17,7 +17,9 @@ export type AuditEventName =
   | "would-deny"
   | "revoked"
   | "fds-refused"
+  | "fds-undelivered"
   | "body-refused"
+  | "retain-refused"
   | "policy-loaded"
   | "policy-refused"
   | "accept-paused"
@@ -39,6 +41,10 @@ export interface AuditFields {
   readonly topic?: string | undefined;
   /** What an open file that was refused is. */
   readonly kind?: string | undefined;
+  /** How many fds a client did not get. */
+  readonly fds?: number | undefined;
+  /** Why it did not: "refused", "unwanted" or "expired". */
+  readonly reason?: string | undefined;
   /** The deciding rule, or the setting of the topic; left out where none spoke. */
   readonly rule?: string | undefined;
   /** Would-be denials since the broker started, with this one. */
@@ -85,8 +91,14 @@ export function auditRecord(event: BrokerEvent): AuditRecord {
       return decisionRecord(event);
     case "fds-refused":
       return fdsRefusedRecord(event);
+    case "fds-undelivered":
+      return warn({ event: event.type, ...who(event), reason: event.reason, fds: event.fds });
     case "body-refused":
       return warn({ event: event.type, ...who(event), topic: event.topic, code: event.code });
+    case "retain-refused": {
+      const { topic, code, rule } = event;
+      return warn({ event: event.type, ...who(event), topic, code, rule });
+    }
     case "policy-loaded":
       return info({ event: "policy-loaded", policy: event.policy, rules: event.rules });
     case "policy-refused":
@@ -97,8 +109,8 @@ export function auditRecord(event: BrokerEvent): AuditRecord {
 }
 
 function fdsRefusedRecord(event: Extract<BrokerEvent, { type: "fds-refused" }>): AuditRecord {
-  const { kind, topic, rule } = event;
-  return warn({ event: "fds-refused", ...who(event), kind, topic, rule });
+  const { kind, topic, rule, message } = event;
+  return warn({ event: "fds-refused", ...who(event), kind, topic, rule }, message);
 }
 
 function disconnectedRecord(event: Extract<BrokerEvent, { type: "disconnected" }>): AuditRecord {

@@ -1,6 +1,7 @@
 /** Connections for tests of the broker's tables: on a simulated kernel, with no socket behind them. */
 
 import { Connection } from "../../../src/broker/connection.ts";
+import { FdsInFlight } from "../../../src/broker/fds-in-flight.ts";
 import type { PeerIdentity } from "../../../src/broker/identity.ts";
 import { PacketPool } from "../../../src/broker/packet-pool.ts";
 import { Quotas } from "../../../src/broker/quota.ts";
@@ -16,8 +17,8 @@ const FD_BASE = 500_000_000;
 /** A kernel with connections on it. */
 export class ConnectionBench {
   readonly kernel = new SimulatedKernel();
-  /** Accounts of all connections; every uid has the default limits. */
   readonly quotas = new Quotas(() => QUOTA_DEFAULTS);
+  readonly fdsInFlight = new FdsInFlight(() => this.kernel.fdClock);
   readonly #pool = new PacketPool();
   readonly #sockets = new Map<Connection, SimulatedSocket>();
 
@@ -26,13 +27,15 @@ export class ConnectionBench {
     const fd = FD_BASE + id;
     const socket = this.kernel.socket(fd);
     const identity: PeerIdentity = { uid, gid: uid, pid: id, groups: [] };
+    const quota = this.quotas.open(uid);
     const connection = new Connection({
       id,
       slot: place.slot ?? id,
       socket: OwnedFd.adopt(fd),
       identity,
-      queue: new SendQueue(fd, this.kernel, this.#pool),
-      quota: this.quotas.open(uid),
+      queue: new SendQueue(fd, this.kernel, this.#pool, this.kernel),
+      quota,
+      fdAccount: this.fdsInFlight.account(quota),
       acceptedAt: place.acceptedAt ?? 0,
       policyGeneration: 0,
     });
