@@ -45,6 +45,7 @@ export const ERROR_CODES = {
   LIMIT_MESSAGE_BYTES: "A message is larger than the bus carries.",
   LIMIT_MESSAGE_FDS: "A message carries more file descriptors than one packet can.",
   LIMIT_QUEUED_FDS: "File descriptors could not be passed on because a process may hold no more.",
+  LIMIT_FILE_BYTES: "A file or memory holds more bytes than the program allowed for.",
   LIMIT_CONTROL_QUEUE: "The client reads so slowly that not even control frames fit any more.",
   LIMIT_PENDING_CALLS: "There are as many calls without an answer as there may be.",
   LIMIT_RETAINED: "The last values of this user take as much room as they may.",
@@ -63,6 +64,7 @@ export const ERROR_CODES = {
   TIMEOUT_CALL: "The service did not answer in time.",
   TIMEOUT_SERVICE: "Nobody began to serve this in time.",
   TIMEOUT_FLUSH: "The broker did not confirm a flush in time.",
+  TIMEOUT_FILE: "A received file gave nothing in time.",
   ARGUMENT_TOPIC: "The topic name is malformed.",
   ARGUMENT_PATTERN: "The topic pattern is malformed.",
   ARGUMENT_DATA: "The data cannot be encoded as asked.",
@@ -74,6 +76,7 @@ export const ERROR_CODES = {
   CONFIG_SOCKET_IN_USE: "Another broker serves this socket path.",
   CONFIG_PLATFORM: "This machine or runtime cannot run seqbus.",
   DATA_FDS_TAKEN: "The received file descriptor was already taken or closed.",
+  DATA_NOT_SEALED: "The file descriptor is not sealed memory, so it must not be mapped.",
   DATA_BODY_RELEASED: "The body of a large message was let go before it was read.",
   DATA_DECODE: "The body of a message does not decode as its encoding says.",
 } as const;

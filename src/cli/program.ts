@@ -5,6 +5,7 @@
 
 import { Command, Option } from "commander";
 import { VERSION } from "../version.ts";
+import type { Attachment } from "./commands/pub.ts";
 import { EXIT_CODE_HELP } from "./exit-codes.ts";
 import { stderr, stdout } from "./output.ts";
 import { addPolicyCommands } from "./policy-program.ts";
@@ -78,6 +79,11 @@ function addBroker(program: Command, finish: (exitCode: number) => void): void {
 }
 
 function addPub(program: Command, finish: (exitCode: number) => void): void {
+  const attachments: Attachment[] = [];
+  const attach = (how: Attachment["how"]) => (path: string) => {
+    attachments.push({ how, path });
+    return path;
+  };
   program
     .command("pub")
     .description("publish a message and wait until the broker has routed it")
@@ -86,11 +92,17 @@ function addPub(program: Command, finish: (exitCode: number) => void): void {
     .addOption(new Option("--text", "DATA is text in UTF-8 (default)").conflicts(["json", "bytes"]))
     .addOption(new Option("--json", "DATA is JSON").conflicts(["text", "bytes"]))
     .addOption(new Option("--bytes", "DATA is anything").conflicts(["text", "json"]))
-    .option("-f, --file <path>", "open a file and pass it along; may be repeated", append, [])
+    .option("-f, --file <path>", "open a file and pass it along; may be repeated", attach("file"))
+    .option(
+      "-m, --memfd <path>",
+      "copy a file, or standard input for -, into sealed memory and pass that along; may be " +
+        "repeated; --file and --memfd keep their order",
+      attach("memfd"),
+    )
     .option(SOCKET_OPTION, CLIENT_SOCKET_HELP)
     .action(async (topic, data, options) => {
       const { runPub } = await import("./commands/pub.ts");
-      finish(await runPub(topic, data, options));
+      finish(await runPub(topic, data, { ...options, attachments }));
     });
 }
 
@@ -104,7 +116,13 @@ function addSub(program: Command, finish: (exitCode: number) => void): void {
     .addOption(
       new Option("--bytes", "print bodies alone, byte for byte").conflicts(["json", "catFds"]),
     )
-    .option("--cat-fds", "print what each received file holds")
+    .addOption(new Option("--cat-fds", "print what each received file holds").conflicts("saveFds"))
+    .option(
+      "--save-fds <dir>",
+      "copy received files, memory and pipes to DIR/NUMBER-INDEX: NUMBER counts messages, INDEX " +
+        "the files of one",
+    )
+    .option("--save-max <bytes>", "keep no file with more bytes (default: 1 GiB)")
     .option("-v, --verbose", "say on stderr when the subscription stands")
     .option(SOCKET_OPTION, CLIENT_SOCKET_HELP)
     .action(async (pattern, options) => {
@@ -138,8 +156,4 @@ function addPolicyPieces(program: Command, finish: (exitCode: number) => void): 
       const { printPolicyPieces } = await import("./policy-reload.ts");
       finish(printPolicyPieces(file));
     });
-}
-
-function append(value: string, values: readonly string[]): readonly string[] {
-  return [...values, value];
 }

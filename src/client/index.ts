@@ -13,6 +13,8 @@ export {
   SyscallError,
   TimeoutError,
 } from "../errors.ts";
+export type { FdKind, FoundFdKind } from "../fd-kinds.ts";
+export type { MappedMemory } from "../ffi/mapping.ts";
 export type { EncodingName } from "./body-codec.ts";
 export {
   Bus,
@@ -23,9 +25,16 @@ export {
   type TopicMap,
 } from "./bus.ts";
 export { type ConnectOptions, connect } from "./connect.ts";
-export { Memory } from "./memory.ts";
+export { MappedBytes } from "./mapped-bytes.ts";
+export {
+  type FillOptions,
+  type HeldMemory,
+  Memory,
+  type MemoryPart,
+  type MemorySource,
+} from "./memory.ts";
 export { Message, type Sender } from "./message.ts";
 export type { FdLike, PublishOptions } from "./publisher.ts";
-export { ReceivedFd, ReceivedFds } from "./received-fds.ts";
+export { type ReadFileOptions, ReceivedFd, ReceivedFds } from "./received-fds.ts";
 export type { GapReason, StatusEvent } from "./status.ts";
 export { type SubscribeOptions, Subscription } from "./subscription.ts";

@@ -48,5 +48,14 @@ export const LARGE_COPY_BYTES_MAX = 128 * 1024;
 /** Unread large bodies that one process holds by an fd. Guess: few beside RLIMIT_NOFILE. */
 export const BODY_FDS_HELD_MAX = 64;
 
+/** Bytes of a piece of a received file; a multiple of 3, so that base64 needs no padding inside. */
+export const RECEIVED_PIECE_BYTES = 96 * 1024;
+
+/** Bytes that ReceivedFd.bytes() and text() read unless told otherwise: as many as a body may have. */
+export const RECEIVED_FILE_BYTES_MAX_DEFAULT = LARGE_BODY_BYTES_MAX;
+
+/** Bytes of the largest mapping. Bun refuses larger ArrayBuffers, and memory must not stay mapped then. */
+export const MAPPING_BYTES_MAX = 4 * 1024 * 1024 * 1024;
+
 /** Status events that wait for one iterator; the oldest are dropped beyond it. */
 export const STATUS_EVENTS_MAX = 256;

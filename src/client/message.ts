@@ -37,8 +37,8 @@ export class Message<Data = unknown> implements Disposable {
   /** How the body is encoded: a value of ENCODING. */
   readonly encoding: Encoding;
   /**
-   * The files that came with it. Take what you want to keep; the rest is closed when the next
-   * message is asked for, or when the callback has finished.
+   * The files that came with it: iterate over them, or ask for one with at(). Take what you want to
+   * keep; the rest is closed when the next message is asked for, or when the callback has finished.
    */
   readonly fds: ReceivedFds;
   /** True where the message carried fds that this client did not get. */

@@ -1,14 +1,18 @@
 /** `seqbus pub`: publishes one message, with open files if wished, and waits until it is routed. */
 
 import { closeSync, openSync } from "node:fs";
-import { constants } from "node:os";
 import type { EncodingName } from "../../client/body-codec.ts";
 import type { Receipt } from "../../client/bus.ts";
 import { connect } from "../../client/connect.ts";
-import { ArgumentError, LimitError, SyscallError } from "../../errors.ts";
+import { streamOf } from "../../client/fd-reader.ts";
+import { LentFd } from "../../client/lent-fd.ts";
+import { Memory } from "../../client/memory.ts";
+import type { FdLike } from "../../client/publisher.ts";
+import { ArgumentError, LimitError } from "../../errors.ts";
 import { LARGE_BODY_BYTES_MAX } from "../../protocol/limits.ts";
 import { parseExactJson } from "../exact-json.ts";
-import { EXIT, isOperatingError } from "../exit-codes.ts";
+import { EXIT } from "../exit-codes.ts";
+import { fileError } from "../file-error.ts";
 import { stdout, warn } from "../output.ts";
 
 /** Options of the command, as commander has them. */
@@ -17,16 +21,27 @@ export interface PubCommandOptions {
   readonly json?: boolean;
   readonly text?: boolean;
   readonly bytes?: boolean;
-  /** Paths of files to attach. */
-  readonly file: readonly string[];
+  readonly attachments: readonly Attachment[];
 }
+
+/** A file to pass along: as it is, or what it holds, in sealed memory. */
+export interface Attachment {
+  readonly how: "file" | "memfd";
+  /** "-" for standard input, of a memfd. */
+  readonly path: string;
+}
+
+/** Bytes of a --memfd. Guess: more than this is no message any more, and nobody's memory is endless. */
+const MEMFD_BYTES_MAX = 1024 * 1024 * 1024;
 
 /**
  * Publishes.
  * @param data undefined or "-": read from standard input
  * @returns the exit code
  * @throws {RejectedError} REJECTED_BY_POLICY, and everything else that connect(), publish() and
- *   flush() throw; errors of node:fs for the files
+ *   flush() throw
+ * @throws {LimitError} LIMIT_FILE_BYTES for a memfd
+ * @throws {ArgumentError} ARGUMENT_OPTION where standard input is wanted twice
  */
 export async function runPub(
   topic: string,
@@ -34,17 +49,40 @@ export async function runPub(
   options: PubCommandOptions,
 ): Promise<number> {
   const encoding = encodingOf(options);
-  const fds: number[] = [];
-  try {
-    for (const path of options.file) fds.push(openFile(path));
-    const body = decodeInput(await readInput(data, fds.length > 0), encoding);
-    await using bus = await connect(options.socket === undefined ? {} : { path: options.socket });
-    bus.publish(topic, body, { encoding, fds });
-    report(await bus.flush());
-  } finally {
-    for (const fd of fds) closeSync(fd);
+  const { attachments } = options;
+  checkInputs(data, attachments);
+  using opened = new DisposableStack();
+  const fds: FdLike[] = [];
+  for (const attachment of attachments) {
+    fds.push(opened.use(await openAttachment(attachment)));
   }
+  const body = decodeInput(await readInput(data, attachments), encoding);
+  await using bus = await connect(options.socket === undefined ? {} : { path: options.socket });
+  bus.publish(topic, body, { encoding, fds });
+  report(await bus.flush());
   return EXIT.OK;
+}
+
+function readsInput({ how, path }: Attachment): boolean {
+  return how === "memfd" && path === "-";
+}
+
+function checkInputs(data: string | undefined, attachments: readonly Attachment[]): void {
+  const readers = attachments.filter(readsInput).length + (data === "-" ? 1 : 0);
+  if (readers < 2) return;
+  const message = `Cannot read standard input ${readers} times: - may stand for it once`;
+  throw new ArgumentError("ARGUMENT_OPTION", message, "memfd");
+}
+
+/** @returns the caller's to dispose of */
+async function openAttachment(attachment: Attachment): Promise<Disposable & { fd: number }> {
+  const { how, path } = attachment;
+  if (how === "file") {
+    const fd = openFile(path);
+    return { fd, [Symbol.dispose]: () => closeSync(fd) };
+  }
+  const source = readsInput(attachment) ? Bun.stdin.stream() : streamOf(new LentFd(openFile(path)));
+  return (await Memory.fill(source, { bytesMax: MEMFD_BYTES_MAX })).seal();
 }
 
 /** open(2) O_RDONLY. Opening a FIFO waits for its writer, as it does in cat(1). */
@@ -52,15 +90,8 @@ function openFile(path: string): number {
   try {
     return openSync(path, "r");
   } catch (cause) {
-    if (!isOperatingError(cause)) throw cause;
-    const { code } = cause;
-    const fields = { code, errno: errnoOf(code), syscall: "open", path };
-    throw new SyscallError(`Cannot open ${path}: ${code}`, fields, { cause });
+    throw fileError(cause, "open", path);
   }
-}
-
-function errnoOf(code: string): number {
-  return (constants.errno as Readonly<Record<string, number>>)[code] ?? 0;
 }
 
 function encodingOf(options: PubCommandOptions): EncodingName {
@@ -68,10 +99,14 @@ function encodingOf(options: PubCommandOptions): EncodingName {
   return options.bytes === true ? "bytes" : "text";
 }
 
-async function readInput(data: string | undefined, hasFiles: boolean): Promise<Uint8Array> {
+async function readInput(
+  data: string | undefined,
+  attachments: readonly Attachment[],
+): Promise<Uint8Array> {
   if (data !== undefined && data !== "-") return new TextEncoder().encode(data);
+  if (attachments.some(readsInput)) return new Uint8Array();
   // Who passes files from a terminal has said all there is to say.
-  if (data === undefined && hasFiles && process.stdin.isTTY) return new Uint8Array();
+  if (data === undefined && attachments.length > 0 && process.stdin.isTTY) return new Uint8Array();
   const chunks: Uint8Array[] = [];
   let bytes = 0;
   for await (const chunk of Bun.stdin.stream()) {
@@ -86,7 +121,7 @@ function tooMuchInput(): LimitError {
   return new LimitError(
     "LIMIT_MESSAGE_BYTES",
     `Cannot publish standard input: it has more than ${LARGE_BODY_BYTES_MAX} bytes; ` +
-      "save it and pass it with --file",
+      "pass it with --memfd -, or save it and pass it with --file",
     { limit: LARGE_BODY_BYTES_MAX },
   );
 }
