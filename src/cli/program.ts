@@ -99,6 +99,16 @@ function addPub(program: Command, finish: (exitCode: number) => void): void {
         "repeated; --file and --memfd keep their order",
       attach("memfd"),
     )
+    .option("-r, --retain", "have the broker keep it for who subscribes later")
+    .option("--retain-for <ms>", "the same, for so many milliseconds")
+    .addOption(
+      new Option("--clear", "publish nothing, have the broker forget what it kept").conflicts([
+        "retain",
+        "retainFor",
+        "file",
+        "memfd",
+      ]),
+    )
     .option(SOCKET_OPTION, CLIENT_SOCKET_HELP)
     .action(async (topic, data, options) => {
       const { runPub } = await import("./commands/pub.ts");

@@ -3,7 +3,13 @@
  * subscriber, what comes in and what goes out, and the requests between them.
  */
 
-import { ClosedError, ProtocolError, RejectedError, TimeoutError } from "../errors.ts";
+import {
+  ArgumentError,
+  ClosedError,
+  ProtocolError,
+  RejectedError,
+  TimeoutError,
+} from "../errors.ts";
 import type { ControlMap } from "../protocol/control-body.ts";
 import {
   decodeExplainAck,
@@ -20,7 +26,9 @@ import {
   type SyncAck,
 } from "../protocol/control-messages.ts";
 import { GAP_REASON, OPCODE } from "../protocol/opcodes.ts";
+import { clearRetainedBody, decodeClearRetainedAck } from "../protocol/service-messages.ts";
 import { STATUS } from "../protocol/status-codes.ts";
+import { checkTopicName } from "../protocol/topics.ts";
 import { Inbound, type InboundHost } from "./inbound.ts";
 import { CLOSE_DRAIN_MS, FLUSH_TIMEOUT_MS_DEFAULT } from "./limits.ts";
 import type { Sender } from "./message.ts";
@@ -127,7 +135,8 @@ export class Bus<Topics extends TopicMap = TopicMap>
    * @throws {LimitError} LIMIT_MESSAGE_BYTES, LIMIT_MESSAGE_FDS, LIMIT_OUTBOUND, LIMIT_QUEUED_FDS
    * @throws {RejectedError} REJECTED_BY_POLICY once the broker has refused this topic. The first
    *   refusal is a "denied" status event and makes the next flush() reject; so is and does every
-   *   refusal of files, by REJECTED_BY_POLICY, or REJECTED_FD_KIND for their kind
+   *   refusal of files, by REJECTED_BY_POLICY, or REJECTED_FD_KIND for their kind; and with `retain`
+   *   REJECTED_RETAIN, or LIMIT_RETAINED as a LimitError: then nobody has got the message
    * @throws {ClosedError} after the end of the bus
    */
   publish<Topic extends keyof Topics & string>(
@@ -137,6 +146,26 @@ export class Bus<Topics extends TopicMap = TopicMap>
   ): boolean {
     if (this.#isClosed) throw this.#closedError();
     return this.#publisher.publish(topic, data, options);
+  }
+
+  /**
+   * Lets the broker forget the last value of a topic, also that of a message published just before.
+   * @returns whether there was one
+   * @throws {ArgumentError} ARGUMENT_TOPIC
+   * @throws {RejectedError} REJECTED_BY_POLICY for who may not publish there
+   * @throws {ClosedError} after the end of the bus
+   */
+  async clearRetained(topic: keyof Topics & string): Promise<boolean> {
+    const flaw = checkTopicName(topic);
+    if (flaw !== undefined) {
+      throw new ArgumentError("ARGUMENT_TOPIC", `Cannot clear last value: ${flaw}`, "topic");
+    }
+    const { promise, resolve, reject } = Promise.withResolvers<Uint8Array>();
+    this.#publisher.barrier(() => {
+      this.#request(OPCODE.CLEAR_RETAINED, clearRetainedBody({ topic })).then(resolve, reject);
+    });
+    const body = await promise;
+    return decodeClearRetainedAck(body, 0, body.byteLength).cleared;
   }
 
   /**

@@ -43,6 +43,8 @@ export class Message<Data = unknown> implements Disposable {
   readonly fds: ReceivedFds;
   /** True where the message carried fds that this client did not get. */
   readonly fdsWithheld: boolean;
+  /** True for the last value of its topic, which was published before this subscription began. */
+  readonly retained: boolean;
   readonly #packet: Uint8Array;
   readonly #start: number;
   readonly #end: number;
@@ -59,6 +61,7 @@ export class Message<Data = unknown> implements Disposable {
     end: number,
     fds: ReceivedFds,
     fdsWithheld: boolean,
+    retained = false,
     large?: BodyMemory,
   ) {
     this.topic = topic;
@@ -69,6 +72,7 @@ export class Message<Data = unknown> implements Disposable {
     this.#end = end;
     this.fds = fds;
     this.fdsWithheld = fdsWithheld;
+    this.retained = retained;
     this.#large = large;
   }
 
@@ -80,9 +84,20 @@ export class Message<Data = unknown> implements Disposable {
     large: LargeBody,
     fds: ReceivedFds,
     fdsWithheld: boolean,
+    retained: boolean,
   ): Message {
-    const { byteLength } = large;
-    return new Message(topic, sender, encoding, NO_PACKET, 0, byteLength, fds, fdsWithheld, large);
+    return new Message(
+      topic,
+      sender,
+      encoding,
+      NO_PACKET,
+      0,
+      large.byteLength,
+      fds,
+      fdsWithheld,
+      retained,
+      large,
+    );
   }
 
   /** The same message with other fds, for a second subscription. */
@@ -96,6 +111,7 @@ export class Message<Data = unknown> implements Disposable {
       this.#end,
       fds,
       this.fdsWithheld,
+      this.retained,
       this.#large?.retain(),
     );
   }

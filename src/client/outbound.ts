@@ -8,7 +8,7 @@ import type { OwnedFd } from "../ffi/owned-fd.ts";
 import { PinnedBuffer } from "../ffi/pinned-buffer.ts";
 import { FDS_REFUSED, FDS_UNWANTED, PEER_CLOSED, WOULD_BLOCK } from "../ffi/syscall-result.ts";
 import type { ControlMap } from "../protocol/control-body.ts";
-import { kindWord, paddedBytes } from "../protocol/frame.ts";
+import { kindWord, paddedBytes, writeFrameHeader } from "../protocol/frame.ts";
 import { FRAME_HEADER_BYTES, PACKET_BYTES_MAX } from "../protocol/limits.ts";
 import { type Encoding, OPCODE } from "../protocol/opcodes.ts";
 import { PacketWriter } from "../protocol/packet.ts";
@@ -28,9 +28,11 @@ interface WaitingPacket {
 
 /** A message that is a packet of its own. */
 export interface MessageWithFds {
+  /** Default MESSAGE. */
+  readonly opcode?: number;
   /** Encoding, and FLAG_LARGE. */
   readonly flags: number;
-  /** Copied; at most MESSAGE_BODY_BYTES_MAX bytes. */
+  /** Copied, with the prefix of the opcode if it has one; at most MESSAGE_BODY_BYTES_MAX bytes. */
   readonly body: Uint8Array;
   /** Borrowed; duplicated where they must wait. 1 or more. */
   readonly fds: readonly number[];
@@ -95,17 +97,39 @@ export class Outbound {
   }
 
   /**
+   * Appends a message without fds that the broker is to keep.
+   * @param flags encoding
+   * @param body copied, with its prefix; at most MESSAGE_BODY_BYTES_MAX bytes
+   * @throws {LimitError} LIMIT_OUTBOUND
+   */
+  retain(topicId: number, flags: number, body: Uint8Array): void {
+    if (this.#waitingBytes > OUTBOUND_BYTES_MAX) throw outboundError(this.#waitingBytes);
+    const frameBytes = FRAME_HEADER_BYTES + body.byteLength;
+    const padded = paddedBytes(frameBytes);
+    if (this.#openBytes + padded > PACKET_BYTES_MAX) this.#seal();
+    const at = this.#openBytes;
+    const { words, bytes } = this.#open;
+    words[(at + padded - 4) >>> 2] = 0;
+    words[(at + padded - 8) >>> 2] = 0;
+    writeFrameHeader(words, at >>> 2, frameBytes, kindWord(OPCODE.RETAIN, flags, 0), topicId, 0);
+    bytes.set(body, at + FRAME_HEADER_BYTES);
+    this.#openBytes = at + padded;
+    if (!this.#isScheduled) this.#schedule();
+  }
+
+  /**
    * Sends a message with fds, which is a packet of its own, after all that was written before.
    * @throws {LimitError} LIMIT_OUTBOUND; LIMIT_QUEUED_FDS where the kernel takes no more fds
    * @throws {RejectedError} REJECTED_BY_POLICY where the broker takes none from this client
    */
-  messageWithFds(topicId: number, { flags, body, fds, memoryBytes }: MessageWithFds): void {
+  messageWithFds(topicId: number, message: MessageWithFds): void {
+    const { opcode = OPCODE.MESSAGE, flags, body, fds, memoryBytes } = message;
     this.flush();
     if (this.#waitingBytes > OUTBOUND_BYTES_MAX) throw outboundError(this.#waitingBytes);
     const frameBytes = FRAME_HEADER_BYTES + body.byteLength;
     const packet = new PinnedBuffer(paddedBytes(frameBytes));
     packet.words[0] = frameBytes;
-    packet.words[1] = kindWord(OPCODE.MESSAGE, flags, fds.length);
+    packet.words[1] = kindWord(opcode, flags, fds.length);
     packet.words[2] = topicId;
     packet.bytes.set(body, FRAME_HEADER_BYTES);
     if (!this.#isBlocked && this.#transport !== undefined) {

@@ -7,13 +7,14 @@ import { ArgumentError, LimitError } from "../errors.ts";
 import { assertFd } from "../ffi/fd-number.ts";
 import type { OwnedFd } from "../ffi/owned-fd.ts";
 import {
+  BODY_PREFIX_BYTES,
   FRAME_HEADER_BYTES,
   LARGE_BODY_BYTES_MAX,
   LARGE_SIZE_BYTES,
   MESSAGE_BODY_BYTES_MAX,
   MESSAGE_FDS_MAX,
 } from "../protocol/limits.ts";
-import { ENCODING, type Encoding, FLAG_LARGE } from "../protocol/opcodes.ts";
+import { ENCODING, type Encoding, FLAG_LARGE, OPCODE } from "../protocol/opcodes.ts";
 import { checkTopicName } from "../protocol/topics.ts";
 import { type EncodingName, encodeBody } from "./body-codec.ts";
 import { duplicateAll } from "./borrowed-fds.ts";
@@ -30,6 +31,13 @@ export interface PublishOptions {
   readonly encoding?: EncodingName;
   /** Files to pass along, at most 253. Borrowed: you may close yours when publish() returns. */
   readonly fds?: readonly FdLike[];
+  /**
+   * The broker keeps the message, with its files, as the last value of its topic: whoever subscribes
+   * later gets it first, marked `retained`. Default false.
+   */
+  readonly retain?: boolean;
+  /** With `retain`: milliseconds until the broker forgets it. Default: until it is replaced. */
+  readonly retainFor?: number;
 }
 
 /** Asks the broker for a topic id. */
@@ -45,6 +53,8 @@ interface OpenedTopic {
 
 interface HeldMessage {
   readonly topic: OpenedTopic;
+  /** MESSAGE or RETAIN. */
+  readonly opcode: number;
   readonly flags: number;
   readonly body: Uint8Array;
   readonly fds: readonly OwnedFd[];
@@ -53,6 +63,15 @@ interface HeldMessage {
 }
 
 const NO_FDS: readonly number[] = [];
+
+/** In place of the milliseconds that a message is kept: it is not. */
+const NOT_KEPT = -1;
+
+/** The longest that a message can be kept, as u32: 49 days. */
+const RETAIN_FOR_MS_MAX = 0xffff_ffff;
+
+/** A message on its way, with or without fds. */
+type OutgoingMessage = MessageWithFds & { readonly opcode: number };
 
 /** The publishing half of a bus. */
 export class Publisher {
@@ -72,15 +91,16 @@ export class Publisher {
 
   /** See Bus.publish(). */
   publish(name: string, data: unknown, options?: PublishOptions): boolean {
+    const keptMs = options === undefined ? NOT_KEPT : keptMsOf(options);
     const topic = this.#topics.get(name) ?? this.#open(name);
     if (options === undefined && data instanceof Uint8Array) {
-      this.#write(topic, ENCODING.BYTES, data, NO_FDS);
+      this.#write(topic, ENCODING.BYTES, data, NO_FDS, keptMs);
     } else if (data instanceof Memory) {
       checkEncodingOfMemory(options?.encoding);
-      this.#writeMemory(topic, ENCODING.BYTES, data, fdNumbers(options?.fds));
+      this.#writeMemory(topic, ENCODING.BYTES, data, fdNumbers(options?.fds), keptMs);
     } else {
       const { encoding, bytes } = encodeBody(data, options?.encoding ?? "auto");
-      this.#write(topic, encoding, bytes, fdNumbers(options?.fds));
+      this.#write(topic, encoding, bytes, fdNumbers(options?.fds), keptMs);
     }
     return this.#outbound.waitingBytes + this.#heldBytes < OUTBOUND_BYTES_HIGH;
   }
@@ -115,13 +135,21 @@ export class Publisher {
     }
   }
 
-  #write(topic: OpenedTopic, encoding: Encoding, body: Uint8Array, fds: readonly number[]): void {
+  #write(
+    topic: OpenedTopic,
+    encoding: Encoding,
+    body: Uint8Array,
+    fds: readonly number[],
+    keptMs: number,
+  ): void {
     if (topic.denial !== undefined) throw topic.denial;
-    if (body.byteLength > MESSAGE_BODY_BYTES_MAX) this.#writeLarge(topic, encoding, body, fds);
-    else if (fds.length > 0) this.#send(topic, { flags: encoding, body, fds, memoryBytes: 0 });
-    else if (this.#mustHold(topic)) {
-      this.#hold(topic, { flags: encoding, body, fds, memoryBytes: 0 });
-    } else this.#outbound.message(topic.id, encoding, body);
+    const bytesMax = MESSAGE_BODY_BYTES_MAX - (keptMs === NOT_KEPT ? 0 : BODY_PREFIX_BYTES);
+    if (body.byteLength > bytesMax) this.#writeLarge(topic, encoding, body, fds, keptMs);
+    else if (keptMs === NOT_KEPT && fds.length === 0 && !this.#mustHold(topic)) {
+      this.#outbound.message(topic.id, encoding, body);
+    } else {
+      this.#send(topic, { ...frameOf(body, keptMs), flags: encoding, fds, memoryBytes: 0 });
+    }
   }
 
   /** A body that no packet can carry goes into memory of its own. */
@@ -130,10 +158,11 @@ export class Publisher {
     encoding: Encoding,
     body: Uint8Array,
     fds: readonly number[],
+    keptMs: number,
   ): void {
     if (body.byteLength > LARGE_BODY_BYTES_MAX) throw tooLarge(topic.name, body.byteLength);
     using memory = Memory.from(body).seal();
-    this.#writeMemory(topic, encoding, memory, fds);
+    this.#writeMemory(topic, encoding, memory, fds, keptMs);
   }
 
   #writeMemory(
@@ -141,6 +170,7 @@ export class Publisher {
     encoding: Encoding,
     memory: Memory,
     files: readonly number[],
+    keptMs: number,
   ): void {
     if (topic.denial !== undefined) throw topic.denial;
     assertSealed(memory);
@@ -148,14 +178,22 @@ export class Publisher {
     if (byteLength > LARGE_BODY_BYTES_MAX) throw tooLarge(topic.name, byteLength);
     const fds = [fd, ...files];
     if (fds.length > MESSAGE_FDS_MAX) throw tooManyFds(files.length, MESSAGE_FDS_MAX - 1);
-    const body = new Uint8Array(LARGE_SIZE_BYTES);
-    new DataView(body.buffer).setUint32(0, byteLength, true);
-    this.#send(topic, { flags: encoding | FLAG_LARGE, body, fds, memoryBytes: byteLength });
+    const size = new Uint8Array(LARGE_SIZE_BYTES);
+    new DataView(size.buffer).setUint32(0, byteLength, true);
+    const flags = encoding | FLAG_LARGE;
+    this.#send(topic, { ...frameOf(size, keptMs), flags, fds, memoryBytes: byteLength });
   }
 
-  #send(topic: OpenedTopic, message: MessageWithFds): void {
+  #send(topic: OpenedTopic, message: OutgoingMessage): void {
     if (this.#mustHold(topic)) this.#hold(topic, message);
-    else this.#outbound.messageWithFds(topic.id, message);
+    else this.#dispatch(topic.id, message);
+  }
+
+  #dispatch(topicId: number, message: OutgoingMessage): void {
+    const { opcode, flags, body, fds } = message;
+    if (fds.length > 0) this.#outbound.messageWithFds(topicId, message);
+    else if (opcode === OPCODE.RETAIN) this.#outbound.retain(topicId, flags, body);
+    else this.#outbound.message(topicId, flags as Encoding, body);
   }
 
   /** The broker has not answered for this topic, or for that of a message before. */
@@ -163,7 +201,7 @@ export class Publisher {
     return topic.id === 0 || this.#held.length > 0;
   }
 
-  #hold(topic: OpenedTopic, { flags, body, fds, memoryBytes }: MessageWithFds): void {
+  #hold(topic: OpenedTopic, { opcode, flags, body, fds, memoryBytes }: OutgoingMessage): void {
     if (this.#heldBytes > OUTBOUND_BYTES_MAX) {
       throw new LimitError(
         "LIMIT_OUTBOUND",
@@ -171,7 +209,8 @@ export class Publisher {
         { limit: OUTBOUND_BYTES_MAX, actual: this.#heldBytes },
       );
     }
-    const held = { topic, flags, body: body.slice(), fds: duplicateAll(fds), memoryBytes };
+    const copy = { body: body.slice(), fds: duplicateAll(fds) };
+    const held = { topic, opcode, flags, ...copy, memoryBytes };
     this.#held.push(held);
     this.#heldBytes += heldBytesOf(held);
   }
@@ -212,9 +251,7 @@ export class Publisher {
   #releaseMessage(held: HeldMessage): void {
     try {
       const fds = held.fds.map((fd) => fd.number);
-      const { topic, flags, body, memoryBytes } = held;
-      if (fds.length === 0) this.#outbound.message(topic.id, flags as Encoding, body);
-      else this.#outbound.messageWithFds(topic.id, { flags, body, fds, memoryBytes });
+      this.#dispatch(held.topic.id, { ...held, fds });
     } catch (error) {
       this.#onDenied(error as Error);
     }
@@ -230,6 +267,28 @@ export class Publisher {
     this.#heldBytes -= heldBytesOf(held);
     for (const fd of held.fds) fd.close();
   }
+}
+
+/** The milliseconds that a message is to be kept: 0 for ever, or NOT_KEPT. */
+function keptMsOf({ retain = false, retainFor }: PublishOptions): number {
+  if (retainFor === undefined) return retain ? 0 : NOT_KEPT;
+  if (!retain) throw badRetention("it is not to be retained, set retain as well");
+  const isRight = Number.isInteger(retainFor) && retainFor >= 1 && retainFor <= RETAIN_FOR_MS_MAX;
+  if (isRight) return retainFor;
+  throw badRetention(`it must be a whole number of milliseconds, 1 to ${RETAIN_FOR_MS_MAX}`);
+}
+
+function badRetention(why: string): ArgumentError {
+  return new ArgumentError("ARGUMENT_OPTION", `Cannot apply retainFor: ${why}`, "retainFor");
+}
+
+/** A MESSAGE; or where it is to be kept a RETAIN, whose prefix says for how long. */
+function frameOf(body: Uint8Array, keptMs: number): { opcode: number; body: Uint8Array } {
+  if (keptMs === NOT_KEPT) return { opcode: OPCODE.MESSAGE, body };
+  const prefixed = new Uint8Array(BODY_PREFIX_BYTES + body.byteLength);
+  new DataView(prefixed.buffer).setUint32(0, keptMs, true);
+  prefixed.set(body, BODY_PREFIX_BYTES);
+  return { opcode: OPCODE.RETAIN, body: prefixed };
 }
 
 function fdNumbers(fds: readonly FdLike[] | undefined): readonly number[] {

@@ -7,7 +7,7 @@ import { connect } from "../../client/connect.ts";
 import { streamOf } from "../../client/fd-reader.ts";
 import { LentFd } from "../../client/lent-fd.ts";
 import { Memory } from "../../client/memory.ts";
-import type { FdLike } from "../../client/publisher.ts";
+import type { FdLike, PublishOptions } from "../../client/publisher.ts";
 import { ArgumentError, LimitError } from "../../errors.ts";
 import { LARGE_BODY_BYTES_MAX } from "../../protocol/limits.ts";
 import { parseExactJson } from "../exact-json.ts";
@@ -21,6 +21,10 @@ export interface PubCommandOptions {
   readonly json?: boolean;
   readonly text?: boolean;
   readonly bytes?: boolean;
+  readonly retain?: boolean;
+  /** Milliseconds. */
+  readonly retainFor?: string;
+  readonly clear?: boolean;
   readonly attachments: readonly Attachment[];
 }
 
@@ -35,20 +39,23 @@ export interface Attachment {
 const MEMFD_BYTES_MAX = 1024 * 1024 * 1024;
 
 /**
- * Publishes.
+ * Publishes, or with `clear` lets the broker forget the last value of the topic.
  * @param data undefined or "-": read from standard input
  * @returns the exit code
  * @throws {RejectedError} REJECTED_BY_POLICY, and everything else that connect(), publish() and
  *   flush() throw
  * @throws {LimitError} LIMIT_FILE_BYTES for a memfd
- * @throws {ArgumentError} ARGUMENT_OPTION where standard input is wanted twice
+ * @throws {ArgumentError} ARGUMENT_OPTION where standard input is wanted twice, for a wrong
+ *   `retainFor`, and for data where there is nothing to publish
  */
 export async function runPub(
   topic: string,
   data: string | undefined,
   options: PubCommandOptions,
 ): Promise<number> {
+  if (options.clear === true) return await clearRetained(topic, data, options);
   const encoding = encodingOf(options);
+  const retention = retentionOf(options);
   const { attachments } = options;
   checkInputs(data, attachments);
   using opened = new DisposableStack();
@@ -58,9 +65,32 @@ export async function runPub(
   }
   const body = decodeInput(await readInput(data, attachments), encoding);
   await using bus = await connect(options.socket === undefined ? {} : { path: options.socket });
-  bus.publish(topic, body, { encoding, fds });
+  bus.publish(topic, body, { encoding, fds, ...retention });
   report(await bus.flush());
   return EXIT.OK;
+}
+
+async function clearRetained(
+  topic: string,
+  data: string | undefined,
+  { socket }: PubCommandOptions,
+): Promise<number> {
+  if (data !== undefined) {
+    const message = "Cannot publish the data: --clear publishes nothing";
+    throw new ArgumentError("ARGUMENT_OPTION", message, "clear");
+  }
+  await using bus = await connect(socket === undefined ? {} : { path: socket });
+  const isCleared = await bus.clearRetained(topic);
+  if (stdout.isTerminal) stdout.write(isCleared ? "cleared\n" : "nothing was kept\n");
+  return EXIT.OK;
+}
+
+function retentionOf(options: PubCommandOptions): Pick<PublishOptions, "retain" | "retainFor"> {
+  const { retain = false, retainFor } = options;
+  if (retainFor === undefined) return { retain };
+  if (/^[0-9]+$/.test(retainFor)) return { retain: true, retainFor: Number(retainFor) };
+  const message = `Cannot keep the message for "${retainFor}": --retain-for wants milliseconds`;
+  throw new ArgumentError("ARGUMENT_OPTION", message, "retain-for");
 }
 
 function readsInput({ how, path }: Attachment): boolean {
