@@ -403,7 +403,7 @@ retained-bytes = ${8 * RETAINED_OVERHEAD_BYTES}
 
     expect(error).toBeInstanceOf(LimitError);
     expect(error).toMatchObject({ code: "LIMIT_RETAINED" });
-    expect(String(error)).toContain("limit is 4096");
+    expect(String(error)).toContain(`limit is ${4 * RETAINED_OVERHEAD_BYTES}`);
     bus.publish("open.0", 2, { retain: true });
     await bus.flush();
     expect((await next(await bus.subscribe("open.0"))).data).toBe(2);

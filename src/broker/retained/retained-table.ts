@@ -128,7 +128,8 @@ export class RetainedTable {
     for (;;) {
       const value = this.#deadlines.first();
       if (value === undefined || value.deadline > now) return;
-      this.clear(value.topic.name);
+      const wasKept = this.clear(value.topic.name);
+      assert(wasKept, "only values that are kept have a deadline");
       if (!hasTime()) return;
     }
   }

@@ -14,6 +14,24 @@ beforeEach(() => {
   reader = bench.connect(2);
 });
 
+describe("RetainedTable.sweep()", () => {
+  test("lets go of what is over, in steps, while values come", () => {
+    for (let number = 0; number < 200; number += 1) bench.keep(writer, `a.${number}`, number);
+
+    const steps = bench.table.sweep((name) => !name.endsWith("7"));
+    expect(steps.next().done).toBe(false);
+    bench.keep(writer, "late.7", 1);
+    while (steps.next().done !== true) {
+      // One step at a time.
+    }
+
+    expect([...bench.table.values()].map(({ topic }) => topic.name)).toEqual([
+      ...Array.from({ length: 20 }, (_, index) => `a.${10 * index + 7}`),
+      "late.7",
+    ]);
+  });
+});
+
 describe("Replay", () => {
   test("gives a new subscriber the last value of its topic, with topic and sender before", () => {
     bench.keep(writer, "a.b", 7);
