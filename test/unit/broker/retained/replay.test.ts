@@ -1,6 +1,7 @@
 import { beforeEach, describe, expect, test } from "bun:test";
 import type { Connection } from "../../../../src/broker/connection.ts";
 import { REPLAY_QUEUE_BYTES_MAX } from "../../../../src/broker/limits.ts";
+import { FINISHED, ReplayFeed } from "../../../../src/broker/retained/replay-feed.ts";
 import { parse } from "../policy/policy-fixture.ts";
 import { RetainedBench } from "./retained-fixture.ts";
 
@@ -29,6 +30,23 @@ describe("RetainedTable.sweep()", () => {
       ...Array.from({ length: 20 }, (_, index) => `a.${10 * index + 7}`),
       "late.7",
     ]);
+  });
+});
+
+describe("ReplayFeed.advance()", () => {
+  test("comes to an end, however many values are kept meanwhile", () => {
+    for (let number = 0; number < 10; number += 1) bench.keep(writer, `a.${number}`, number);
+    const feed = new ReplayFeed(bench.table, () => true);
+    feed.addPattern(1, "b.*");
+
+    let steps = 0;
+    while (feed.advance() !== FINISHED) {
+      steps += 1;
+      bench.keep(writer, `b.${steps}`, steps);
+      if (steps > 100) break;
+    }
+
+    expect(steps).toBeLessThan(20);
   });
 });
 
