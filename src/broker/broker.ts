@@ -147,8 +147,17 @@ export class Broker implements ReactorHandler, AdministrationHost {
       this.#spareFds.close();
       this.#watch.close();
       this.#epoll.close();
+      await this.#sessions.closer.end();
     }
     this.#onEvent({ type: "stopped", path: this.#listener.path });
+  }
+
+  /**
+   * Fds of clients that are not closed yet. Where it is not 0 after run(), closing them hangs, and
+   * goes on in a process that keeps open what this one does not close itself.
+   */
+  get closesPending(): number {
+    return this.#sessions.closer.pending;
   }
 
   /** Begins the clean shutdown; run() resolves when it is done, at most SHUTDOWN_DRAIN_MS later. */
@@ -202,7 +211,8 @@ export class Broker implements ReactorHandler, AdministrationHost {
     const deadline = this.#nextDeadline();
     if (deadline === Number.POSITIVE_INFINITY) return IDLE_WAIT_MS;
     const remaining = Math.ceil(deadline - this.#now());
-    return Math.max(0, Math.min(IDLE_WAIT_MS, remaining));
+    // An integer also to the engine, which calls C the slow way with a double.
+    return Math.max(0, Math.min(IDLE_WAIT_MS, remaining)) | 0;
   }
 
   /** ReactorHandler */
@@ -226,7 +236,8 @@ export class Broker implements ReactorHandler, AdministrationHost {
 
   #nextDeadline(): number {
     if (this.#isStopping) return this.#drainEndsAt;
-    return Math.min(this.#sessions.deadline(), this.#accepting.deadline());
+    const own = Math.min(this.#sessions.deadline(), this.#accepting.deadline());
+    return Math.min(own, this.#sessions.closer.deadline());
   }
 }
 

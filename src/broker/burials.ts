@@ -3,9 +3,7 @@
  * tells who heard of them, and closes their sockets. A few at a time, at the end of a turn.
  */
 
-import type { PacketReceiver } from "../ffi/ancillary.ts";
 import { shutdownBoth } from "../ffi/seqpacket.ts";
-import { RECORD_TRUNCATED } from "../ffi/syscall-result.ts";
 import type { Area } from "./area.ts";
 import type { BusState } from "./bus-state.ts";
 import type { Connection } from "./connection.ts";
@@ -13,9 +11,11 @@ import type { ConnectionTable } from "./connection-table.ts";
 import type { Cause } from "./endings.ts";
 import type { BrokerEventListener } from "./events.ts";
 import type { FdBudget } from "./fd-budget.ts";
+import type { FdHost } from "./fd-intake.ts";
 import type { Introductions } from "./introductions.ts";
-import { DISCARDED_PACKETS_MAX } from "./limits.ts";
 import type { LingeringSockets } from "./lingering-sockets.ts";
+import type { PacketSource } from "./packet-source.ts";
+import type { Presence } from "./presence.ts";
 import type { SocketWatch } from "./socket-watch.ts";
 
 /** What connections are taken out of. */
@@ -23,12 +23,13 @@ export interface BurialParts {
   readonly state: BusState;
   readonly areas: readonly Area[];
   readonly introductions: Introductions;
+  readonly presence: Presence;
   readonly table: ConnectionTable;
   readonly watch: SocketWatch;
   readonly lingering: LingeringSockets;
   readonly budget: FdBudget;
-  /** Receives what is thrown away; holds no fds in between. */
-  readonly receiver: PacketReceiver;
+  readonly files: Pick<FdHost, "closeFd">;
+  readonly source: Pick<PacketSource, "discard">;
   readonly onEvent: BrokerEventListener;
 }
 
@@ -64,34 +65,36 @@ export class Burials {
   }
 
   #bury(connection: Connection, cause: Cause | undefined): void {
-    const { state, areas, introductions, table, watch, lingering, budget } = this.#parts;
+    const { state, areas, introductions, table, watch, budget } = this.#parts;
     for (const area of areas) area.leave(connection);
     introductions.announceGone(connection, state.leave(connection));
     watch.remove(connection);
-    this.#hangUp(connection);
-    lingering.keep(connection);
-    connection.socket.close();
-    connection.lane?.close();
+    this.#closeSockets(connection);
     table.remove(connection);
     if (!connection.isExtra) budget.removeConnection();
     connection.quota.close();
     const { id, identity } = connection;
     const { code, message } = cause ?? { code: undefined, message: undefined };
+    this.#parts.presence.noteDisconnected(connection, code);
     this.#parts.onEvent({ type: "disconnected", connection: id, identity, code, message });
   }
 
   /**
    * Ends the streams so that the client can still read what it was sent: closing a socket with
-   * unread packets would turn into ECONNRESET at the other end.
+   * unread packets would turn into ECONNRESET at the other end. And it would close the fds in them
+   * right here, which may hang: so a socket with packets left is itself one that may.
    */
-  #hangUp({ socket, lane }: Connection): void {
+  #closeSockets({ socket, lane, identity, queue, quota }: Connection): void {
+    const { source, lingering, files } = this.#parts;
     shutdownBoth(socket.number);
     if (lane !== undefined) shutdownBoth(lane.number);
-    const { receiver } = this.#parts;
-    for (let packets = 0; packets < DISCARDED_PACKETS_MAX; packets += 1) {
-      const bytes = receiver.receive(socket.number);
-      receiver.closeFds();
-      if (bytes < 0 && bytes !== RECORD_TRUNCATED) return;
-    }
+    const isDrained = source.discard(socket.number, identity.uid);
+    const { outlet } = queue;
+    const keptSocket = lane ?? (isDrained ? socket : undefined);
+    if (keptSocket === undefined) outlet.disown(false);
+    else lingering.keep(keptSocket, outlet, quota.user);
+    if (isDrained) socket.close();
+    else files.closeFd(socket.release(), identity.uid);
+    lane?.close();
   }
 }

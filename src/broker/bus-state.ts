@@ -5,6 +5,7 @@
  * Touches no socket.
  */
 
+import { isReservedTopic } from "../protocol/topics.ts";
 import type { Connection } from "./connection.ts";
 import { type FdRules, fdRulesOf } from "./fd-rules.ts";
 import type { PeerIdentity } from "./identity.ts";
@@ -25,6 +26,13 @@ export type WouldDenyListener = (
   denial: { action: Action; topic: string; rule: string | undefined; count: number },
 ) => void;
 
+/** Called when a connection has one subscription more or less, but not when it ends. */
+export type SubscriptionListener = (
+  connection: Connection,
+  pattern: string,
+  isAdded: boolean,
+) => void;
+
 /** The shared tables of one broker. */
 export class BusState {
   readonly topics = new TopicTable();
@@ -34,6 +42,10 @@ export class BusState {
   #policyGeneration = 0;
   /** Raised whenever a route had to be computed, which may take milliseconds. */
   routesComputed = 0;
+  /** Subscriptions to topics of the bus itself. */
+  reservedSubscriptions = 0;
+  /** Told of subscriptions as they come and go. */
+  onSubscription: SubscriptionListener | undefined = undefined;
   readonly #onWouldDeny: WouldDenyListener;
   /** Uses of rights that only the permissive mode gave. */
   #wouldDenyCount = 0;
@@ -154,12 +166,20 @@ export class BusState {
   subscribe(connection: Connection, pattern: string): void {
     const changedAll = this.subscriptions.add(pattern, connection);
     if (!changedAll) this.topics.find(pattern)?.forgetRoute();
+    if (isReservedTopic(pattern)) this.reservedSubscriptions += 1;
+    this.onSubscription?.(connection, pattern, true);
   }
 
   /** Removes a subscription that subscribe() added. */
   unsubscribe(connection: Connection, pattern: string): void {
+    this.#take(connection, pattern);
+    this.onSubscription?.(connection, pattern, false);
+  }
+
+  #take(connection: Connection, pattern: string): void {
     const changedAll = this.subscriptions.remove(pattern, connection);
     if (!changedAll) this.topics.find(pattern)?.forgetRoute();
+    if (isReservedTopic(pattern)) this.reservedSubscriptions -= 1;
   }
 
   /**
@@ -167,7 +187,7 @@ export class BusState {
    * @returns connections that were told of it and must be told that it is gone
    */
   leave(connection: Connection): Connection[] {
-    for (const pattern of connection.subscriptions.values()) this.unsubscribe(connection, pattern);
+    for (const pattern of connection.subscriptions.values()) this.#take(connection, pattern);
     if (connection.subscriptions.size > 0) this.#routes.forgetAll();
     connection.subscriptions.clear();
     for (const open of connection.openTopics.values()) this.topics.release(open.topic);

@@ -9,6 +9,12 @@ export interface Cause {
   readonly message: string;
 }
 
+/** What an ERROR that ends a connection says beside why. */
+export interface FatalFields {
+  readonly offset?: number;
+  readonly protocol?: number | undefined;
+}
+
 /** More connections, of all users or of this one, than the limits allow. */
 export function tooManyConnections(): Cause {
   const message = "Cannot serve client: too many connections are open";
@@ -47,10 +53,14 @@ export function noHello(): Cause {
 /** The client left fds in its socket for longer than they may wait. */
 export function doesNotTakeFds(fds: number, waitedMs: number): Cause {
   const figures = `${fds} file descriptors wait in its socket for ${waitedMs} ms`;
-  return {
-    code: "LIMIT_QUEUED_FDS",
-    message: `Cannot serve client: ${figures}, and it takes none`,
-  };
+  const message = `Cannot serve client: ${figures}, and it takes none`;
+  return { code: "LIMIT_QUEUED_FDS", message };
+}
+
+/** The files that the user sent cannot be closed, so no more may come. */
+export function fdsDoNotClose(uid: number): Cause {
+  const message = `Cannot serve uid ${uid}: closing the files that it sent hangs`;
+  return { code: "LIMIT_QUEUED_FDS", message };
 }
 
 /** The client left its queue to overflow, the reserve for control frames included. */

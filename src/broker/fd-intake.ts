@@ -25,8 +25,8 @@ import type { Router } from "./router.ts";
 
 /** The kernel, for fds of clients. */
 export interface FdHost {
-  /** Closes one fd of a client, which the broker owns. */
-  closeFd(fd: number): void;
+  /** Closes one fd of a client's, of this uid, which the broker owns. Must not wait. */
+  closeFd(fd: number, uid: number): void;
   /** The kind of one fd, borrowed; `tellsReadOnly` as for fdKind(). Must not wait. */
   kindOfFd(fd: number, tellsReadOnly: boolean): FoundFdKind;
   /** Whether an fd, borrowed, is a socket of AF_UNIX. */
@@ -34,7 +34,10 @@ export interface FdHost {
 }
 
 /** Where fds are sent: a topic, or the topic of a service, and the sender's rights there. */
-export type FdUse = Pick<OpenTopic, "topic" | "mayPublish" | "sendFds">;
+export interface FdUse extends Pick<OpenTopic, "topic" | "mayPublish" | "sendFds"> {
+  /** The request that a refusal answers. Default 0: none. */
+  readonly requestId?: number;
+}
 
 /** What an intake is made from. */
 export interface FdIntakeParts {
@@ -84,7 +87,9 @@ export class FdIntake {
     const fds = packet.takeFds();
     this.#parts.budget.hold(fds.length);
     const bodyFdCount = isLarge(kind) ? 1 : 0;
-    const bundle = new FdBundle(fds, this.#closeFd, bodyFdCount, connection.fdAccount);
+    const { uid } = connection.identity;
+    const close = (fd: number) => this.#closeFd(fd, uid);
+    const bundle = new FdBundle(fds, close, bodyFdCount, connection.fdAccount);
     try {
       use(bundle);
     } finally {
@@ -133,22 +138,30 @@ export class FdIntake {
   /** Refuses a message whose fds did not all arrive, or that the broker has no room for. */
   refuseForWantOfRoom(connection: Connection): void {
     const message = "Cannot pass fds on: the broker may hold no more of them now";
-    this.#refuseForLimit(connection, undefined, message);
+    this.#refuseForLimit(connection, undefined, message, 0);
   }
 
-  /** Refuses a message whose copies of fds do not fit the quota of its sender. */
-  refuseForQuota(connection: Connection, topic: string, copies: number): void {
+  /**
+   * Refuses a message whose copies of fds do not fit the quota of its sender.
+   * @param requestId the request that the refusal answers; 0 for none
+   */
+  refuseForQuota(connection: Connection, topic: string, copies: number, requestId = 0): void {
     const { waiting, limit } = connection.fdAccount;
     const figures = `${waiting} of ${limit} are on their way`;
     const message = `Cannot pass fds on from "${topic}": ${copies} copies do not fit, ${figures}`;
-    this.#refuseForLimit(connection, topic, message);
+    this.#refuseForLimit(connection, topic, message, requestId);
   }
 
-  #refuseForLimit(connection: Connection, topic: string | undefined, message: string): void {
+  #refuseForLimit(
+    connection: Connection,
+    topic: string | undefined,
+    message: string,
+    requestId: number,
+  ): void {
     connection.counters.denied += 1;
     const about = topic === undefined ? {} : { topic };
     const body = errorBody({ status: STATUS.LIMIT_QUEUED_FDS, message, ...about });
-    this.#parts.send(connection, { opcode: OPCODE.ERROR, id: 0, body });
+    this.#parts.send(connection, { opcode: OPCODE.ERROR, id: requestId, body });
     const { id, identity } = connection;
     this.#parts.onEvent({ type: "fds-refused", connection: id, identity, message, ...about });
   }
@@ -159,7 +172,7 @@ export class FdIntake {
     const about = { topic: open.topic.name, rule: open.sendFds.rule };
     const message = refusalMessage(identity, "send-fds", about.topic, about.rule);
     const body = errorBody({ status: STATUS.REJECTED_BY_POLICY, message, ...about });
-    this.#parts.send(connection, { opcode: OPCODE.ERROR, id: 0, body });
+    this.#parts.send(connection, { opcode: OPCODE.ERROR, id: open.requestId ?? 0, body });
     this.#parts.onEvent({
       type: "denied",
       connection: id,
@@ -188,7 +201,7 @@ export class FdIntake {
       isUnixSocket,
     });
     const body = errorBody({ status: STATUS.REJECTED_FD_KIND, message, ...about });
-    send(connection, { opcode: OPCODE.ERROR, id: 0, body });
+    send(connection, { opcode: OPCODE.ERROR, id: open.requestId ?? 0, body });
     onEvent({ type: "fds-refused", connection: id, identity, kind, ...about });
   }
 
@@ -196,15 +209,15 @@ export class FdIntake {
     connection.counters.denied += 1;
     const topic = open.topic.name;
     const body = errorBody({ status: STATUS[code], message, topic });
-    this.#parts.send(connection, { opcode: OPCODE.ERROR, id: 0, body });
+    this.#parts.send(connection, { opcode: OPCODE.ERROR, id: open.requestId ?? 0, body });
     const { id, identity } = connection;
     this.#parts.onEvent({ type: "body-refused", connection: id, identity, topic, code });
   }
 
-  readonly #closeFd = (fd: number): void => {
+  #closeFd(fd: number, uid: number): void {
     this.#parts.budget.letGo(1);
-    this.#parts.host.closeFd(fd);
-  };
+    this.#parts.host.closeFd(fd, uid);
+  }
 
   readonly #kindOfFd = (fd: number, tellsReadOnly: boolean): FoundFdKind =>
     this.#parts.host.kindOfFd(fd, tellsReadOnly);

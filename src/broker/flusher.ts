@@ -13,14 +13,14 @@ import type { SocketWatch } from "./socket-watch.ts";
 export interface FlushHost {
   /** The client overflowed its queue, the reserve for control frames included. */
   evict(connection: Connection): void;
-  /** What waited for this connection was written out, perhaps in part. */
-  noteFlushed(connection: Connection): void;
   /** The kernel fails to serve this one connection. */
   abandon(connection: Connection): void;
 }
 
 /** Connections with unsent frames. */
 export class Flusher {
+  /** Told when what waited for a connection was written out, perhaps in part. */
+  onFlushed: (connection: Connection) => void = () => {};
   readonly #watch: SocketWatch;
   readonly #host: FlushHost;
   readonly #unflushed: Connection[] = [];
@@ -56,7 +56,7 @@ export class Flusher {
   flush(connection: Connection): void {
     try {
       this.#settle(connection, connection.queue.flush());
-      this.#host.noteFlushed(connection);
+      this.onFlushed(connection);
     } catch (error) {
       // epoll may be out of memory or watches: this client cannot be served, all others can.
       if (!(error instanceof SyscallError)) throw error;

@@ -65,6 +65,18 @@ export const SUBSCRIPTIONS_PER_CONNECTION_MAX = 131_072;
 /** Subscriptions at a time in one broker. */
 export const SUBSCRIPTIONS_MAX = 1_048_576;
 
+/** Services that one connection may serve, wait for or watch, together. Guess. */
+export const SERVICES_PER_CONNECTION_MAX = 4_096;
+
+/**
+ * Members of a shared service that a request is offered to, where those before have full queues.
+ * Guess: who does not read collects unanswered requests and is not asked any more.
+ */
+export const MEMBERS_TRIED_MAX = 16;
+
+/** Calls carried out before the broker looks at the clock again. Guess: a tenth of a millisecond. */
+export const CALLS_PER_LOOK = 64;
+
 /** Bytes waiting for one slow connection. Beyond it messages are dropped and told by a GAP. */
 export const SEND_QUEUE_BYTES_MAX = 4 * 1024 * 1024;
 
@@ -227,6 +239,27 @@ export const RUNTIME_YIELD_INTERVAL_MS = 10;
 /** Milliseconds that the reactor may sleep in the kernel when idle. */
 export const IDLE_WAIT_MS = 1_000;
 
+/**
+ * Fds of one uid's that may be closing at a time. Then nothing more is read from it, and where none
+ * of them is closed for CLOSE_STUCK_MS its connections are ended. Guess: four full messages.
+ */
+export const FDS_CLOSING_PER_UID_MAX = 1_024;
+
+/** Threads that close fds, each for one uid at a time: so many uids may hang at once. 4.5 MiB each. */
+export const CLOSING_LANES_MAX = 4;
+
+/** Fds that such a thread is given at a time, a power of two. Then another uid has its turn. */
+export const CLOSING_RING_FDS = 256;
+
+/** Milliseconds after which a uid that waits for such a thread is thought of again. */
+export const CLOSING_LOOK_MS = 20;
+
+/** Milliseconds without progress after which a close is said to hang. */
+export const CLOSE_STUCK_MS = 1_000;
+
+/** Milliseconds that a clean shutdown waits for closes that may hang. */
+export const CLOSING_DRAIN_MS = 250;
+
 /** Milliseconds that a clean shutdown waits for clients to take what is queued for them. */
 export const SHUTDOWN_DRAIN_MS = 1_000;
 
@@ -234,4 +267,5 @@ assert(SEND_QUEUE_BYTES_MAX >= 2 * PACKET_BYTES_MAX, "a queue holds more than on
 assert(SEND_QUEUE_MEMORY_BYTES_MAX >= LARGE_BODY_BYTES_MAX, "any body fits an empty queue");
 assert(REPLAY_QUEUE_BYTES_MAX + PACKET_BYTES_MAX <= SEND_QUEUE_BYTES_MAX, "a last value fits");
 assert(SEND_QUEUE_CONTROL_BYTES_MAX >= PACKET_BYTES_MAX, "any control frame fits the reserve");
+assert((CLOSING_RING_FDS & (CLOSING_RING_FDS - 1)) === 0, "the ring wraps around with its counts");
 assert(DIRECT_SEND_BYTES_MIN <= PACKET_BYTES_MAX, "a full packet may go out directly");

@@ -6,7 +6,6 @@
  */
 
 import { OwnedFd } from "../ffi/owned-fd.ts";
-import type { Connection } from "./connection.ts";
 import type { FdBudget } from "./fd-budget.ts";
 import type { FdOutlet } from "./fd-outlet.ts";
 import { LINGERING_SOCKET_COST } from "./limits.ts";
@@ -33,22 +32,19 @@ export class LingeringSockets {
   }
 
   /**
-   * Keeps the socket that a connection's fds left on, where some still wait in it; who paid for
-   * them is released. The connection is ended, and closes what it has left.
+   * Keeps a socket that fds left on, if some still wait there; who paid for them is released.
+   * @param socket taken over where it is kept; shut down already
+   * @param user who is charged for it from now on
    */
-  keep(connection: Connection): void {
-    const { outlet } = connection.queue;
+  keep(socket: OwnedFd, outlet: FdOutlet, user: UserQuota): void {
     outlet.look();
     const fds = outlet.untakenFds;
     if (fds === 0) return;
     outlet.disown(false);
-    const { user } = connection.quota;
     const charged = fds + LINGERING_SOCKET_COST;
     user.impose(RESOURCE.fds, charged);
     this.#budget.addConnection();
-    const owner = outlet.isOnLane ? connection.lane : connection.socket;
-    const socket = OwnedFd.adopt(owner?.release() ?? -1);
-    this.#sockets.add({ socket, outlet, user, charged });
+    this.#sockets.add({ socket: OwnedFd.adopt(socket.release()), outlet, user, charged });
   }
 
   /** Closes those in which nothing waits any more. */

@@ -304,21 +304,25 @@ export class Requests {
   }
 }
 
-function checkRequestId(frame: ClientFrame): void {
+/** @throws {ProtocolError} PROTOCOL_REQUEST_ID where a request has the id 0 */
+export function checkRequestId(frame: ClientFrame): void {
   if (frame.id !== 0) return;
   const message = "Cannot answer request: its id is 0";
   throw new ProtocolError("PROTOCOL_REQUEST_ID", message, frame.offset);
 }
 
-function unknownOpcode({ opcode, offset }: ClientFrame): ProtocolError {
+/** An opcode that is well-formed and that nobody takes. */
+export function unknownOpcode({ opcode, offset }: ClientFrame): ProtocolError {
   const message = `Cannot take opcode 0x${opcode.toString(16)}: this broker does not know it`;
   return new ProtocolError("PROTOCOL_OPCODE", message, offset);
 }
 
-function bodyStart(frame: ClientFrame): number {
+/** Where the body of a frame starts in its buffer. */
+export function bodyStart(frame: ClientFrame): number {
   return frame.offset + FRAME_HEADER_BYTES;
 }
 
-function bodyEnd(frame: ClientFrame): number {
+/** Where it ends. */
+export function bodyEnd(frame: ClientFrame): number {
   return frame.offset + frame.frameBytes;
 }

@@ -8,13 +8,7 @@
  */
 
 import { ProtocolError, SyscallError } from "../errors.ts";
-import type { FoundFdKind } from "../fd-kinds.ts";
-import { PacketReceiver } from "../ffi/ancillary.ts";
-import { AF_UNIX, EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT } from "../ffi/constants.ts";
-import { fdKind } from "../ffi/fd-kind.ts";
-import { closeFd } from "../ffi/owned-fd.ts";
-import { PinnedBuffer } from "../ffi/pinned-buffer.ts";
-import { getSocketDomain } from "../ffi/socket-options.ts";
+import { EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT } from "../ffi/constants.ts";
 import { PEER_CLOSED, RECORD_TRUNCATED } from "../ffi/syscall-result.ts";
 import { errorBody, goodbyeBody, type Hello } from "../protocol/control-messages.ts";
 import { PACKET_BYTES_MAX, PROTOCOL_VERSION } from "../protocol/limits.ts";
@@ -26,6 +20,7 @@ import type { Area } from "./area.ts";
 import { Background } from "./background.ts";
 import { Burials } from "./burials.ts";
 import { BusState } from "./bus-state.ts";
+import { ClientFiles } from "./client-files.ts";
 import type { Connection } from "./connection.ts";
 import { ConnectionTable } from "./connection-table.ts";
 import { CONTROL_FRAME_BUFFER, encodeControlFrame } from "./control-frames.ts";
@@ -34,17 +29,21 @@ import {
   type Cause,
   doesNotRead,
   doesNotTakeFds,
+  type FatalFields,
+  fdsDoNotClose,
   noFdsLeft,
   noHello,
   tooManyAwaitingHello,
 } from "./endings.ts";
 import type { BrokerEventListener } from "./events.ts";
 import { FdBudget } from "./fd-budget.ts";
+import { FdCloser } from "./fd-closer.ts";
 import { FdGate } from "./fd-gate.ts";
-import { type FdHost, FdIntake } from "./fd-intake.ts";
+import { FdIntake } from "./fd-intake.ts";
 import { FdSweep, type FdSweepHost } from "./fd-sweep.ts";
 import { FdsInFlight } from "./fds-in-flight.ts";
 import { Flusher, type FlushHost } from "./flusher.ts";
+import { HeldOff } from "./held-off.ts";
 import { type IdentityOptions, isSentBy } from "./identity.ts";
 import { type ControlSender, Introductions } from "./introductions.ts";
 import {
@@ -58,7 +57,9 @@ import {
 import { LingeringSockets } from "./lingering-sockets.ts";
 import { PacketHandler, type PacketHost, type ReceivedPacket } from "./packet-handler.ts";
 import { PacketRest, PacketRests } from "./packet-rests.ts";
+import { PacketSource } from "./packet-source.ts";
 import type { Policy } from "./policy/rules.ts";
+import { Presence } from "./presence.ts";
 import { type LimitsOfUid, Quotas } from "./quota.ts";
 import { limitsOfPolicy, quotaDefaults } from "./quota-limits.ts";
 import { Requests } from "./requests.ts";
@@ -66,6 +67,7 @@ import { Retained } from "./retained/retained.ts";
 import { Rights } from "./rights.ts";
 import { Router, type RouterHost } from "./router.ts";
 import { QUEUE_FULL } from "./send-queue.ts";
+import { Services } from "./services/services.ts";
 import type { SocketWatch } from "./socket-watch.ts";
 import type { SpareFds } from "./spare-fds.ts";
 import { welcome } from "./welcome.ts";
@@ -97,26 +99,26 @@ export interface SessionsOptions {
   readonly onEvent: BrokerEventListener;
 }
 
-/** What an ERROR that ends a connection says beside why. */
-interface FatalFields {
-  readonly offset?: number;
-  readonly protocol?: number | undefined;
-}
-
 /** All connections of one broker. */
-export class Sessions implements RouterHost, PacketHost, FlushHost, FdHost, FdSweepHost {
+export class Sessions implements RouterHost, PacketHost, FlushHost, FdSweepHost {
   /** Work that settle() does a little of each time. */
   readonly background = new Background();
+  /** Closes what clients sent. */
+  readonly closer: FdCloser;
   readonly #options: SessionsOptions;
   readonly #state: BusState;
   readonly #table: ConnectionTable;
   readonly #introductions: Introductions;
   readonly #handler: PacketHandler;
   readonly #rights: Rights;
-  readonly #receiver = new PacketReceiver(new PinnedBuffer(PACKET_BYTES_MAX));
+  readonly #files: ClientFiles;
+  readonly #source: PacketSource;
   readonly #flusher: Flusher;
   readonly #rests = new PacketRests();
+  readonly #presence: Presence;
+  readonly #services: Services;
   readonly #retained: Retained;
+  readonly #heldOff: HeldOff;
   readonly #areas: Area[] = [];
   readonly #administration: Administration;
   readonly #admission: Admission;
@@ -131,15 +133,19 @@ export class Sessions implements RouterHost, PacketHost, FlushHost, FdHost, FdSw
 
   constructor(options: SessionsOptions) {
     this.#options = options;
+    this.closer = new FdCloser({ now: options.now, onEvent: options.onEvent });
+    this.#heldOff = new HeldOff(this.closer, options.watch);
     this.#flusher = new Flusher(options.watch, this);
     this.#state = new BusState(options.policy, ({ id, identity }, denial) =>
       options.onEvent({ type: "would-deny", connection: id, identity, ...denial }),
     );
-    const { openFilesMax, servesOwnUidOnly: servesOneUid, ownUid, onEvent, watch } = options;
+    const { openFilesMax, servesOwnUidOnly: servesOneUid, ownUid, onEvent, watch, now } = options;
     this.#budget = new FdBudget(openFilesMax);
     const { connectionsMax } = this.#budget;
     this.#table = new ConnectionTable({ connectionsMax, servesOneUid });
     this.#quotas = new Quotas(this.#limitsOf(options.policy));
+    this.#files = new ClientFiles(this.closer, this.#quotas, this.#budget);
+    this.#source = new PacketSource(this.closer, this.#files);
     this.#fdsInFlight = new FdsInFlight(options.now);
     const inFlight = this.#fdsInFlight;
     this.#lingering = new LingeringSockets(this.#budget);
@@ -158,22 +164,27 @@ export class Sessions implements RouterHost, PacketHost, FlushHost, FdHost, FdSw
     const fdGate = new FdGate(options.keepsFdsOut);
     const areas = this.#areas;
     const shared = { state: this.#state, areas, fdGate, send: this.#send, onEvent };
-    const introductions = this.#introductions;
-    const tables = { ...shared, introductions, lingering: this.#lingering, budget: this.#budget };
+    const tables = { ...shared, lingering: this.#lingering, budget: this.#budget };
     const fdWork = { inFlight, table: this.#table, watch, flusher: this.#flusher };
     this.#fdSweep = new FdSweep({ ...tables, ...fdWork, ttlMs: options.fdTtlMs, host: this });
-    this.#retained = new Retained({ ...tables, inFlight, host: this, now: options.now });
+    const introductions = this.#introductions;
+    this.#presence = new Presence({ ...shared, introductions, host: this });
+    this.#retained = new Retained({ ...shared, introductions, inFlight, now, host: this });
     const { replay } = this.#retained;
+    this.#flusher.onFlushed = replay.wake;
     const router = new Router(this.#state, introductions, inFlight, this, replay.giveBefore);
-    const intake = new FdIntake({ ...tables, router, host: this });
-    areas.push(this.#retained.area(router, intake));
+    const intake = new FdIntake({ ...tables, router, host: this.#files });
+    const known = { ...tables, introductions, presence: this.#presence };
+    const { background } = this;
+    this.#services = new Services({ ...known, intake, inFlight, background, host: this });
+    areas.push(this.#services, this.#retained.area(router, intake));
     const asked = { administration: this.#administration, fdSweep: this.#fdSweep, replay };
     const requests = new Requests({ ...shared, ...asked });
-    const rights = new Rights(shared);
-    this.#rights = rights;
-    this.#handler = new PacketHandler({ router, requests, rights, intake, host: this });
-    const receiver = this.#receiver;
-    this.#burials = new Burials({ ...tables, table: this.#table, watch, receiver });
+    this.#rights = new Rights(shared);
+    const routing = { router, rights: this.#rights, services: this.#services };
+    this.#handler = new PacketHandler({ ...routing, requests, intake, host: this });
+    const files = { files: this.#files, source: this.#source };
+    this.#burials = new Burials({ ...known, ...fdWork, ...files });
   }
 
   get size(): number {
@@ -197,6 +208,7 @@ export class Sessions implements RouterHost, PacketHost, FlushHost, FdHost, FdSw
     this.#options.onEvent({ type: "connected", connection: id, identity });
     if (evicted !== undefined) this.#end(evicted, tooManyAwaitingHello());
     if (refusal !== undefined) this.#end(connection, refusal);
+    else if (this.closer.isStuck(identity.uid)) this.#endForCloses(connection);
   }
 
   /** Handles one readiness event of a connection's socket or lane. */
@@ -228,8 +240,8 @@ export class Sessions implements RouterHost, PacketHost, FlushHost, FdHost, FdSw
   /** Whether settle() has nothing to do before something happens. */
   get isSettled(): boolean {
     const hasWork = this.#rests.size > 0 || !this.#burials.isEmpty;
-    const isReplayed = this.#retained.replay.isIdle;
-    return !hasWork && isReplayed && this.#flusher.isIdle && this.background.isIdle;
+    const isIdle = this.#retained.replay.isIdle && this.#flusher.isIdle && this.background.isIdle;
+    return isIdle && !hasWork;
   }
 
   /**
@@ -239,8 +251,10 @@ export class Sessions implements RouterHost, PacketHost, FlushHost, FdHost, FdSw
   settle(): void {
     this.#expireHellos();
     this.#fdSweep.runIfDue();
+    if (this.closer.pending > 0) this.#settleCloses();
     if (this.#rests.size > 0) this.#goOn();
     this.#costlyEndsAt = 0;
+    this.#services.settle();
     if (!this.background.isIdle) this.background.run(this.#timer(BACKGROUND_MS_PER_TURN));
     this.#retained.work((milliseconds) => this.#timer(milliseconds));
     this.#flusher.flushAll();
@@ -248,6 +262,14 @@ export class Sessions implements RouterHost, PacketHost, FlushHost, FdHost, FdSw
     this.#burials.run(this.#timer(BURIAL_MS_PER_TURN));
     this.#flusher.flushAll();
   }
+
+  #settleCloses(): void {
+    this.#files.settle();
+    this.#heldOff.settle(this.#endForCloses);
+  }
+
+  readonly #endForCloses = (connection: Connection): void =>
+    this.#end(connection, fdsDoNotClose(connection.identity.uid));
 
   /** Goes on with packets that were too costly for the turns before, in turn; with one at least. */
   #goOn(): void {
@@ -305,8 +327,7 @@ export class Sessions implements RouterHost, PacketHost, FlushHost, FdHost, FdSw
 
   /** When settle() has to look at the clock again; Infinity where nothing is awaited. */
   deadline(): number {
-    const { nextDeadline } = this.#retained;
-    return Math.min(this.#helloDeadline(), this.#fdSweep.deadline(), nextDeadline);
+    return Math.min(this.#helloDeadline(), this.#fdSweep.deadline(), this.#retained.nextDeadline);
   }
 
   #helloDeadline(): number {
@@ -352,6 +373,11 @@ export class Sessions implements RouterHost, PacketHost, FlushHost, FdHost, FdSw
     return now < this.#costlyEndsAt;
   }
 
+  /** ServicesHost */
+  refreshRights(connection: Connection): void {
+    this.#rights.refresh(connection);
+  }
+
   /** RouterHost */
   noteUnflushed(connection: Connection): void {
     this.#flusher.note(connection);
@@ -360,11 +386,6 @@ export class Sessions implements RouterHost, PacketHost, FlushHost, FdHost, FdSw
   /** RouterHost */
   notePeerGone(connection: Connection): void {
     this.#flusher.notePeerGone(connection);
-  }
-
-  /** FlushHost */
-  noteFlushed(connection: Connection): void {
-    this.#retained.replay.wake(connection);
   }
 
   /** FlushHost */
@@ -389,27 +410,13 @@ export class Sessions implements RouterHost, PacketHost, FlushHost, FdHost, FdSw
     this.#fdSweep.noteTaking();
   }
 
-  /** FdHost */
-  closeFd(fd: number): void {
-    closeFd(fd);
-  }
-
-  /** FdHost */
-  kindOfFd(fd: number, tellsReadOnly: boolean): FoundFdKind {
-    return fdKind(fd, tellsReadOnly);
-  }
-
-  /** FdHost */
-  isUnixSocket(fd: number): boolean {
-    return getSocketDomain(fd) === AF_UNIX;
-  }
-
   /** PacketHost */
   welcome(connection: Connection, hello: Hello): void {
     this.#table.noteHello(connection);
     connection.state = "OPEN";
     try {
-      if (!this.#welcome(connection, hello)) this.#doom(connection, undefined);
+      if (this.#welcome(connection, hello)) this.#presence.noteConnected(connection);
+      else this.#doom(connection, undefined);
     } catch (error) {
       if (!(error instanceof SyscallError)) throw error;
       this.#end(connection, noFdsLeft(error));
@@ -429,16 +436,19 @@ export class Sessions implements RouterHost, PacketHost, FlushHost, FdHost, FdSw
 
   #readPackets(connection: Connection): void {
     const fd = connection.socket.number;
+    const { uid } = connection.identity;
+    const { packet } = this.#source;
     let turnBytes = 0;
     for (let packets = 0; packets < PACKETS_PER_TURN; packets += 1) {
-      const bytes = this.#receiver.receive(fd);
+      if (this.closer.isFull(uid)) return this.#heldOff.add(connection);
+      const bytes = this.#source.receive(fd, uid);
       if (bytes > 0) {
         turnBytes += bytes;
-        if (this.#options.verifiesPackets && !isSentBy(connection.identity, this.#receiver)) {
-          this.#receiver.closeFds();
+        if (this.#options.verifiesPackets && !isSentBy(connection.identity, packet)) {
+          packet.closeFds();
           return this.#end(connection, anotherSender());
         }
-        if (!this.#handle(connection, this.#receiver, bytes)) return;
+        if (!this.#handle(connection, packet, bytes)) return;
         if (turnBytes >= BYTES_PER_TURN) return;
       } else if (bytes === PEER_CLOSED) {
         return this.#doom(connection, undefined);
@@ -477,6 +487,7 @@ export class Sessions implements RouterHost, PacketHost, FlushHost, FdHost, FdSw
     connection.state = "DOOMED";
     connection.queue.abandon();
     this.#rests.drop(connection);
+    this.#heldOff.drop(connection);
     this.#burials.add(connection, cause);
   }
 }

@@ -77,7 +77,7 @@ export class SocketWatch {
     connection.awaitsTaking = awaitsTaking;
     if (awaitsTaking) return this.watchTaking(connection);
     const socket = connection.socket.number;
-    const reading = connection.isReadingStopped ? 0 : EPOLLIN;
+    const reading = readingOf(connection);
     if (blockedFd === socket) this.#epoll.modify(socket, reading | EPOLLOUT, connection.slot);
     else if (blockedFd >= 0) {
       this.#epoll.add(blockedFd, EPOLLOUT, (connection.slot | LANE_BIT) >>> 0);
@@ -87,7 +87,7 @@ export class SocketWatch {
   #unwatchWritable(connection: Connection): void {
     const socket = connection.socket.number;
     const lane = connection.lane?.number;
-    const reading = connection.isReadingStopped ? 0 : EPOLLIN;
+    const reading = readingOf(connection);
     if (connection.watchedFd === socket) this.#epoll.modify(socket, reading, connection.slot);
     else if (connection.watchedFd === lane && lane !== undefined) this.#epoll.remove(lane);
   }
@@ -112,6 +112,16 @@ export class SocketWatch {
     for (let index = 0; index < count; index += 1) yield this.#taking.token(index);
   }
 
+  /** Stops or resumes reading from a connection; its end is noticed in any case. */
+  setReadingPaused(connection: Connection, isPaused: boolean): void {
+    if (connection.isReadingPaused === isPaused) return;
+    connection.isReadingPaused = isPaused;
+    const socket = connection.socket.number;
+    const isBlocked = connection.watchedFd === socket && !connection.awaitsTaking;
+    const writing = isBlocked ? EPOLLOUT : 0;
+    this.#epoll.modify(socket, readingOf(connection) | writing, connection.slot);
+  }
+
   /** From now on nothing more is read from this connection; its end is still noticed. */
   stopReading(connection: Connection): void {
     connection.isReadingStopped = true;
@@ -125,4 +135,8 @@ export class SocketWatch {
     this.unwatchTaking(connection);
     this.#epoll.remove(connection.socket.number);
   }
+}
+
+function readingOf({ isReadingStopped, isReadingPaused }: Connection): number {
+  return isReadingStopped || isReadingPaused ? 0 : EPOLLIN;
 }

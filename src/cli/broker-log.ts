@@ -30,6 +30,11 @@ export function brokerLogLine(event: BrokerEvent, isVerbose: boolean): string | 
       return decisionLine("revoked", event);
     case "would-deny":
       return decisionLine("would deny", event);
+    case "service-owner": {
+      const verb = event.isOwner ? "serves" : "serves no more";
+      const line = `${who(event.connection, event.identity)} ${verb} "${event.topic}"`;
+      return isVerbose ? printable(line) : undefined;
+    }
     case "fds-refused":
       return fdsRefusedLine(event);
     case "fds-undelivered": {
@@ -44,6 +49,8 @@ export function brokerLogLine(event: BrokerEvent, isVerbose: boolean): string | 
       const where = `on "${printable(event.topic)}": ${event.code}`;
       return `refused a last value of ${who(event.connection, event.identity)} ${where}`;
     }
+    case "fd-close-stuck":
+      return `closing files of uid ${event.uid} hangs: ${event.count} of them stay open`;
     case "policy-refused":
       return printable(`policy not loaded, the old one stays in force: ${event.message}`);
     case "policy-loaded":

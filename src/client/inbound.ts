@@ -32,6 +32,7 @@ import { topicMatches } from "../protocol/topics.ts";
 import { LargeBody } from "./large-body.ts";
 import { Message, type Sender } from "./message.ts";
 import { ReceivedFds } from "./received-fds.ts";
+import { SERVICE_OPCODES } from "./services.ts";
 import type { AnySubscription } from "./subscription.ts";
 
 /** Where frames go that are not messages. */
@@ -45,6 +46,8 @@ export interface InboundHost {
   onFdsLost(topic: string, count: number): void;
   /** A large message could not be received, because this process may hold no more fds. */
   onBodyLost(topic: string): void;
+  /** A frame about services: its header was checked, its body was not. */
+  onServiceFrame(packet: Uint8Array, words: Uint32Array, at: number): void;
   /** Fetches `count` fds of the next lane record; they are the caller's. */
   takeLaneFds(count: number): number[];
 }
@@ -90,6 +93,16 @@ export class Inbound {
     this.#generation += 1;
   }
 
+  /** The connection is another one: its ids mean nothing yet. Subscriptions stay. */
+  reset(): void {
+    this.#topics.clear();
+    this.#senders.clear();
+    this.#lastTopicId = -1;
+    this.#lastTopic = undefined;
+    this.#lastOrigin = -1;
+    this.#lastSender = undefined;
+  }
+
   /** All open subscriptions. */
   get subscriptions(): ReadonlySet<AnySubscription> {
     return this.#subscriptions;
@@ -118,6 +131,14 @@ export class Inbound {
     }
   }
 
+  /**
+   * Who has a connection id.
+   * @throws {ProtocolError} PROTOCOL_STATE where the broker has not said
+   */
+  senderOf(connection: number): Sender {
+    return this.#senderOf(connection, 0);
+  }
+
   #message(
     packet: Uint8Array,
     words: Uint32Array,
@@ -139,6 +160,7 @@ export class Inbound {
       at + (words[word] as number),
       fds,
       (flags & FLAG_FDS_WITHHELD) !== 0,
+      undefined,
       isRetained,
     );
     this.#deliver(receiversOf(topic, isRetained), message);
@@ -199,6 +221,9 @@ export class Inbound {
       case OPCODE.POLICY_CHANGED:
         return this.#host.onPolicyChanged();
       default:
+        if (SERVICE_OPCODES.has(opcodeOf(kind))) {
+          return this.#host.onServiceFrame(packet, words, at);
+        }
         throw new ProtocolError("PROTOCOL_STATE", `Cannot take frame at byte ${at}: not now`, at);
     }
   }

@@ -25,7 +25,7 @@ export interface Sender {
 }
 
 /** Where a large message has no packet to look into. */
-const NO_PACKET = new Uint8Array(0);
+export const NO_PACKET: Uint8Array = new Uint8Array(0);
 
 /**
  * A message with its topic and kernel-attested sender. With `using`, its files and the memory of a
@@ -61,8 +61,8 @@ export class Message<Data = unknown> implements Disposable {
     end: number,
     fds: ReceivedFds,
     fdsWithheld: boolean,
-    retained = false,
     large?: BodyMemory,
+    retained = false,
   ) {
     this.topic = topic;
     this.sender = sender;
@@ -95,8 +95,8 @@ export class Message<Data = unknown> implements Disposable {
       large.byteLength,
       fds,
       fdsWithheld,
-      retained,
       large,
+      retained,
     );
   }
 
@@ -111,8 +111,8 @@ export class Message<Data = unknown> implements Disposable {
       this.#end,
       fds,
       this.fdsWithheld,
-      this.retained,
       this.#large?.retain(),
+      this.retained,
     );
   }
 

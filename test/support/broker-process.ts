@@ -6,6 +6,7 @@
 import { Broker } from "../../src/broker/broker.ts";
 import { parsePolicy } from "../../src/broker/policy/policy-file.ts";
 import { dropPrivileges } from "../../src/ffi/process-credentials.ts";
+import { closeStandardStreams } from "../../src/ffi/standard-streams.ts";
 
 /** What the process is started with. */
 export interface BrokerProcessOptions {
@@ -44,6 +45,8 @@ try {
   const now = () => performance.now() * clockSpeed;
   broker = new Broker({ path, policy, keepFdsOut, fdTtlMs, now, onEvent: report });
   await broker.run();
+  // Else the test would wait for the end of our events as long as a close hangs.
+  if (broker.closesPending > 0) closeStandardStreams();
 } catch (error) {
   const { name, code, message } = error as Error & { code?: string };
   report({ type: "failed", name, code, message });

@@ -97,10 +97,10 @@ export class Replay {
   }
 
   /** The connection's queue was written out, perhaps in part. */
-  wake(connection: Connection): void {
+  readonly wake = (connection: Connection): void => {
     if (this.#feeds.size === 0) return;
     if (this.#feeds.has(connection) && hasRoom(connection.queue)) this.#ready.add(connection);
-  }
+  };
 
   /** The connection has ended. */
   leave(connection: Connection): void {

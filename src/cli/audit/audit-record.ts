@@ -16,10 +16,13 @@ export type AuditEventName =
   | "denied"
   | "would-deny"
   | "revoked"
+  | "serving"
+  | "serving-ended"
   | "fds-refused"
   | "fds-undelivered"
   | "body-refused"
   | "retain-refused"
+  | "fd-close-stuck"
   | "policy-loaded"
   | "policy-refused"
   | "accept-paused"
@@ -47,7 +50,9 @@ export interface AuditFields {
   readonly reason?: string | undefined;
   /** The deciding rule, or the setting of the topic; left out where none spoke. */
   readonly rule?: string | undefined;
-  /** Would-be denials since the broker started, with this one. */
+  /** Of the service; grows whenever who serves it changes. */
+  readonly generation?: number | undefined;
+  /** Would-be denials since the broker started, with this one; or fds that are not closed. */
   readonly count?: number | undefined;
   readonly code?: string | undefined;
   /** The broker's socket. */
@@ -89,6 +94,8 @@ export function auditRecord(event: BrokerEvent): AuditRecord {
     case "would-deny":
     case "revoked":
       return decisionRecord(event);
+    case "service-owner":
+      return serviceOwnerRecord(event);
     case "fds-refused":
       return fdsRefusedRecord(event);
     case "fds-undelivered":
@@ -99,6 +106,8 @@ export function auditRecord(event: BrokerEvent): AuditRecord {
       const { topic, code, rule } = event;
       return warn({ event: event.type, ...who(event), topic, code, rule });
     }
+    case "fd-close-stuck":
+      return warn({ event: event.type, uid: event.uid, count: event.count });
     case "policy-loaded":
       return info({ event: "policy-loaded", policy: event.policy, rules: event.rules });
     case "policy-refused":
@@ -106,6 +115,12 @@ export function auditRecord(event: BrokerEvent): AuditRecord {
     case "accept-paused":
       return warn({ event: "accept-paused" }, event.reason);
   }
+}
+
+function serviceOwnerRecord(event: Extract<BrokerEvent, { type: "service-owner" }>): AuditRecord {
+  const { topic, generation, isOwner } = event;
+  const name = isOwner ? "serving" : "serving-ended";
+  return info({ event: name, ...who(event), topic, generation });
 }
 
 function fdsRefusedRecord(event: Extract<BrokerEvent, { type: "fds-refused" }>): AuditRecord {

@@ -24,7 +24,18 @@ function received(
   { fdsWithheld = false, retained = false } = {},
 ): Message {
   const none = ReceivedFds.NONE;
-  return new Message("a.b", SENDER, encoding, body, 0, body.length, none, fdsWithheld, retained);
+  return new Message(
+    "a.b",
+    SENDER,
+    encoding,
+    body,
+    0,
+    body.length,
+    none,
+    fdsWithheld,
+    undefined,
+    retained,
+  );
 }
 
 function encoded(data: unknown, name: EncodingName = "auto"): Message {
@@ -114,8 +125,21 @@ describe("notices", () => {
     expect(humanNotice(lost)).toStartWith('1 file lost on "a.b"');
   });
 
+  test("jsonNotice() and humanNotice() tell of a gap that nobody can count", () => {
+    const unknown = {
+      type: "gap",
+      topic: undefined,
+      count: undefined,
+      reason: "disconnected",
+    } as const;
+    expect(JSON.parse(jsonNotice(unknown) ?? "")).toEqual({
+      gap: { topic: null, count: null, reason: "disconnected" },
+    });
+    expect(humanNotice(unknown)).toBe("Messages may be missing: disconnected");
+  });
+
   test("jsonNotice() and humanNotice() are silent about a normal end", () => {
-    const closed = { type: "closed", error: undefined } as const;
+    const closed = { type: "closed", error: undefined, unconfirmed: 0 } as const;
     expect([jsonNotice(closed), humanNotice(closed)]).toEqual([undefined, undefined]);
   });
 });

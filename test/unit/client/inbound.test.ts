@@ -41,6 +41,7 @@ beforeEach(() => {
     onPolicyChanged: () => void events.push(["policy changed"]),
     onFdsLost: (topic, count) => void events.push(["fds lost", topic, count]),
     onBodyLost: (topic) => void events.push(["body lost", topic]),
+    onServiceFrame: (_packet, _words, at) => void events.push(["service frame", at]),
     takeLaneFds: () => [...laneFds],
   };
   inbound = new Inbound(host);
