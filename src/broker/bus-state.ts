@@ -12,6 +12,7 @@ import type { PeerIdentity } from "./identity.ts";
 import { type Decision, decide, decideSubscribe } from "./policy/decide.ts";
 import { type ExplainOptions, type Explanation, explain } from "./policy/explain.ts";
 import type { Action, Policy } from "./policy/rules.ts";
+import { type RetainRefusal, retainRefusalOf } from "./retained/retain-rules.ts";
 import { type Route, RouteTable } from "./route.ts";
 import { SubscriptionIndex } from "./subscription-index.ts";
 import { type Topic, TopicTable } from "./topic-table.ts";
@@ -154,6 +155,11 @@ export class BusState {
     topic.fdRules = rules;
     topic.fdRulesGeneration = this.#policyGeneration;
     return rules;
+  }
+
+  /** The setting that lets nobody leave a last value on a topic, if there is one. */
+  retainRefusalOf(topic: string): RetainRefusal | undefined {
+    return retainRefusalOf(this.#policy, topic);
   }
 
   /** Adds a subscription to the index; routes that it changes are computed at their next use. */

@@ -9,6 +9,12 @@ export interface Cause {
   readonly message: string;
 }
 
+/** What an ERROR that ends a connection says beside why. */
+export interface FatalFields {
+  readonly offset?: number;
+  readonly protocol?: number | undefined;
+}
+
 /** More connections, of all users or of this one, than the limits allow. */
 export function tooManyConnections(): Cause {
   const message = "Cannot serve client: too many connections are open";

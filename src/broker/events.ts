@@ -91,6 +91,15 @@ export type BrokerEvent =
       readonly code: ErrorCode;
     }
   | {
+      /** A last value was refused: by the setting at `rule`, or because too much is kept. */
+      readonly type: "retain-refused";
+      readonly connection: number;
+      readonly identity: PeerIdentity;
+      readonly topic: string;
+      readonly code: ErrorCode;
+      readonly rule: string | undefined;
+    }
+  | {
       /** Closing a file that a user sent hangs, for CLOSE_STUCK_MS or when the broker ends. */
       readonly type: "fd-close-stuck";
       readonly uid: number;

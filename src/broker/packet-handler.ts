@@ -152,6 +152,9 @@ export class PacketHandler {
         openTopicOf(connection, closed.has(frame.id) ? NO_TOPIC : frame.id, frame.offset);
         continue;
       }
+      if (frame.opcode === OPCODE.RETAIN && closed.has(frame.id)) {
+        openTopicOf(connection, NO_TOPIC, frame.offset);
+      }
       const request = this.#requests.read(connection, frame);
       if (request.opcode === OPCODE.CLOSE_TOPIC) {
         // In a rest it may be the second one, whose topic was open when the packet was checked.

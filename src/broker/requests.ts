@@ -38,6 +38,7 @@ import {
 } from "./limits.ts";
 import type { Action } from "./policy/rules.ts";
 import { refusalMessage } from "./refusal.ts";
+import type { Replay } from "./retained/replay.ts";
 import type { Topic } from "./topic-table.ts";
 
 /** A control frame that was read and found good. */
@@ -64,6 +65,7 @@ export interface RequestsParts {
   readonly send: ControlSender;
   readonly onEvent: BrokerEventListener;
   readonly areas: readonly Area[];
+  readonly replay: Pick<Replay, "begin">;
   readonly fdSweep: Pick<FdSweep, "lookAll" | "watchAll">;
 }
 
@@ -75,6 +77,7 @@ export class Requests {
   readonly #send: ControlSender;
   readonly #onEvent: BrokerEventListener;
   readonly #areas = new Map<number, Area>();
+  readonly #replay: Pick<Replay, "begin">;
   readonly #fdSweep: Pick<FdSweep, "lookAll" | "watchAll">;
 
   constructor(parts: RequestsParts) {
@@ -83,6 +86,7 @@ export class Requests {
     this.#fdGate = parts.fdGate;
     this.#send = parts.send;
     this.#onEvent = parts.onEvent;
+    this.#replay = parts.replay;
     this.#fdSweep = parts.fdSweep;
     for (const area of parts.areas) {
       for (const opcode of area.opcodes) this.#areas.set(opcode, area);
@@ -240,6 +244,7 @@ export class Requests {
     this.#state.subscribe(connection, pattern);
     const body = subscribeAckBody({ subscription });
     this.#send(connection, { opcode: OPCODE.ACK, id: id, body });
+    this.#replay.begin(connection, subscription, pattern);
   }
 
   #unsubscribe(connection: Connection, id: number, subscription: number): void {

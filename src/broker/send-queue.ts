@@ -70,12 +70,12 @@ export class SendQueue {
   #queuedBytes = 0;
   #queuedFds = 0;
   #queuedMemoryBytes = 0;
-  #isShedding = false;
   #isAbandoned = false;
 
   /** Where fds leave. */
   readonly outlet: FdOutlet;
-
+  /** Something was lost, and no message is taken before there is room again. */
+  isShedding = false;
   /** The fd that must become writable before flush() can go on; -1 where nothing is blocked. */
   blockedFd = -1;
   /** `blockedFd` may be writable, but flush() can go on only when the client takes fds from it. */
@@ -135,7 +135,7 @@ export class SendQueue {
       if (isGone(outcome)) return PEER_GONE;
       this.blockedFd = this.#fd;
     }
-    const packet = this.#isShedding ? undefined : this.#packetFor(bytes);
+    const packet = this.isShedding ? undefined : this.#packetFor(bytes);
     if (packet === undefined) return this.#lose(source, offset, bytes);
     this.#copyInto(packet, source, offset, bytes);
     return ACCEPTED;
@@ -166,7 +166,7 @@ export class SendQueue {
     }
     const memoryBytes = memoryBytesOf(source, offset);
     const fits =
-      !this.#isShedding &&
+      !this.isShedding &&
       this.#queuedBytes + bytes <= SEND_QUEUE_BYTES_MAX &&
       this.#queuedFds + fds.length <= SEND_QUEUE_FDS_MAX &&
       this.#queuedMemoryBytes + memoryBytes <= SEND_QUEUE_MEMORY_BYTES_MAX;
@@ -212,7 +212,7 @@ export class SendQueue {
     const kind = source.words[word] ?? 0;
     if (needsFds(kind)) {
       const gapBytes = encodeLostBody(source.words[word + 1] ?? 0, GAP_REASON.BODY_EXPIRED);
-      const isTold = !this.#isShedding && this.push(CONTROL_FRAME_BUFFER, gapBytes) === ACCEPTED;
+      const isTold = !this.isShedding && this.push(CONTROL_FRAME_BUFFER, gapBytes) === ACCEPTED;
       return isTold ? QUEUE_FULL : this.#lose(source, offset, bytes);
     }
     const marked = withheldKind(kind, WITHHELD_REASON.EXPIRED);
@@ -271,7 +271,7 @@ export class SendQueue {
     for (;;) {
       const outcome = this.#sendQueued();
       if (outcome === PEER_GONE) return PEER_GONE;
-      if (this.#isShedding && this.#hasRoomAgain()) {
+      if (this.isShedding && this.#hasRoomAgain()) {
         if (this.#pushGaps() === QUEUE_FULL) return QUEUE_FULL;
         if (outcome === ACCEPTED) continue;
       }
@@ -461,11 +461,11 @@ export class SendQueue {
    * @returns ACCEPTED, or QUEUE_FULL where even the reserve is used up
    */
   tellGaps(): number {
-    return this.#isShedding ? this.#pushGaps() : ACCEPTED;
+    return this.isShedding ? this.#pushGaps() : ACCEPTED;
   }
 
   #pushGaps(): number {
-    this.#isShedding = false;
+    this.isShedding = false;
     for (const [topicId, count] of this.#ledger.take()) {
       const body = gapBody({ count, reason: GAP_REASON.SEND_QUEUE_FULL });
       const bytes = encodeControlFrame({ opcode: OPCODE.GAP, id: topicId, body });
@@ -493,7 +493,7 @@ export class SendQueue {
 
   #lose(source: PinnedBuffer, offset: number, bytes: number): number {
     if (!isMessage(source.words[(offset >>> 2) + 1] ?? 0)) return QUEUE_FULL;
-    this.#isShedding = true;
+    this.isShedding = true;
     this.#ledger.record(source.words, offset, bytes);
     return QUEUE_FULL;
   }

@@ -29,6 +29,7 @@ import {
   type Cause,
   doesNotRead,
   doesNotTakeFds,
+  type FatalFields,
   fdsDoNotClose,
   noFdsLeft,
   noHello,
@@ -62,6 +63,7 @@ import { Presence } from "./presence.ts";
 import { type LimitsOfUid, Quotas } from "./quota.ts";
 import { limitsOfPolicy, quotaDefaults } from "./quota-limits.ts";
 import { Requests } from "./requests.ts";
+import { Retained } from "./retained/retained.ts";
 import { Rights } from "./rights.ts";
 import { Router, type RouterHost } from "./router.ts";
 import { QUEUE_FULL } from "./send-queue.ts";
@@ -97,12 +99,6 @@ export interface SessionsOptions {
   readonly onEvent: BrokerEventListener;
 }
 
-/** What an ERROR that ends a connection says beside why. */
-interface FatalFields {
-  readonly offset?: number;
-  readonly protocol?: number | undefined;
-}
-
 /** All connections of one broker. */
 export class Sessions implements RouterHost, PacketHost, FlushHost, FdSweepHost {
   /** Work that settle() does a little of each time. */
@@ -121,6 +117,7 @@ export class Sessions implements RouterHost, PacketHost, FlushHost, FdSweepHost 
   readonly #rests = new PacketRests();
   readonly #presence: Presence;
   readonly #services: Services;
+  readonly #retained: Retained;
   readonly #heldOff: HeldOff;
   readonly #areas: Area[] = [];
   readonly #administration: Administration;
@@ -142,7 +139,7 @@ export class Sessions implements RouterHost, PacketHost, FlushHost, FdSweepHost 
     this.#state = new BusState(options.policy, ({ id, identity }, denial) =>
       options.onEvent({ type: "would-deny", connection: id, identity, ...denial }),
     );
-    const { openFilesMax, servesOwnUidOnly: servesOneUid, ownUid, onEvent, watch } = options;
+    const { openFilesMax, servesOwnUidOnly: servesOneUid, ownUid, onEvent, watch, now } = options;
     this.#budget = new FdBudget(openFilesMax);
     const { connectionsMax } = this.#budget;
     this.#table = new ConnectionTable({ connectionsMax, servesOneUid });
@@ -153,7 +150,6 @@ export class Sessions implements RouterHost, PacketHost, FlushHost, FdSweepHost 
     const inFlight = this.#fdsInFlight;
     this.#lingering = new LingeringSockets(this.#budget);
     this.#introductions = new Introductions(this.#send);
-    const router = new Router(this.#state, this.#introductions, inFlight, this);
     const { administration } = options;
     this.#administration = new Administration(this.#state, administration, ownUid, this.#send);
     this.#admission = new Admission({
@@ -173,16 +169,17 @@ export class Sessions implements RouterHost, PacketHost, FlushHost, FdSweepHost 
     this.#fdSweep = new FdSweep({ ...tables, ...fdWork, ttlMs: options.fdTtlMs, host: this });
     const introductions = this.#introductions;
     this.#presence = new Presence({ ...shared, introductions, host: this });
+    this.#retained = new Retained({ ...shared, introductions, inFlight, now, host: this });
+    const { replay } = this.#retained;
+    this.#flusher.onFlushed = replay.wake;
+    const router = new Router(this.#state, introductions, inFlight, this, replay.giveBefore);
     const intake = new FdIntake({ ...tables, router, host: this.#files });
     const known = { ...tables, introductions, presence: this.#presence };
     const { background } = this;
     this.#services = new Services({ ...known, intake, inFlight, background, host: this });
-    areas.push(this.#services);
-    const requests = new Requests({
-      ...shared,
-      administration: this.#administration,
-      fdSweep: this.#fdSweep,
-    });
+    areas.push(this.#services, this.#retained.area(router, intake));
+    const asked = { administration: this.#administration, fdSweep: this.#fdSweep, replay };
+    const requests = new Requests({ ...shared, ...asked });
     this.#rights = new Rights(shared);
     const routing = { router, rights: this.#rights, services: this.#services };
     this.#handler = new PacketHandler({ ...routing, requests, intake, host: this });
@@ -243,7 +240,8 @@ export class Sessions implements RouterHost, PacketHost, FlushHost, FdSweepHost 
   /** Whether settle() has nothing to do before something happens. */
   get isSettled(): boolean {
     const hasWork = this.#rests.size > 0 || !this.#burials.isEmpty;
-    return !hasWork && this.#flusher.isIdle && this.background.isIdle;
+    const isIdle = this.#retained.replay.isIdle && this.#flusher.isIdle && this.background.isIdle;
+    return isIdle && !hasWork;
   }
 
   /**
@@ -258,6 +256,7 @@ export class Sessions implements RouterHost, PacketHost, FlushHost, FdSweepHost 
     this.#costlyEndsAt = 0;
     this.#services.settle();
     if (!this.background.isIdle) this.background.run(this.#timer(BACKGROUND_MS_PER_TURN));
+    this.#retained.work((milliseconds) => this.#timer(milliseconds));
     this.#flusher.flushAll();
     if (this.#burials.isEmpty) return;
     this.#burials.run(this.#timer(BURIAL_MS_PER_TURN));
@@ -309,6 +308,7 @@ export class Sessions implements RouterHost, PacketHost, FlushHost, FdSweepHost 
   replacePolicy(policy: Policy): void {
     this.#state.replacePolicy(policy);
     this.#quotas.replaceLimits(this.#limitsOf(policy));
+    this.background.add(this.#retained.sweep());
     this.background.add(this.#rights.sweep(this.#table.all()));
   }
 
@@ -327,7 +327,7 @@ export class Sessions implements RouterHost, PacketHost, FlushHost, FdSweepHost 
 
   /** When settle() has to look at the clock again; Infinity where nothing is awaited. */
   deadline(): number {
-    return Math.min(this.#helloDeadline(), this.#fdSweep.deadline());
+    return Math.min(this.#helloDeadline(), this.#fdSweep.deadline(), this.#retained.nextDeadline);
   }
 
   #helloDeadline(): number {
@@ -340,6 +340,7 @@ export class Sessions implements RouterHost, PacketHost, FlushHost, FdSweepHost 
     const message = "The broker is shutting down";
     const body = goodbyeBody({ status: STATUS.CLOSED_BY_BROKER, message });
     this.#rests.clear();
+    this.#retained.replay.clear();
     for (const connection of this.#table.all()) {
       if (connection.state === "DOOMED") continue;
       this.#options.watch.stopReading(connection);
@@ -362,6 +363,7 @@ export class Sessions implements RouterHost, PacketHost, FlushHost, FdSweepHost 
     for (const connection of this.#table.all()) this.#doom(connection, undefined);
     this.#burials.run(() => true);
     this.#lingering.closeAll();
+    this.#retained.close();
   }
 
   /** RouterHost, PacketHost */

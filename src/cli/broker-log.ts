@@ -45,6 +45,10 @@ export function brokerLogLine(event: BrokerEvent, isVerbose: boolean): string | 
       const where = `on "${printable(event.topic)}": ${event.code}`;
       return `refused a large message of ${who(event.connection, event.identity)} ${where}`;
     }
+    case "retain-refused": {
+      const where = `on "${printable(event.topic)}": ${event.code}`;
+      return `refused a last value of ${who(event.connection, event.identity)} ${where}`;
+    }
     case "fd-close-stuck":
       return `closing files of uid ${event.uid} hangs: ${event.count} of them stay open`;
     case "policy-refused":

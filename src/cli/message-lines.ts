@@ -24,11 +24,12 @@ const ENCODING_NAMES: Readonly<Record<Encoding, string>> = {
 
 /** `topic  uid=… pid=…  data`, without the line end. */
 export function humanLine(message: Message): string {
-  const { topic, sender, fds, fdsWithheld } = message;
+  const { topic, sender, fds, fdsWithheld, retained } = message;
   const files = fds.length === 0 ? "" : `  [${countOf(fds.length, "file")}]`;
   const withheld = fdsWithheld ? "  [files withheld by the policy]" : "";
+  const kept = retained ? "  [retained]" : "";
   const origin = `uid=${sender.uid} pid=${sender.pid}`;
-  return `${printable(topic)}  ${origin}  ${humanData(message)}${files}${withheld}`;
+  return `${printable(topic)}  ${origin}  ${humanData(message)}${files}${withheld}${kept}`;
 }
 
 /**
@@ -36,10 +37,10 @@ export function humanLine(message: Message): string {
  * which are written piece by piece.
  */
 export function jsonFields(message: Message): string {
-  const { topic, sender, encoding, fdsWithheld } = message;
+  const { topic, sender, encoding, fdsWithheld, retained } = message;
   const fields = { topic, sender, encoding: ENCODING_NAMES[encoding], ...jsonData(message) };
-  const whole = fdsWithheld ? { ...fields, fdsWithheld } : fields;
-  return toJson(whole).slice(1, -1);
+  const marks = { ...(fdsWithheld && { fdsWithheld }), ...(retained && { retained }) };
+  return toJson({ ...fields, ...marks }).slice(1, -1);
 }
 
 /** What a program should know beside messages, as a line of JSON; undefined for all else. */

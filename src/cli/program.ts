@@ -82,10 +82,22 @@ function addPub(program: Command, finish: (exitCode: number) => void): void {
     .argument("<topic>", "such as sensors.kitchen.temperature")
     .argument("[data]", "the body; standard input where it is absent or -");
   const attachments = addInputOptions(command, "DATA is JSON", "DATA is anything");
-  command.option(SOCKET_OPTION, CLIENT_SOCKET_HELP).action(async (topic, data, options) => {
-    const { runPub } = await import("./commands/pub.ts");
-    finish(await runPub(topic, data, { ...options, attachments }));
-  });
+  command
+    .option("-r, --retain", "have the broker keep it for who subscribes later")
+    .option("--retain-for <ms>", "the same, for so many milliseconds")
+    .addOption(
+      new Option("--clear", "publish nothing, have the broker forget what it kept").conflicts([
+        "retain",
+        "retainFor",
+        "file",
+        "memfd",
+      ]),
+    )
+    .option(SOCKET_OPTION, CLIENT_SOCKET_HELP)
+    .action(async (topic, data, options) => {
+      const { runPub } = await import("./commands/pub.ts");
+      finish(await runPub(topic, data, { ...options, attachments }));
+    });
 }
 
 function addSub(program: Command, finish: (exitCode: number) => void): void {

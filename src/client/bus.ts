@@ -3,7 +3,7 @@
  * subscriber, what comes in, and the link under them, which may be lost and made again.
  */
 
-import { RejectedError, TimeoutError } from "../errors.ts";
+import { ArgumentError, RejectedError, TimeoutError } from "../errors.ts";
 import {
   decodeExplainAck,
   decodeOpenTopicAck,
@@ -17,7 +17,9 @@ import {
   type RevokedBody,
 } from "../protocol/control-messages.ts";
 import { GAP_REASON, OPCODE } from "../protocol/opcodes.ts";
+import { clearRetainedBody, decodeClearRetainedAck } from "../protocol/service-messages.ts";
 import { STATUS } from "../protocol/status-codes.ts";
+import { checkTopicName } from "../protocol/topics.ts";
 import type { Clock } from "./clock.ts";
 import { Deadlines } from "./deadlines.ts";
 import type { Self } from "./dial.ts";
@@ -134,7 +136,8 @@ export class Bus<Topics extends TopicMap = TopicMap>
    * @throws {LimitError} LIMIT_MESSAGE_BYTES, LIMIT_MESSAGE_FDS, LIMIT_OUTBOUND, LIMIT_QUEUED_FDS
    * @throws {RejectedError} REJECTED_BY_POLICY once the broker has refused this topic. The first
    *   refusal is a "denied" status event and makes the next flush() reject; so is and does every
-   *   refusal of files, by REJECTED_BY_POLICY, or REJECTED_FD_KIND for their kind
+   *   refusal of files, by REJECTED_BY_POLICY, or REJECTED_FD_KIND for their kind; and with `retain`
+   *   REJECTED_RETAIN, or LIMIT_RETAINED as a LimitError: then nobody has got the message
    * @throws {ClosedError} after the end of the bus; CLOSED_DISCONNECTED while there is no
    *   connection, where `whileDisconnected` is "refuse"
    */
@@ -145,6 +148,26 @@ export class Bus<Topics extends TopicMap = TopicMap>
   ): boolean {
     if (!this.#link.isConnected) this.#checkKeeps();
     return this.#publisher.publish(topic, data, options);
+  }
+
+  /**
+   * Lets the broker forget the last value of a topic, also that of a message published just before.
+   * @returns whether there was one
+   * @throws {ArgumentError} ARGUMENT_TOPIC
+   * @throws {RejectedError} REJECTED_BY_POLICY for who may not publish there
+   * @throws {ClosedError} after the end of the bus
+   */
+  async clearRetained(topic: keyof Topics & string): Promise<boolean> {
+    const flaw = checkTopicName(topic);
+    if (flaw !== undefined) {
+      throw new ArgumentError("ARGUMENT_TOPIC", `Cannot clear last value: ${flaw}`, "topic");
+    }
+    const { promise, resolve } = Promise.withResolvers<Uint8Array>();
+    this.#publisher.barrier(() =>
+      resolve(this.#link.request(OPCODE.CLEAR_RETAINED, clearRetainedBody({ topic }))),
+    );
+    const body = await promise;
+    return decodeClearRetainedAck(body, 0, body.byteLength).cleared;
   }
 
   /**

@@ -19,7 +19,7 @@ import { serviceErrorOf } from "./failure.ts";
 import {
   CALL_TIMEOUT_MS_DEFAULT,
   OUTBOUND_BYTES_MAX,
-  REQUEST_BODY_BYTES_MAX,
+  PREFIXED_BODY_BYTES_MAX,
   TIMEOUT_MS_MAX,
 } from "./limits.ts";
 import type { Message } from "./message.ts";
@@ -187,7 +187,7 @@ export class Calls implements CallHost {
     const signal = options?.signal;
     signal?.throwIfAborted();
     const action = { verb: "call", name: call.name };
-    using body = OutgoingBody.of(data, options, REQUEST_BODY_BYTES_MAX, action);
+    using body = OutgoingBody.of(data, options, PREFIXED_BODY_BYTES_MAX, action);
     const service = this.#services.get(call.name) ?? this.#open(call.name);
     const { bytes, fds, memoryBytes } = body;
     const request: RequestBody = { flags: body.flags | flags, bytes, fds, memoryBytes };

@@ -23,6 +23,7 @@ import {
   FLAG_FATAL,
   FLAG_FDS_ON_LANE,
   FLAG_FDS_WITHHELD,
+  FLAG_RETAINED,
   FLAGS_ENCODING_MASK,
   OPCODE,
 } from "../protocol/opcodes.ts";
@@ -56,6 +57,8 @@ interface InboundTopic {
   /** Those that match, valid while `generation` is the table's. */
   subscriptions: readonly AnySubscription[];
   generation: number;
+  /** Those that matched when the last message on it came: each of them has had one. */
+  reached: readonly AnySubscription[];
 }
 
 /** A kind word without its encoding bits equals PLAIN_KIND for a message without fds. */
@@ -147,6 +150,7 @@ export class Inbound {
     const topic = this.#topicOf(words[word + 2] as number, at);
     const sender = this.#senderOf(words[word + 3] as number, at);
     const flags = flagsOf(kind);
+    const isRetained = (flags & FLAG_RETAINED) !== 0;
     const message = new Message(
       topic.name,
       sender,
@@ -156,8 +160,10 @@ export class Inbound {
       at + (words[word] as number),
       fds,
       (flags & FLAG_FDS_WITHHELD) !== 0,
+      undefined,
+      isRetained,
     );
-    this.#deliver(topic.subscriptions, message);
+    this.#deliver(receiversOf(topic, isRetained), message);
   }
 
   #deliver(subscriptions: readonly AnySubscription[], message: Message): void {
@@ -257,8 +263,10 @@ export class Inbound {
       if (lost > 0) this.#host.onFdsLost(topic.name, lost);
       const encoding = (flagsOf(kind) & FLAGS_ENCODING_MASK) as Encoding;
       const isWithheld = (flagsOf(kind) & FLAG_FDS_WITHHELD) !== 0;
-      const message = Message.large(topic.name, sender, encoding, large, fds, isWithheld);
-      this.#deliver(topic.subscriptions, message);
+      const isRetained = (flagsOf(kind) & FLAG_RETAINED) !== 0;
+      const { name } = topic;
+      const message = Message.large(name, sender, encoding, large, fds, isWithheld, isRetained);
+      this.#deliver(receiversOf(topic, isRetained), message);
     } catch (error) {
       large?.release();
       fds.close();
@@ -272,7 +280,7 @@ export class Inbound {
   }
 
   #learnTopic(id: number, name: string): void {
-    this.#topics.set(id, { name, subscriptions: [], generation: -1 });
+    this.#topics.set(id, { name, subscriptions: [], generation: -1, reached: [] });
     this.#lastTopicId = -1;
   }
 
@@ -316,6 +324,17 @@ export class Inbound {
     this.#lastSender = sender;
     return sender;
   }
+}
+
+/**
+ * Who gets a message that has come. A last value comes once for each new subscription of this
+ * program; those that have had a message on the topic know it already, or something newer.
+ */
+function receiversOf(topic: InboundTopic, isRetained: boolean): readonly AnySubscription[] {
+  const { subscriptions, reached } = topic;
+  topic.reached = subscriptions;
+  if (!isRetained) return subscriptions;
+  return subscriptions.filter((subscription) => !reached.includes(subscription));
 }
 
 /** The packet as words, copied only where Bun handed out a misaligned view. */

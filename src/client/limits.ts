@@ -117,5 +117,5 @@ export const CHANNEL_BYTES_HIGH = 1024 * 1024;
 export const LANE_RETRY_MS_FIRST = 1;
 export const LANE_RETRY_MS_MAX = 64;
 
-/** Bytes of the largest body that a REQUEST frame has room for, behind its prefix. */
-export const REQUEST_BODY_BYTES_MAX = MESSAGE_BODY_BYTES_MAX - BODY_PREFIX_BYTES;
+/** Bytes of the largest body that a REQUEST or RETAIN frame has room for, behind its prefix. */
+export const PREFIXED_BODY_BYTES_MAX = MESSAGE_BODY_BYTES_MAX - BODY_PREFIX_BYTES;

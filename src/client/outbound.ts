@@ -17,7 +17,12 @@ import { STATUS } from "../protocol/status-codes.ts";
 import { duplicateAll } from "./borrowed-fds.ts";
 import { OUTBOUND_BYTES_HIGH, OUTBOUND_BYTES_MAX, SPARE_BUFFERS_KEPT } from "./limits.ts";
 import type { Transport } from "./transport.ts";
-import { countMessages, type UnsentMessage, unpackMessages } from "./unsent-messages.ts";
+import {
+  countMessages,
+  isPublished,
+  type UnsentMessage,
+  unpackMessages,
+} from "./unsent-messages.ts";
 
 interface WaitingPacket {
   readonly buffer: PinnedBuffer;
@@ -141,10 +146,21 @@ export class Outbound {
   }
 
   /**
+   * Appends a message without fds that the broker is to keep.
+   * @param flags encoding
+   * @param body copied, with its prefix; at most MESSAGE_BODY_BYTES_MAX bytes
+   * @throws {LimitError} LIMIT_OUTBOUND
+   */
+  retain(topicId: number, flags: number, body: Uint8Array): void {
+    this.#append(OPCODE.RETAIN | (flags << 8), topicId, 0, body);
+    this.#messageCount += 1;
+  }
+
+  /**
    * Appends a request without fds.
    * @param flags encoding, and FLAG_STREAM
    * @param timeoutMs u32; 0 for ever
-   * @param body copied; at most REQUEST_BODY_BYTES_MAX bytes
+   * @param body copied; at most PREFIXED_BODY_BYTES_MAX bytes
    * @throws {LimitError} LIMIT_OUTBOUND
    */
   request(
@@ -201,7 +217,7 @@ export class Outbound {
     const heldBytes = bytes + memoryBytes;
     if (!isSent)
       this.#wait({ buffer: packet, bytes, heldBytes, fds: duplicateAll(fds), onRefused });
-    if (opcode === OPCODE.MESSAGE) this.#messageCount += 1;
+    if (isPublished(opcode)) this.#messageCount += 1;
   }
 
   /** Appends a control frame. It is never refused for want of room: answers depend on it. */

@@ -12,24 +12,31 @@ import {
   MESSAGE_BODY_BYTES_MAX,
   MESSAGE_FDS_MAX,
 } from "../protocol/limits.ts";
-import { ENCODING, type Encoding, FLAG_LARGE } from "../protocol/opcodes.ts";
+import { ENCODING, type Encoding, FLAG_LARGE, OPCODE } from "../protocol/opcodes.ts";
 import { checkTopicName } from "../protocol/topics.ts";
 import { encodeBody } from "./body-codec.ts";
 import { duplicateAll } from "./borrowed-fds.ts";
-import { KEPT_MESSAGE_BYTES, OUTBOUND_BYTES_HIGH, OUTBOUND_BYTES_MAX } from "./limits.ts";
+import {
+  KEPT_MESSAGE_BYTES,
+  OUTBOUND_BYTES_HIGH,
+  OUTBOUND_BYTES_MAX,
+  PREFIXED_BODY_BYTES_MAX,
+} from "./limits.ts";
 import { assertSealed, Memory } from "./memory.ts";
 import type { MessageWithFds, Outbound } from "./outbound.ts";
 import {
   checkEncodingOfMemory,
   fdNumbers,
+  OutgoingBody,
   type SendOptions,
   tooLarge,
   tooManyFds,
 } from "./outgoing-body.ts";
+import { keptMsOf, prefixed, type RetainOptions } from "./retention.ts";
 import type { UnsentMessage } from "./unsent-messages.ts";
 
 /** Choices for one message. */
-export type PublishOptions = SendOptions;
+export interface PublishOptions extends SendOptions, RetainOptions {}
 
 /** Asks the broker for a topic id. */
 export type TopicOpener = (name: string) => Promise<number>;
@@ -44,12 +51,17 @@ interface OpenedTopic {
 
 interface HeldMessage {
   readonly topic: OpenedTopic;
+  /** MESSAGE or RETAIN. */
+  readonly opcode: number;
   readonly flags: number;
   readonly body: Uint8Array;
   readonly fds: readonly OwnedFd[];
   /** As in MessageWithFds. */
   readonly memoryBytes: number;
 }
+
+/** A message on its way, with fds or without. */
+type OutgoingMessage = MessageWithFds & { readonly opcode: number };
 
 const NO_FDS: readonly number[] = [];
 
@@ -78,8 +90,10 @@ export class Publisher {
 
   /** See Bus.publish(). */
   publish(name: string, data: unknown, options?: PublishOptions): boolean {
+    const keptMs = options === undefined ? undefined : keptMsOf(options);
     const topic = this.#topics.get(name) ?? this.#open(name);
-    if (options === undefined && data instanceof Uint8Array) {
+    if (keptMs !== undefined) this.#writeRetained(topic, data, options, keptMs);
+    else if (options === undefined && data instanceof Uint8Array) {
       this.#write(topic, ENCODING.BYTES, data, NO_FDS);
     } else if (data instanceof Memory) {
       checkEncodingOfMemory(options?.encoding);
@@ -167,10 +181,26 @@ export class Publisher {
   #write(topic: OpenedTopic, encoding: Encoding, body: Uint8Array, fds: readonly number[]): void {
     if (topic.denial !== undefined) throw topic.denial;
     if (body.byteLength > MESSAGE_BODY_BYTES_MAX) this.#writeLarge(topic, encoding, body, fds);
-    else if (fds.length > 0) this.#send(topic, { flags: encoding, body, fds, memoryBytes: 0 });
-    else if (this.#mustHold(topic)) {
-      this.#hold(topic, { flags: encoding, body, fds, memoryBytes: 0 });
-    } else this.#outbound.message(topic.id, encoding, body);
+    else if (fds.length === 0 && !this.#mustHold(topic)) {
+      this.#outbound.message(topic.id, encoding, body);
+    } else {
+      const { MESSAGE: opcode } = OPCODE;
+      this.#send(topic, { opcode, flags: encoding, body, fds, memoryBytes: 0 });
+    }
+  }
+
+  #writeRetained(
+    topic: OpenedTopic,
+    data: unknown,
+    options: PublishOptions | undefined,
+    keptMs: number,
+  ): void {
+    if (topic.denial !== undefined) throw topic.denial;
+    const action = { verb: "publish on", name: topic.name };
+    using outgoing = OutgoingBody.of(data, options, PREFIXED_BODY_BYTES_MAX, action);
+    const { flags, bytes, fds, memoryBytes } = outgoing;
+    const body = prefixed(keptMs, bytes);
+    this.#send(topic, { opcode: OPCODE.RETAIN, flags, body, fds, memoryBytes });
   }
 
   /** A body that no packet can carry goes into memory of its own. */
@@ -201,12 +231,21 @@ export class Publisher {
     if (fds.length > MESSAGE_FDS_MAX) throw tooManyFds(files.length, MESSAGE_FDS_MAX - 1);
     const body = new Uint8Array(LARGE_SIZE_BYTES);
     new DataView(body.buffer).setUint32(0, byteLength, true);
-    this.#send(topic, { flags: encoding | FLAG_LARGE, body, fds, memoryBytes: byteLength });
+    const { MESSAGE: opcode } = OPCODE;
+    const flags = encoding | FLAG_LARGE;
+    this.#send(topic, { opcode, flags, body, fds, memoryBytes: byteLength });
   }
 
-  #send(topic: OpenedTopic, message: MessageWithFds): void {
+  #send(topic: OpenedTopic, message: OutgoingMessage): void {
     if (this.#mustHold(topic)) this.#hold(topic, message);
-    else this.#outbound.messageWithFds(topic.id, message);
+    else this.#dispatch(topic.id, message);
+  }
+
+  #dispatch(topicId: number, message: OutgoingMessage): void {
+    const { opcode, flags, body, fds } = message;
+    if (fds.length > 0) this.#outbound.messageWithFds(topicId, message);
+    else if (opcode === OPCODE.RETAIN) this.#outbound.retain(topicId, flags, body);
+    else this.#outbound.message(topicId, flags as Encoding, body);
   }
 
   /** The broker has not answered for this topic, or for that of a message before. */
@@ -214,7 +253,7 @@ export class Publisher {
     return topic.id === 0 || this.#held.length > 0;
   }
 
-  #hold(topic: OpenedTopic, { flags, body, fds, memoryBytes }: MessageWithFds): void {
+  #hold(topic: OpenedTopic, { opcode, flags, body, fds, memoryBytes }: OutgoingMessage): void {
     if (this.#heldBytes > this.#heldBytesMax) {
       const what = this.#isSuspended ? "the broker to come back" : "the broker";
       throw new LimitError(
@@ -223,7 +262,8 @@ export class Publisher {
         { limit: this.#heldBytesMax, actual: this.#heldBytes },
       );
     }
-    const held = { topic, flags, body: body.slice(), fds: duplicateAll(fds), memoryBytes };
+    const copy = { body: body.slice(), fds: duplicateAll(fds) };
+    const held = { topic, opcode, flags, ...copy, memoryBytes };
     this.#held.push(held);
     this.#heldBytes += heldBytesOf(held);
   }
@@ -267,8 +307,9 @@ export class Publisher {
 
   /** A message for the next connection, which has not opened its topic yet. */
   #keep(message: Omit<HeldMessage, "topic">, name: string): HeldMessage {
-    const { flags, body, fds, memoryBytes } = message;
-    return { topic: this.#topics.get(name) ?? this.#add(name), flags, body, fds, memoryBytes };
+    const { opcode, flags, body, fds, memoryBytes } = message;
+    const topic = this.#topics.get(name) ?? this.#add(name);
+    return { topic, opcode, flags, body, fds, memoryBytes };
   }
 
   /**
@@ -291,9 +332,7 @@ export class Publisher {
   #releaseMessage(held: HeldMessage): void {
     try {
       const fds = held.fds.map((fd) => fd.number);
-      const { topic, flags, body, memoryBytes } = held;
-      if (fds.length === 0) this.#outbound.message(topic.id, flags as Encoding, body);
-      else this.#outbound.messageWithFds(topic.id, { flags, body, fds, memoryBytes });
+      this.#dispatch(held.topic.id, { ...held, fds });
     } catch (error) {
       this.#onDenied(error as Error);
     }

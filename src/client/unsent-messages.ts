@@ -11,10 +11,13 @@ import { OPCODE } from "../protocol/opcodes.ts";
 
 /** One message. */
 export interface UnsentMessage {
+  /** MESSAGE or RETAIN. */
+  readonly opcode: number;
   /** As the lost connection had it. */
   readonly topicId: number;
   /** Encoding, and FLAG_LARGE. */
   readonly flags: number;
+  /** With its prefix, if the opcode has one. */
   readonly body: Uint8Array;
   readonly fds: readonly OwnedFd[];
   /** Bytes of the large body behind the first of them; 0 for none. */
@@ -38,6 +41,7 @@ export function unpackMessages(
   forEachMessage(packet, packetBytes, (at, frameBytes) => {
     const word = at >>> 2;
     messages.push({
+      opcode: opcodeOf(packet.words[word + 1] as number),
       topicId: packet.words[word + 2] as number,
       flags: flagsOf(packet.words[word + 1] as number),
       body: packet.bytes.slice(at + FRAME_HEADER_BYTES, at + frameBytes),
@@ -57,6 +61,11 @@ export function countMessages(packet: PinnedBuffer, packetBytes: number): number
   return count;
 }
 
+/** Whether frames of this opcode are published on a topic. */
+export function isPublished(opcode: number): boolean {
+  return opcode === OPCODE.MESSAGE || opcode === OPCODE.RETAIN;
+}
+
 function forEachMessage(
   { words }: PinnedBuffer,
   packetBytes: number,
@@ -64,8 +73,7 @@ function forEachMessage(
 ): void {
   for (let at = 0; at < packetBytes; ) {
     const frameBytes = words[at >>> 2] as number;
-    const kind = words[(at >>> 2) + 1] as number;
-    if (opcodeOf(kind) === OPCODE.MESSAGE) visit(at, frameBytes);
+    if (isPublished(opcodeOf(words[(at >>> 2) + 1] as number))) visit(at, frameBytes);
     at += paddedBytes(frameBytes);
   }
 }

@@ -240,3 +240,40 @@ any = true
     expect(help.exitCode).toBe(0);
   });
 });
+
+describe("seqbus pub --retain", () => {
+  test("leaves a last value that a later seqbus sub shows as such", async () => {
+    const options = { env: broker.env };
+    expect(await runCli(["pub", "kept.a", "on", "--retain"], options)).toMatchObject({
+      exitCode: 0,
+    });
+    await using human = startSub("kept.*", "--count", "1");
+    await using json = startSub("kept.*", "--count", "1", "--json");
+
+    expect((await human.result()).stdout).toMatch(
+      /^kept\.a {2}uid=\d+ pid=\d+ {2}on {2}\[retained\]\n$/,
+    );
+    expect(JSON.parse((await json.result()).stdout)).toMatchObject({ data: "on", retained: true });
+
+    expect(await runCli(["pub", "kept.a", "--clear"], options)).toMatchObject({ exitCode: 0 });
+    expect(await bus.clearRetained("kept.a")).toBe(false);
+  });
+
+  test("keeps it for so long with --retain-for", async () => {
+    const words = ["pub", "kept.b", "on", "--retain-for", "60000"];
+    expect(await runCli(words, { env: broker.env })).toMatchObject({ exitCode: 0 });
+
+    expect(await bus.clearRetained("kept.b")).toBe(true);
+  });
+
+  test.each([
+    [["kept.c", "on", "--retain-for", "soon"], "--retain-for wants milliseconds"],
+    [["kept.c", "on", "--retain-for", "0"], "it must be a whole number of milliseconds"],
+    [["kept.c", "on", "--clear"], "--clear publishes nothing"],
+  ])("refuses %j", async (words, complaint) => {
+    const { exitCode, stderr } = await runCli(["pub", ...words], { env: broker.env });
+
+    expect(exitCode).toBe(2);
+    expect(stderr).toContain(complaint);
+  });
+});

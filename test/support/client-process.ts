@@ -124,6 +124,13 @@ const COMMANDS = {
     using files = new TestFiles([text]);
     theBus().publish(topic, text, { fds: files.fds });
   },
+  retain(topic: string, data: unknown): void {
+    theBus().publish(topic, data, { retain: true });
+  },
+  retainFile(topic: string, text: string): void {
+    using files = new TestFiles([text]);
+    theBus().publish(topic, text, { fds: files.fds, retain: true });
+  },
   async flush(): Promise<unknown> {
     return await theBus().flush();
   },

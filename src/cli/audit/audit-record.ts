@@ -21,6 +21,7 @@ export type AuditEventName =
   | "fds-refused"
   | "fds-undelivered"
   | "body-refused"
+  | "retain-refused"
   | "fd-close-stuck"
   | "policy-loaded"
   | "policy-refused"
@@ -101,6 +102,10 @@ export function auditRecord(event: BrokerEvent): AuditRecord {
       return warn({ event: event.type, ...who(event), reason: event.reason, fds: event.fds });
     case "body-refused":
       return warn({ event: event.type, ...who(event), topic: event.topic, code: event.code });
+    case "retain-refused": {
+      const { topic, code, rule } = event;
+      return warn({ event: event.type, ...who(event), topic, code, rule });
+    }
     case "fd-close-stuck":
       return warn({ event: event.type, uid: event.uid, count: event.count });
     case "policy-loaded":

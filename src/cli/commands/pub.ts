@@ -1,6 +1,8 @@
 /** `seqbus pub`: publishes one message, with open files if wished, and waits until it is routed. */
 
 import type { Receipt } from "../../client/flushes.ts";
+import type { PublishOptions } from "../../client/publisher.ts";
+import { ArgumentError } from "../../errors.ts";
 import { connectOnce } from "../bus-connection.ts";
 import { EXIT } from "../exit-codes.ts";
 import { type InputOptions, openInput } from "../message-input.ts";
@@ -9,27 +11,58 @@ import { stdout, warn } from "../output.ts";
 /** Options of the command, as commander has them. */
 export interface PubCommandOptions extends InputOptions {
   readonly socket?: string;
+  readonly retain?: boolean;
+  /** Milliseconds. */
+  readonly retainFor?: string;
+  readonly clear?: boolean;
 }
 
 /**
- * Publishes.
+ * Publishes, or with `clear` lets the broker forget the last value of the topic.
  * @param data undefined or "-": read from standard input
  * @returns the exit code
  * @throws {RejectedError} REJECTED_BY_POLICY, and everything else that connect(), publish() and
  *   flush() throw
  * @throws {LimitError} LIMIT_FILE_BYTES for a memfd
- * @throws {ArgumentError} ARGUMENT_OPTION where standard input is wanted twice
+ * @throws {ArgumentError} ARGUMENT_OPTION where standard input is wanted twice, for a wrong
+ *   `retainFor`, and for data where there is nothing to publish
  */
 export async function runPub(
   topic: string,
   data: string | undefined,
   options: PubCommandOptions,
 ): Promise<number> {
+  if (options.clear === true) return await clearRetained(topic, data, options);
+  const retention = retentionOf(options);
   using input = await openInput(data, options);
   await using bus = await connectOnce(options.socket);
-  bus.publish(topic, input.data, input);
+  const { encoding, fds } = input;
+  bus.publish(topic, input.data, { encoding, fds, ...retention });
   report(await bus.flush());
   return EXIT.OK;
+}
+
+async function clearRetained(
+  topic: string,
+  data: string | undefined,
+  { socket }: PubCommandOptions,
+): Promise<number> {
+  if (data !== undefined) {
+    const message = "Cannot publish the data: --clear publishes nothing";
+    throw new ArgumentError("ARGUMENT_OPTION", message, "clear");
+  }
+  await using bus = await connectOnce(socket);
+  const isCleared = await bus.clearRetained(topic);
+  if (stdout.isTerminal) stdout.write(isCleared ? "cleared\n" : "nothing was kept\n");
+  return EXIT.OK;
+}
+
+function retentionOf(options: PubCommandOptions): Pick<PublishOptions, "retain" | "retainFor"> {
+  const { retain = false, retainFor } = options;
+  if (retainFor === undefined) return { retain };
+  if (/^[0-9]+$/.test(retainFor)) return { retain: true, retainFor: Number(retainFor) };
+  const message = `Cannot keep the message for "${retainFor}": --retain-for wants milliseconds`;
+  throw new ArgumentError("ARGUMENT_OPTION", message, "retain-for");
 }
 
 function report({ matched, delivered, dropped }: Receipt): void {

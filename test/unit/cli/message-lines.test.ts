@@ -18,9 +18,24 @@ const SENDER = {
   exe: undefined,
 };
 
-function received(encoding: Encoding, body: Uint8Array, fdsWithheld = false): Message {
+function received(
+  encoding: Encoding,
+  body: Uint8Array,
+  { fdsWithheld = false, retained = false } = {},
+): Message {
   const none = ReceivedFds.NONE;
-  return new Message("a.b", SENDER, encoding, body, 0, body.length, none, fdsWithheld);
+  return new Message(
+    "a.b",
+    SENDER,
+    encoding,
+    body,
+    0,
+    body.length,
+    none,
+    fdsWithheld,
+    undefined,
+    retained,
+  );
 }
 
 function encoded(data: unknown, name: EncodingName = "auto"): Message {
@@ -58,8 +73,14 @@ describe("humanLine()", () => {
   });
 
   test("says that files were withheld", () => {
-    const message = received(ENCODING.TEXT, new Uint8Array(), true);
+    const message = received(ENCODING.TEXT, new Uint8Array(), { fdsWithheld: true });
     expect(humanLine(message)).toEndWith("  [files withheld by the policy]");
+  });
+
+  test("marks a last value", () => {
+    const message = received(ENCODING.TEXT, new Uint8Array(), { retained: true });
+    expect(humanLine(message)).toEndWith("  [retained]");
+    expect(jsonFields(message)).toEndWith('"retained":true');
   });
 
   test("survives a body that nests too deep to be written", () => {

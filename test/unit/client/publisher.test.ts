@@ -5,6 +5,7 @@ import { Outbound } from "../../../src/client/outbound.ts";
 import { Publisher } from "../../../src/client/publisher.ts";
 import { ArgumentError, LimitError, RejectedError } from "../../../src/errors.ts";
 import { LARGE_BODY_BYTES_MAX } from "../../../src/protocol/limits.ts";
+import { OPCODE } from "../../../src/protocol/opcodes.ts";
 import { TestFiles } from "../../support/test-files.ts";
 import { isOpenFd, SimulatedTransport } from "./simulated-transport.ts";
 
@@ -178,6 +179,25 @@ function openNumbers(): number {
   return count;
 }
 
+describe("Publisher.publish() with retain", () => {
+  test.each([
+    [{ retainFor: 5 }],
+    [{ retain: true, retainFor: 0 }],
+    [{ retain: true, retainFor: 1.5 }],
+    [{ retain: true, retainFor: 2 ** 32 }],
+    [{ retain: true, retainFor: Number.NaN }],
+  ])("refuses %j, and asks for no topic", (options) => {
+    expect(() => publisher.publish("a", "x", options)).toThrow(ArgumentError);
+    expect([...asked.keys()]).toEqual([]);
+  });
+
+  test("publishes as ever without it", async () => {
+    publisher.publish("a", Uint8Array.of(1), { retain: false });
+    await grant("a", 5);
+    expect(transport.frames().map(({ opcode }) => opcode)).toEqual([OPCODE.MESSAGE]);
+  });
+});
+
 describe("Publisher.suspend() and resume()", () => {
   /** Goes over to another connection. */
   function reconnect(): void {
@@ -205,6 +225,33 @@ describe("Publisher.suspend() and resume()", () => {
     say("a", 4);
     outbound.flush();
     expect(transport.numbers()).toEqual([2, 3, 4]);
+  });
+
+  test("keep messages that are to be retained as such", async () => {
+    using files = new TestFiles(["a"]);
+    say("a", 1);
+    await grant("a", 5);
+    transport.room = 0;
+    publisher.publish("a", Uint8Array.of(2), { retain: true, retainFor: 258 });
+    outbound.flush();
+    publisher.publish("a", Uint8Array.of(3), { retain: true, fds: files.fds });
+    publisher.publish("b", Uint8Array.of(4), { retain: true });
+    expect(outbound.messageCount).toBe(3);
+    reconnect();
+    await grant("a", 6);
+    await grant("b", 7);
+    const frames = transport.frames();
+    expect(frames.map(({ opcode, id }) => [opcode, id])).toEqual([
+      [OPCODE.RETAIN, 6],
+      [OPCODE.RETAIN, 6],
+      [OPCODE.RETAIN, 7],
+    ]);
+    expect(frames.map(({ body }) => [...body])).toEqual([
+      [2, 1, 0, 0, 0, 0, 0, 0, 2],
+      [0, 0, 0, 0, 0, 0, 0, 0, 3],
+      [0, 0, 0, 0, 0, 0, 0, 0, 4],
+    ]);
+    expect(transport.packets.map(({ fds }) => fds.length)).toEqual([0, 1, 0]);
   });
 
   test("ask for no topic that nothing waits for, until something does", async () => {

@@ -2,6 +2,7 @@
 
 import { describe, expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
+import { RETAINED_OVERHEAD_BYTES, RETAINED_PER_UID_MAX } from "../../../../src/broker/limits.ts";
 import { decide, decideSubscribe } from "../../../../src/broker/policy/decide.ts";
 import {
   type Explanation,
@@ -74,6 +75,17 @@ describe("docs/policy.md", () => {
     expect(firstColumn("## A rule").toSorted()).toEqual(keysOf("[[rule]]\nx = 1\n").toSorted());
     expect(firstColumn("## Settings of topics")).toEqual(keysOf("[[topic]]\nx = 1\n"));
     expect([...firstColumn("## Limits"), "user"]).toEqual(keysOf("[limits]\nx = 1\n"));
+  });
+
+  test("says how much may be retained", () => {
+    const section = DOCUMENT.slice(DOCUMENT.indexOf("### Last values"));
+    for (const figure of [
+      QUOTA_DEFAULTS.retainedBytes,
+      RETAINED_OVERHEAD_BYTES,
+      RETAINED_PER_UID_MAX,
+    ]) {
+      expect(section).toContain(` ${figure.toLocaleString("en")}`);
+    }
   });
 
   test("shows what each limit is where the policy says nothing", () => {

@@ -62,6 +62,16 @@ const CASES: Record<BrokerEvent["type"], [BrokerEvent, AuditRecord]> = {
     { type: "body-refused", ...CLIENT, topic: "a.b", code: "REJECTED_LARGE_BODY" },
     warn({ event: "body-refused", ...WHO, topic: "a.b", code: "REJECTED_LARGE_BODY" }),
   ],
+  "retain-refused": [
+    { type: "retain-refused", ...CLIENT, topic: "a.b", code: "REJECTED_RETAIN", rule: "p.toml:3" },
+    warn({
+      event: "retain-refused",
+      ...WHO,
+      topic: "a.b",
+      code: "REJECTED_RETAIN",
+      rule: "p.toml:3",
+    }),
+  ],
   "fd-close-stuck": [
     { type: "fd-close-stuck", uid: 1000, count: 3 },
     warn({ event: "fd-close-stuck", uid: 1000, count: 3 }),
