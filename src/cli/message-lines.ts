@@ -53,10 +53,18 @@ export function jsonNotice(event: StatusEvent): string | undefined {
 export function humanNotice(event: StatusEvent): string | undefined {
   if (event.type === "gap") {
     const where = event.topic === undefined ? "" : ` on "${event.topic}"`;
+    if (event.count === undefined) return `Messages may be missing${where}: ${event.reason}`;
     return `${countOf(event.count, "message")} lost${where}: ${event.reason}`;
   }
   if (event.type !== "fds-lost") return undefined;
   return `${countOf(event.count, "file")} lost on "${event.topic}": this process may hold no more`;
+}
+
+/** That the connection was lost, or made again; undefined for all else. */
+export function connectionNotice(event: StatusEvent): string | undefined {
+  if (event.type === "disconnected") return `${event.error.message}; trying to connect again`;
+  if (event.type !== "connected") return undefined;
+  return `connected again, at attempt ${event.attempts}`;
 }
 
 /** "1 file", "2 files". */

@@ -8,7 +8,13 @@ import { VERSION } from "../version.ts";
 import { EXIT_CODE_HELP } from "./exit-codes.ts";
 import { stderr, stdout } from "./output.ts";
 import { addPolicyCommands } from "./policy-program.ts";
-import { addInputOptions, CLIENT_SOCKET_HELP, SOCKET_OPTION } from "./program-options.ts";
+import {
+  addInputOptions,
+  CLIENT_SOCKET_HELP,
+  NO_RECONNECT_HELP,
+  NO_RECONNECT_OPTION,
+  SOCKET_OPTION,
+} from "./program-options.ts";
 import { addServiceCommands } from "./service-program.ts";
 
 /**
@@ -34,7 +40,6 @@ export function buildProgram(finish: (exitCode: number) => void): Command {
   addServiceCommands(program, finish);
   addPolicyCommands(program, finish);
   addDemo(program, finish);
-  addPolicyPieces(program, finish);
   return program;
 }
 
@@ -106,7 +111,8 @@ function addSub(program: Command, finish: (exitCode: number) => void): void {
         "the files of one",
     )
     .option("--save-max <bytes>", "keep no file with more bytes (default: 1 GiB)")
-    .option("-v, --verbose", "say on stderr when the subscription stands")
+    .option(NO_RECONNECT_OPTION, NO_RECONNECT_HELP)
+    .option("-v, --verbose", "say on stderr when the subscription stands, and when it is lost")
     .option(SOCKET_OPTION, CLIENT_SOCKET_HELP)
     .action(async (pattern, options) => {
       const { runSub } = await import("./commands/sub.ts");
@@ -128,15 +134,5 @@ function addDemo(program: Command, finish: (exitCode: number) => void): void {
     .action(async (part) => {
       const { runDemoActor } = await import("./commands/demo-actor.ts");
       finish(await runDemoActor(part));
-    });
-}
-
-function addPolicyPieces(program: Command, finish: (exitCode: number) => void): void {
-  program
-    .command("policy-pieces <file>", { hidden: true })
-    .description("what a broker starts to read its policy anew")
-    .action(async (file) => {
-      const { printPolicyPieces } = await import("./policy-reload.ts");
-      finish(printPolicyPieces(file));
     });
 }

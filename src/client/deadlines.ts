@@ -5,24 +5,8 @@
  */
 
 import { assert } from "../assert.ts";
+import type { Clock } from "./clock.ts";
 import { TIMER_MS_MAX } from "./limits.ts";
-
-/** Time and timers; a test has its own. */
-export interface Clock {
-  /** Milliseconds from any start, with a fraction. */
-  now(): number;
-  /** Calls back once after so many milliseconds. @returns how to prevent that */
-  startTimer(callback: () => void, ms: number): () => void;
-}
-
-/** The machine's. */
-export const SYSTEM_CLOCK: Clock = {
-  now: () => performance.now(),
-  startTimer(callback, ms) {
-    const timer = setTimeout(callback, ms);
-    return () => clearTimeout(timer);
-  },
-};
 
 /** Something with a deadline. */
 export abstract class TimedEntry {
@@ -51,7 +35,7 @@ export class Deadlines {
   #timerAt = Number.POSITIVE_INFINITY;
   #stopTimer: (() => void) | undefined;
 
-  constructor(clock: Clock = SYSTEM_CLOCK) {
+  constructor(clock: Clock) {
     this.#clock = clock;
   }
 

@@ -90,6 +90,16 @@ export class Inbound {
     this.#generation += 1;
   }
 
+  /** The connection is another one: its ids mean nothing yet. Subscriptions stay. */
+  reset(): void {
+    this.#topics.clear();
+    this.#senders.clear();
+    this.#lastTopicId = -1;
+    this.#lastTopic = undefined;
+    this.#lastOrigin = -1;
+    this.#lastSender = undefined;
+  }
+
   /** All open subscriptions. */
   get subscriptions(): ReadonlySet<AnySubscription> {
     return this.#subscriptions;

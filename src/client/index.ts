@@ -19,16 +19,17 @@ export type { MappedMemory } from "../ffi/mapping.ts";
 export type { EncodingName } from "./body-codec.ts";
 export {
   Bus,
+  type DrainOptions,
   type FlushOptions,
   type PolicyQuestion,
-  type Receipt,
-  type Self,
   type TopicMap,
 } from "./bus.ts";
 export type { CallOptions, Reply } from "./calls.ts";
 export { Channel } from "./channel.ts";
 export type { OpenChannelOptions } from "./channels.ts";
 export { type ConnectOptions, connect } from "./connect.ts";
+export type { Self } from "./dial.ts";
+export type { Receipt } from "./flushes.ts";
 export { MappedBytes } from "./mapped-bytes.ts";
 export {
   type FillOptions,
@@ -41,6 +42,7 @@ export { Message, type Sender } from "./message.ts";
 export type { FdLike, SendOptions } from "./outgoing-body.ts";
 export type { PublishOptions } from "./publisher.ts";
 export { type ReadFileOptions, ReceivedFd, ReceivedFds } from "./received-fds.ts";
+export type { ReconnectOptions } from "./reconnection.ts";
 export { ReplyStream } from "./reply-stream.ts";
 export type { ServiceHandler } from "./request-run.ts";
 export { type ServeOptions, Service, type ServiceEvent } from "./service.ts";

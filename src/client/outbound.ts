@@ -1,6 +1,7 @@
 /**
  * What a bus is still to send. Frames gather in one packet, which leaves at the end of the tick or
  * when it is full; when the socket is full, packets wait here in order, up to OUTBOUND_BYTES_MAX.
+ * What a lost connection did not take comes back as messages, for the next one.
  */
 
 import { LimitError, RejectedError } from "../errors.ts";
@@ -14,8 +15,9 @@ import { type Encoding, OPCODE } from "../protocol/opcodes.ts";
 import { PacketWriter } from "../protocol/packet.ts";
 import { STATUS } from "../protocol/status-codes.ts";
 import { duplicateAll } from "./borrowed-fds.ts";
-import { OUTBOUND_BYTES_MAX, SPARE_BUFFERS_KEPT } from "./limits.ts";
+import { OUTBOUND_BYTES_HIGH, OUTBOUND_BYTES_MAX, SPARE_BUFFERS_KEPT } from "./limits.ts";
 import type { Transport } from "./transport.ts";
+import { countMessages, type UnsentMessage, unpackMessages } from "./unsent-messages.ts";
 
 interface WaitingPacket {
   readonly buffer: PinnedBuffer;
@@ -61,6 +63,8 @@ export class Outbound {
   #isBlocked = false;
   #isScheduled = false;
   #onDrained: (() => void)[] = [];
+  #onRoom: (() => void) | undefined;
+  #messageCount = 0;
   readonly #onRefused: (error: SendRefusal) => void;
 
   /** @param onRefused told of a message whose fds the kernel refused after it had waited */
@@ -72,6 +76,38 @@ export class Outbound {
   attach(transport: Transport): void {
     this.#transport = transport;
     this.onWritable();
+  }
+
+  /**
+   * There is no transport any more.
+   * @returns all messages that the last one did not take, in order; their fds are the caller's.
+   *   Control frames are gone: they belong to the lost connection
+   */
+  detach(): UnsentMessage[] {
+    const unsent = this.#waiting.flatMap(({ buffer, bytes, heldBytes, fds }) =>
+      unpackMessages(buffer, bytes, { fds, memoryBytes: heldBytes - bytes }),
+    );
+    unsent.push(...unpackMessages(this.#open, this.#openBytes));
+    this.#transport = undefined;
+    this.#isBlocked = false;
+    this.#messageCount = 0;
+    this.#empty();
+    return unsent;
+  }
+
+  /** Calls back each time that so much has left that there is room for another burst. */
+  whenRoom(callback: () => void): void {
+    this.#onRoom = callback;
+  }
+
+  /** Whether little enough waits for another burst. */
+  get hasRoom(): boolean {
+    return this.#waitingBytes < OUTBOUND_BYTES_HIGH;
+  }
+
+  /** Messages that were written since there is this transport, sent or not. */
+  get messageCount(): number {
+    return this.#messageCount;
   }
 
   /** Bytes that wait because the broker reads more slowly than the program writes. */
@@ -100,6 +136,7 @@ export class Outbound {
     words[word + 3] = 0;
     bytes.set(body, at + FRAME_HEADER_BYTES);
     this.#openBytes = at + padded;
+    this.#messageCount += 1;
     if (!this.#isScheduled) this.#schedule();
   }
 
@@ -157,12 +194,15 @@ export class Outbound {
       const sent = this.#transport.send(packet, packet.byteLength, fds);
       const refusal = refusalOf(sent);
       if (refusal !== undefined) throw refusal;
-      if (sent !== WOULD_BLOCK) return;
-      this.#isBlocked = true;
+      this.#isBlocked = isUnsent(sent);
     }
+    const isSent = !this.#isBlocked && this.#transport !== undefined;
     const bytes = packet.byteLength;
     const heldBytes = bytes + memoryBytes;
-    this.#wait({ buffer: packet, bytes, heldBytes, fds: duplicateAll(fds), onRefused });
+    if (!isSent) {
+      this.#wait({ buffer: packet, bytes, heldBytes, fds: duplicateAll(fds), onRefused });
+    }
+    if (opcode === OPCODE.MESSAGE) this.#messageCount += 1;
   }
 
   /** Appends a control frame. It is never refused for want of room: answers depend on it. */
@@ -192,6 +232,7 @@ export class Outbound {
     this.#waiting.splice(0, sent);
     this.flush();
     this.#noteDrained();
+    if (!this.#isBlocked && this.hasRoom) this.#onRoom?.();
   }
 
   /** Resolves when nothing waits any more. */
@@ -201,9 +242,18 @@ export class Outbound {
     return new Promise((resolve) => this.#onDrained.push(resolve));
   }
 
-  /** Lets go of all that was not sent. */
-  clear(): void {
-    for (const packet of this.#waiting) for (const fd of packet.fds) fd.close();
+  /** Lets go of all that was not sent. @returns how many messages that were */
+  clear(): number {
+    let count = countMessages(this.#open, this.#openBytes);
+    for (const { buffer, bytes, fds } of this.#waiting) {
+      count += countMessages(buffer, bytes);
+      for (const fd of fds) fd.close();
+    }
+    this.#empty();
+    return count;
+  }
+
+  #empty(): void {
     this.#waiting = [];
     this.#waitingBytes = 0;
     this.#openBytes = 0;
@@ -244,8 +294,7 @@ export class Outbound {
   #seal(): void {
     const bytes = this.#openBytes;
     if (!this.#isBlocked && this.#transport !== undefined) {
-      const sent = this.#transport.send(this.#open, bytes, NO_FDS);
-      this.#isBlocked = sent === WOULD_BLOCK;
+      this.#isBlocked = isUnsent(this.#transport.send(this.#open, bytes, NO_FDS));
     }
     this.#openBytes = 0;
     if (!this.#isBlocked && this.#transport !== undefined) return;
@@ -263,7 +312,7 @@ export class Outbound {
   #sendWaiting(packet: WaitingPacket): boolean {
     const fds = packet.fds.map((fd) => fd.number);
     const sent = this.#transport?.send(packet.buffer, packet.bytes, fds) ?? PEER_CLOSED;
-    this.#isBlocked = sent === WOULD_BLOCK;
+    this.#isBlocked = isUnsent(sent);
     if (this.#isBlocked) return false;
     const refusal = refusalOf(sent);
     if (refusal !== undefined) (packet.onRefused ?? this.#onRefused)(refusal);
@@ -278,6 +327,11 @@ export class Outbound {
     if (this.#waiting.length > 0) return;
     for (const resolve of this.#onDrained.splice(0)) resolve();
   }
+}
+
+/** Where the broker has gone, the transport ends soon, and all that waits comes back by detach(). */
+function isUnsent(outcome: number): boolean {
+  return outcome === WOULD_BLOCK || outcome === PEER_CLOSED;
 }
 
 function outboundError(waitingBytes: number): LimitError {

@@ -1,12 +1,12 @@
 /**
  * Publishing by topic name: opens a topic at its first message, keeps order over all topics while
- * the broker answers, and remembers what was denied.
+ * the broker answers, and remembers what was denied. While there is no connection it keeps messages.
  */
 
+import { assert } from "../assert.ts";
 import { ArgumentError, LimitError } from "../errors.ts";
 import type { OwnedFd } from "../ffi/owned-fd.ts";
 import {
-  FRAME_HEADER_BYTES,
   LARGE_BODY_BYTES_MAX,
   LARGE_SIZE_BYTES,
   MESSAGE_BODY_BYTES_MAX,
@@ -16,7 +16,7 @@ import { ENCODING, type Encoding, FLAG_LARGE } from "../protocol/opcodes.ts";
 import { checkTopicName } from "../protocol/topics.ts";
 import { encodeBody } from "./body-codec.ts";
 import { duplicateAll } from "./borrowed-fds.ts";
-import { OUTBOUND_BYTES_HIGH, OUTBOUND_BYTES_MAX } from "./limits.ts";
+import { KEPT_MESSAGE_BYTES, OUTBOUND_BYTES_HIGH, OUTBOUND_BYTES_MAX } from "./limits.ts";
 import { assertSealed, Memory } from "./memory.ts";
 import type { MessageWithFds, Outbound } from "./outbound.ts";
 import {
@@ -26,6 +26,7 @@ import {
   tooLarge,
   tooManyFds,
 } from "./outgoing-body.ts";
+import type { UnsentMessage } from "./unsent-messages.ts";
 
 /** Choices for one message. */
 export type PublishOptions = SendOptions;
@@ -58,14 +59,21 @@ export class Publisher {
   readonly #openTopic: TopicOpener;
   readonly #onDenied: (error: Error) => void;
   readonly #topics = new Map<string, OpenedTopic>();
+  /** What each id of this connection means. */
+  readonly #names = new Map<number, string>();
   /** Messages and barriers that came while a topic before them was not open yet. */
   #held: (HeldMessage | (() => void))[] = [];
   #heldBytes = 0;
+  #heldBytesMax = OUTBOUND_BYTES_MAX;
+  #isSuspended = false;
+  /** Counts connections: an answer of the last one must not be taken for one of this. */
+  #generation = 0;
 
   constructor(outbound: Outbound, openTopic: TopicOpener, onDenied: (error: Error) => void) {
     this.#outbound = outbound;
     this.#openTopic = openTopic;
     this.#onDenied = onDenied;
+    outbound.whenRoom(() => this.#release());
   }
 
   /** See Bus.publish(). */
@@ -102,15 +110,58 @@ export class Publisher {
     }
   }
 
-  /** Lets go of messages that wait for a topic. Barriers call back: nothing is before them now. */
-  clear(): void {
+  /**
+   * The connection is lost: ids and denials with it. Messages are kept until resume().
+   * @param unsent handed over; they go before those that wait for a topic
+   * @param bytesMax what publish() may keep from now on
+   */
+  suspend(unsent: readonly UnsentMessage[], bytesMax: number): void {
+    this.#isSuspended = true;
+    this.#generation += 1;
+    this.#heldBytesMax = bytesMax;
+    const waiting = this.#held;
+    this.#topics.clear();
+    this.#held = unsent.map((message) => this.#keep(message, this.#nameOf(message.topicId)));
+    for (const held of waiting) {
+      this.#held.push(typeof held === "function" ? held : this.#keep(held, held.topic.name));
+    }
+    this.#names.clear();
+    this.#heldBytes = this.#held.reduce((sum, held) => sum + heldBytesOf(held), 0);
+  }
+
+  /** There is a connection again: asks for the topics of what was kept, and sends it as they open. */
+  resume(): void {
+    this.#isSuspended = false;
+    this.#heldBytesMax = OUTBOUND_BYTES_MAX;
+    for (const topic of this.#topics.values()) this.#ask(topic);
+    this.#release();
+  }
+
+  /** Whether messages wait for a topic, or for a connection. */
+  get holdsMessages(): boolean {
+    return this.#held.some((held) => typeof held !== "function");
+  }
+
+  /**
+   * Lets go of messages that wait. Barriers call back: nothing is before them now.
+   * @returns how many messages
+   */
+  clear(): number {
     const dropped = this.#held;
+    let count = 0;
     this.#held = [];
     this.#heldBytes = 0;
+    // Topics that were to be opened for them alone.
+    if (this.#isSuspended) this.#topics.clear();
     for (const held of dropped) {
-      if (typeof held === "function") held();
-      else for (const fd of held.fds) fd.close();
+      if (typeof held === "function") {
+        held();
+        continue;
+      }
+      count += 1;
+      for (const fd of held.fds) fd.close();
     }
+    return count;
   }
 
   #write(topic: OpenedTopic, encoding: Encoding, body: Uint8Array, fds: readonly number[]): void {
@@ -164,11 +215,12 @@ export class Publisher {
   }
 
   #hold(topic: OpenedTopic, { flags, body, fds, memoryBytes }: MessageWithFds): void {
-    if (this.#heldBytes > OUTBOUND_BYTES_MAX) {
+    if (this.#heldBytes > this.#heldBytesMax) {
+      const what = this.#isSuspended ? "the broker to come back" : "the broker";
       throw new LimitError(
         "LIMIT_OUTBOUND",
-        `Cannot publish on "${topic.name}": ${this.#heldBytes} bytes wait for topics to open`,
-        { limit: OUTBOUND_BYTES_MAX, actual: this.#heldBytes },
+        `Cannot publish on "${topic.name}": ${this.#heldBytes} bytes wait for ${what}`,
+        { limit: this.#heldBytesMax, actual: this.#heldBytes },
       );
     }
     const held = { topic, flags, body: body.slice(), fds: duplicateAll(fds), memoryBytes };
@@ -181,28 +233,55 @@ export class Publisher {
     if (flaw !== undefined) {
       throw new ArgumentError("ARGUMENT_TOPIC", `Cannot publish: ${flaw}`, "topic");
     }
-    const topic: OpenedTopic = { name, id: 0, denial: undefined };
-    this.#topics.set(name, topic);
-    this.#openTopic(name).then(
-      (id) => {
-        topic.id = id;
-        this.#release();
-      },
-      (error: Error) => {
-        topic.denial = error;
-        this.#release();
-      },
-    );
+    const topic = this.#add(name);
+    if (!this.#isSuspended) this.#ask(topic);
     return topic;
   }
 
-  /** Sends held messages in order, up to the first whose topic is still not answered for. */
+  #add(name: string): OpenedTopic {
+    const topic: OpenedTopic = { name, id: 0, denial: undefined };
+    this.#topics.set(name, topic);
+    return topic;
+  }
+
+  #ask(topic: OpenedTopic): void {
+    const generation = this.#generation;
+    const answered = (id: number, denial: Error | undefined) => {
+      if (generation !== this.#generation) return;
+      topic.id = id;
+      topic.denial = denial;
+      if (denial === undefined) this.#names.set(id, topic.name);
+      this.#release();
+    };
+    this.#openTopic(topic.name).then(
+      (id) => answered(id, undefined),
+      (error: Error) => answered(0, error),
+    );
+  }
+
+  #nameOf(id: number): string {
+    const name = this.#names.get(id);
+    assert(name !== undefined, `topic id ${id} was opened before it was used`);
+    return name;
+  }
+
+  /** A message for the next connection, which has not opened its topic yet. */
+  #keep(message: Omit<HeldMessage, "topic">, name: string): HeldMessage {
+    const { flags, body, fds, memoryBytes } = message;
+    return { topic: this.#topics.get(name) ?? this.#add(name), flags, body, fds, memoryBytes };
+  }
+
+  /**
+   * Sends held messages in order, up to the first whose topic is still not answered for. Not more
+   * than the broker reads: what waits in packets takes room a second time.
+   */
   #release(): void {
+    if (this.#isSuspended) return;
     let released = 0;
     for (const held of this.#held) {
       if (typeof held === "function") held();
       else if (held.topic.denial !== undefined) this.#refuse(held, held.topic.denial);
-      else if (held.topic.id === 0) break;
+      else if (held.topic.id === 0 || !this.#outbound.hasRoom) break;
       else this.#releaseMessage(held);
       released += 1;
     }
@@ -232,6 +311,7 @@ export class Publisher {
   }
 }
 
-function heldBytesOf({ body, memoryBytes }: HeldMessage): number {
-  return FRAME_HEADER_BYTES + body.byteLength + memoryBytes;
+function heldBytesOf(held: HeldMessage | (() => void)): number {
+  if (typeof held === "function") return 0;
+  return KEPT_MESSAGE_BYTES + held.body.byteLength + held.memoryBytes;
 }

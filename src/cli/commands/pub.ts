@@ -1,7 +1,7 @@
 /** `seqbus pub`: publishes one message, with open files if wished, and waits until it is routed. */
 
-import type { Receipt } from "../../client/bus.ts";
-import { connect } from "../../client/connect.ts";
+import type { Receipt } from "../../client/flushes.ts";
+import { connectOnce } from "../bus-connection.ts";
 import { EXIT } from "../exit-codes.ts";
 import { type InputOptions, openInput } from "../message-input.ts";
 import { stdout, warn } from "../output.ts";
@@ -26,7 +26,7 @@ export async function runPub(
   options: PubCommandOptions,
 ): Promise<number> {
   using input = await openInput(data, options);
-  await using bus = await connect(options.socket === undefined ? {} : { path: options.socket });
+  await using bus = await connectOnce(options.socket);
   bus.publish(topic, input.data, input);
   report(await bus.flush());
   return EXIT.OK;

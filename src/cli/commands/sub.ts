@@ -1,14 +1,21 @@
 /** `seqbus sub`: prints the messages of a topic or pattern, until it has enough or is ended. */
 
 import type { Bus } from "../../client/bus.ts";
-import { connect } from "../../client/connect.ts";
 import type { Message } from "../../client/message.ts";
 import type { ReceivedFd } from "../../client/received-fds.ts";
 import type { StatusEvent } from "../../client/status.ts";
+import { connectTo } from "../bus-connection.ts";
 import { EXIT, isOperatingError } from "../exit-codes.ts";
 import { FileSaver, type SaveOutcome } from "../file-saver.ts";
 import { interruptedExitCode, settledBefore, watchSignals } from "../interruption.ts";
-import { countOf, humanLine, humanNotice, jsonFields, jsonNotice } from "../message-lines.ts";
+import {
+  connectionNotice,
+  countOf,
+  humanLine,
+  humanNotice,
+  jsonFields,
+  jsonNotice,
+} from "../message-lines.ts";
 import { parsePositive } from "../number-option.ts";
 import { stdout, warn } from "../output.ts";
 import { describeFd, toBase64 } from "../received-file.ts";
@@ -32,13 +39,15 @@ export interface SubCommandOptions {
   readonly saveFds?: string;
   readonly saveMax?: string;
   readonly verbose?: boolean;
+  /** False where --no-reconnect is given. */
+  readonly reconnect?: boolean;
 }
 
 /**
  * Prints messages.
  * @returns the exit code: 0 after --count messages or when nobody reads the output any more, that
  *   of the signal after an interruption
- * @throws {ClosedError} where the broker ends, and all that connect() and subscribe() throw
+ * @throws {ClosedError} where the broker ends and --no-reconnect is given, and all that connect() and subscribe() throw
  */
 export async function runSub(pattern: string, options: SubCommandOptions): Promise<number> {
   const count = parsePositive(options.count, "--count") ?? Number.POSITIVE_INFINITY;
@@ -55,10 +64,10 @@ async function printMessages(
   printer: Printer,
   options: SubCommandOptions,
 ): Promise<void> {
-  await using bus = await connect(options.socket === undefined ? {} : { path: options.socket });
+  await using bus = await connectTo(options.socket, options.reconnect !== false);
   const messages = await bus.subscribe(pattern);
   if (options.verbose === true) warn(`subscribed to ${pattern}`);
-  void printNotices(bus, printer);
+  void printNotices(bus, printer, options.verbose === true);
   let printed = 0;
   for await (const message of messages) {
     await printer.printMessage(message);
@@ -82,8 +91,12 @@ function formatOf({ json, bytes }: SubCommandOptions): Format {
   return bytes === true ? "bytes" : "human";
 }
 
-async function printNotices(bus: Bus, printer: Printer): Promise<void> {
-  for await (const event of bus.status()) printer.printNotice(event);
+async function printNotices(bus: Bus, printer: Printer, isVerbose: boolean): Promise<void> {
+  for await (const event of bus.status()) {
+    const words = isVerbose ? connectionNotice(event) : undefined;
+    if (words !== undefined) warn(words);
+    printer.printNotice(event);
+  }
 }
 
 /** Keeps messages and notices from running into one another: a file may take long to print. */

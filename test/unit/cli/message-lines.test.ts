@@ -104,8 +104,21 @@ describe("notices", () => {
     expect(humanNotice(lost)).toStartWith('1 file lost on "a.b"');
   });
 
+  test("jsonNotice() and humanNotice() tell of a gap that nobody can count", () => {
+    const unknown = {
+      type: "gap",
+      topic: undefined,
+      count: undefined,
+      reason: "disconnected",
+    } as const;
+    expect(JSON.parse(jsonNotice(unknown) ?? "")).toEqual({
+      gap: { topic: null, count: null, reason: "disconnected" },
+    });
+    expect(humanNotice(unknown)).toBe("Messages may be missing: disconnected");
+  });
+
   test("jsonNotice() and humanNotice() are silent about a normal end", () => {
-    const closed = { type: "closed", error: undefined } as const;
+    const closed = { type: "closed", error: undefined, unconfirmed: 0 } as const;
     expect([jsonNotice(closed), humanNotice(closed)]).toEqual([undefined, undefined]);
   });
 });

@@ -27,9 +27,8 @@ const SERVICE = 33;
 
 let simulated: SimulatedBus;
 
-beforeEach(() => {
-  simulated = new SimulatedBus();
-  simulated.introduce();
+beforeEach(async () => {
+  simulated = await SimulatedBus.open();
 });
 
 /** What a promise was rejected with. */
@@ -220,7 +219,7 @@ describe("Bus.call()", () => {
     const result = simulated.bus.call("a.b", "x", { fds: files.fds });
     simulated.transport.room = 10;
     simulated.transport.refusesFds = true;
-    simulated.bus.onWritable();
+    simulated.becomeWritable();
     expect(await failureOf(result)).toMatchObject({ code: "LIMIT_QUEUED_FDS" });
   });
 
@@ -235,11 +234,11 @@ describe("Bus.call()", () => {
   });
 
   test("rejects at the end of the bus, and after it", async () => {
-    const { result } = await callOpened(() => simulated.bus.call("a.b"));
-    const held = simulated.bus.call("other");
-    simulated.bus.onClose(undefined);
-    expect(await failureOf(result)).toMatchObject({ code: "CLOSED_BY_PEER" });
-    expect(await failureOf(held)).toMatchObject({ code: "CLOSED_BY_PEER" });
+    const { result } = await callOpened(() => failureOf(simulated.bus.call("a.b")));
+    const held = failureOf(simulated.bus.call("other"));
+    await simulated.lose();
+    expect(await result).toMatchObject({ code: "CLOSED_BY_PEER" });
+    expect(await held).toMatchObject({ code: "CLOSED_BY_PEER" });
     expect(await failureOf(simulated.bus.call("a.b"))).toMatchObject({ code: "CLOSED_BY_PEER" });
     expect(simulated.clock.running).toBe(0);
   });
@@ -261,8 +260,7 @@ describe("Bus.call()", () => {
     const { result, id } = await callOpened(() => simulated.bus.call("a.b"));
     simulated.reply(id, "part", { flags: FLAG_MORE });
     expect(await failureOf(result)).toMatchObject({ code: "PROTOCOL_FLAGS" });
-    const other = new SimulatedBus();
-    other.introduce();
+    const other = await SimulatedBus.open();
     other.reply(77, "never asked");
     expect(await other.bus.closed()).toMatchObject({ code: "PROTOCOL_REQUEST_ID" });
   });
