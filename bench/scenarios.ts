@@ -54,7 +54,7 @@ export interface RateScenario extends ScenarioBase {
 export interface LatencyScenario extends ScenarioBase {
   readonly kind: "latency";
   /** "library-call": a call and its answer; the others publish both ways. */
-  readonly client: Exclude<ClientKind, "library-iterator"> | "library-call";
+  readonly client: Exclude<ClientKind, "library-iterator">;
 }
 
 /** Connections that do nothing. */
