@@ -7,7 +7,7 @@
  * A program that has installed the package imports from "seqbus".
  */
 
-import { closeSync, openSync, readSync } from "node:fs";
+import { closeSync, openSync } from "node:fs";
 import { connect } from "../src/client/index.ts";
 
 await using bus = await connect();
@@ -19,10 +19,8 @@ closeSync(fd); // The message has a copy of its own.
 
 for await (const { data, fds, sender } of opened) {
   using file = fds.take(0); // Closed at the end of this block; what is not taken closes itself.
-  const bytes = new Uint8Array(1024);
-  // From position 0, because all who receive the file share one position.
-  const count = readSync(file.fd, bytes, 0, bytes.length, 0);
-  const [, line = ""] = new TextDecoder().decode(bytes.subarray(0, count)).split("\n");
+  // From its start, though all who receive the file share one position.
+  const [, line = ""] = (await file.text()).split("\n");
   console.log(`uid ${sender.uid} passed ${JSON.stringify(data)}, which begins:\n${line}`);
   break;
 }

@@ -44,7 +44,8 @@ export const ERROR_CODES = {
   LIMIT_SUBSCRIPTIONS: "The connection has as many subscriptions as it may.",
   LIMIT_MESSAGE_BYTES: "A message is larger than the bus carries.",
   LIMIT_MESSAGE_FDS: "A message carries more file descriptors than one packet can.",
-  LIMIT_QUEUED_FDS: "File descriptors could not be passed on because a process may hold no more.",
+  LIMIT_QUEUED_FDS: "More file descriptors are on their way, or open, than may be.",
+  LIMIT_FILE_BYTES: "A file or memory holds more bytes than the program allowed for.",
   LIMIT_CONTROL_QUEUE: "The client reads so slowly that not even control frames fit any more.",
   LIMIT_PENDING_CALLS: "There are as many calls without an answer as there may be.",
   LIMIT_RETAINED: "The last values of this user take as much room as they may.",
@@ -55,7 +56,8 @@ export const ERROR_CODES = {
   CLOSED_BY_BROKER: "The broker is shutting down and says goodbye.",
   CLOSED_BY_SERVICE: "Whoever served the call went away before it had answered.",
   CLOSED_BY_CALLER: "The caller went away, or gave the call up.",
-  CLOSED_DISCONNECTED: "The connection is lost and not made again yet.",
+  CLOSED_DISCONNECTED:
+    "The connection was lost: there is none now, or messages may be lost with it.",
   CLOSED_BY_PEER: "The other side closed the connection without saying goodbye.",
   CLOSED_BY_USER: "This program closed the bus or the object itself.",
   TIMEOUT_CONNECT: "The broker did not answer the connection in time.",
@@ -63,6 +65,8 @@ export const ERROR_CODES = {
   TIMEOUT_CALL: "The service did not answer in time.",
   TIMEOUT_SERVICE: "Nobody began to serve this in time.",
   TIMEOUT_FLUSH: "The broker did not confirm a flush in time.",
+  TIMEOUT_DRAIN: "Not everything that was under way was finished in time.",
+  TIMEOUT_FILE: "A received file gave nothing in time.",
   ARGUMENT_TOPIC: "The topic name is malformed.",
   ARGUMENT_PATTERN: "The topic pattern is malformed.",
   ARGUMENT_DATA: "The data cannot be encoded as asked.",
@@ -74,6 +78,7 @@ export const ERROR_CODES = {
   CONFIG_SOCKET_IN_USE: "Another broker serves this socket path.",
   CONFIG_PLATFORM: "This machine or runtime cannot run seqbus.",
   DATA_FDS_TAKEN: "The received file descriptor was already taken or closed.",
+  DATA_NOT_SEALED: "The file descriptor is not sealed memory, so it must not be mapped.",
   DATA_BODY_RELEASED: "The body of a large message was let go before it was read.",
   DATA_GAP: "Messages that the subscription should have got are missing in this place.",
   DATA_DECODE: "The body of a message does not decode as its encoding says.",
@@ -267,13 +272,15 @@ export class GapError extends DataError {
   override readonly name: string = "GapError";
   /** Undefined: on several topics. */
   readonly topic: string | undefined;
-  readonly count: number;
+  /** Undefined: nobody knows how many. */
+  readonly count: number | undefined;
   /** As in the status event of the type "gap". */
   readonly reason: string;
 
-  constructor(fields: { topic: string | undefined; count: number; reason: string }) {
+  constructor(fields: { topic: string | undefined; count: number | undefined; reason: string }) {
     const where = fields.topic === undefined ? "several topics" : `"${fields.topic}"`;
-    super("DATA_GAP", `${fields.count} messages on ${where} are missing here: ${fields.reason}`);
+    const count = fields.count ?? "An unknown number of";
+    super("DATA_GAP", `${count} messages on ${where} are missing here: ${fields.reason}`);
     this.topic = fields.topic;
     this.count = fields.count;
     this.reason = fields.reason;

@@ -5,6 +5,7 @@
  * Touches no socket.
  */
 
+import { isReservedTopic } from "../protocol/topics.ts";
 import { AskedOverflow } from "./asked-overflow.ts";
 import type { Connection, GroupMember, SubscriptionWish } from "./connection.ts";
 import { type FdRules, fdRulesOf } from "./fd-rules.ts";
@@ -13,6 +14,7 @@ import { type BlockGrant, blockGrantOf, overflowRuleOf } from "./overflow-rules.
 import { type Decision, decide, decideSubscribe } from "./policy/decide.ts";
 import { type ExplainOptions, type Explanation, explain } from "./policy/explain.ts";
 import type { Action, Policy } from "./policy/rules.ts";
+import { type RetainRefusal, retainRefusalOf } from "./retained/retain-rules.ts";
 import { makeRoute, type Route, type RouteGroup, RouteTable } from "./route.ts";
 import { SubscriptionIndex } from "./subscription-index.ts";
 import { type Topic, TopicTable } from "./topic-table.ts";
@@ -24,6 +26,13 @@ export type TopicIntroducer = (destination: Connection, topic: Topic) => void;
 export type WouldDenyListener = (
   connection: Connection,
   denial: { action: Action; topic: string; rule: string | undefined; count: number },
+) => void;
+
+/** Called when a connection has one subscription more or less, but not when it ends. */
+export type SubscriptionListener = (
+  connection: Connection,
+  pattern: string,
+  isAdded: boolean,
 ) => void;
 
 /** The shared tables of one broker. */
@@ -38,6 +47,10 @@ export class BusState {
   #policyGeneration = 0;
   /** Raised whenever a route had to be computed, which may take milliseconds. */
   routesComputed = 0;
+  /** Subscriptions to topics of the bus itself. */
+  reservedSubscriptions = 0;
+  /** Told of subscriptions as they come and go. */
+  onSubscription: SubscriptionListener | undefined = undefined;
   readonly #onWouldDeny: WouldDenyListener;
   /** Uses of rights that only the permissive mode gave. */
   #wouldDenyCount = 0;
@@ -200,6 +213,11 @@ export class BusState {
     return rules;
   }
 
+  /** The setting that lets nobody leave a last value on a topic, if there is one. */
+  retainRefusalOf(topic: string): RetainRefusal | undefined {
+    return retainRefusalOf(this.#policy, topic);
+  }
+
   /** Subscriptions of all connections, those in queue groups included. */
   get subscriptionCount(): number {
     return this.subscriptions.size + this.#groups.size;
@@ -215,6 +233,12 @@ export class BusState {
    * @param wish a valid group name, and an overflow that the policy grants
    */
   subscribe(connection: Connection, pattern: string, wish?: SubscriptionWish): void {
+    this.#put(connection, pattern, wish);
+    if (isReservedTopic(pattern)) this.reservedSubscriptions += 1;
+    this.onSubscription?.(connection, pattern, true);
+  }
+
+  #put(connection: Connection, pattern: string, wish: SubscriptionWish | undefined): void {
     if (wish?.group === undefined) {
       this.#forgetRoutes(pattern, this.subscriptions.add(pattern, connection));
       if (wish?.overflow !== undefined) this.#asked.add(pattern, connection, wish.overflow);
@@ -230,6 +254,12 @@ export class BusState {
 
   /** Removes a subscription that subscribe() added, with the same wish. */
   unsubscribe(connection: Connection, pattern: string, wish?: SubscriptionWish): void {
+    this.#take(connection, pattern, wish);
+    this.onSubscription?.(connection, pattern, false);
+  }
+
+  #take(connection: Connection, pattern: string, wish: SubscriptionWish | undefined): void {
+    if (isReservedTopic(pattern)) this.reservedSubscriptions -= 1;
     const overflow = wish?.overflow;
     if (wish?.group === undefined) {
       this.#forgetRoutes(pattern, this.subscriptions.remove(pattern, connection));
@@ -255,7 +285,7 @@ export class BusState {
    */
   leave(connection: Connection): Connection[] {
     for (const [number, pattern] of connection.subscriptions) {
-      this.unsubscribe(connection, pattern, connection.wishes.get(number));
+      this.#take(connection, pattern, connection.wishes.get(number));
     }
     if (connection.subscriptions.size > 0) this.#routes.forgetAll();
     connection.subscriptions.clear();

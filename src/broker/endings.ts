@@ -9,6 +9,12 @@ export interface Cause {
   readonly message: string;
 }
 
+/** What an ERROR that ends a connection says beside why. */
+export interface FatalFields {
+  readonly offset?: number;
+  readonly protocol?: number | undefined;
+}
+
 /** More connections, of all users or of this one, than the limits allow. */
 export function tooManyConnections(): Cause {
   const message = "Cannot serve client: too many connections are open";
@@ -44,17 +50,30 @@ export function noHello(): Cause {
   return { code: "TIMEOUT_HELLO", message };
 }
 
+/** The client left fds in its socket for longer than they may wait. */
+export function doesNotTakeFds(fds: number, waitedMs: number): Cause {
+  const figures = `${fds} file descriptors wait in its socket for ${waitedMs} ms`;
+  const message = `Cannot serve client: ${figures}, and it takes none`;
+  return { code: "LIMIT_QUEUED_FDS", message };
+}
+
+/** The files that the user sent cannot be closed, so no more may come. */
+export function fdsDoNotClose(uid: number): Cause {
+  const message = `Cannot serve uid ${uid}: closing the files that it sent hangs`;
+  return { code: "LIMIT_QUEUED_FDS", message };
+}
+
 /** The client left its queue to overflow, the reserve for control frames included. */
 export function doesNotRead(): Cause {
   const message = "Cannot serve client: it does not read, and control frames no longer fit";
   return { code: "LIMIT_CONTROL_QUEUE", message };
 }
 
-/** The client asked to be closed rather than miss messages, and its queue is full. */
+/** The client asked to miss no message, and its queue is full. */
 export function readsTooSlowly(queuedBytes: number): Cause {
   const message =
     `Cannot serve client: ${queuedBytes} bytes wait for it, limit is ${SEND_QUEUE_BYTES_MAX}, ` +
-    "and it asked to be disconnected then";
+    "and it asked to miss none of it";
   return { code: "LIMIT_SLOW_READER", message };
 }
 

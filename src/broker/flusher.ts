@@ -21,6 +21,8 @@ export interface FlushHost {
 
 /** Connections with unsent frames. */
 export class Flusher {
+  /** Told when what waited for a connection was written out, perhaps in part. */
+  onFlushed: (connection: Connection) => void = () => {};
   readonly #watch: SocketWatch;
   readonly #host: FlushHost;
   readonly #unflushed: Connection[] = [];
@@ -56,6 +58,7 @@ export class Flusher {
   flush(connection: Connection): void {
     try {
       this.#settle(connection, connection.queue.flush());
+      this.onFlushed(connection);
     } catch (error) {
       // epoll may be out of memory or watches: this client cannot be served, all others can.
       if (!(error instanceof SyscallError)) throw error;
@@ -76,7 +79,8 @@ export class Flusher {
   #settle(connection: Connection, outcome: number): void {
     if (outcome === ACCEPTED) this.#watch.watchWritable(connection, -1);
     else if (outcome === BLOCKED) {
-      this.#watch.watchWritable(connection, connection.queue.blockedFd);
+      const { blockedFd, awaitsTaking } = connection.queue;
+      this.#watch.watchWritable(connection, blockedFd, awaitsTaking);
     } else if (outcome === PEER_GONE) this.notePeerGone(connection);
     else return this.#host.evict(connection);
     if (connection.isHolding) this.#host.noteDrained(connection);

@@ -12,6 +12,7 @@
 import type { PinnedBuffer } from "../ffi/pinned-buffer.ts";
 import type { Connection } from "./connection.ts";
 import type { FdBundle } from "./fd-bundle.ts";
+import { GETS_BODY, GETS_NO_FDS, GETS_NOTHING, type GroupShare } from "./fd-plan.ts";
 import { GROUP_CANDIDATES } from "./limits.ts";
 import type { RouteGroup } from "./route.ts";
 import { QUEUE_FULL } from "./send-queue.ts";
@@ -19,21 +20,21 @@ import type { GroupTopic } from "./topic-table.ts";
 
 const ID_WORD = 2;
 
-/** What group delivery needs of the router around it. */
-export interface GroupDeliveryHost {
+/** What group delivery needs of whoever publishes; `Sender` is what that one knows its senders by. */
+export interface GroupDeliveryHost<Sender> {
   /** Bytes that a client has not read of what was sent to it. */
   unreadBytes(connection: Connection): number;
   /** Books what became of messages for one member. */
-  settle(sender: Connection, member: Connection, outcome: number, messages: number): void;
+  settle(sender: Sender, member: Connection, outcome: number, messages: number): void;
 }
 
 /** Shares messages out among the members of groups. Not reentrant. */
-export class GroupDelivery {
-  readonly #host: GroupDeliveryHost;
+export class GroupDelivery<Sender> {
+  readonly #host: GroupDeliveryHost<Sender>;
   /** What each member has to read, by its place in the group; -1 where nobody has looked. */
   #loads: number[] = [];
 
-  constructor(host: GroupDeliveryHost) {
+  constructor(host: GroupDeliveryHost<Sender>) {
     this.#host = host;
   }
 
@@ -42,7 +43,7 @@ export class GroupDelivery {
    * @param messages how many there are from `start` to `end`
    */
   deliverRun(
-    sender: Connection,
+    sender: Sender,
     group: RouteGroup,
     buffer: PinnedBuffer,
     { start, end, messages }: { start: number; end: number; messages: number },
@@ -68,21 +69,16 @@ export class GroupDelivery {
 
   /**
    * Gives one message with fds to one member; the topic id in the buffer is as before afterwards.
-   * @param withheldFrom members that may not have the fds: taken where there are no others
-   * @param isAllOrNothing those get nothing at all
+   * @param share who is asked, and what that one gets
    * @returns whether anybody got it, or should have
    */
   deliverWithFds(
-    sender: Connection,
-    group: RouteGroup,
+    sender: Sender,
+    { group, gets, members }: GroupShare,
     message: { buffer: PinnedBuffer; frameBytes: number; bundle: FdBundle },
-    withheldFrom: ReadonlySet<Connection>,
-    isAllOrNothing: boolean,
   ): boolean {
-    const { topic, members: all } = group;
-    const allowed = all.filter((member) => !withheldFrom.has(member));
-    if (allowed.length === 0 && isAllOrNothing) return false;
-    const members = allowed.length === 0 ? all : allowed;
+    const { topic } = group;
+    if (gets === GETS_NOTHING) return false;
     if (topic === undefined) {
       this.#loseAll(sender, members, 1);
       return true;
@@ -91,21 +87,22 @@ export class GroupDelivery {
     const plainId = buffer.words[ID_WORD] as number;
     this.#loads = members.map(() => -1);
     const member = this.#choose(topic, members, frameBytes);
+    const { queue } = member;
     buffer.words[ID_WORD] = topic.id;
-    const outcome =
-      allowed.length === 0
-        ? member.queue.deliverWithheld(buffer, 0, frameBytes, bundle)
-        : member.queue.deliverWithFds(buffer, 0, frameBytes, bundle);
+    let outcome: number;
+    if (gets === GETS_NO_FDS) outcome = queue.deliverStalled(buffer, 0, frameBytes);
+    else if (gets === GETS_BODY) outcome = queue.deliverWithheld(buffer, 0, frameBytes, bundle);
+    else outcome = queue.deliverWithFds(buffer, 0, frameBytes, bundle);
     buffer.words[ID_WORD] = plainId;
     this.#host.settle(sender, member, outcome, 1);
     return true;
   }
 
   /** Nobody gets messages of a group without an id: its first member is told. */
-  #loseAll(sender: Connection, members: readonly Connection[], messages: number): void {
+  #loseAll(sender: Sender, members: readonly Connection[], messages: number): void {
     const [member] = members;
     if (member === undefined) return;
-    member.queue.loseUntold(messages);
+    member.queue.losses.recordUntold(messages);
     this.#host.settle(sender, member, QUEUE_FULL, messages);
   }
 

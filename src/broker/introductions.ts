@@ -9,6 +9,7 @@ import { senderBody, topicBody } from "../protocol/control-messages.ts";
 import { SENDER_GROUPS_MAX } from "../protocol/limits.ts";
 import { OPCODE } from "../protocol/opcodes.ts";
 import type { Connection } from "./connection.ts";
+import type { PeerIdentity } from "./identity.ts";
 import type { Topic } from "./topic-table.ts";
 
 /** Queues one control frame for a connection; evicts it where not even that fits. */
@@ -20,6 +21,8 @@ export type ControlSender = (
 /** Keeps what each client was told. */
 export class Introductions {
   readonly #send: ControlSender;
+  /** Some topic has, or had, destinations that do not know it; most brokers never look. */
+  hasUntold = false;
 
   constructor(send: ControlSender) {
     this.#send = send;
@@ -33,17 +36,31 @@ export class Introductions {
   introduceTopic(destination: Connection, topic: Topic): boolean {
     const known = destination.knownTopics.get(topic.id);
     if (known === topic) return true;
-    if (known !== undefined) destination.queue.forgetLostTopic(topic.id);
+    if (known !== undefined) destination.queue.losses.forgetTopic(topic.id);
     if (!destination.queue.takesNames) {
       destination.knownTopics.delete(topic.id);
-      destination.queue.hideTopic(topic.id);
+      destination.queue.losses.hide(topic.id);
       return false;
     }
-    destination.queue.revealTopic(topic.id);
+    destination.queue.losses.reveal(topic.id);
     destination.knownTopics.set(topic.id, topic);
     const body = topicBody({ topic: topic.name, group: topic.group });
     this.#send(destination, { opcode: OPCODE.TOPIC, id: topic.id, body });
     return true;
+  }
+
+  /** Of a route that is computed anew: those who cannot be told now are remembered for tellLate(). */
+  readonly introduceTopicOf = (destination: Connection, topic: Topic): void => {
+    if (this.introduceTopic(destination, topic)) return;
+    this.hasUntold = true;
+    topic.untold ??= [];
+    topic.untold.push(destination);
+  };
+
+  /** Some destinations had no room for the name of a topic; they may have by now. */
+  tellLate(topic: Topic): void {
+    const untold = topic.untold?.filter((destination) => !this.introduceTopic(destination, topic));
+    topic.untold = untold?.length === 0 ? undefined : untold;
   }
 
   /** Makes sure that the client knows whose connection id stands on a message. */
@@ -51,17 +68,30 @@ export class Introductions {
     if (destination.knownSenders.has(sender)) return;
     destination.knownSenders.add(sender);
     sender.introducedTo.add(destination);
-    const { uid, gid, pid, unit, exe } = sender.identity;
-    const groups = sender.identity.groups.slice(0, SENDER_GROUPS_MAX);
+    this.tellSender(destination, sender.id, sender.identity);
+  }
+
+  /**
+   * Tells whose connection id stands on a message, though that connection may be gone. Not kept:
+   * tellGone() is to follow.
+   */
+  tellSender(destination: Connection, id: number, identity: PeerIdentity): void {
+    const { uid, gid, pid, unit, exe } = identity;
+    const groups = identity.groups.slice(0, SENDER_GROUPS_MAX);
     const body = senderBody({ uid, gid, pid, groups, unit, exe });
-    this.#send(destination, { opcode: OPCODE.SENDER, id: sender.id, body });
+    this.#send(destination, { opcode: OPCODE.SENDER, id, body });
+  }
+
+  /** Tells that no message from a connection follows. */
+  tellGone(destination: Connection, id: number): void {
+    this.#send(destination, { opcode: OPCODE.SENDER_GONE, id });
   }
 
   /** Tells those who knew a connection that no message from it follows. */
   announceGone(sender: Connection, informed: readonly Connection[]): void {
     for (const destination of informed) {
       if (destination.state !== "OPEN") continue;
-      this.#send(destination, { opcode: OPCODE.SENDER_GONE, id: sender.id });
+      this.tellGone(destination, sender.id);
     }
   }
 }

@@ -16,6 +16,7 @@ import type { FdIntake } from "./fd-intake.ts";
 import type { Request, Requests } from "./requests.ts";
 import type { Rights } from "./rights.ts";
 import { NOT_PLAIN, type Router } from "./router.ts";
+import type { Services } from "./services/services.ts";
 
 /** An id that no topic has: TopicTable never gives it. */
 const NO_TOPIC = 0;
@@ -51,6 +52,7 @@ export interface PacketHandlerParts {
   readonly requests: Requests;
   readonly rights: Rights;
   readonly intake: FdIntake;
+  readonly services: Pick<Services, "routePacket">;
   readonly host: PacketHost;
 }
 
@@ -60,6 +62,7 @@ export class PacketHandler {
   readonly #requests: Requests;
   readonly #rights: Rights;
   readonly #intake: FdIntake;
+  readonly #services: Pick<Services, "routePacket">;
   readonly #host: PacketHost;
   readonly #reader = new PacketReader();
 
@@ -68,6 +71,7 @@ export class PacketHandler {
     this.#requests = parts.requests;
     this.#rights = parts.rights;
     this.#intake = parts.intake;
+    this.#services = parts.services;
     this.#host = parts.host;
   }
 
@@ -84,10 +88,11 @@ export class PacketHandler {
     try {
       if (connection.state === "AWAIT_HELLO") {
         this.#handleFirst(connection, packet, packetBytes);
-      } else if (packet.controlTruncated) {
+      } else if (packet.receivedFdCount > 0 || packet.controlTruncated) {
+        if (this.#intake.hasRoomFor(packet)) {
+          return this.#handleWithFds(connection, packet, packetBytes);
+        }
         this.#intake.refuseForWantOfRoom(connection);
-      } else if (packet.receivedFdCount > 0) {
-        return this.#handleWithFds(connection, packet, packetBytes);
       } else {
         const routed = this.#routePlain(connection, packet.buffer, packetBytes);
         return routed === NOT_PLAIN ? this.#handleFrames(connection, packet, packetBytes) : routed;
@@ -98,10 +103,12 @@ export class PacketHandler {
     }
   }
 
-  /** The usual case: messages and nothing else. @returns as Router.routePacket() */
+  /** The usual cases: nothing but messages, or but calls. @returns as Router.routePacket() */
   #routePlain(connection: Connection, buffer: PinnedBuffer, packetBytes: number): number {
     if (packetBytes % 8 !== 0) return NOT_PLAIN;
-    return this.#router.routePacket(connection, buffer, packetBytes);
+    const routed = this.#router.routePacket(connection, buffer, packetBytes);
+    if (routed !== NOT_PLAIN) return routed;
+    return this.#services.routePacket(connection, buffer, packetBytes);
   }
 
   #handleFirst(connection: Connection, packet: ReceivedPacket, packetBytes: number): void {
@@ -129,8 +136,9 @@ export class PacketHandler {
     for (const request of requests) {
       const stop = this.#router.routeStretch(connection, buffer, offsetOf(index), packetBytes);
       while (offsetOf(index) < stop) index += 1;
-      // Still a message: the router's time was up.
+      // Still a message: the router's time was up. One that is kept as well may have to wait, too.
       if (opcodeAt(buffer, offsetOf(index)) === OPCODE.MESSAGE) return stop;
+      if (this.#mustRetainWait(connection, buffer, offsetOf(index))) return offsetOf(index);
       this.#requests.carryOut(connection, request);
       index += 1;
       if (!this.#host.hasTime()) return offsetOf(index);
@@ -150,6 +158,9 @@ export class PacketHandler {
         openTopicOf(connection, closed.has(frame.id) ? NO_TOPIC : frame.id, frame.offset);
         continue;
       }
+      if (frame.opcode === OPCODE.RETAIN && closed.has(frame.id)) {
+        openTopicOf(connection, NO_TOPIC, frame.offset);
+      }
       const request = this.#requests.read(connection, frame);
       if (request.opcode === OPCODE.CLOSE_TOPIC) {
         // In a rest it may be the second one, whose topic was open when the packet was checked.
@@ -168,21 +179,31 @@ export class PacketHandler {
   #handleWithFds(connection: Connection, packet: ReceivedPacket, packetBytes: number): number {
     const { buffer } = packet;
     this.#read(buffer, packetBytes, packet.receivedFdCount);
-    const frame = frameAt(buffer, 0, false);
-    if (frame.opcode === OPCODE.MESSAGE) {
-      const open = openTopicOf(connection, frame.id, 0);
-      if (this.#router.mustWait(connection, open)) {
-        this.#host.keepFds(packet.takeFds());
-        return 0;
-      }
-      this.#intake.take(connection, open, packet, packetBytes);
+    const frame = frameAt(buffer, 0, packet.isRest === true);
+    const isMessage = frame.opcode === OPCODE.MESSAGE;
+    const mustWait = isMessage
+      ? this.#router.mustWait(connection, openTopicOf(connection, frame.id, 0))
+      : this.#mustRetainWait(connection, buffer, 0);
+    if (mustWait) {
+      this.#host.keepFds(packet.takeFds());
+      return 0;
+    }
+    if (isMessage) {
+      this.#intake.take(connection, openTopicOf(connection, frame.id, 0), packet, packetBytes);
       return packetBytes;
     }
-    this.#intake.lend(packet, (bundle) => {
+    this.#intake.lend(connection, packet, (bundle) => {
       const request = this.#requests.read(connection, { ...frame, bundle });
       this.#requests.carryOut(connection, request);
     });
     return packetBytes;
+  }
+
+  /** Whether a frame is a message that is kept as well, and that a subscriber holds back for now. */
+  #mustRetainWait(connection: Connection, buffer: PinnedBuffer, offset: number): boolean {
+    if (opcodeAt(buffer, offset) !== OPCODE.RETAIN) return false;
+    const id = buffer.words[(offset >>> 2) + FRAME_ID_WORD] as number;
+    return this.#router.mustWait(connection, openTopicOf(connection, id, offset));
   }
 
   #read(buffer: PinnedBuffer, packetBytes: number, receivedFds: number): number {

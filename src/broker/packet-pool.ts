@@ -19,6 +19,8 @@ export class QueuedPacket {
   bundle: FdBundle | undefined = undefined;
   /** Those fds of the bundle; without meaning where there is none. */
   fds: readonly number[] = [];
+  /** When it came to wait with them, in milliseconds on the broker's clock. */
+  queuedAt = 0;
   /** Bytes of the large body behind the first of them; 0 for none. */
   memoryBytes = 0;
   /** Counted against the pool's backlog limit. */
@@ -64,6 +66,13 @@ export class PacketPool {
     packet.isBacklog = isBacklog;
     if (isBacklog) this.#backlog += 1;
     return packet;
+  }
+
+  /** Gives a packet back that never left: whoever pays for its fds does not any more. */
+  drop(packet: QueuedPacket): void {
+    const { bundle, fds } = packet;
+    this.release(packet);
+    bundle?.payer.release(fds.length);
   }
 
   /** Gives a packet back. Its fds, if it still has any, are let go. */

@@ -4,41 +4,34 @@
  * not read from meanwhile. All of it was found well-formed before any of the packet took effect.
  */
 
-import { closeFd } from "../ffi/owned-fd.ts";
 import { copyPinned, PinnedBuffer } from "../ffi/pinned-buffer.ts";
 import type { Connection } from "./connection.ts";
+import type { KeptFds } from "./kept-fds.ts";
 import type { ReceivedPacket } from "./packet-handler.ts";
 
 /** The rest of one packet, handled like a packet. */
 export class PacketRest implements ReceivedPacket {
   readonly buffer: PinnedBuffer;
-  readonly receivedFdCount: number;
   readonly controlTruncated = false;
   readonly isRest = true;
-  #fds: number[];
+  #fds: KeptFds;
 
   /**
    * @param source holds the packet, borrowed
    * @param from bytes that were handled already
-   * @param fds owned from here on; empty for a packet without
+   * @param fds its own from here on
    */
-  constructor(source: PinnedBuffer, from: number, packetBytes: number, fds: number[]) {
+  constructor(source: PinnedBuffer, from: number, packetBytes: number, fds: KeptFds) {
     this.buffer = new PinnedBuffer(packetBytes - from);
     copyPinned(source, from, this.buffer, 0, packetBytes - from);
     this.#fds = fds;
-    this.receivedFdCount = fds.length;
   }
 
   /**
    * What is left of a packet, which may be such a rest itself.
    * @param fds as for the constructor
    */
-  static of(
-    packet: ReceivedPacket,
-    from: number,
-    packetBytes: number,
-    fds: number[] = [],
-  ): PacketRest {
+  static of(packet: ReceivedPacket, from: number, packetBytes: number, fds: KeptFds): PacketRest {
     // A publisher may be held back again and again, and then nothing need be copied.
     if (packet instanceof PacketRest && from === 0) {
       packet.#fds = fds;
@@ -47,16 +40,16 @@ export class PacketRest implements ReceivedPacket {
     return new PacketRest(packet.buffer, from, packetBytes, fds);
   }
 
+  get receivedFdCount(): number {
+    return this.#fds.count;
+  }
+
   takeFds(): number[] {
-    const fds = this.#fds;
-    this.#fds = [];
-    return fds;
+    return this.#fds.take();
   }
 
   closeFds(): number {
-    const fds = this.takeFds();
-    for (const fd of fds) closeFd(fd);
-    return fds.length;
+    return this.#fds.close();
   }
 }
 

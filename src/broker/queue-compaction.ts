@@ -10,12 +10,13 @@
  * left count every message once, in its place. Pure but for the packet pool.
  */
 
-import { decodeGapBody, type GapBody, gapBody } from "../protocol/control-messages.ts";
+import { decodeGapBody, type GapBody } from "../protocol/control-messages.ts";
 import { flagsOf, opcodeOf, paddedBytes } from "../protocol/frame.ts";
 import { FRAME_HEADER_BYTES } from "../protocol/limits.ts";
 import { FLAG_FDS_ON_LANE, GAP_REASON, OPCODE } from "../protocol/opcodes.ts";
 import type { OverflowPolicy } from "../protocol/words.ts";
-import { CONTROL_FRAME_BUFFER, encodeControlFrame } from "./control-frames.ts";
+import { CONTROL_FRAME_BUFFER } from "./control-frames.ts";
+import { encodeGap } from "./frame-marks.ts";
 import { GapLedger, SEVERAL_TOPICS } from "./gap-ledger.ts";
 import {
   GAP_TOPICS_MAX,
@@ -29,6 +30,13 @@ import type { PacketPool, QueuedPacket } from "./packet-pool.ts";
 
 /** What happens to the messages of a topic id; undefined for what must stay. */
 export type OverflowOf = (topicId: number) => OverflowPolicy | undefined;
+
+/** What is left, and what not. */
+export interface CompactedPackets {
+  readonly kept: QueuedPacket[];
+  /** Packets with fds, whole: the caller's to give back. */
+  readonly dropped: QueuedPacket[];
+}
 
 /** What becomes of one frame. */
 const KEEP = 0;
@@ -47,13 +55,12 @@ const TOLD_DROPPED = 5;
  * Drops what may go until no more than half a queue waits, or nothing more may go.
  * @param packets oldest first; handed over
  * @param pool gets back what is emptied
- * @returns the packets that are left
  */
 export function compactPackets(
   packets: readonly QueuedPacket[],
   overflowOf: OverflowOf,
   pool: PacketPool,
-): QueuedPacket[] {
+): CompactedPackets {
   return new Compaction(packets, overflowOf, pool).run();
 }
 
@@ -62,6 +69,7 @@ class Compaction {
   readonly #overflowOf: OverflowOf;
   readonly #pool: PacketPool;
   readonly #out: PacketList;
+  readonly #withFdsDropped: QueuedPacket[] = [];
   /** Frames are numbered from 0 on, over all packets. The last TOPIC frame of an id. */
   readonly #renamedAt = new Map<number, number>();
   /** The last message of an id whose topic keeps the latest. */
@@ -90,14 +98,14 @@ class Compaction {
     this.#out = new PacketList(pool);
   }
 
-  run(): QueuedPacket[] {
+  run(): CompactedPackets {
     this.#findNewest();
     this.#lastId = -1;
     if (this.#newest.size > 0) this.#countSuperseded();
     this.#frame = 0;
     for (const packet of this.#packets) this.#pass(packet);
     this.#tellDropped();
-    return this.#out.packets;
+    return { kept: this.#out.packets, dropped: this.#withFdsDropped };
   }
 
   #findNewest(): void {
@@ -177,7 +185,13 @@ class Compaction {
       this.#frame += 1;
       at = next;
     }
-    if (isWhole || (packet.bundle !== undefined && keptFrom === 0)) return this.#out.push(packet);
+    if (packet.bundle !== undefined) {
+      // One frame: it stays, or it goes.
+      if (keptFrom === 0) this.#out.push(packet);
+      else this.#withFdsDropped.push(packet);
+      return;
+    }
+    if (isWhole) return this.#out.push(packet);
     this.#cut(packet, keptFrom, packet.bytes);
     this.#pool.release(packet);
   }
@@ -255,9 +269,7 @@ class Compaction {
   }
 
   #tell([id, count]: [topicId: number, count: number], reason: number): void {
-    const body = gapBody({ count, reason });
-    const bytes = encodeControlFrame({ opcode: OPCODE.GAP, id, body });
-    this.#out.append(CONTROL_FRAME_BUFFER, 0, bytes);
+    this.#out.append(CONTROL_FRAME_BUFFER, 0, encodeGap(id, count, reason));
   }
 
   #fateOf(packet: QueuedPacket, at: number): number {

@@ -60,10 +60,13 @@ export class QueueOverflow {
       waiting.fdsTaken - this.#fdsSeen >= COMPACTION_FDS_MIN ||
       waiting.memoryBytesTaken - this.#memoryBytesSeen >= COMPACTION_MEMORY_BYTES_MIN;
     if (!isWorthIt) return false;
-    for (const packet of compactPackets(waiting.takeAll(), this.of, pool)) waiting.putBack(packet);
+    const { kept, dropped } = compactPackets(waiting.takeAll(), this.of, pool);
+    for (const packet of kept) waiting.putBack(packet);
     this.#bytesSeen = waiting.bytesTaken;
     this.#fdsSeen = waiting.fdsTaken;
     this.#memoryBytesSeen = waiting.memoryBytesTaken;
+    // A payer that hears of it may have something to say, on this very queue: only now.
+    for (const packet of dropped) pool.drop(packet);
     return true;
   }
 }

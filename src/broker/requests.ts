@@ -21,7 +21,7 @@ import {
   syncAckBody,
 } from "../protocol/control-messages.ts";
 import { FRAME_HEADER_BYTES, PROTOCOL_VERSION } from "../protocol/limits.ts";
-import { OPCODE } from "../protocol/opcodes.ts";
+import { FLAG_WAIT_FDS, OPCODE } from "../protocol/opcodes.ts";
 import { STATUS, type StatusName } from "../protocol/status-codes.ts";
 import {
   checkGroupName,
@@ -35,6 +35,7 @@ import type { BusState } from "./bus-state.ts";
 import type { Connection } from "./connection.ts";
 import type { BrokerEventListener } from "./events.ts";
 import type { FdGate } from "./fd-gate.ts";
+import type { FdSweep } from "./fd-sweep.ts";
 import type { ControlSender } from "./introductions.ts";
 import {
   GROUPS_PER_CONNECTION_MAX,
@@ -44,6 +45,7 @@ import {
 } from "./limits.ts";
 import type { Action } from "./policy/rules.ts";
 import { blockRefusalMessage, refusalMessage } from "./refusal.ts";
+import type { Replay } from "./retained/replay.ts";
 import type { Topic } from "./topic-table.ts";
 
 /** A control frame that was read and found good. */
@@ -57,7 +59,7 @@ export type Request =
       readonly id: number;
       readonly subscription: number;
     }
-  | { readonly opcode: typeof OPCODE.SYNC; readonly id: number }
+  | { readonly opcode: typeof OPCODE.SYNC; readonly id: number; readonly waitsForFds: boolean }
   | { readonly opcode: typeof OPCODE.RELOAD_POLICY; readonly id: number }
   | { readonly opcode: typeof OPCODE.EXPLAIN; readonly id: number; readonly question: Explain }
   | { readonly opcode: "area"; readonly carryOut: CarryOut };
@@ -70,6 +72,8 @@ export interface RequestsParts {
   readonly send: ControlSender;
   readonly onEvent: BrokerEventListener;
   readonly areas: readonly Area[];
+  readonly replay: Pick<Replay, "begin">;
+  readonly fdSweep: Pick<FdSweep, "lookAll" | "watchAll">;
 }
 
 /** Carries out requests. */
@@ -80,6 +84,8 @@ export class Requests {
   readonly #send: ControlSender;
   readonly #onEvent: BrokerEventListener;
   readonly #areas = new Map<number, Area>();
+  readonly #replay: Pick<Replay, "begin">;
+  readonly #fdSweep: Pick<FdSweep, "lookAll" | "watchAll">;
 
   constructor(parts: RequestsParts) {
     this.#state = parts.state;
@@ -87,6 +93,8 @@ export class Requests {
     this.#fdGate = parts.fdGate;
     this.#send = parts.send;
     this.#onEvent = parts.onEvent;
+    this.#replay = parts.replay;
+    this.#fdSweep = parts.fdSweep;
     for (const area of parts.areas) {
       for (const opcode of area.opcodes) this.#areas.set(opcode, area);
     }
@@ -130,6 +138,8 @@ export class Requests {
         checkRequestId(frame);
         return { opcode, id, subscription: decodeUnsubscribe(bytes, start, end).subscription };
       case OPCODE.SYNC:
+        checkRequestId(frame);
+        return { opcode, id, waitsForFds: (frame.flags & FLAG_WAIT_FDS) !== 0 };
       case OPCODE.RELOAD_POLICY:
         checkRequestId(frame);
         return { opcode, id };
@@ -162,7 +172,7 @@ export class Requests {
       case OPCODE.UNSUBSCRIBE:
         return this.#unsubscribe(connection, request.id, request.subscription);
       case OPCODE.SYNC:
-        return this.#sync(connection, request.id);
+        return this.#sync(connection, request.id, request.waitsForFds);
       case OPCODE.RELOAD_POLICY:
         return this.#administration.reloadPolicy(connection, request.id);
       case OPCODE.EXPLAIN:
@@ -248,6 +258,7 @@ export class Requests {
     this.#state.subscribe(connection, pattern, wish);
     const body = subscribeAckBody({ subscription });
     this.#send(connection, { opcode: OPCODE.ACK, id: id, body });
+    if (group === undefined) this.#replay.begin(connection, subscription, pattern);
   }
 
   /** Whether a subscription may have the group and the overflow it asks for; refuses it where not. */
@@ -279,10 +290,23 @@ export class Requests {
     this.#send(connection, { opcode: OPCODE.ACK, id });
   }
 
-  #sync(connection: Connection, id: number): void {
+  #sync(connection: Connection, id: number, waitsForFds: boolean): void {
+    const { fdAccount } = connection;
+    const answer = () => this.#answerSync(connection, id);
+    if (fdAccount.waiting === 0) return answer();
+    if (!waitsForFds) this.#fdSweep.lookAll();
+    else {
+      this.#fdSweep.watchAll();
+      if (fdAccount.whenIdle(answer)) return;
+    }
+    answer();
+  }
+
+  #answerSync(connection: Connection, id: number): void {
     const { published, matched, dropped, denied, queued } = connection.takeCounters();
     const delivered = matched - dropped;
-    const fds = { fdsWaiting: 0, fdsExpired: 0 };
+    const { fdAccount } = connection;
+    const fds = { fdsWaiting: fdAccount.waiting, fdsExpired: fdAccount.takeExpired() };
     const body = syncAckBody({ published, matched, delivered, dropped, denied, queued, ...fds });
     this.#send(connection, { opcode: OPCODE.ACK, id: id, body });
   }
@@ -312,21 +336,25 @@ export class Requests {
   }
 }
 
-function checkRequestId(frame: ClientFrame): void {
+/** @throws {ProtocolError} PROTOCOL_REQUEST_ID where a request has the id 0 */
+export function checkRequestId(frame: ClientFrame): void {
   if (frame.id !== 0) return;
   const message = "Cannot answer request: its id is 0";
   throw new ProtocolError("PROTOCOL_REQUEST_ID", message, frame.offset);
 }
 
-function unknownOpcode({ opcode, offset }: ClientFrame): ProtocolError {
+/** An opcode that is well-formed and that nobody takes. */
+export function unknownOpcode({ opcode, offset }: ClientFrame): ProtocolError {
   const message = `Cannot take opcode 0x${opcode.toString(16)}: this broker does not know it`;
   return new ProtocolError("PROTOCOL_OPCODE", message, offset);
 }
 
-function bodyStart(frame: ClientFrame): number {
+/** Where the body of a frame starts in its buffer. */
+export function bodyStart(frame: ClientFrame): number {
   return frame.offset + FRAME_HEADER_BYTES;
 }
 
-function bodyEnd(frame: ClientFrame): number {
+/** Where it ends. */
+export function bodyEnd(frame: ClientFrame): number {
   return frame.offset + frame.frameBytes;
 }

@@ -74,11 +74,15 @@ export class Rights {
       this.#refreshTopic(connection, open);
       mayPublish ||= open.mayPublish;
     }
-    this.#fdGate.set(connection, mayPublish);
     const steps = this.#refreshSubscriptions(connection);
     if (steps.next().done !== true) this.#background.add(steps);
     if (connection.state === "DOOMED") return;
-    for (const area of this.#areas) area.refresh(connection);
+    let takesFds = mayPublish;
+    for (const area of this.#areas) {
+      area.refresh(connection);
+      takesFds ||= area.takesFds?.(connection) === true;
+    }
+    this.#fdGate.set(connection, takesFds);
   }
 
   /** Removes subscriptions that are not allowed any more, so many a step. */

@@ -20,9 +20,11 @@ import { FLAGS_ENCODING_MASK, OPCODE } from "../protocol/opcodes.ts";
 import type { BusState } from "./bus-state.ts";
 import { type Connection, type OpenTopic, openTopicOf } from "./connection.ts";
 import type { FdBundle } from "./fd-bundle.ts";
+import { FdPlan, GETS_BODY, GETS_NO_FDS, GETS_NOTHING } from "./fd-plan.ts";
+import type { FdsInFlight } from "./fds-in-flight.ts";
 import { GroupDelivery } from "./group-delivery.ts";
 import type { Introductions } from "./introductions.ts";
-import { ROUTING_COST_PER_LOOK } from "./limits.ts";
+import { FDS_STALLED_MS, ROUTING_COST_PER_LOOK } from "./limits.ts";
 import { makeRoute, type Route } from "./route.ts";
 import { ACCEPTED, PEER_GONE, SLOW_READER } from "./send-queue.ts";
 import type { Topic } from "./topic-table.ts";
@@ -43,9 +45,6 @@ export const NOT_PLAIN = -1;
 /** #routeRuns(): it got to the end. */
 const ALL_ROUTED = -1;
 
-/** The body of a large message is withheld from nobody. */
-const NOBODY: ReadonlySet<Connection> = new Set();
-
 /** What the router needs of the process around it. */
 export interface RouterHost {
   /** Whether this turn has time for more costly work. */
@@ -62,22 +61,35 @@ export interface RouterHost {
   unreadBytes(connection: Connection): number;
 }
 
+/**
+ * Told of each destination of a topic whose route was computed anew, before a message takes it: the
+ * destination knows the topic by then.
+ */
+export type FirstMessageListener = (destination: Connection, topic: Topic) => void;
+
 /** Routes messages. One for a broker; not reentrant. */
 export class Router {
   readonly #state: BusState;
   readonly #introductions: Introductions;
+  readonly #fdsInFlight: FdsInFlight;
   readonly #host: RouterHost;
+  readonly #onFirstMessage: FirstMessageListener;
   readonly #runs = new Int32Array(PACKET_FRAMES_MAX * RUN_WORDS);
   readonly #runTopics: (OpenTopic | undefined)[] = new Array(PACKET_FRAMES_MAX).fill(undefined);
-  readonly #groups: GroupDelivery;
+  readonly #groups: GroupDelivery<Connection>;
   #runCount = 0;
-  /** Some topic has, or had, destinations that do not know it; most brokers never look. */
-  #hasUntold = false;
   /** Destinations served since hasTime() was last asked; a computed route counts as many. */
   #cost = 0;
 
-  constructor(state: BusState, introductions: Introductions, host: RouterHost) {
+  constructor(
+    state: BusState,
+    introductions: Introductions,
+    fdsInFlight: FdsInFlight,
+    host: RouterHost,
+    onFirstMessage: FirstMessageListener = () => {},
+  ) {
     this.#state = state;
+    this.#fdsInFlight = fdsInFlight;
     this.#introductions = introductions;
     this.#host = host;
     this.#groups = new GroupDelivery({
@@ -85,14 +97,15 @@ export class Router {
       settle: (sender, member, outcome, messages) =>
         this.#settle(sender, member, outcome, messages),
     });
+    this.#onFirstMessage = onFirstMessage;
   }
 
   /**
    * Routes a packet, if it holds nothing but well-formed messages without fds.
    * @param buffer holds the packet from offset 0; its origins are overwritten
    * @returns bytes routed: less than `packetBytes` where the turn's time is up, or noteHeld() was
-   *   called, and then the rest is to come again as a packet; NOT_PLAIN where the packet holds anything else: then nothing of
-   *   it took effect, and it is for the caller to read it the slow way
+   *   called, and then the rest is to come again as a packet; NOT_PLAIN where the packet holds
+   *   anything else: then nothing of it took effect, and it is for the caller to read it the slow way
    * @throws {ProtocolError} PROTOCOL_TOPIC_ID; then nothing of the packet took effect either
    */
   routePacket(sender: Connection, buffer: PinnedBuffer, packetBytes: number): number {
@@ -123,9 +136,11 @@ export class Router {
 
   /**
    * Routes one message that carries fds. The sender's right to send them on the topic, and their
-   * kinds, are the caller's to check.
+   * kinds, are the caller's to check. The sender is charged for each copy before any is on its way.
    * @param frameBytes the frame with its padding, from offset 0
-   * @param bundle borrowed; queues that must wait retain it
+   * @param bundle borrowed, paid by the sender; queues that must wait retain it
+   * @returns 0; or where the copies do not fit the sender's quota, how many they would have been,
+   *   with nothing delivered
    */
   routeWithFds(
     sender: Connection,
@@ -133,35 +148,51 @@ export class Router {
     buffer: PinnedBuffer,
     frameBytes: number,
     bundle: FdBundle,
-  ): void {
+  ): number {
     buffer.words[3] = sender.id;
     const route = this.#routeFor(sender, open);
-    const withheldFrom =
-      bundle.fileCount === 0 ? NOBODY : this.#state.fdsWithheldFrom(open.topic, route);
-    const { areAllOrNothing } = this.#state.fdRulesOf(open.topic);
+    const plan = new FdPlan(this.#state, open.topic, route, bundle);
+    this.#leaveOutStalled(sender, route, plan);
+    if (!sender.fdAccount.charge(plan.copies)) return plan.copies;
     let matched = 0;
-    for (const destination of route.destinations) {
-      const isWithheld = withheldFrom.has(destination);
-      if (isWithheld && areAllOrNothing) continue;
-      const outcome = isWithheld
-        ? destination.queue.deliverWithheld(buffer, 0, frameBytes, bundle)
-        : destination.queue.deliverWithFds(buffer, 0, frameBytes, bundle);
+    for (const [place, destination] of route.destinations.entries()) {
+      const gets = plan.gets(place);
+      if (gets === GETS_NOTHING) continue;
+      const { queue } = destination;
+      let outcome: number;
+      if (gets === GETS_NO_FDS) {
+        outcome = queue.deliverStalled(buffer, 0, frameBytes);
+        this.#fdsInFlight.counters.stalled += bundle.count;
+      } else if (gets === GETS_BODY) {
+        outcome = queue.deliverWithheld(buffer, 0, frameBytes, bundle);
+      } else outcome = queue.deliverWithFds(buffer, 0, frameBytes, bundle);
       this.#settle(sender, destination, outcome, 1);
       matched += 1;
     }
-    for (const group of route.groups) {
-      const message = { buffer, frameBytes, bundle };
-      const isMatch = this.#groups.deliverWithFds(
-        sender,
-        group,
-        message,
-        withheldFrom,
-        areAllOrNothing,
-      );
-      if (isMatch) matched += 1;
+    for (const share of plan.groups) {
+      if (share.group.topic?.untold !== undefined) this.#introductions.tellLate(share.group.topic);
+      if (share.gets === GETS_NO_FDS) this.#fdsInFlight.counters.stalled += bundle.count;
+      if (this.#groups.deliverWithFds(sender, share, { buffer, frameBytes, bundle })) matched += 1;
     }
     sender.counters.published += 1;
     sender.counters.matched += matched;
+    return 0;
+  }
+
+  /**
+   * Where the copies of fds would use up more than half of what the sender may have on its way,
+   * clients that take none are left out: otherwise a few of them could keep its fds from everybody.
+   */
+  #leaveOutStalled({ fdAccount }: Connection, route: Route, plan: FdPlan): void {
+    const now = this.#fdsInFlight.tick();
+    if (!fdAccount.isStrainedBy(plan.copies)) return;
+    for (const { queue } of route.destinations) queue.outlet.look();
+    for (const { members } of route.groups) {
+      for (const { queue } of members) queue.outlet.look();
+      this.#cost += members.length;
+    }
+    this.#cost += route.destinations.length;
+    if (fdAccount.isStrainedBy(plan.copies)) plan.leaveOutStalled(now - FDS_STALLED_MS);
   }
 
   /**
@@ -295,7 +326,7 @@ export class Router {
   ): void {
     sender.counters.matched += messages * groups.length;
     for (const group of groups) {
-      if (group.topic?.untold !== undefined) this.#tellLate(group.topic);
+      if (group.topic?.untold !== undefined) this.#introductions.tellLate(group.topic);
       this.#cost += group.members.length;
       this.#groups.deliverRun(sender, group, buffer, { start, end, messages });
     }
@@ -318,14 +349,15 @@ export class Router {
   /** The route of a topic; its destinations know topic and sender when this returns. */
   #routeFor(sender: Connection, open: OpenTopic): Route {
     const computed = this.#state.routesComputed;
+    const { hasUntold } = this.#introductions;
     const route = this.#state.routeOf(open.topic, this.#introduceTopic);
     if (this.#state.routesComputed !== computed) this.#cost += ROUTING_COST_PER_LOOK;
-    if (this.#hasUntold || open.introducedTo !== route) this.#introduce(sender, open, route);
+    if (hasUntold || open.introducedTo !== route) this.#introduce(sender, open, route);
     return route;
   }
 
   #introduce(sender: Connection, open: OpenTopic, route: Route): void {
-    if (open.topic.untold !== undefined) this.#tellLate(open.topic);
+    if (open.topic.untold !== undefined) this.#introductions.tellLate(open.topic);
     if (open.introducedTo === route) return;
     for (const destination of route.destinations) {
       this.#introductions.introduceSender(destination, sender);
@@ -335,19 +367,9 @@ export class Router {
     }
     open.introducedTo = route;
   }
-
   readonly #introduceTopic = (destination: Connection, topic: Topic): void => {
-    if (this.#introductions.introduceTopic(destination, topic)) return;
-    this.#hasUntold = true;
-    topic.untold ??= [];
-    topic.untold.push(destination);
+    this.#introductions.introduceTopicOf(destination, topic);
+    // A queue group gets no last values.
+    if (topic.group === undefined) this.#onFirstMessage(destination, topic);
   };
-
-  /** Some destinations had no room for the name of a topic; they may have by now. */
-  #tellLate(topic: Topic): void {
-    const untold = topic.untold?.filter(
-      (destination) => !this.#introductions.introduceTopic(destination, topic),
-    );
-    topic.untold = untold?.length === 0 ? undefined : untold;
-  }
 }

@@ -13,36 +13,34 @@
  */
 
 import { assert } from "../assert.ts";
-import { copyPinned, PinnedBuffer } from "../ffi/pinned-buffer.ts";
-import { PEER_CLOSED, RECORD_TOO_LARGE } from "../ffi/syscall-result.ts";
-import { gapBody } from "../protocol/control-messages.ts";
-import { FRAME_ID_WORD, paddedBytes } from "../protocol/frame.ts";
+import { PinnedBuffer } from "../ffi/pinned-buffer.ts";
 import { PACKET_BYTES_MAX } from "../protocol/limits.ts";
-import { GAP_REASON, OPCODE, WITHHELD_REASON } from "../protocol/opcodes.ts";
-import { isLarge } from "../protocol/packet.ts";
+import { GAP_REASON, WITHHELD_REASON } from "../protocol/opcodes.ts";
 import type { OverflowPolicy } from "../protocol/words.ts";
-import { CONTROL_FRAME_BUFFER, encodeControlFrame } from "./control-frames.ts";
+import { CONTROL_FRAME_BUFFER } from "./control-frames.ts";
 import type { FdBundle } from "./fd-bundle.ts";
-import { FdOutlet, isRefusal, type PacketSink } from "./fd-outlet.ts";
-import { encodeRefusedBody, laneKind, memoryBytesOf, withheldKind } from "./frame-marks.ts";
-import { GapLedger, SEVERAL_TOPICS } from "./gap-ledger.ts";
 import {
-  DIRECT_SEND_BYTES_MIN,
-  LATEST_BYTES_KEPT,
-  SEND_QUEUE_BYTES_HOLD,
-  SEND_QUEUE_BYTES_MAX,
-  SEND_QUEUE_BYTES_RESUME,
-  SEND_QUEUE_CONTROL_BYTES_MAX,
-  SEND_QUEUE_FDS_HOLD,
-  SEND_QUEUE_FDS_MAX,
-  SEND_QUEUE_FDS_RESUME,
-  SEND_QUEUE_MEMORY_BYTES_HOLD,
-  SEND_QUEUE_MEMORY_BYTES_MAX,
-  SEND_QUEUE_MEMORY_BYTES_RESUME,
-} from "./limits.ts";
+  FdOutlet,
+  type FdOutletHost,
+  isGone,
+  isRefusal,
+  type PacketSink,
+  TAKING_AWAITED,
+} from "./fd-outlet.ts";
+import {
+  encodeGap,
+  isMessage,
+  laneKind,
+  memoryBytesOf,
+  needsFds,
+  withheldKind,
+} from "./frame-marks.ts";
+import { DIRECT_SEND_BYTES_MIN, LATEST_BYTES_KEPT } from "./limits.ts";
 import { OVERFLOW_DEFAULT } from "./overflow-rules.ts";
 import { type PacketPool, QueuedPacket } from "./packet-pool.ts";
+import { QueueLosses } from "./queue-losses.ts";
 import { QueueOverflow } from "./queue-overflow.ts";
+import { fits, fitsReserve, fitsWithFds, hasRoomAgain, isHigh, isLow } from "./queue-room.ts";
 import { WaitingPackets } from "./waiting-packets.ts";
 
 /** deliver() and push(): taken, sent or queued. */
@@ -51,29 +49,34 @@ export const ACCEPTED = 1;
 export const QUEUE_FULL = 2;
 /** The other side is gone; close the connection. */
 export const PEER_GONE = 3;
-/** deliver(): the queue is full, and the client wants to be closed rather than miss anything. */
-export const SLOW_READER = 5;
 /** flush(): the socket takes no more now; wait for EPOLLOUT on `blockedFd`. */
 export const BLOCKED = 4;
+/** deliverWithFds(): the kernel does not pass on what the frame is nothing without. */
+export const FDS_NOT_PASSED = 5;
+/** deliver(): the queue is full, and the client wants to be closed rather than miss anything. */
+export const SLOW_READER = 6;
+/** #turnAway(): it is not. */
+const NOT_TURNED_AWAY = 0;
 
 /** Frames on their way to one connection. */
 export class SendQueue {
   readonly #fd: number;
   readonly #sink: PacketSink;
   readonly #pool: PacketPool;
-  readonly #ledger = new GapLedger();
+  readonly #outletHost: FdOutletHost;
   readonly #waiting: WaitingPackets;
-  #isShedding = false;
   #isAbandoned = false;
   #overflow: QueueOverflow | undefined;
-  /** Topic ids that the client was not told; undefined for none. */
-  #hidden: Set<number> | undefined;
-  /** Not every message is taken as it comes: deliver() has to look twice. */
-  #isPicky = false;
-  readonly #outlet: FdOutlet;
+
+  /** What the client lost and is to be told. */
+  readonly losses = new QueueLosses();
+  /** Where fds leave. */
+  readonly outlet: FdOutlet;
 
   /** The fd that must become writable before flush() can go on; -1 where nothing is blocked. */
   blockedFd = -1;
+  /** `blockedFd` may be writable, but flush() can go on only when the client takes fds from it. */
+  awaitsTaking = false;
   /** Messages that abandon() let go of. */
   messagesAbandoned = 0;
 
@@ -81,13 +84,15 @@ export class SendQueue {
    * @param fd the connection's socket, borrowed
    * @param sink the kernel
    * @param pool shared by all queues of a broker
+   * @param outletHost for the outlet of this queue
    */
-  constructor(fd: number, sink: PacketSink, pool: PacketPool) {
+  constructor(fd: number, sink: PacketSink, pool: PacketPool, outletHost: FdOutletHost) {
     this.#fd = fd;
     this.#sink = sink;
     this.#pool = pool;
     this.#waiting = new WaitingPackets(pool);
-    this.#outlet = new FdOutlet(fd, sink);
+    this.#outletHost = outletHost;
+    this.outlet = new FdOutlet(fd, sink, outletHost);
   }
 
   get isEmpty(): boolean {
@@ -96,7 +101,7 @@ export class SendQueue {
 
   /** Whether flush() has something to do: frames wait, or losses are to be told. */
   get needsFlush(): boolean {
-    return this.#isShedding || !this.#waiting.isEmpty;
+    return this.losses.isShedding || !this.#waiting.isEmpty;
   }
 
   get queuedBytes(): number {
@@ -114,16 +119,12 @@ export class SendQueue {
 
   /** Publishers are to be held back for a client that asked for it, until isLow. */
   get isHigh(): boolean {
-    return (
-      this.#waiting.bytes > SEND_QUEUE_BYTES_HOLD ||
-      this.#waiting.fds > SEND_QUEUE_FDS_HOLD ||
-      this.#waiting.memoryBytes > SEND_QUEUE_MEMORY_BYTES_HOLD
-    );
+    return isHigh(this.#waiting);
   }
 
   /** At most half of what may wait does. */
   get isLow(): boolean {
-    return this.#waiting.fds <= SEND_QUEUE_FDS_RESUME && this.#hasRoomAgain();
+    return isLow(this.#waiting);
   }
 
   /** Packets that waited and have left. It grows as long as the client reads. */
@@ -133,9 +134,13 @@ export class SendQueue {
 
   /** Whether a run would be taken without dropping anything. */
   hasRoomFor(bytes: number): boolean {
-    return (
-      !this.#isShedding && !this.#isAbandoned && this.#waiting.bytes + bytes <= SEND_QUEUE_BYTES_MAX
-    );
+    if (this.losses.isShedding || this.#isAbandoned) return false;
+    return fits(this.#waiting, bytes);
+  }
+
+  /** Whether names of topics are to be sent: not while messages are lost, or are about to be. */
+  get takesNames(): boolean {
+    return this.hasRoomFor(PACKET_BYTES_MAX);
   }
 
   /** Sets what happens to the messages of a topic id where they do not fit. */
@@ -145,40 +150,41 @@ export class SendQueue {
     this.#overflow.set(topicId, overflow);
   }
 
-  /** From now on fds go out on this socket, borrowed; docs/protocol.md section 7. */
-  useLane(laneFd: number): void {
-    this.#outlet.useLane(laneFd);
-  }
-
   /**
-   * Sends or queues a run of message frames without fds.
+   * Sends or queues a run of message frames without fds, or one frame of a call.
    * @param source buffer that holds the run, borrowed for the call
    * @param offset bytes from its start
    * @param bytes length of the run: whole frames with padding
-   * @returns ACCEPTED, QUEUE_FULL (recorded as lost), SLOW_READER or PEER_GONE
+   * @returns ACCEPTED, QUEUE_FULL (messages are recorded as lost), SLOW_READER or PEER_GONE
    */
   deliver(source: PinnedBuffer, offset: number, bytes: number): number {
-    if (this.#isPicky && this.#hides(source, offset, bytes)) {
-      return this.#isAbandoned ? PEER_GONE : this.#lose(source, offset, bytes);
+    if (this.#isAbandoned || this.losses.hasHidden) {
+      const outcome = this.#turnAway(source, offset, bytes);
+      if (outcome !== NOT_TURNED_AWAY) return outcome;
     }
-    if (bytes >= DIRECT_SEND_BYTES_MIN && this.#waiting.isEmpty && !this.#isShedding) {
+    const { isShedding } = this.losses;
+    if (bytes >= DIRECT_SEND_BYTES_MIN && this.#waiting.isEmpty && !isShedding) {
       const outcome = this.#sink.sendPacket(this.#fd, source, offset, bytes);
-      if (outcome === bytes) return ACCEPTED;
+      if (outcome === bytes) {
+        this.outlet.noteRecord();
+        return ACCEPTED;
+      }
       if (isGone(outcome)) return PEER_GONE;
       this.blockedFd = this.#fd;
     }
-    const packet = this.#isShedding ? undefined : this.#packetFor(bytes);
+    const packet = isShedding ? undefined : this.#packetFor(bytes);
     if (packet === undefined) return this.#deliverFull(source, offset, bytes);
     this.#waiting.append(packet, source, offset, bytes);
     return ACCEPTED;
   }
 
   /**
-   * Sends or queues one message frame that carries fds, in-band or on the lane.
-   * @param bundle borrowed; the queue retains it for as long as the message waits
+   * Sends or queues one frame that carries fds, in-band or on the lane.
+   * @param bundle borrowed; the queue retains it for as long as the message waits. Its payer was
+   *   charged for these fds, and is released when they are taken, or lost on the way
    * @param fds those of the bundle that this connection gets
-   * @returns as deliver(); where the kernel refuses the fds, the message is delivered as withheld,
-   *   or if its body is behind one of them, recorded as lost
+   * @returns as deliver(); where the kernel refuses the fds, the frame goes out as withheld. One that
+   *   needs them is recorded as lost if a message, else FDS_NOT_PASSED, or later bundle.onRefused()
    */
   deliverWithFds(
     source: PinnedBuffer,
@@ -187,25 +193,25 @@ export class SendQueue {
     bundle: FdBundle,
     fds: readonly number[] = bundle.fds,
   ): number {
-    if (this.#isPicky && this.#hides(source, offset, bytes)) {
-      return this.#isAbandoned ? PEER_GONE : this.#lose(source, offset, bytes);
-    }
-    if (this.isEmpty && !this.#isShedding) {
-      const outcome = this.#sendFdsNow(source, offset, bytes, fds);
-      if (outcome !== BLOCKED) return outcome;
-    }
     const memoryBytes = memoryBytesOf(source, offset);
-    const fits = () =>
-      this.hasRoomFor(bytes) &&
-      this.#waiting.fds + fds.length <= SEND_QUEUE_FDS_MAX &&
-      this.#waiting.memoryBytes + memoryBytes <= SEND_QUEUE_MEMORY_BYTES_MAX;
-    if (!fits()) {
-      const outcome = this.#makeRoom(source, offset, bytes, fits);
-      if (outcome !== ACCEPTED) return outcome;
+    let outcome = this.#turnAway(source, offset, bytes);
+    if (outcome === NOT_TURNED_AWAY && this.isEmpty && !this.losses.isShedding) {
+      const sent = this.#sendFdsNow(source, offset, bytes, bundle, fds);
+      if (sent !== BLOCKED) return sent;
+    }
+    if (outcome === NOT_TURNED_AWAY) {
+      const more = { bytes, fds: fds.length, memoryBytes };
+      const hasRoom = () => this.hasRoomFor(bytes) && fitsWithFds(this.#waiting, more);
+      outcome = hasRoom() ? ACCEPTED : this.#makeRoom(source, offset, bytes, hasRoom);
+    }
+    if (outcome !== ACCEPTED) {
+      bundle.payer.release(fds.length);
+      return outcome;
     }
     const packet = new QueuedPacket(new PinnedBuffer(bytes));
     packet.bundle = bundle.retain();
     packet.fds = fds;
+    packet.queuedAt = this.#outletHost.fdClock;
     packet.memoryBytes = memoryBytes;
     this.#waiting.push(packet);
     this.#waiting.append(packet, source, offset, bytes);
@@ -219,13 +225,23 @@ export class SendQueue {
   deliverWithheld(source: PinnedBuffer, offset: number, bytes: number, bundle: FdBundle): number {
     const word = (offset >>> 2) + 1;
     const kind = source.words[word] ?? 0;
-    source.words[word] = withheldKind(kind, WITHHELD_REASON.POLICY);
-    const outcome =
-      bundle.bodyFds.length === 0
-        ? this.deliver(source, offset, bytes)
-        : this.deliverWithFds(source, offset, bytes, bundle, bundle.bodyFds);
+    const marked = withheldKind(kind, WITHHELD_REASON.POLICY);
+    if (bundle.bodyFds.length === 0) return this.#deliverAs(marked, source, offset, bytes);
+    source.words[word] = marked;
+    const outcome = this.deliverWithFds(source, offset, bytes, bundle, bundle.bodyFds);
     source.words[word] = kind;
     return outcome;
+  }
+
+  /**
+   * Delivers one message frame without any of its fds, because the client has not taken earlier ones:
+   * as withheld, or where its body is behind one of them, as lost. No copy of it is charged.
+   */
+  deliverStalled(source: PinnedBuffer, offset: number, bytes: number): number {
+    const outcome = this.#turnAway(source, offset, bytes);
+    if (outcome !== NOT_TURNED_AWAY) return outcome;
+    const [withheld, gap] = [WITHHELD_REASON.EXPIRED, GAP_REASON.BODY_EXPIRED];
+    return this.#deliverWithoutFds(source, offset, bytes, withheld, gap);
   }
 
   /**
@@ -245,9 +261,7 @@ export class SendQueue {
    */
   push(source: PinnedBuffer, bytes: number): number {
     if (this.#isAbandoned) return ACCEPTED;
-    if (this.#waiting.bytes + bytes > SEND_QUEUE_BYTES_MAX + SEND_QUEUE_CONTROL_BYTES_MAX) {
-      return QUEUE_FULL;
-    }
+    if (!fitsReserve(this.#waiting, bytes)) return QUEUE_FULL;
     const tail = this.#waiting.last;
     const hasRoom = tail !== undefined && tail.bundle === undefined && tail.room >= bytes;
     const packet = hasRoom ? tail : this.#pool.acquire(false);
@@ -257,45 +271,11 @@ export class SendQueue {
     return ACCEPTED;
   }
 
-  /** A topic id comes to stand for another topic: losses under it must not be told by its name. */
-  forgetLostTopic(topicId: number): void {
-    this.#ledger.forgetTopic(topicId);
-  }
-
-  /** Whether names of topics are to be sent: not while messages are lost, or are about to be. */
-  get takesNames(): boolean {
-    return this.hasRoomFor(PACKET_BYTES_MAX);
-  }
-
-  /** The client does not know a topic id: messages that bear it are lost to it, without a name. */
-  hideTopic(topicId: number): void {
-    this.#hidden ??= new Set();
-    this.#hidden.add(topicId);
-    this.#isPicky = true;
-  }
-
-  /** The client is told of a topic id now. */
-  revealTopic(topicId: number): void {
-    if (this.#hidden?.delete(topicId) !== true || this.#hidden.size > 0) return;
-    this.#hidden = undefined;
-    this.#isPicky = this.#isAbandoned;
-  }
-
-  /** Whether a run is not to be taken: nothing is any more, or one of its topics is hidden. */
-  #hides({ words }: PinnedBuffer, offset: number, bytes: number): boolean {
-    const hidden = this.#hidden;
-    if (hidden === undefined || this.#isAbandoned) return this.#isAbandoned;
-    for (let at = offset; at < offset + bytes; ) {
-      if (hidden.has(words[(at >>> 2) + FRAME_ID_WORD] as number)) return true;
-      at += paddedBytes(words[at >>> 2] as number);
-    }
-    return false;
-  }
-
-  /** Messages are lost that bear no topic id which the client knows. */
-  loseUntold(messages: number): void {
-    this.#isShedding = true;
-    this.#ledger.add(SEVERAL_TOPICS, messages);
+  /** @returns NOT_TURNED_AWAY, or why nothing of a run is taken */
+  #turnAway(source: PinnedBuffer, offset: number, bytes: number): number {
+    if (this.#isAbandoned) return PEER_GONE;
+    if (!this.losses.hides(source, offset, bytes)) return NOT_TURNED_AWAY;
+    return this.#lose(source, offset, bytes);
   }
 
   /**
@@ -307,8 +287,8 @@ export class SendQueue {
     for (;;) {
       const outcome = this.#sendQueued();
       if (outcome === PEER_GONE) return PEER_GONE;
-      if (this.#isShedding && this.#hasRoomAgain()) {
-        if (this.#pushGaps() === QUEUE_FULL) return QUEUE_FULL;
+      if (this.losses.isShedding && hasRoomAgain(this.#waiting)) {
+        if (this.tellGaps() === QUEUE_FULL) return QUEUE_FULL;
         if (outcome === ACCEPTED) continue;
       }
       return outcome;
@@ -322,23 +302,34 @@ export class SendQueue {
   abandon(): void {
     this.messagesAbandoned += this.#waiting.countMessages();
     this.#isAbandoned = true;
-    this.#isPicky = true;
     this.blockedFd = -1;
+    this.awaitsTaking = false;
     this.#waiting.clear();
   }
 
-  #hasRoomAgain(): boolean {
-    if (this.#waiting.memoryBytes > SEND_QUEUE_MEMORY_BYTES_RESUME) return false;
-    return this.#waiting.bytes <= SEND_QUEUE_BYTES_RESUME;
+  /**
+   * Withdraws fds that have waited here for too long: their messages are delivered as withheld, or
+   * where the body is behind one of them, told as lost.
+   * @param before milliseconds on the broker's clock; what came to wait since stays
+   * @returns copies that were withdrawn; their payer knows
+   */
+  expireFds(before: number): number {
+    return this.#waiting.expireFds(before);
+  }
+
+  /** When the oldest fds came to wait, here or in the client's socket; Infinity for none. */
+  oldestFdsAt(): number {
+    return this.outlet.untakenFds > 0 ? this.outlet.oldestAt : this.#waiting.oldestFdsAt();
   }
 
   #sendQueued(): number {
     this.blockedFd = -1;
+    this.awaitsTaking = false;
     for (let packet = this.#waiting.first; packet !== undefined; packet = this.#waiting.first) {
       const outcome =
         packet.bundle === undefined
-          ? this.#sink.sendPacket(this.#fd, packet.buffer, 0, packet.bytes)
-          : this.#sendQueuedFds(packet);
+          ? this.#sendQueuedPacket(packet)
+          : this.#sendQueuedFds(packet, packet.bundle);
       if (isGone(outcome)) return PEER_GONE;
       if (outcome < 0) {
         if (this.blockedFd < 0) this.blockedFd = this.#fd;
@@ -353,36 +344,61 @@ export class SendQueue {
    * The queue is empty: one frame with its fds goes out at once, if the socket takes it.
    * @returns ACCEPTED, PEER_GONE, or BLOCKED with nothing sent
    */
-  #sendFdsNow(source: PinnedBuffer, offset: number, bytes: number, fds: readonly number[]): number {
-    const sent = this.#outlet.send(source, offset, bytes, fds);
-    if (isRefusal(sent)) return this.#deliverRefused(source, offset, bytes);
+  #sendFdsNow(
+    source: PinnedBuffer,
+    offset: number,
+    bytes: number,
+    bundle: FdBundle,
+    fds: readonly number[],
+  ): number {
+    const sent = this.outlet.send(source, offset, bytes, bundle, fds);
+    if (isRefusal(sent) || isGone(sent)) bundle.payer.release(fds.length);
+    if (isRefusal(sent)) {
+      const [withheld, gap] = [WITHHELD_REASON.KERNEL, GAP_REASON.BODY_REFUSED];
+      return this.#deliverWithoutFds(source, offset, bytes, withheld, gap);
+    }
     if (isGone(sent)) return PEER_GONE;
     if (sent < 0) {
-      this.blockedFd = this.#outlet.fd;
+      this.#noteFdsBlocked(sent);
       return BLOCKED;
     }
-    if (!this.#outlet.isOnLane) return ACCEPTED;
-    const word = (offset >>> 2) + 1;
-    const kind = source.words[word] ?? 0;
-    source.words[word] = laneKind(kind);
-    const outcome = this.deliver(source, offset, bytes);
-    source.words[word] = kind;
-    return outcome;
+    if (!this.outlet.isOnLane) return ACCEPTED;
+    const kind = source.words[(offset >>> 2) + 1] ?? 0;
+    return this.#deliverAs(laneKind(kind), source, offset, bytes);
   }
 
-  /** The queue is empty, and the kernel does not pass the fds of this frame on. */
-  #deliverRefused(source: PinnedBuffer, offset: number, bytes: number): number {
+  #noteFdsBlocked(outcome: number): void {
+    this.blockedFd = this.outlet.fd;
+    this.awaitsTaking = outcome === TAKING_AWAITED;
+  }
+
+  /** Delivers a frame that does not get its fds: as withheld, or where it needs them, as lost. */
+  #deliverWithoutFds(
+    source: PinnedBuffer,
+    offset: number,
+    bytes: number,
+    withheldReason: number,
+    gapReason: number,
+  ): number {
     const word = (offset >>> 2) + 1;
     const kind = source.words[word] ?? 0;
-    if (isLarge(kind)) {
-      const gapBytes = encodeRefusedBody(source.words[word + 1] ?? 0);
-      const outcome = this.push(CONTROL_FRAME_BUFFER, gapBytes);
-      assert(outcome === ACCEPTED, "an empty queue takes a gap");
-      return QUEUE_FULL;
+    if (!needsFds(kind)) {
+      return this.#deliverAs(withheldKind(kind, withheldReason), source, offset, bytes);
     }
-    source.words[word] = withheldKind(kind, WITHHELD_REASON.KERNEL);
-    const outcome = this.deliver(source, offset, bytes);
+    if (!isMessage(kind)) return FDS_NOT_PASSED;
+    const gapBytes = encodeGap(source.words[word + 1] ?? 0, 1, gapReason);
+    if (this.losses.isShedding) return this.#lose(source, offset, bytes);
+    const isTold = this.push(CONTROL_FRAME_BUFFER, gapBytes) === ACCEPTED;
+    return isTold ? QUEUE_FULL : this.#lose(source, offset, bytes);
+  }
+
+  /** Delivers a frame without fds, with another kind word in its header. */
+  #deliverAs(kind: number, source: PinnedBuffer, offset: number, bytes: number): number {
+    const word = (offset >>> 2) + 1;
+    const original = source.words[word] ?? 0;
     source.words[word] = kind;
+    const outcome = this.deliver(source, offset, bytes);
+    source.words[word] = original;
     return outcome;
   }
 
@@ -391,29 +407,26 @@ export class SendQueue {
    * packet like any other.
    * @returns bytes sent, or an outcome of sendPacket with the frame still queued
    */
-  #sendQueuedFds(packet: QueuedPacket): number {
-    const sent = this.#outlet.send(packet.buffer, 0, packet.bytes, packet.fds);
+  #sendQueuedFds(packet: QueuedPacket, bundle: FdBundle): number {
+    const sent = this.outlet.send(packet.buffer, 0, packet.bytes, bundle, packet.fds);
     if (sent < 0 && !isRefusal(sent)) {
-      this.blockedFd = this.#outlet.fd;
+      if (!isGone(sent)) this.#noteFdsBlocked(sent);
       return sent;
     }
-    this.#waiting.releaseFds(packet);
-    if (sent > 0 && !this.#outlet.isOnLane) return sent;
-    const kind = packet.buffer.words[1] ?? 0;
-    if (sent < 0 && isLarge(kind)) this.#replaceByGap(packet);
-    else
-      packet.buffer.words[1] =
-        sent > 0 ? laneKind(kind) : withheldKind(kind, WITHHELD_REASON.KERNEL);
-    return this.#sink.sendPacket(this.#fd, packet.buffer, 0, packet.bytes);
+    if (sent < 0) {
+      bundle.payer.release(packet.fds.length);
+      this.#waiting.loseFds(packet, WITHHELD_REASON.KERNEL, GAP_REASON.BODY_REFUSED);
+    } else this.#waiting.letGoOfFds(packet);
+    if (sent > 0 && !this.outlet.isOnLane) return sent;
+    if (sent > 0) packet.buffer.words[1] = laneKind(packet.buffer.words[1] ?? 0);
+    return this.#sendQueuedPacket(packet);
   }
 
-  /** The message in a packet of its own is lost: in its place stands that it is. */
-  #replaceByGap(packet: QueuedPacket): void {
-    const gapBytes = encodeRefusedBody(packet.buffer.words[2] ?? 0);
-    this.#waiting.bytes += gapBytes - packet.bytes;
-    packet.buffer = new PinnedBuffer(gapBytes);
-    packet.bytes = gapBytes;
-    copyPinned(CONTROL_FRAME_BUFFER, 0, packet.buffer, 0, gapBytes);
+  #sendQueuedPacket(packet: QueuedPacket): number {
+    if (packet.bytes === 0) return 0; // Its frame was lost with its fds.
+    const outcome = this.#sink.sendPacket(this.#fd, packet.buffer, 0, packet.bytes);
+    if (outcome > 0) this.outlet.noteRecord();
+    return outcome;
   }
 
   /**
@@ -421,14 +434,9 @@ export class SendQueue {
    * @returns ACCEPTED, or QUEUE_FULL where even the reserve is used up
    */
   tellGaps(): number {
-    return this.#isShedding ? this.#pushGaps() : ACCEPTED;
-  }
-
-  #pushGaps(): number {
-    this.#isShedding = false;
-    for (const [topicId, count] of this.#ledger.take()) {
-      const body = gapBody({ count, reason: GAP_REASON.SEND_QUEUE_FULL });
-      const bytes = encodeControlFrame({ opcode: OPCODE.GAP, id: topicId, body });
+    if (!this.losses.isShedding) return ACCEPTED;
+    for (const [topicId, count] of this.losses.take()) {
+      const bytes = encodeGap(topicId, count, GAP_REASON.SEND_QUEUE_FULL);
       if (this.push(CONTROL_FRAME_BUFFER, bytes) === QUEUE_FULL) return QUEUE_FULL;
     }
     return ACCEPTED;
@@ -446,30 +454,34 @@ export class SendQueue {
 
   /**
    * Makes room for a run by what its topics ask for, or records it as lost.
-   * @param fits whether there is room
+   * @param hasRoom whether there is room
    * @returns ACCEPTED where it is to be taken; else as deliver()
    */
-  #makeRoom(source: PinnedBuffer, offset: number, bytes: number, fits: () => boolean): number {
+  #makeRoom(source: PinnedBuffer, offset: number, bytes: number, hasRoom: () => boolean): number {
     const overflow = this.#overflow;
-    if (overflow === undefined) return this.#lose(source, offset, bytes);
+    if (overflow === undefined || !isMessage(source.words[(offset >>> 2) + 1] ?? 0)) {
+      return this.#lose(source, offset, bytes);
+    }
     const run = { offset, bytes };
     const has = (policy: OverflowPolicy) => overflow.runHas(policy, source.words, run);
     if (has("disconnect")) return SLOW_READER;
     const mustTake = has("block");
     const mayDrop = has("drop-oldest") || has("latest-per-topic");
     if (mayDrop && overflow.compact(this.#waiting, this.#pool)) {
-      const hasRoom = this.#waiting.bytes <= LATEST_BYTES_KEPT;
-      if (hasRoom && this.tellGaps() === QUEUE_FULL) return SLOW_READER;
+      const isWorthTelling = this.#waiting.bytes <= LATEST_BYTES_KEPT;
+      if (isWorthTelling && this.tellGaps() === QUEUE_FULL) return SLOW_READER;
     }
-    if (fits()) return ACCEPTED;
+    if (hasRoom()) return ACCEPTED;
     if (!mustTake) return this.#lose(source, offset, bytes);
-    // It must not be lost; word of what was lost before it has the reserve.
+    // It must not be lost. Publishers are held back before; the broker's own messages are not.
+    if (!fitsReserve(this.#waiting, bytes)) return SLOW_READER;
+    // Word of what was lost before it has the reserve.
     return this.tellGaps() === QUEUE_FULL ? SLOW_READER : ACCEPTED;
   }
 
   /** The packet at the end of the queue with room for `bytes`, or a new one; undefined when full. */
   #packetFor(bytes: number): QueuedPacket | undefined {
-    if (this.#waiting.bytes + bytes > SEND_QUEUE_BYTES_MAX) return undefined;
+    if (!fits(this.#waiting, bytes)) return undefined;
     const tail = this.#waiting.last;
     if (tail !== undefined && tail.bundle === undefined && tail.room >= bytes) return tail;
     if (tail !== undefined && this.blockedFd < 0) this.#sendQueued();
@@ -478,17 +490,11 @@ export class SendQueue {
     return packet;
   }
 
+  /** Calls are never counted in a gap: whoever sent them is told. */
   #lose(source: PinnedBuffer, offset: number, bytes: number): number {
-    this.#isShedding = true;
-    this.#ledger.record(source.words, offset, bytes, this.#hidden);
+    if (isMessage(source.words[(offset >>> 2) + 1] ?? 0)) {
+      this.losses.record(source, offset, bytes);
+    }
     return QUEUE_FULL;
   }
-}
-
-/**
- * Nothing more can be sent. EMSGSIZE counts too: the socket's SO_SNDBUF does not hold one packet,
- * and never will. All other failures (EAGAIN, ENOBUFS, ENOMEM) are waited out with EPOLLOUT.
- */
-function isGone(outcome: number): boolean {
-  return outcome === PEER_CLOSED || outcome === RECORD_TOO_LARGE;
 }

@@ -7,72 +7,71 @@
  * fds that came from a client are closed exactly once.
  */
 
-import { ProtocolError, SyscallError } from "../errors.ts";
-import { PacketReceiver, sendPacketWithFds } from "../ffi/ancillary.ts";
-import { AF_UNIX, EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT } from "../ffi/constants.ts";
-import { fdKind } from "../ffi/fd-kind.ts";
-import { closeFd, OwnedFd } from "../ffi/owned-fd.ts";
-import { PinnedBuffer } from "../ffi/pinned-buffer.ts";
-import { sendPacket } from "../ffi/seqpacket.ts";
-import { getSocketDomain } from "../ffi/socket-options.ts";
-import { PEER_CLOSED, RECORD_TRUNCATED } from "../ffi/syscall-result.ts";
+import { type ProtocolError, SyscallError } from "../errors.ts";
+import { EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT } from "../ffi/constants.ts";
 import { getUnreadBytes } from "../ffi/unread-bytes.ts";
 import { goodbyeBody, type Hello } from "../protocol/control-messages.ts";
-import { PACKET_BYTES_MAX, PROTOCOL_VERSION } from "../protocol/limits.ts";
+import { PROTOCOL_VERSION } from "../protocol/limits.ts";
 import { OPCODE } from "../protocol/opcodes.ts";
 import { STATUS } from "../protocol/status-codes.ts";
 import { Administration, type AdministrationHost } from "./administration.ts";
+import { Admission } from "./admission.ts";
 import type { Area } from "./area.ts";
 import { BackPressure } from "./back-pressure.ts";
 import { Background } from "./background.ts";
+import { Burials } from "./burials.ts";
 import { BusState } from "./bus-state.ts";
-import { Connection } from "./connection.ts";
+import { ClientFiles } from "./client-files.ts";
+import type { Connection } from "./connection.ts";
 import { ConnectionTable } from "./connection-table.ts";
 import { CONTROL_FRAME_BUFFER, encodeControlFrame } from "./control-frames.ts";
 import {
-  anotherSender,
   type Cause,
   doesNotRead,
+  doesNotTakeFds,
+  type FatalFields,
+  fdsDoNotClose,
   noFdsLeft,
   noHello,
-  notOwner,
   readsTooSlowly,
   tooManyAwaitingHello,
-  tooManyConnections,
 } from "./endings.ts";
 import type { BrokerEventListener } from "./events.ts";
+import { FdBudget } from "./fd-budget.ts";
+import { FdCloser } from "./fd-closer.ts";
 import { FdGate } from "./fd-gate.ts";
-import { type FdHost, FdIntake } from "./fd-intake.ts";
-import type { PacketSink } from "./fd-outlet.ts";
+import { FdIntake } from "./fd-intake.ts";
+import { FdSweep, type FdSweepHost } from "./fd-sweep.ts";
+import { FdsInFlight } from "./fds-in-flight.ts";
 import { Flusher, type FlushHost } from "./flusher.ts";
-import { encodeFatalError, hangUp, sendLastWord, setSendBuffer } from "./hanging-up.ts";
-import { type IdentityOptions, isSentBy, readPeerIdentity } from "./identity.ts";
+import { HeldOff } from "./held-off.ts";
+import type { IdentityOptions } from "./identity.ts";
 import { type ControlSender, Introductions } from "./introductions.ts";
+import { encodeFatalError, sendLastWord } from "./last-word.ts";
 import {
   BACKGROUND_MS_PER_TURN,
   BURIAL_MS_PER_TURN,
-  BYTES_PER_TURN,
   COSTLY_MS_PER_TURN,
   HELLO_TIMEOUT_MS,
-  PACKETS_PER_TURN,
 } from "./limits.ts";
-import { PacketHandler, type PacketHost, type ReceivedPacket } from "./packet-handler.ts";
-import { PacketPool } from "./packet-pool.ts";
-import { PacketRest, PacketRests } from "./packet-rests.ts";
+import { LingeringSockets } from "./lingering-sockets.ts";
+import { PacketHandler, type PacketHost } from "./packet-handler.ts";
+import { PacketRests } from "./packet-rests.ts";
+import { PacketSource } from "./packet-source.ts";
 import type { Policy } from "./policy/rules.ts";
+import { Presence } from "./presence.ts";
+import { type LimitsOfUid, Quotas } from "./quota.ts";
+import { limitsOfPolicy, quotaDefaults } from "./quota-limits.ts";
+import { Reading, type ReadingHost } from "./reading.ts";
 import { Requests } from "./requests.ts";
+import { Retained } from "./retained/retained.ts";
 import { Rights } from "./rights.ts";
 import { Router, type RouterHost } from "./router.ts";
-import { QUEUE_FULL, SendQueue } from "./send-queue.ts";
+import { QUEUE_FULL } from "./send-queue.ts";
+import { Services } from "./services/services.ts";
 import type { SocketWatch } from "./socket-watch.ts";
+import type { SpareFds } from "./spare-fds.ts";
 import { welcome } from "./welcome.ts";
-
-const SINK: PacketSink = { sendPacket, sendPacketWithFds };
-const FD_HOST: FdHost = {
-  closeFd,
-  kindOfFd: fdKind,
-  isUnixSocket: (fd) => getSocketDomain(fd) === AF_UNIX,
-};
 
 /** What sessions are made from. */
 export interface SessionsOptions {
@@ -83,7 +82,12 @@ export interface SessionsOptions {
   readonly servesOwnUidOnly: boolean;
   /** What administrators may ask for. */
   readonly administration: AdministrationHost;
-  readonly connectionsMax: number;
+  /** RLIMIT_NOFILE of this process. */
+  readonly openFilesMax: number;
+  /** Milliseconds after which fds that a subscriber did not take are withdrawn. */
+  readonly fdTtlMs: number;
+  /** For administrators, where the process may open no more. */
+  readonly spareFds: SpareFds;
   /** How identities are read. */
   readonly identity: IdentityOptions;
   /** Whether each packet must come from the process that connected. */
@@ -97,57 +101,103 @@ export interface SessionsOptions {
 }
 
 /** All connections of one broker. */
-export class Sessions implements RouterHost, PacketHost, FlushHost {
+export class Sessions implements RouterHost, PacketHost, FlushHost, FdSweepHost, ReadingHost {
   /** Work that settle() does a little of each time. */
   readonly background = new Background();
+  /** Closes what clients sent. */
+  readonly closer: FdCloser;
   readonly #options: SessionsOptions;
   readonly #state: BusState;
   readonly #table: ConnectionTable;
   readonly #introductions: Introductions;
-  readonly #handler: PacketHandler;
   readonly #rights: Rights;
-  readonly #pool = new PacketPool();
-  readonly #receiver = new PacketReceiver(new PinnedBuffer(PACKET_BYTES_MAX));
+  readonly #files: ClientFiles;
   readonly #flusher: Flusher;
-  readonly #rests = new PacketRests();
+  readonly #reading: Reading;
   readonly #backPressure: BackPressure;
-  /** Who holds the sender of the packet that is being handled back; empty for nobody. */
-  #heldBy: readonly Connection[] = [];
-  /** The fds of that packet. */
-  #keptFds: number[] = [];
-  readonly #areas: readonly Area[] = [];
+  readonly #presence: Presence;
+  readonly #services: Services;
+  readonly #retained: Retained;
+  readonly #heldOff: HeldOff;
+  readonly #areas: Area[] = [];
+  readonly #administration: Administration;
+  readonly #admission: Admission;
+  readonly #quotas: Quotas;
+  readonly #budget: FdBudget;
+  readonly #fdsInFlight: FdsInFlight;
+  readonly #fdSweep: FdSweep;
+  readonly #lingering: LingeringSockets;
+  readonly #burials: Burials;
   /** When this turn's time for costly work is up; 0 where none was asked for yet. */
   #costlyEndsAt = 0;
-  /** Oldest first. */
-  readonly #doomed = new Map<Connection, Cause | undefined>();
 
   constructor(options: SessionsOptions) {
     this.#options = options;
+    this.closer = new FdCloser({ now: options.now, onEvent: options.onEvent });
+    this.#heldOff = new HeldOff(this.closer, options.watch);
     this.#flusher = new Flusher(options.watch, this);
+    const rests = new PacketRests();
     this.#backPressure = new BackPressure({
       watch: options.watch,
       flusher: this.#flusher,
-      rests: this.#rests,
+      rests,
       now: options.now,
       end: (connection, cause) => this.#endUnread(connection, cause),
     });
     this.#state = new BusState(options.policy, ({ id, identity }, denial) =>
       options.onEvent({ type: "would-deny", connection: id, identity, ...denial }),
     );
-    const { connectionsMax, servesOwnUidOnly: servesOneUid } = options;
+    const { openFilesMax, servesOwnUidOnly: servesOneUid, ownUid, onEvent, watch, now } = options;
+    this.#budget = new FdBudget(openFilesMax);
+    const { connectionsMax } = this.#budget;
     this.#table = new ConnectionTable({ connectionsMax, servesOneUid });
+    this.#quotas = new Quotas(this.#limitsOf(options.policy));
+    this.#files = new ClientFiles(this.closer, this.#quotas, this.#budget);
+    const source = new PacketSource(this.closer, this.#files);
+    this.#fdsInFlight = new FdsInFlight(options.now);
+    const inFlight = this.#fdsInFlight;
+    this.#lingering = new LingeringSockets(this.#budget);
     this.#introductions = new Introductions(this.#send);
-    const router = new Router(this.#state, this.#introductions, this);
-    const { ownUid, onEvent } = options;
-    const { administration: host } = options;
-    const administration = new Administration(this.#state, host, ownUid, this.#send);
+    const { administration } = options;
+    this.#administration = new Administration(this.#state, administration, ownUid, this.#send);
+    this.#admission = new Admission({
+      table: this.#table,
+      budget: this.#budget,
+      quotas: this.#quotas,
+      inFlight,
+      administration: this.#administration,
+      policyGeneration: () => this.#state.policyGeneration,
+      options,
+    });
     const fdGate = new FdGate(options.keepsFdsOut);
-    const shared = { state: this.#state, fdGate, send: this.#send, onEvent };
-    const requests = new Requests({ ...shared, administration, areas: this.#areas });
-    this.#rights = new Rights({ ...shared, areas: this.#areas, background: this.background });
-    const intake = new FdIntake({ ...shared, router, host: FD_HOST });
-    const rights = this.#rights;
-    this.#handler = new PacketHandler({ router, requests, rights, intake, host: this });
+    const areas = this.#areas;
+    const shared = { state: this.#state, areas, fdGate, send: this.#send, onEvent };
+    const tables = { ...shared, lingering: this.#lingering, budget: this.#budget };
+    const fdWork = { inFlight, table: this.#table, watch, flusher: this.#flusher };
+    this.#fdSweep = new FdSweep({ ...tables, ...fdWork, ttlMs: options.fdTtlMs, host: this });
+    const introductions = this.#introductions;
+    this.#presence = new Presence({ ...shared, introductions, host: this });
+    this.#retained = new Retained({ ...shared, introductions, inFlight, now, host: this });
+    const { replay } = this.#retained;
+    this.#flusher.onFlushed = replay.wake;
+    const router = new Router(this.#state, introductions, inFlight, this, replay.giveBefore);
+    const intake = new FdIntake({ ...tables, router, host: this.#files });
+    const known = { ...tables, introductions, presence: this.#presence };
+    const { background } = this;
+    this.#services = new Services({ ...known, intake, inFlight, background, host: this });
+    areas.push(this.#services, this.#retained.area(router, intake));
+    const asked = { administration: this.#administration, fdSweep: this.#fdSweep, replay };
+    const requests = new Requests({ ...shared, ...asked });
+    this.#rights = new Rights({ ...shared, background });
+    const routing = { router, rights: this.#rights, services: this.#services };
+    const handler = new PacketHandler({ ...routing, requests, intake, host: this });
+    const packets = { source, files: this.#files };
+    this.#burials = new Burials({ ...known, ...fdWork, ...packets });
+    const { closer } = this;
+    const { verifiesPackets } = options;
+    const holding = { rests, backPressure: this.#backPressure, heldOff: this.#heldOff };
+    const reading = { ...packets, ...holding, closer, handler, verifiesPackets };
+    this.#reading = new Reading({ ...reading, host: this });
   }
 
   get size(): number {
@@ -162,54 +212,25 @@ export class Sessions implements RouterHost, PacketHost, FlushHost {
   /**
    * Takes an accepted socket.
    * @param fd owned by the sessions from here on, also where the client is refused
+   * @param administratorsOnly refuse all others, as there is no room
    * @throws {SyscallError} where the kernel does not say who it is; the socket is closed then
    */
-  adopt(fd: number): void {
-    const socket = OwnedFd.adopt(fd);
-    try {
-      const identity = readPeerIdentity(fd, this.#options.identity);
-      setSendBuffer(fd);
-      const connection = new Connection({
-        ...this.#table.nextPlace(),
-        socket,
-        identity,
-        queue: new SendQueue(fd, SINK, this.#pool),
-        acceptedAt: this.#options.now(),
-        policyGeneration: this.#state.policyGeneration,
-      });
-      const isOverLimit = !this.#table.hasRoomFor(identity.uid);
-      this.#options.watch.add(connection);
-      const evicted = this.#table.add(connection);
-      this.#options.onEvent({ type: "connected", connection: connection.id, identity });
-      if (evicted !== undefined) this.#end(evicted, tooManyAwaitingHello());
-      if (isOverLimit) this.#end(connection, tooManyConnections());
-      else if (!this.#isServed(identity.uid)) this.#end(connection, notOwner(identity.uid));
-    } catch (error) {
-      socket.close();
-      throw error;
-    }
+  adopt(fd: number, administratorsOnly: boolean): void {
+    const { connection, refusal, evicted } = this.#admission.admit(fd, administratorsOnly);
+    const { id, identity } = connection;
+    this.#options.onEvent({ type: "connected", connection: id, identity });
+    if (evicted !== undefined) this.end(evicted, tooManyAwaitingHello());
+    if (refusal !== undefined) this.end(connection, refusal);
+    else if (this.closer.isStuck(identity.uid)) this.#endForCloses(connection);
   }
 
   /** Handles one readiness event of a connection's socket or lane. */
   ready(connection: Connection, events: number): void {
     if ((events & EPOLLOUT) !== 0) this.#flusher.flush(connection);
     if ((events & (EPOLLIN | EPOLLHUP | EPOLLERR)) === 0 || connection.state === "DOOMED") return;
-    if (connection.isReadingStopped) return this.#doom(connection, undefined);
-    // What it sent before comes first.
-    if (this.#rests.has(connection)) return;
+    if (connection.isReadingStopped) return this.doom(connection);
     if (connection.isHeld) return this.#backPressure.noteEnded(connection, events);
-    try {
-      this.#readPackets(connection);
-    } catch (error) {
-      this.#fail(connection, error);
-    }
-  }
-
-  /** A packet could not be handled. @throws what is no fault of the client or its socket */
-  #fail(connection: Connection, error: unknown): void {
-    if (error instanceof ProtocolError) this.#endForProtocol(connection, error);
-    else if (error instanceof SyscallError) this.#doom(connection, undefined);
-    else throw error;
+    this.#reading.read(connection);
   }
 
   /** The lane of a connection whose queue waits for it takes records again, or is closed. */
@@ -219,8 +240,9 @@ export class Sessions implements RouterHost, PacketHost, FlushHost {
 
   /** Whether settle() has nothing to do before something happens. */
   get isSettled(): boolean {
-    const hasWork = this.#rests.size > 0 || this.#doomed.size > 0;
-    return !hasWork && this.#flusher.isIdle && this.background.isIdle;
+    const hasWork = !this.#reading.isIdle || !this.#burials.isEmpty;
+    const isIdle = this.#retained.replay.isIdle && this.#flusher.isIdle && this.background.isIdle;
+    return isIdle && !hasWork;
   }
 
   /**
@@ -229,56 +251,39 @@ export class Sessions implements RouterHost, PacketHost, FlushHost {
    */
   settle(): void {
     this.#expireHellos();
+    this.#fdSweep.runIfDue();
+    if (this.closer.pending > 0) this.#settleCloses();
     this.#backPressure.look();
-    if (this.#rests.size > 0) this.#goOn();
+    if (!this.#reading.isIdle) {
+      this.#costlyEndsAt = 0;
+      this.#reading.goOn();
+    }
     this.#costlyEndsAt = 0;
+    this.#services.settle();
     if (!this.background.isIdle) this.background.run(this.#timer(BACKGROUND_MS_PER_TURN));
+    this.#retained.work((milliseconds) => this.#timer(milliseconds));
     this.#flusher.flushAll();
-    if (this.#doomed.size === 0) return;
-    this.#bury(this.#timer(BURIAL_MS_PER_TURN));
+    if (this.#burials.isEmpty) return;
+    this.#burials.run(this.#timer(BURIAL_MS_PER_TURN));
     this.#flusher.flushAll();
   }
 
-  /** Goes on with packets that were too costly for the turns before, in turn; with one at least. */
-  #goOn(): void {
-    this.#costlyEndsAt = 0;
-    for (let count = this.#rests.size; count > 0; count -= 1) {
-      const [connection, rest] = this.#rests.shift() ?? [];
-      if (connection === undefined || rest === undefined) return;
-      try {
-        this.#handle(connection, rest, rest.buffer.byteLength);
-      } catch (error) {
-        this.#fail(connection, error);
-      }
-      if (!this.hasTime()) return;
-    }
+  #settleCloses(): void {
+    this.#files.settle();
+    this.#heldOff.settle(this.#endForCloses);
   }
 
-  /** @returns false where the connection has ended, or some of the packet is left for later */
-  #handle(connection: Connection, packet: ReceivedPacket, packetBytes: number): boolean {
-    const handled = this.#handler.handle(connection, packet, packetBytes);
-    if (handled === packetBytes) return connection.state !== "DOOMED";
-    const by = this.#heldBy;
-    const rest = PacketRest.of(packet, handled, packetBytes, this.#keptFds);
-    this.#heldBy = [];
-    this.#keptFds = [];
-    if (connection.state === "DOOMED") {
-      rest.closeFds();
-      return false;
-    }
-    if (by.length === 0) this.#rests.push(connection, rest);
-    else this.#backPressure.hold(connection, rest, by);
-    return false;
-  }
+  readonly #endForCloses = (connection: Connection): void =>
+    this.end(connection, fdsDoNotClose(connection.identity.uid));
 
   /** RouterHost */
   noteHeld(by: readonly Connection[]): void {
-    this.#heldBy = by;
+    this.#reading.noteHeld(by);
   }
 
   /** PacketHost */
   keepFds(fds: number[]): void {
-    this.#keptFds = fds;
+    this.#reading.keepFds(fds);
   }
 
   /** FlushHost */
@@ -298,7 +303,13 @@ export class Sessions implements RouterHost, PacketHost, FlushHost {
    */
   replacePolicy(policy: Policy): void {
     this.#state.replacePolicy(policy);
+    this.#quotas.replaceLimits(this.#limitsOf(policy));
+    this.background.add(this.#retained.sweep());
     this.background.add(this.#rights.sweep(this.#table.all()));
+  }
+
+  #limitsOf({ limits }: Policy): LimitsOfUid {
+    return limitsOfPolicy(limits, quotaDefaults(this.#options.openFilesMax));
   }
 
   /** Ends connections that took too long to say HELLO. */
@@ -306,13 +317,14 @@ export class Sessions implements RouterHost, PacketHost, FlushHost {
     for (;;) {
       const oldest = this.#table.oldestAwaitingHello();
       if (oldest === undefined || this.#helloDeadline() > this.#options.now()) return;
-      this.#end(oldest, noHello());
+      this.end(oldest, noHello());
     }
   }
 
-  /** When settle() has to look at the clock again; Infinity where nobody is awaited. */
-  nextDeadline(): number {
-    return Math.min(this.#helloDeadline(), this.#backPressure.lookDue);
+  /** When settle() has to look at the clock again; Infinity where nothing is awaited. */
+  deadline(): number {
+    const looks = Math.min(this.#fdSweep.deadline(), this.#backPressure.lookDue);
+    return Math.min(this.#helloDeadline(), looks, this.#retained.nextDeadline);
   }
 
   #helloDeadline(): number {
@@ -320,31 +332,12 @@ export class Sessions implements RouterHost, PacketHost, FlushHost {
     return oldest === undefined ? Number.POSITIVE_INFINITY : oldest.acceptedAt + HELLO_TIMEOUT_MS;
   }
 
-  /** Closes what is doomed, while there is time; one connection at least. */
-  #bury(hasTime: () => boolean): void {
-    for (const [connection, cause] of this.#doomed) {
-      this.#doomed.delete(connection);
-      for (const area of this.#areas) area.leave(connection);
-      this.#introductions.announceGone(connection, this.#state.leave(connection));
-      this.#options.watch.remove(connection);
-      hangUp(connection.socket.number, this.#receiver);
-      connection.socket.close();
-      connection.lane?.close();
-      this.#table.remove(connection);
-      const { id, identity, queue } = connection;
-      const { code, message } = cause ?? { code: undefined, message: undefined };
-      const about = { code, message, lost: queue.messagesAbandoned };
-      this.#options.onEvent({ type: "disconnected", connection: id, identity, ...about });
-      if (!hasTime()) return;
-    }
-  }
-
   /** Says goodbye to everybody and reads no more. hasQueued() tells when it has gone out. */
   sayGoodbye(): void {
     const message = "The broker is shutting down";
     const body = goodbyeBody({ status: STATUS.CLOSED_BY_BROKER, message });
-    this.#rests.clear();
-    this.#backPressure.clear();
+    this.#reading.clear();
+    this.#retained.replay.clear();
     for (const connection of this.#table.all()) {
       if (connection.state === "DOOMED") continue;
       this.#options.watch.stopReading(connection);
@@ -364,8 +357,10 @@ export class Sessions implements RouterHost, PacketHost, FlushHost {
 
   /** Closes every connection. */
   closeAll(): void {
-    for (const connection of this.#table.all()) this.#doom(connection, undefined);
-    this.#bury(() => true);
+    for (const connection of this.#table.all()) this.doom(connection);
+    this.#burials.run(() => true);
+    this.#lingering.closeAll();
+    this.#retained.close();
   }
 
   /** RouterHost, PacketHost */
@@ -373,6 +368,11 @@ export class Sessions implements RouterHost, PacketHost, FlushHost {
     const now = this.#options.now();
     if (this.#costlyEndsAt === 0) this.#costlyEndsAt = now + COSTLY_MS_PER_TURN;
     return now < this.#costlyEndsAt;
+  }
+
+  /** ServicesHost */
+  refreshRights(connection: Connection): void {
+    this.#rights.refresh(connection);
   }
 
   /** RouterHost */
@@ -402,7 +402,17 @@ export class Sessions implements RouterHost, PacketHost, FlushHost {
 
   /** FlushHost */
   abandon(connection: Connection): void {
-    this.#doom(connection, undefined);
+    this.doom(connection);
+  }
+
+  /** FdSweepHost */
+  evictForFds(connection: Connection, fds: number): void {
+    this.#endUnread(connection, doesNotTakeFds(fds, this.#options.fdTtlMs));
+  }
+
+  /** Clients that something waits for have taken fds. */
+  fdsTaken(): void {
+    this.#fdSweep.noteTaking();
   }
 
   /** PacketHost */
@@ -410,36 +420,22 @@ export class Sessions implements RouterHost, PacketHost, FlushHost {
     this.#table.noteHello(connection);
     connection.state = "OPEN";
     try {
-      if (!welcome(connection, hello, this.#send)) this.#doom(connection, undefined);
+      if (this.#welcome(connection, hello)) this.#presence.noteConnected(connection);
+      else this.doom(connection);
     } catch (error) {
       if (!(error instanceof SyscallError)) throw error;
-      this.#end(connection, noFdsLeft(error));
+      this.end(connection, noFdsLeft(error));
     }
   }
 
-  #isServed(uid: number): boolean {
-    return !this.#options.servesOwnUidOnly || this.#options.ownUid === uid;
-  }
-
-  #readPackets(connection: Connection): void {
-    const fd = connection.socket.number;
-    let turnBytes = 0;
-    for (let packets = 0; packets < PACKETS_PER_TURN; packets += 1) {
-      const bytes = this.#receiver.receive(fd);
-      if (bytes > 0) {
-        turnBytes += bytes;
-        if (this.#options.verifiesPackets && !isSentBy(connection.identity, this.#receiver)) {
-          this.#receiver.closeFds();
-          return this.#end(connection, anotherSender());
-        }
-        if (!this.#handle(connection, this.#receiver, bytes)) return;
-        if (turnBytes >= BYTES_PER_TURN) return;
-      } else if (bytes === PEER_CLOSED) {
-        return this.#doom(connection, undefined);
-      } else if (bytes === RECORD_TRUNCATED) {
-        const message = `Cannot read packet: it has more than ${PACKET_BYTES_MAX} bytes`;
-        throw new ProtocolError("PROTOCOL_PACKET_SIZE", message, 0);
-      } else return;
+  /** An administrator's lane may take the spare fds. */
+  #welcome(connection: Connection, hello: Hello): boolean {
+    try {
+      return welcome(connection, hello, this.#send);
+    } catch (error) {
+      const isAdministrator = this.#administration.isAdministrator(connection.identity);
+      if (!(error instanceof SyscallError) || !isAdministrator) throw error;
+      return this.#options.spareFds.lend(() => welcome(connection, hello, this.#send));
     }
   }
 
@@ -451,40 +447,37 @@ export class Sessions implements RouterHost, PacketHost, FlushHost {
     else if (!connection.isUnflushed && connection.watchedFd < 0) this.noteUnflushed(connection);
   };
 
-  #endForProtocol(connection: Connection, error: ProtocolError): void {
+  /** ReadingHost */
+  endForProtocol(connection: Connection, error: ProtocolError): void {
     const { code, message, byteOffset } = error;
     const protocol = code === "PROTOCOL_VERSION" ? PROTOCOL_VERSION : undefined;
-    this.#end(connection, { code, message }, { offset: byteOffset, protocol });
+    this.end(connection, { code, message }, { offset: byteOffset, protocol });
   }
 
   /** Tells a client why it is closed, and closes it. */
-  #end(
-    connection: Connection,
-    cause: Cause,
-    fields: { offset?: number; protocol?: number | undefined } = {},
-  ): void {
+  end(connection: Connection, cause: Cause, fields: FatalFields = {}): void {
     if (connection.state === "DOOMED") return;
     connection.queue.push(CONTROL_FRAME_BUFFER, encodeFatalError(cause, fields));
     this.#flusher.flush(connection);
-    this.#doom(connection, cause);
+    this.doom(connection, cause);
   }
 
   /** Closes a client that does not read what it was sent. */
   #endUnread(connection: Connection, cause: Cause): void {
     if (connection.state === "DOOMED") return;
     if (connection.state === "OPEN") {
-      sendLastWord(connection.socket.number, encodeFatalError(cause, {}));
+      sendLastWord(connection.socket.number, encodeFatalError(cause));
     }
-    this.#doom(connection, cause);
+    this.doom(connection, cause);
   }
 
-  #doom(connection: Connection, cause: Cause | undefined): void {
+  /** Closes a client at the end of the turn. */
+  doom(connection: Connection, cause?: Cause): void {
     if (connection.state === "DOOMED") return;
     this.#table.noteHello(connection);
     connection.state = "DOOMED";
     connection.queue.abandon();
-    this.#rests.drop(connection);
-    this.#backPressure.leave(connection);
-    this.#doomed.set(connection, cause);
+    this.#reading.leave(connection);
+    this.#burials.add(connection, cause);
   }
 }

@@ -4,18 +4,16 @@
  */
 
 import { copyPinned, type PinnedBuffer } from "../ffi/pinned-buffer.ts";
-import { FRAME_KIND_WORD, opcodeOf, paddedBytes } from "../protocol/frame.ts";
-import { OPCODE } from "../protocol/opcodes.ts";
+import { FRAME_KIND_WORD, paddedBytes } from "../protocol/frame.ts";
+import { GAP_REASON, WITHHELD_REASON } from "../protocol/opcodes.ts";
+import { isMessage, markFdsLost } from "./frame-marks.ts";
+import { PacketLine } from "./packet-line.ts";
 import type { PacketPool, QueuedPacket } from "./packet-pool.ts";
-
-/** Sent packets at the head of the array that are tolerated before the rest moves up. */
-const SENT_PACKETS_KEPT = 32;
 
 /** Packets in order, oldest first. */
 export class WaitingPackets {
   readonly #pool: PacketPool;
-  #packets: QueuedPacket[] = [];
-  #head = 0;
+  #packets = new PacketLine();
   /** Bytes of all that wait. */
   bytes = 0;
   /** Fds of all that wait. */
@@ -35,17 +33,22 @@ export class WaitingPackets {
   }
 
   get isEmpty(): boolean {
-    return this.#head === this.#packets.length;
+    return this.#packets.length === 0;
   }
 
   /** The oldest packet. */
   get first(): QueuedPacket | undefined {
-    return this.#packets[this.#head];
+    return this.#packets.first;
   }
 
   /** The newest packet. */
   get last(): QueuedPacket | undefined {
-    return this.isEmpty ? undefined : this.#packets[this.#packets.length - 1];
+    return this.#packets.last;
+  }
+
+  /** When the first packet with fds came to wait; Infinity where there is none. */
+  oldestFdsAt(): number {
+    return this.fds === 0 ? Number.POSITIVE_INFINITY : this.#packets.oldestFdsAt();
   }
 
   /** Adds a packet behind all others. What it holds already counts from now on. */
@@ -72,38 +75,66 @@ export class WaitingPackets {
     this.bytesTaken += bytes;
   }
 
-  /** The fds of a packet that waits have left, or never will: it goes on without them. */
-  releaseFds(packet: QueuedPacket): void {
+  /** The fds of a packet that waits have left, and whoever sent them on pays now. */
+  letGoOfFds(packet: QueuedPacket): void {
     if (packet.bundle === undefined) return;
     this.fds -= packet.fds.length;
     packet.bundle.release();
     packet.bundle = undefined;
   }
 
+  /**
+   * A frame that waits will never have its fds: it says so, or where nothing is left of it, who brought
+   * it about is told. Who pays for the fds is the caller's to release.
+   * @param withheldReason a value of WITHHELD_REASON
+   * @param gapReason a value of GAP_REASON
+   */
+  loseFds(packet: QueuedPacket, withheldReason: number, gapReason: number): void {
+    const { bytes, memoryBytes, bundle } = packet;
+    const isLeft = markFdsLost(packet, withheldReason, gapReason);
+    this.bytes += packet.bytes - bytes;
+    this.memoryBytes += packet.memoryBytes - memoryBytes;
+    // The packet still has its bundle, so whatever is queued now goes into another one.
+    if (!isLeft) bundle?.onRefused?.();
+    this.letGoOfFds(packet);
+  }
+
+  /**
+   * Withdraws fds that have waited for too long, as SendQueue.expireFds() says.
+   * @returns copies that were withdrawn; their payer knows
+   */
+  expireFds(before: number): number {
+    let expired = 0;
+    for (let index = 0; index < this.#packets.length; index += 1) {
+      const packet = this.#packets.at(index);
+      if (packet?.bundle === undefined) continue;
+      if (packet.queuedAt > before) break;
+      expired += packet.fds.length;
+      packet.bundle.payer.expire(packet.fds.length);
+      this.loseFds(packet, WITHHELD_REASON.EXPIRED, GAP_REASON.BODY_EXPIRED);
+    }
+    return expired;
+  }
+
   /** Drops the oldest packet, which was sent. */
   shift(): void {
-    const packet = this.#packets[this.#head];
+    const packet = this.#packets.first;
     if (packet === undefined) return;
     this.bytes -= packet.bytes;
     this.memoryBytes -= packet.memoryBytes;
     if (packet.bundle !== undefined) this.fds -= packet.fds.length;
-    this.#head += 1;
     this.packetsSent += 1;
+    this.#packets.shift();
     this.#pool.release(packet);
-    if (this.isEmpty) this.#packets.length = 0;
-    else if (this.#head >= SENT_PACKETS_KEPT) this.#packets.splice(0, this.#head);
-    else return;
-    this.#head = 0;
   }
 
   /** Messages among what waits; goes through all of it. */
   countMessages(): number {
     let count = 0;
-    for (let index = this.#head; index < this.#packets.length; index += 1) {
-      const { buffer, bytes } = this.#packets[index] as QueuedPacket;
+    for (let index = 0; index < this.#packets.length; index += 1) {
+      const { buffer, bytes } = this.#packets.at(index) as QueuedPacket;
       for (let at = 0; at < bytes; at += paddedBytes(buffer.words[at >>> 2] as number)) {
-        const opcode = opcodeOf(buffer.words[(at >>> 2) + FRAME_KIND_WORD] as number);
-        if (opcode === OPCODE.MESSAGE) count += 1;
+        if (isMessage(buffer.words[(at >>> 2) + FRAME_KIND_WORD] as number)) count += 1;
       }
     }
     return count;
@@ -111,17 +142,15 @@ export class WaitingPackets {
 
   /** Hands all packets over, oldest first, and keeps none. */
   takeAll(): QueuedPacket[] {
-    const packets = this.#packets.slice(this.#head);
-    this.#packets = [];
-    this.#head = 0;
+    const packets = this.#packets.takeAll();
     this.bytes = 0;
     this.fds = 0;
     this.memoryBytes = 0;
     return packets;
   }
 
-  /** Gives all packets back, with their fds. */
+  /** Gives all packets back, with their fds, for which nobody pays any more. */
   clear(): void {
-    for (const packet of this.takeAll()) this.#pool.release(packet);
+    for (const packet of this.takeAll()) this.#pool.drop(packet);
   }
 }

@@ -9,10 +9,14 @@ import { VERSION } from "../version.ts";
 import { EXIT_CODE_HELP } from "./exit-codes.ts";
 import { stderr, stdout } from "./output.ts";
 import { addPolicyCommands } from "./policy-program.ts";
-
-const SOCKET_OPTION = "-s, --socket <path>";
-const CLIENT_SOCKET_HELP =
-  "the broker's socket (default: $SEQBUS_SOCKET, else the user's bus, else the system's)";
+import {
+  addInputOptions,
+  CLIENT_SOCKET_HELP,
+  NO_RECONNECT_HELP,
+  NO_RECONNECT_OPTION,
+  SOCKET_OPTION,
+} from "./program-options.ts";
+import { addServiceCommands } from "./service-program.ts";
 
 /**
  * Builds the command line.
@@ -34,9 +38,9 @@ export function buildProgram(finish: (exitCode: number) => void): Command {
   addBroker(program, finish);
   addPub(program, finish);
   addSub(program, finish);
+  addServiceCommands(program, finish);
   addPolicyCommands(program, finish);
   addDemo(program, finish);
-  addPolicyPieces(program, finish);
   return program;
 }
 
@@ -79,19 +83,27 @@ function addBroker(program: Command, finish: (exitCode: number) => void): void {
 }
 
 function addPub(program: Command, finish: (exitCode: number) => void): void {
-  program
+  const command = program
     .command("pub")
     .description("publish a message and wait until the broker has routed it")
     .argument("<topic>", "such as sensors.kitchen.temperature")
-    .argument("[data]", "the body; standard input where it is absent or -")
-    .addOption(new Option("--text", "DATA is text in UTF-8 (default)").conflicts(["json", "bytes"]))
-    .addOption(new Option("--json", "DATA is JSON").conflicts(["text", "bytes"]))
-    .addOption(new Option("--bytes", "DATA is anything").conflicts(["text", "json"]))
-    .option("-f, --file <path>", "open a file and pass it along; may be repeated", append, [])
+    .argument("[data]", "the body; standard input where it is absent or -");
+  const attachments = addInputOptions(command, "DATA is JSON", "DATA is anything");
+  command
+    .option("-r, --retain", "have the broker keep it for who subscribes later")
+    .option("--retain-for <ms>", "the same, for so many milliseconds")
+    .addOption(
+      new Option("--clear", "publish nothing, have the broker forget what it kept").conflicts([
+        "retain",
+        "retainFor",
+        "file",
+        "memfd",
+      ]),
+    )
     .option(SOCKET_OPTION, CLIENT_SOCKET_HELP)
     .action(async (topic, data, options) => {
       const { runPub } = await import("./commands/pub.ts");
-      finish(await runPub(topic, data, options));
+      finish(await runPub(topic, data, { ...options, attachments }));
     });
 }
 
@@ -105,7 +117,13 @@ function addSub(program: Command, finish: (exitCode: number) => void): void {
     .addOption(
       new Option("--bytes", "print bodies alone, byte for byte").conflicts(["json", "catFds"]),
     )
-    .option("--cat-fds", "print what each received file holds")
+    .addOption(new Option("--cat-fds", "print what each received file holds").conflicts("saveFds"))
+    .option(
+      "--save-fds <dir>",
+      "copy received files, memory and pipes to DIR/NUMBER-INDEX: NUMBER counts messages, INDEX " +
+        "the files of one",
+    )
+    .option("--save-max <bytes>", "keep no file with more bytes (default: 1 GiB)")
     .option("-g, --group <name>", "share the messages with all others of this queue group")
     .addOption(
       new Option(
@@ -113,7 +131,8 @@ function addSub(program: Command, finish: (exitCode: number) => void): void {
         "what happens to messages that are not read in time",
       ).choices(OVERFLOW_POLICIES),
     )
-    .option("-v, --verbose", "say on stderr when the subscription stands")
+    .option(NO_RECONNECT_OPTION, NO_RECONNECT_HELP)
+    .option("-v, --verbose", "say on stderr when the subscription stands, and when it is lost")
     .option(SOCKET_OPTION, CLIENT_SOCKET_HELP)
     .action(async (pattern, options) => {
       const { runSub } = await import("./commands/sub.ts");
@@ -136,18 +155,4 @@ function addDemo(program: Command, finish: (exitCode: number) => void): void {
       const { runDemoActor } = await import("./commands/demo-actor.ts");
       finish(await runDemoActor(part));
     });
-}
-
-function addPolicyPieces(program: Command, finish: (exitCode: number) => void): void {
-  program
-    .command("policy-pieces <file>", { hidden: true })
-    .description("what a broker starts to read its policy anew")
-    .action(async (file) => {
-      const { printPolicyPieces } = await import("./policy-reload.ts");
-      finish(printPolicyPieces(file));
-    });
-}
-
-function append(value: string, values: readonly string[]): readonly string[] {
-  return [...values, value];
 }

@@ -24,6 +24,7 @@ import {
   FLAG_FATAL,
   FLAG_FDS_ON_LANE,
   FLAG_FDS_WITHHELD,
+  FLAG_RETAINED,
   FLAGS_ENCODING_MASK,
   GAP_REASON,
   OPCODE,
@@ -34,6 +35,7 @@ import { LargeBody } from "./large-body.ts";
 import { Message, type Sender } from "./message.ts";
 import type { Gap } from "./message-queue.ts";
 import { ReceivedFds } from "./received-fds.ts";
+import { SERVICE_OPCODES } from "./services.ts";
 import type { GapReason } from "./status.ts";
 import type { AnySubscription } from "./subscription.ts";
 
@@ -48,6 +50,8 @@ export interface InboundHost {
   onFdsLost(topic: string, count: number): void;
   /** A large message could not be received, because this process may hold no more fds. */
   onBodyLost(topic: string): void;
+  /** A frame about services: its header was checked, its body was not. */
+  onServiceFrame(packet: Uint8Array, words: Uint32Array, at: number): void;
   /** Fetches `count` fds of the next lane record; they are the caller's. */
   takeLaneFds(count: number): number[];
 }
@@ -68,6 +72,8 @@ interface InboundTopic {
   /** Those that match, valid while `generation` is the table's. */
   subscriptions: readonly AnySubscription[];
   generation: number;
+  /** Those that matched when the last message on it came: each of them has had one. */
+  reached: readonly AnySubscription[];
 }
 
 /** A kind word without its encoding bits equals PLAIN_KIND for a message without fds. */
@@ -102,6 +108,16 @@ export class Inbound {
     this.#generation += 1;
   }
 
+  /** The connection is another one: its ids mean nothing yet. Subscriptions stay. */
+  reset(): void {
+    this.#topics.clear();
+    this.#senders.clear();
+    this.#lastTopicId = -1;
+    this.#lastTopic = undefined;
+    this.#lastOrigin = -1;
+    this.#lastSender = undefined;
+  }
+
   /** All open subscriptions. */
   get subscriptions(): ReadonlySet<AnySubscription> {
     return this.#subscriptions;
@@ -130,6 +146,14 @@ export class Inbound {
     }
   }
 
+  /**
+   * Who has a connection id.
+   * @throws {ProtocolError} PROTOCOL_STATE where the broker has not said
+   */
+  senderOf(connection: number): Sender {
+    return this.#senderOf(connection, 0);
+  }
+
   #message(
     packet: Uint8Array,
     words: Uint32Array,
@@ -141,6 +165,7 @@ export class Inbound {
     const topic = this.#topicOf(words[word + 2] as number, at);
     const sender = this.#senderOf(words[word + 3] as number, at);
     const flags = flagsOf(kind);
+    const isRetained = (flags & FLAG_RETAINED) !== 0;
     const message = new Message(
       topic.name,
       sender,
@@ -150,12 +175,13 @@ export class Inbound {
       at + (words[word] as number),
       fds,
       (flags & FLAG_FDS_WITHHELD) !== 0,
+      undefined,
+      isRetained,
     );
-    this.#deliver(topic, message);
+    this.#deliver(topic, receiversOf(topic, isRetained), message);
   }
 
-  #deliver(topic: InboundTopic, message: Message): void {
-    const { subscriptions } = topic;
+  #deliver(topic: InboundTopic, subscriptions: readonly AnySubscription[], message: Message): void {
     if (topic.group !== undefined) this.#deliverToOne(topic, message);
     else if (subscriptions.length === 1) subscriptions[0]?.accept(message);
     else if (message.holdsResources) this.#fanOut(subscriptions, message);
@@ -219,6 +245,9 @@ export class Inbound {
       case OPCODE.POLICY_CHANGED:
         return this.#host.onPolicyChanged();
       default:
+        if (SERVICE_OPCODES.has(opcodeOf(kind))) {
+          return this.#host.onServiceFrame(packet, words, at);
+        }
         throw new ProtocolError("PROTOCOL_STATE", `Cannot take frame at byte ${at}: not now`, at);
     }
   }
@@ -258,8 +287,10 @@ export class Inbound {
       if (lost > 0) this.#host.onFdsLost(topic.name, lost);
       const encoding = (flagsOf(kind) & FLAGS_ENCODING_MASK) as Encoding;
       const isWithheld = (flagsOf(kind) & FLAG_FDS_WITHHELD) !== 0;
-      const message = Message.large(topic.name, sender, encoding, large, fds, isWithheld);
-      this.#deliver(topic, message);
+      const isRetained = (flagsOf(kind) & FLAG_RETAINED) !== 0;
+      const { name } = topic;
+      const message = Message.large(name, sender, encoding, large, fds, isWithheld, isRetained);
+      this.#deliver(topic, receiversOf(topic, isRetained), message);
     } catch (error) {
       large?.release();
       fds.close();
@@ -274,7 +305,7 @@ export class Inbound {
   }
 
   #learnTopic(id: number, { topic: name, group }: TopicBody): void {
-    this.#topics.set(id, { name, group, subscriptions: [], generation: -1 });
+    this.#topics.set(id, { name, group, subscriptions: [], generation: -1, reached: [] });
     this.#lastTopicId = -1;
   }
 
@@ -320,6 +351,17 @@ export class Inbound {
     this.#lastSender = sender;
     return sender;
   }
+}
+
+/**
+ * Who gets a message that has come. A last value comes once for each new subscription of this
+ * program; those that have had a message on the topic know it already, or something newer.
+ */
+function receiversOf(topic: InboundTopic, isRetained: boolean): readonly AnySubscription[] {
+  const { subscriptions, reached } = topic;
+  topic.reached = subscriptions;
+  if (!isRetained) return subscriptions;
+  return subscriptions.filter((subscription) => !reached.includes(subscription));
 }
 
 /** The packet as words, copied only where Bun handed out a misaligned view. */

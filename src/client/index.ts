@@ -11,24 +11,50 @@ export {
   LimitError,
   ProtocolError,
   RejectedError,
+  ServiceError,
   SyscallError,
   TimeoutError,
 } from "../errors.ts";
+export type { FdKind, FoundFdKind } from "../fd-kinds.ts";
+export type { MappedMemory } from "../ffi/mapping.ts";
 export type { OverflowPolicy } from "../protocol/words.ts";
 export type { EncodingName } from "./body-codec.ts";
 export {
   Bus,
+  type DrainOptions,
   type FlushOptions,
   type PolicyQuestion,
-  type Self,
   type TopicMap,
 } from "./bus.ts";
+export type { CallOptions, Reply } from "./calls.ts";
+export { Channel } from "./channel.ts";
+export type { OpenChannelOptions } from "./channels.ts";
 export { type ConnectOptions, connect } from "./connect.ts";
-export { Memory } from "./memory.ts";
+export type { Self } from "./dial.ts";
+export { MappedBytes } from "./mapped-bytes.ts";
+export {
+  type FillOptions,
+  type HeldMemory,
+  Memory,
+  type MemoryPart,
+  type MemorySource,
+} from "./memory.ts";
 export { Message, type Sender } from "./message.ts";
 export type { Gap } from "./message-queue.ts";
-export type { FdLike, PublishOptions } from "./publisher.ts";
+export type { FdLike, SendOptions } from "./outgoing-body.ts";
+export type { PublishOptions } from "./publisher.ts";
 export type { Receipt } from "./receipts.ts";
-export { ReceivedFd, ReceivedFds } from "./received-fds.ts";
+export { type ReadFileOptions, ReceivedFd, ReceivedFds } from "./received-fds.ts";
+export type { ReconnectOptions } from "./reconnection.ts";
+export { ReplyStream } from "./reply-stream.ts";
+export type { ServiceHandler } from "./request-run.ts";
+export { type ServeOptions, Service, type ServiceEvent } from "./service.ts";
+export { PreparedReply, reply, ServiceRequest } from "./service-request.ts";
+export {
+  type ServiceState,
+  ServiceWatch,
+  type WaitOptions,
+  type WatchOptions,
+} from "./service-watch.ts";
 export type { GapReason, StatusEvent } from "./status.ts";
 export { type SubscribeOptions, Subscription } from "./subscription.ts";

@@ -13,7 +13,8 @@ import type { GapReason } from "./status.ts";
 export interface Gap {
   /** Undefined: on several topics. */
   readonly topic: string | undefined;
-  readonly count: number;
+  /** Undefined: nobody knows how many. */
+  readonly count: number | undefined;
   readonly reason: GapReason;
 }
 
@@ -264,5 +265,9 @@ function addGap(gaps: Gap[], gap: Gap): void {
   const at = gaps.findIndex(({ topic, reason }) => topic === gap.topic && reason === gap.reason);
   const known = gaps[at];
   if (known === undefined) gaps.push(gap);
-  else gaps[at] = { ...known, count: known.count + gap.count };
+  else gaps[at] = { ...known, count: sumOf(known.count, gap.count) };
+}
+
+function sumOf(a: number | undefined, b: number | undefined): number | undefined {
+  return a === undefined || b === undefined ? undefined : a + b;
 }

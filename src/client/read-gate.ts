@@ -8,6 +8,9 @@
 export class ReadGate<Subscription> {
   readonly #setPaused: (isPaused: boolean) => void;
   readonly #full = new Set<Subscription>();
+  /** Requests and calls have no answer yet. */
+  #areAnswersAwaited = false;
+  /** Other things that are waited for. */
   #awaited = 0;
   #isPaused = false;
 
@@ -23,19 +26,31 @@ export class ReadGate<Subscription> {
     this.#update();
   }
 
-  /** An answer is awaited from now on, until the promise is settled. */
-  await(answer: Promise<unknown>): void {
+  /** The first answer is awaited, or the last one has come. */
+  noteAwaited(areAnswersAwaited: boolean): void {
+    this.#areAnswersAwaited = areAnswersAwaited;
+    this.#update();
+  }
+
+  /** Something else that the broker tells is awaited, until the promise is settled. */
+  await(news: Promise<unknown>): void {
     this.#awaited += 1;
     this.#update();
     const settle = () => {
       this.#awaited -= 1;
       this.#update();
     };
-    answer.then(settle, settle);
+    news.then(settle, settle);
+  }
+
+  /** There is another connection, which is read from. */
+  renew(): void {
+    this.#isPaused = false;
+    this.#update();
   }
 
   #update(): void {
-    const isPaused = this.#full.size > 0 && this.#awaited === 0;
+    const isPaused = this.#full.size > 0 && !this.#areAnswersAwaited && this.#awaited === 0;
     if (isPaused === this.#isPaused) return;
     this.#isPaused = isPaused;
     this.#setPaused(isPaused);

@@ -3,7 +3,7 @@
  * it takes away. The mirror of publisher.ts; which messages go where is inbound.ts's.
  */
 
-import { ArgumentError } from "../errors.ts";
+import { ArgumentError, LimitError, RejectedError } from "../errors.ts";
 import type { ControlMap } from "../protocol/control-body.ts";
 import {
   decodeSubscribeAck,
@@ -14,7 +14,10 @@ import { OPCODE } from "../protocol/opcodes.ts";
 import { checkGroupName, checkPattern } from "../protocol/topics.ts";
 import { OVERFLOW_POLICIES } from "../protocol/words.ts";
 import type { Inbound } from "./inbound.ts";
+import { RESTORE_BATCH } from "./limits.ts";
+import type { Repeat } from "./link.ts";
 import type { Gap } from "./message-queue.ts";
+import type { Restorable } from "./restorable.ts";
 import {
   type AnySubscription,
   type SubscribeOptions,
@@ -23,13 +26,13 @@ import {
 } from "./subscription.ts";
 
 /** Sends a request. @returns the body of its ACK; rejects where it is refused or the bus has ended */
-export type Requester = (opcode: number, body: ControlMap) => Promise<Uint8Array>;
+export type Requester = (opcode: number, body: ControlMap, repeat?: Repeat) => Promise<Uint8Array>;
 
 /** What happens to subscriptions. */
 export type SubscriberEvents = Pick<SubscriptionHost, "noteLost" | "noteFull">;
 
 /** The subscribing half of a bus. */
-export class Subscriber implements SubscriptionHost {
+export class Subscriber implements SubscriptionHost, Restorable {
   readonly #inbound: Inbound;
   readonly #request: Requester;
   readonly #events: SubscriberEvents;
@@ -39,11 +42,21 @@ export class Subscriber implements SubscriptionHost {
   readonly #revokedEarly = new Map<number, Error>();
   /** Subscribe requests under way. */
   #subscribing = 0;
+  /** Those that the lost connection had and the next one does not have yet. */
+  readonly #unrestored = new Set<AnySubscription>();
+  readonly #onRefused: (pattern: string, error: RejectedError | LimitError) => void;
 
-  constructor(inbound: Inbound, request: Requester, events: SubscriberEvents) {
+  /** @param onRefused told of a subscription that the broker grants no more after it came back */
+  constructor(
+    inbound: Inbound,
+    request: Requester,
+    events: SubscriberEvents,
+    onRefused: (pattern: string, error: RejectedError | LimitError) => void = () => {},
+  ) {
     this.#inbound = inbound;
     this.#request = request;
     this.#events = events;
+    this.#onRefused = onRefused;
   }
 
   /** See Bus.subscribe(). */
@@ -78,6 +91,43 @@ export class Subscriber implements SubscriptionHost {
     if (this.#subscribing > 0) this.#revokedEarly.set(number, error);
   }
 
+  /** Subscriptions that the broker has confirmed. */
+  get count(): number {
+    return this.#numbers.size;
+  }
+
+  /** Restorable */
+  onLost(): void {
+    this.#revokedEarly.clear();
+    for (const subscription of this.#numbers.keys()) {
+      this.#unrestored.add(subscription);
+      subscription.noteDisconnect();
+    }
+    this.#numbers.clear();
+  }
+
+  /** Restorable */
+  async restore(): Promise<void> {
+    const all = [...this.#unrestored];
+    for (let start = 0; start < all.length; start += RESTORE_BATCH) {
+      const batch = all.slice(start, start + RESTORE_BATCH);
+      await Promise.all(batch.map((subscription) => this.#reopen(subscription)));
+    }
+  }
+
+  /** Restorable */
+  async retire(): Promise<void> {
+    const all = [...this.#inbound.subscriptions];
+    await Promise.all(
+      all.map(async (subscription) => {
+        await this.#unsubscribe(subscription);
+        this.#inbound.removeSubscription(subscription);
+        subscription.end(undefined);
+        await subscription.finished();
+      }),
+    );
+  }
+
   /** SubscriptionHost */
   noteLost(gap: Gap): void {
     this.#events.noteLost(gap);
@@ -91,27 +141,56 @@ export class Subscriber implements SubscriptionHost {
   /** SubscriptionHost */
   async unsubscribe(subscription: AnySubscription): Promise<void> {
     this.#inbound.removeSubscription(subscription);
+    await this.#unsubscribe(subscription);
+  }
+
+  /** Messages that the broker sent before it knew still come. */
+  async #unsubscribe(subscription: AnySubscription): Promise<void> {
+    this.#unrestored.delete(subscription);
     const number = this.#numbers.get(subscription);
     this.#numbers.delete(subscription);
-    if (number === undefined) return;
+    if (number !== undefined) await this.#takeBack(number);
+  }
+
+  async #takeBack(number: number): Promise<void> {
     const body = unsubscribeBody({ subscription: number });
     // Where it is refused no message comes any more either: the bus has ended, and closed() says
-    // why; or the broker took the subscription away just before, and REVOKED says so.
-    await this.#request(OPCODE.UNSUBSCRIBE, body).catch(() => {});
+    // why; or the connection did; or the broker took the subscription away just before, and REVOKED
+    // says so.
+    await this.#request(OPCODE.UNSUBSCRIBE, body, "once").catch(() => {});
   }
 
   async #open(subscription: AnySubscription): Promise<void> {
-    const { pattern, group, overflow } = subscription;
+    const number = await this.#ask(subscription, "until-answered");
+    this.#numbers.set(subscription, number);
+  }
+
+  async #reopen(subscription: AnySubscription): Promise<void> {
+    if (!this.#unrestored.has(subscription)) return;
+    try {
+      const number = await this.#ask(subscription, "once");
+      // It may have been closed meanwhile.
+      if (this.#unrestored.delete(subscription)) this.#numbers.set(subscription, number);
+      else void this.#takeBack(number);
+    } catch (error) {
+      if (!(error instanceof RejectedError || error instanceof LimitError)) throw error;
+      this.#unrestored.delete(subscription);
+      this.#inbound.removeSubscription(subscription);
+      subscription.end(error);
+      this.#onRefused(subscription.pattern, error);
+    }
+  }
+
+  /** @returns the broker's number for it */
+  async #ask({ pattern, group, overflow }: AnySubscription, repeat: Repeat): Promise<number> {
     this.#subscribing += 1;
     try {
-      const body = await this.#request(
-        OPCODE.SUBSCRIBE,
-        subscribeBody({ pattern, group, overflow }),
-      );
+      const asked = subscribeBody({ pattern, group, overflow });
+      const body = await this.#request(OPCODE.SUBSCRIBE, asked, repeat);
       const number = decodeSubscribeAck(body, 0, body.byteLength).subscription;
       const revocation = this.#revokedEarly.get(number);
       if (revocation !== undefined) throw revocation;
-      this.#numbers.set(subscription, number);
+      return number;
     } finally {
       this.#subscribing -= 1;
       if (this.#subscribing === 0) this.#revokedEarly.clear();

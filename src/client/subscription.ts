@@ -86,6 +86,12 @@ export class Subscription<Data = unknown>
   #handedOut: Message<Data>[] = [];
   #unreportedLoss = 0;
   #lost = 0;
+  #disconnects = 0;
+  /** Callbacks that were called and have not finished. */
+  #running = 0;
+  /** The iterator was handed a message and has not asked for the next one yet. */
+  #isInHand = false;
+  #onFinished: (() => void)[] = [];
   #isEnded = false;
   #error: Error | undefined;
   #signal: AbortSignal | undefined;
@@ -112,6 +118,14 @@ export class Subscription<Data = unknown>
     return this.#lost;
   }
 
+  /**
+   * How often the connection was lost while this subscription stood: each time it missed what was
+   * published until the next one, and nobody can know how many messages. `lost` does not count them.
+   */
+  get disconnects(): number {
+    return this.#disconnects;
+  }
+
   /** Messages that wait for the iterator. */
   get queued(): number {
     return this.#queue.size;
@@ -123,6 +137,7 @@ export class Subscription<Data = unknown>
    */
   next(): Promise<IteratorResult<Message<Data>>> {
     this.#letGoOfHandedOut();
+    this.#isInHand = false;
     const gap = this.#throwsGaps ? this.#queue.takeGap() : undefined;
     if (gap !== undefined) return Promise.reject(new GapError(gap));
     const value = this.#queue.shift();
@@ -132,6 +147,7 @@ export class Subscription<Data = unknown>
       return Promise.resolve({ done: false, value });
     }
     if (this.#isEnded) {
+      this.#noteFinished();
       const error = this.#error;
       this.#error = undefined;
       if (error !== undefined) return Promise.reject(error);
@@ -183,12 +199,26 @@ export class Subscription<Data = unknown>
 
   /** For the bus: the broker says that messages are missing here. */
   noteGap(gap: Gap): void {
-    this.#lost += gap.count;
+    this.#lost += gap.count ?? 0;
     this.#onGap?.(gap);
     if (!this.#throwsGaps) return;
     const waiting = this.#waiting.shift();
     if (waiting === undefined) this.#queue.note(gap);
     else waiting.reject(new GapError(gap));
+  }
+
+  /** For the bus: the connection is lost, so messages are missing here, nobody knows how many. */
+  noteDisconnect(): void {
+    this.#disconnects += 1;
+    this.noteGap({ topic: undefined, count: undefined, reason: "disconnected" });
+  }
+
+  /** For the bus: resolves when all that came is done with; for that the iterator must ask on. */
+  finished(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#onFinished.push(resolve);
+      this.#noteFinished();
+    });
   }
 
   /** For the bus: no message comes any more. What is queued can still be read. */
@@ -245,8 +275,25 @@ export class Subscription<Data = unknown>
       });
       return;
     }
-    if (result instanceof Promise) void result.finally(() => message.fds.close());
+    if (result instanceof Promise) void this.#finish(result, message);
     else if (message.fds.length > 0) message.fds.close();
+  }
+
+  async #finish(result: Promise<void>, message: Message<Data>): Promise<void> {
+    this.#running += 1;
+    try {
+      await result;
+    } finally {
+      message.fds.close();
+      this.#running -= 1;
+      this.#noteFinished();
+    }
+  }
+
+  #noteFinished(): void {
+    if (this.#onFinished.length === 0) return;
+    if (this.#running > 0 || this.#isInHand || this.queued > 0) return;
+    for (const resolve of this.#onFinished.splice(0)) resolve();
   }
 
   #noteDropped(count: number): void {
@@ -266,6 +313,7 @@ export class Subscription<Data = unknown>
   }
 
   #handOut(message: Message<Data>): void {
+    this.#isInHand = true;
     if (message.fds.length > 0) this.#handedOut.push(message);
   }
 
@@ -277,5 +325,7 @@ export class Subscription<Data = unknown>
   #discard(): void {
     this.#letGoOfHandedOut();
     this.#queue.clear();
+    this.#isInHand = false;
+    this.#noteFinished();
   }
 }

@@ -133,6 +133,14 @@ export const S_IFBLK = 0o060000;
 export const S_IFREG = 0o100000;
 export const S_IFSOCK = 0o140000;
 
+// clone(2), waitpid(2), pthread_sigmask(3)
+export const CLONE_VM = 0x100;
+export const CLONE_FILES = 0x400;
+export const CLONE_VFORK = 0x4000;
+/** __WALL: also children that were made without an exit signal. */
+export const WALL = 0x4000_0000;
+export const SIG_SETMASK = 2;
+
 // flock(2)
 export const LOCK_EX = 2;
 export const LOCK_NB = 4;

@@ -173,6 +173,25 @@ const SYMBOLS = {
   getrlimit: { args: [/* resource */ "i32", /* rlimit* */ "ptr"], returns: "i32" },
   setrlimit: { args: [/* resource */ "i32", /* rlimit* */ "ptr"], returns: "i32" },
 
+  // Processes: clone(2), waitpid(2), pthread_sigmask(3)
+  clone: {
+    args: [
+      /* int (*fn)(void*) */ "ptr",
+      /* void* stack, its end */ "ptr",
+      /* flags */ "i32",
+      /* void* arg, given to fn */ "u64",
+    ],
+    returns: "i32",
+  },
+  waitpid: {
+    args: [/* pid */ "i32", /* int* status */ "ptr", /* options */ "i32"],
+    returns: "i32",
+  },
+  pthread_sigmask: {
+    args: [/* how */ "i32", /* sigset_t* set */ "ptr", /* sigset_t* old */ "ptr"],
+    returns: "i32", // an errno, 0 for success
+  },
+
   // errno(3): the same name on glibc and musl; a different address in each thread
   __errno_location: { args: [], returns: "ptr" },
 } as const satisfies Record<string, FFIFunction>;

@@ -82,20 +82,22 @@ export function ftruncate(fd: number, bytes: number): void {
 }
 
 /**
- * pwrite(2) of all bytes from offset 0 on; the memory grows as needed.
+ * pwrite(2) of all bytes; the memory grows as needed.
  *
  * Measured against ftruncate + mmap + memcpy, which faults in and zeroes each page first: 24 and
  * 48 us for 48 KiB, 0.38 and 0.68 ms for 1 MiB.
  * @param fd a writable memfd, borrowed
  * @param bytes borrowed
+ * @param offset where the first of them goes
  * @throws {ArgumentError} ARGUMENT_FD
  * @throws {SyscallError} EPERM (sealed), EFBIG, ENOSPC, ENOMEM
  */
-export function writeMemory(fd: number, bytes: Uint8Array): void {
+export function writeMemory(fd: number, bytes: Uint8Array, offset = 0): void {
   assertFd(fd, "fd");
+  assert(Number.isSafeInteger(offset) && offset >= 0, "an offset is a whole number of bytes");
   for (let at = 0; at < bytes.byteLength; ) {
     const rest = at === 0 ? bytes : bytes.subarray(at);
-    const written = libc.pwrite(fd, rest, rest.byteLength, at);
+    const written = libc.pwrite(fd, rest, rest.byteLength, offset + at);
     if (written < 0 && lastErrno() !== EINTR) throw syscallError("pwrite", lastErrno(), `fd ${fd}`);
     assert(written !== 0, "memory takes at least a byte");
     if (written > 0) at += written;

@@ -139,7 +139,7 @@ describe("seqbus sub", () => {
     expect((await first.result()).stdout).toEndWith(`  x  [1 file]\n${text}\n`);
     const { fds } = JSON.parse((await second.result()).stdout);
     const bytesBase64 = Buffer.from(text).toString("base64");
-    expect(fds).toEqual([{ type: "file", bytes: text.length, bytesBase64 }]);
+    expect(fds).toEqual([{ kind: "file-read-only", bytes: text.length, bytesBase64 }]);
   });
 
   test("goes on after a received file that cannot be read", async () => {
@@ -151,10 +151,10 @@ describe("seqbus sub", () => {
     const shown = await human.result();
     expect(shown.exitCode).toBe(0);
     expect(shown.stdout).toContain("  next\n");
-    expect(shown.stderr).toContain("seqbus: Cannot read a received file: EISDIR");
+    expect(shown.stderr).toContain("seqbus: Cannot read received file: EISDIR\n");
     const [first = "", second = ""] = (await json.result()).stdout.split("\n");
     expect(JSON.parse(first).fds).toEqual([
-      { type: "directory", bytesBase64: "", error: expect.stringContaining("EISDIR") },
+      { kind: "directory", bytesBase64: "", error: expect.stringContaining("EISDIR") },
     ]);
     expect(JSON.parse(second)).toMatchObject({ data: "next", fds: [] });
   });

@@ -53,6 +53,19 @@ test("pub takes standard input of any size, and sub --bytes prints it as it was"
   expect(sub.stderr).toBe("");
 });
 
+test("a body of 64 MiB goes through pub and sub --bytes as it is, without a line end", async () => {
+  const output = join(directory, "largest");
+  const prefix = ["sh", "-c", `exec "$@" >"${output}"`, "sh"];
+  const words = ["sub", "largest", "--bytes", "--count", "1", "--verbose", "--socket", broker.path];
+  await using sub = new CliProcess(words, { prefix });
+  await sub.logged("subscribed to");
+  const body = countingBytes(LARGE_BODY_BYTES_MAX, 1);
+  expect(await publish("largest", body)).toBe(0);
+  expect((await sub.result()).exitCode).toBe(0);
+  expect(statSync(output).size).toBe(body.byteLength);
+  expect(readFileSync(output).equals(body)).toBe(true);
+}, 20_000);
+
 test("pub refuses more than the bus carries, and sends nothing", async () => {
   const words = ["pub", "big.b", "--bytes", "--socket", broker.path];
   const stdin = new Uint8Array(LARGE_BODY_BYTES_MAX + 1);

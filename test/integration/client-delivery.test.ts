@@ -121,7 +121,7 @@ describe("a queue group", () => {
 
 describe("a subscription with gapErrors", () => {
   test("rejects in the place of the gap and goes on", async () => {
-    const gaps: number[] = [];
+    const gaps: (number | undefined)[] = [];
     const messages = await bus.subscribe("gap", {
       queueMessagesMax: 5,
       overflow: "drop-oldest",

@@ -16,8 +16,13 @@ export type AuditEventName =
   | "denied"
   | "would-deny"
   | "revoked"
+  | "serving"
+  | "serving-ended"
   | "fds-refused"
+  | "fds-undelivered"
   | "body-refused"
+  | "retain-refused"
+  | "fd-close-stuck"
   | "policy-loaded"
   | "policy-refused"
   | "accept-paused"
@@ -39,9 +44,15 @@ export interface AuditFields {
   readonly topic?: string | undefined;
   /** What an open file that was refused is. */
   readonly kind?: string | undefined;
+  /** How many fds a client did not get. */
+  readonly fds?: number | undefined;
+  /** Why it did not: "refused", "unwanted" or "expired". */
+  readonly reason?: string | undefined;
   /** The deciding rule, or the setting of the topic; left out where none spoke. */
   readonly rule?: string | undefined;
-  /** Would-be denials since the broker started, with this one. */
+  /** Of the service; grows whenever who serves it changes. */
+  readonly generation?: number | undefined;
+  /** Would-be denials since the broker started, with this one; or fds that are not closed. */
   readonly count?: number | undefined;
   readonly code?: string | undefined;
   /** The broker's socket. */
@@ -83,10 +94,20 @@ export function auditRecord(event: BrokerEvent): AuditRecord {
     case "would-deny":
     case "revoked":
       return decisionRecord(event);
+    case "service-owner":
+      return serviceOwnerRecord(event);
     case "fds-refused":
       return fdsRefusedRecord(event);
+    case "fds-undelivered":
+      return warn({ event: event.type, ...who(event), reason: event.reason, fds: event.fds });
     case "body-refused":
       return warn({ event: event.type, ...who(event), topic: event.topic, code: event.code });
+    case "retain-refused": {
+      const { topic, code, rule } = event;
+      return warn({ event: event.type, ...who(event), topic, code, rule });
+    }
+    case "fd-close-stuck":
+      return warn({ event: event.type, uid: event.uid, count: event.count });
     case "policy-loaded":
       return info({ event: "policy-loaded", policy: event.policy, rules: event.rules });
     case "policy-refused":
@@ -96,9 +117,15 @@ export function auditRecord(event: BrokerEvent): AuditRecord {
   }
 }
 
+function serviceOwnerRecord(event: Extract<BrokerEvent, { type: "service-owner" }>): AuditRecord {
+  const { topic, generation, isOwner } = event;
+  const name = isOwner ? "serving" : "serving-ended";
+  return info({ event: name, ...who(event), topic, generation });
+}
+
 function fdsRefusedRecord(event: Extract<BrokerEvent, { type: "fds-refused" }>): AuditRecord {
-  const { kind, topic, rule } = event;
-  return warn({ event: "fds-refused", ...who(event), kind, topic, rule });
+  const { kind, topic, rule, message } = event;
+  return warn({ event: "fds-refused", ...who(event), kind, topic, rule }, message);
 }
 
 function disconnectedRecord(event: Extract<BrokerEvent, { type: "disconnected" }>): AuditRecord {

@@ -1,19 +1,33 @@
 /** `seqbus sub`: prints the messages of a topic or pattern, until it has enough or is ended. */
 
 import type { Bus } from "../../client/bus.ts";
-import { connect } from "../../client/connect.ts";
 import type { Message } from "../../client/message.ts";
 import type { ReceivedFd } from "../../client/received-fds.ts";
 import type { StatusEvent } from "../../client/status.ts";
-import { ArgumentError } from "../../errors.ts";
 import type { OverflowPolicy } from "../../protocol/words.ts";
+import { connectTo } from "../bus-connection.ts";
 import { EXIT, isOperatingError } from "../exit-codes.ts";
+import { FileSaver, type SaveOutcome } from "../file-saver.ts";
 import { interruptedExitCode, settledBefore, watchSignals } from "../interruption.ts";
-import { humanLine, humanNotice, jsonFields, jsonNotice } from "../message-lines.ts";
+import {
+  connectionNotice,
+  countOf,
+  humanLine,
+  humanNotice,
+  jsonFields,
+  jsonNotice,
+} from "../message-lines.ts";
+import { parsePositive } from "../number-option.ts";
 import { stdout, warn } from "../output.ts";
-import { describeFd, readFd, toBase64 } from "../received-file.ts";
+import { describeFd, toBase64 } from "../received-file.ts";
 
 const LINE_FEED = 0x0a;
+
+/** Bytes of a file that --save-fds keeps, unless told otherwise. Guess: a large image, or a log. */
+const SAVE_BYTES_MAX_DEFAULT = 1024 * 1024 * 1024;
+
+/** Milliseconds that --save-fds waits for a piece of a file or pipe. Guess. */
+const SAVE_IDLE_MS = 10_000;
 
 /** Options of the command, as commander has them. */
 export interface SubCommandOptions {
@@ -22,21 +36,27 @@ export interface SubCommandOptions {
   readonly json?: boolean;
   readonly bytes?: boolean;
   readonly catFds?: boolean;
+  /** Directory. */
+  readonly saveFds?: string;
+  readonly saveMax?: string;
   readonly group?: string;
   readonly overflow?: OverflowPolicy;
   readonly verbose?: boolean;
+  /** False where --no-reconnect is given. */
+  readonly reconnect?: boolean;
 }
 
 /**
  * Prints messages.
  * @returns the exit code: 0 after --count messages or when nobody reads the output any more, that
  *   of the signal after an interruption
- * @throws {ClosedError} where the broker ends, and all that connect() and subscribe() throw
+ * @throws {ClosedError} where the broker ends and --no-reconnect is given, and all that connect() and subscribe() throw
  */
 export async function runSub(pattern: string, options: SubCommandOptions): Promise<number> {
-  const count = parseCount(options.count);
+  const count = parsePositive(options.count, "--count") ?? Number.POSITIVE_INFINITY;
+  using saver = openSaver(options);
   const stop = watchSignals();
-  const work = printMessages(pattern, count, options);
+  const work = printMessages(pattern, count, new Printer(options, saver), options);
   await Promise.race([settledBefore(stop, work), stdout.closed()]);
   return interruptedExitCode(stop) ?? EXIT.OK;
 }
@@ -44,23 +64,30 @@ export async function runSub(pattern: string, options: SubCommandOptions): Promi
 async function printMessages(
   pattern: string,
   count: number,
+  printer: Printer,
   options: SubCommandOptions,
 ): Promise<void> {
-  await using bus = await connect(options.socket === undefined ? {} : { path: options.socket });
+  await using bus = await connectTo(options.socket, options.reconnect !== false);
   const { group, overflow } = options;
   const messages = await bus.subscribe(pattern, {
     ...(group !== undefined && { group }),
     ...(overflow !== undefined && { overflow }),
   });
   if (options.verbose === true) warn(`subscribed to ${pattern}`);
-  const printer = new Printer(formatOf(options), options.catFds === true);
-  void printNotices(bus, printer);
+  void printNotices(bus, printer, options.verbose === true);
   let printed = 0;
   for await (const message of messages) {
     await printer.printMessage(message);
     printed += 1;
     if (printed >= count) return;
   }
+}
+
+function openSaver({ saveFds, saveMax }: SubCommandOptions): FileSaver | undefined {
+  const bytesMax = parsePositive(saveMax, "--save-max") ?? SAVE_BYTES_MAX_DEFAULT;
+  return saveFds === undefined
+    ? undefined
+    : new FileSaver(saveFds, { bytesMax, idleMs: SAVE_IDLE_MS });
 }
 
 /** What is printed of a message: a line for people, a line for programs, or its body alone. */
@@ -71,28 +98,36 @@ function formatOf({ json, bytes }: SubCommandOptions): Format {
   return bytes === true ? "bytes" : "human";
 }
 
-async function printNotices(bus: Bus, printer: Printer): Promise<void> {
-  for await (const event of bus.status()) printer.printNotice(event);
+async function printNotices(bus: Bus, printer: Printer, isVerbose: boolean): Promise<void> {
+  for await (const event of bus.status()) {
+    const words = isVerbose ? connectionNotice(event) : undefined;
+    if (words !== undefined) warn(words);
+    printer.printNotice(event);
+  }
 }
 
 /** Keeps messages and notices from running into one another: a file may take long to print. */
 class Printer {
   readonly #format: Format;
   readonly #isCat: boolean;
+  readonly #saver: FileSaver | undefined;
   #isBusy = false;
   /** Lines that came while a message was being printed. */
   #waiting = "";
 
-  constructor(format: Format, isCat: boolean) {
-    this.#format = format;
-    this.#isCat = isCat;
+  /** @param saver where files go; borrowed */
+  constructor(options: SubCommandOptions, saver: FileSaver | undefined) {
+    this.#format = formatOf(options);
+    this.#isCat = options.catFds === true;
+    this.#saver = saver;
   }
 
   async printMessage(message: Message): Promise<void> {
     this.#isBusy = true;
-    if (this.#format === "json") await printJson(message, this.#isCat);
-    else if (this.#format === "human") await printHuman(message, this.#isCat);
-    else await printBytes(message);
+    if (message.fds.length > 0) this.#saver?.nextMessage();
+    if (this.#format === "json") await this.#printJson(message);
+    else if (this.#format === "human") await this.#printHuman(message);
+    else await this.#printBytes(message);
     message[Symbol.dispose]();
     this.#isBusy = false;
     stdout.write(this.#waiting);
@@ -108,27 +143,58 @@ class Printer {
     if (this.#isBusy) this.#waiting += `${line}\n`;
     else stdout.write(`${line}\n`);
   }
-}
 
-/** The body and nothing else; it is let go behind this, so all of it must be written first. */
-async function printBytes(message: Message): Promise<void> {
-  stdout.write(message.bytes);
-  await stdout.drained();
-}
-
-async function printHuman(message: Message, isCat: boolean): Promise<void> {
-  stdout.write(`${humanLine(message)}\n`);
-  for (let index = 0; isCat && index < message.fds.length; index += 1) {
-    using file = message.fds.take(index);
-    await copyToOutput(file);
+  /** The body and nothing else; it is let go behind this, so all of it must be written first. */
+  async #printBytes(message: Message): Promise<void> {
+    stdout.write(message.bytes);
+    for (const { index, outcome } of await this.#saveAll(message)) {
+      if ("notSaved" in outcome) warn(notSavedWords(index, outcome.notSaved));
+    }
+    await stdout.drained();
   }
+
+  async #printHuman(message: Message): Promise<void> {
+    stdout.write(`${humanLine(message)}\n`);
+    if (this.#isCat) for (const file of message.fds) await copyToOutput(file);
+    for (const { index, outcome } of await this.#saveAll(message)) {
+      if ("notSaved" in outcome) warn(notSavedWords(index, outcome.notSaved));
+      else stdout.write(`  ${outcome.saved}  ${countOf(outcome.savedBytes, "byte")}\n`);
+    }
+  }
+
+  /** One object a line; the contents of files are written as they are read. */
+  async #printJson(message: Message): Promise<void> {
+    stdout.write(`{${jsonFields(message)},"fds":[`);
+    for (let index = 0; index < message.fds.length; index += 1) {
+      using file = message.fds.take(index);
+      const description = describeFd(file);
+      const outcome = (await this.#saver?.save(file, index)) ?? {};
+      const json = JSON.stringify({ ...description, ...outcome }).slice(0, -1);
+      stdout.write(`${index === 0 ? "" : ","}${json}`);
+      if (this.#isCat) await writeBase64(file);
+      stdout.write("}");
+    }
+    stdout.write("]}\n");
+  }
+
+  async #saveAll({ fds }: Message): Promise<{ index: number; outcome: SaveOutcome }[]> {
+    const outcomes: { index: number; outcome: SaveOutcome }[] = [];
+    for (let index = 0; this.#saver !== undefined && index < fds.length; index += 1) {
+      outcomes.push({ index, outcome: await this.#saver.save(fds.take(index), index) });
+    }
+    return outcomes;
+  }
+}
+
+function notSavedWords(index: number, why: string): string {
+  return `File ${index} of the message was not saved: ${why}`;
 }
 
 /** What the file holds, as it is; a file that cannot be read is told, and no reason to end. */
 async function copyToOutput(file: ReceivedFd): Promise<void> {
   let isLineOpen = false;
   try {
-    for await (const piece of readFd(file.fd)) {
+    for await (const piece of file.stream()) {
       stdout.write(piece);
       isLineOpen = piece.at(-1) !== LINE_FEED;
       await stdout.ready();
@@ -140,24 +206,11 @@ async function copyToOutput(file: ReceivedFd): Promise<void> {
   if (isLineOpen) stdout.write("\n");
 }
 
-/** One object a line; the contents of files are written as they are read. */
-async function printJson(message: Message, isCat: boolean): Promise<void> {
-  stdout.write(`{${jsonFields(message)},"fds":[`);
-  for (let index = 0; index < message.fds.length; index += 1) {
-    using file = message.fds.take(index);
-    const description = JSON.stringify(describeFd(file.fd)).slice(0, -1);
-    stdout.write(`${index === 0 ? "" : ","}${description}`);
-    if (isCat) await writeBase64(file);
-    stdout.write("}");
-  }
-  stdout.write("]}\n");
-}
-
 async function writeBase64(file: ReceivedFd): Promise<void> {
   stdout.write(',"bytesBase64":"');
   let failure: string | undefined;
   try {
-    for await (const text of toBase64(readFd(file.fd))) {
+    for await (const text of toBase64(file.stream())) {
       stdout.write(text);
       await stdout.ready();
     }
@@ -169,13 +222,5 @@ async function writeBase64(file: ReceivedFd): Promise<void> {
 
 function readFailure(error: unknown): string {
   if (!isOperatingError(error)) throw error;
-  return `Cannot read a received file: ${error.message}`;
-}
-
-function parseCount(text: string | undefined): number {
-  if (text === undefined) return Number.POSITIVE_INFINITY;
-  const count = Number(text);
-  if (/^[0-9]+$/.test(text) && Number.isSafeInteger(count) && count > 0) return count;
-  const message = `Cannot print "${text}" messages: --count must be a whole number of 1 or more`;
-  throw new ArgumentError("ARGUMENT_OPTION", message, "count");
+  return error.message;
 }

@@ -43,7 +43,7 @@ beforeEach(() => {
   kernel = new SimulatedKernel();
   socket = kernel.socket(SOCKET_FD);
   lane = kernel.socket(LANE_FD);
-  queue = new SendQueue(SOCKET_FD, kernel, new PacketPool());
+  queue = new SendQueue(SOCKET_FD, kernel, new PacketPool(), kernel);
 });
 
 function deliver(bodyBytes: number, { files = 0, withheld = false } = {}): number {
@@ -105,7 +105,7 @@ describe("SendQueue", () => {
   });
 
   test.each([false, true])("passes the body alone where files are withheld, lane: %p", (onLane) => {
-    if (onLane) queue.useLane(LANE_FD);
+    if (onLane) queue.outlet.useLane(LANE_FD);
     expect(deliver(MIB, { files: 2, withheld: true })).toBe(ACCEPTED);
     queue.flush();
     const flags = FLAG_LARGE | FLAG_FDS_WITHHELD | (onLane ? FLAG_FDS_ON_LANE : 0);
@@ -116,7 +116,7 @@ describe("SendQueue", () => {
   });
 
   test("passes the body alone after it has waited, too", () => {
-    queue.useLane(LANE_FD);
+    queue.outlet.useLane(LANE_FD);
     lane.capacity = 0;
     expect(deliver(MIB, { files: 2, withheld: true })).toBe(ACCEPTED);
     expect(queue).toMatchObject({ queuedFds: 1, queuedMemoryBytes: MIB });
@@ -206,7 +206,7 @@ uid = 7
     const introductions = new Introductions((connection, frame) => {
       connection.queue.push(CONTROL_FRAME_BUFFER, encodeControlFrame(frame));
     });
-    const router = new Router(state, introductions, quietRouterHost());
+    const router = new Router(state, introductions, bench.fdsInFlight, quietRouterHost());
     const publisher = bench.connect(1, 0);
     const [trusted, other] = [bench.connect(2, 7), bench.connect(3, 8)];
     for (const connection of [trusted, other]) state.subscribe(connection, ">");

@@ -95,11 +95,16 @@ test("SendQueue drops what may go, keeps the rest in order, and tells every loss
       const kernel = new SimulatedKernel();
       const socket = kernel.socket(FD);
       const pool = new PacketPool();
-      const queue = new SendQueue(FD, kernel, pool);
+      const queue = new SendQueue(FD, kernel, pool, kernel);
       const frames = new FrameBuffer();
       const books = new Books();
       const controls: number[] = [];
       const seenControls: number[] = [];
+      let charged = 0;
+      const release = (copies: number) => {
+        charged -= copies;
+      };
+      const payer = { release, expire: release };
       const read = () => {
         for (const frame of socket.take().flatMap(framesOf)) {
           if (frame.opcode === OPCODE.SENDER_GONE) seenControls.push(frame.id);
@@ -125,7 +130,8 @@ test("SendQueue drops what may go, keeps the rest in order, and tells every loss
           const bytes = frames.messages([{ ...action, number }]);
           if (action.fdCount === 0) queue.deliver(frames.buffer, 0, bytes);
           else {
-            const bundle = kernel.bundle(action.fdCount);
+            charged += action.fdCount;
+            const bundle = kernel.bundle(action.fdCount, 0, payer);
             queue.deliverWithFds(frames.buffer, 0, bytes, bundle);
             bundle.release();
           }
@@ -142,6 +148,8 @@ test("SendQueue drops what may go, keeps the rest in order, and tells every loss
       expect(queue.queuedFds).toBe(0);
       expect(pool.backlogPackets).toBe(0);
       expect(kernel.openFds.size).toBe(0);
+      queue.outlet.look();
+      expect(charged).toBe(0);
     }),
     { numRuns: 40, endOnFailure: true, includeErrorInReport: true },
   );
@@ -152,7 +160,7 @@ test("SendQueue drops what may go, keeps the rest in order, and tells every loss
 function blockedQueue(overflow: OverflowPolicy) {
   const kernel = new SimulatedKernel();
   const socket = kernel.socket(FD);
-  const queue = new SendQueue(FD, kernel, new PacketPool());
+  const queue = new SendQueue(FD, kernel, new PacketPool(), kernel);
   const frames = new FrameBuffer();
   socket.capacity = 0;
   for (let id = 1; id <= 500; id += 1) queue.setOverflow(id, overflow);
@@ -208,7 +216,7 @@ test("compactPackets() leaves what has an id from before it was given to another
   const kernel = new SimulatedKernel();
   const socket = kernel.socket(FD);
   const pool = new PacketPool();
-  const queue = new SendQueue(FD, kernel, pool);
+  const queue = new SendQueue(FD, kernel, pool, kernel);
   const frames = new FrameBuffer();
   socket.capacity = 0;
   const packet = pool.acquire(false);
@@ -223,8 +231,8 @@ test("compactPackets() leaves what has an id from before it was given to another
   add(frames.control(OPCODE.TOPIC, 5));
   publish(3);
   publish(4);
-  const left = compactPackets([packet], overflowOf, pool);
-  const seen = left.flatMap(({ buffer, bytes }) =>
+  const { kept } = compactPackets([packet], overflowOf, pool);
+  const seen = kept.flatMap(({ buffer, bytes }) =>
     framesOf({ bytes: buffer.bytes.slice(0, bytes), fds: [] }),
   );
   const story = seen.map((frame) =>

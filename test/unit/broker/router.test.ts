@@ -32,7 +32,7 @@ beforeEach(() => {
     connection.queue.push(CONTROL_FRAME_BUFFER, encodeControlFrame(frame));
   });
   looks = [];
-  router = new Router(state, introductions, {
+  router = new Router(state, introductions, bench.fdsInFlight, {
     ...quietRouterHost(),
     hasTime: () => looks.shift() ?? true,
     noteUnflushed: (connection) => {
@@ -203,7 +203,7 @@ describe("Router.routePacket()", () => {
 
 describe("Router.routeWithFds()", () => {
   function routeWithFds(topicId: number, fdCount: number): void {
-    const bundle = bench.kernel.bundle(fdCount);
+    const bundle = bench.kernel.bundle(fdCount, 0, publisher.fdAccount);
     const fields = { topic: topicId, number: 0, bodyBytes: 8, fdCount };
     const bytes = frames.messages([fields]);
     const opened = publisher.openTopics.get(topicId);
@@ -220,6 +220,19 @@ describe("Router.routeWithFds()", () => {
     for (const each of all) expect(messagesTo(each)).toMatchObject([{ fdCount: 3, origin: 1 }]);
     expect(bench.kernel.openFds.size).toBe(0);
     expect(publisher.counters).toMatchObject({ published: 1, matched: 3 });
+  });
+
+  test("charges a queue group for one copy, whoever of it gets that", () => {
+    const a = open("a");
+    for (const id of [2, 3, 4]) state.subscribe(bench.connect(id), "a", { group: "g", overflow: undefined });
+    const plain = subscriber(5, "a");
+    for (const connection of bench.connections) bench.socketOf(connection).capacity = 0;
+    routeWithFds(a, 3);
+    expect(publisher.fdAccount.waiting).toBe(6);
+    for (const connection of bench.connections) connection.queue.abandon();
+    expect(publisher.fdAccount.waiting).toBe(0);
+    expect(plain.queue.messagesAbandoned).toBe(1);
+    expect(bench.kernel.openFds.size).toBe(0);
   });
 
   test("closes the fds where nobody listens", () => {

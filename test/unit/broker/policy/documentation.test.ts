@@ -2,6 +2,7 @@
 
 import { describe, expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
+import { RETAINED_OVERHEAD_BYTES, RETAINED_PER_UID_MAX } from "../../../../src/broker/limits.ts";
 import { decide, decideSubscribe } from "../../../../src/broker/policy/decide.ts";
 import {
   type Explanation,
@@ -10,6 +11,7 @@ import {
 } from "../../../../src/broker/policy/explain.ts";
 import { parsePolicy } from "../../../../src/broker/policy/policy-file.ts";
 import { ACTIONS, FDS_DENIED_POLICIES } from "../../../../src/broker/policy/rules.ts";
+import { LIMIT_KEY_OF, QUOTA_DEFAULTS } from "../../../../src/broker/quota-limits.ts";
 import { FD_KINDS } from "../../../../src/fd-kinds.ts";
 import { OVERFLOW_POLICIES } from "../../../../src/protocol/words.ts";
 import { client, directory, parse, refusalOf } from "./policy-fixture.ts";
@@ -73,6 +75,26 @@ describe("docs/policy.md", () => {
     expect(firstColumn("## A rule").toSorted()).toEqual(keysOf("[[rule]]\nx = 1\n").toSorted());
     expect(firstColumn("## Settings of topics")).toEqual(keysOf("[[topic]]\nx = 1\n"));
     expect([...firstColumn("## Limits"), "user"]).toEqual(keysOf("[limits]\nx = 1\n"));
+  });
+
+  test("says how much may be retained", () => {
+    const section = DOCUMENT.slice(DOCUMENT.indexOf("### Last values"));
+    for (const figure of [
+      QUOTA_DEFAULTS.retainedBytes,
+      RETAINED_OVERHEAD_BYTES,
+      RETAINED_PER_UID_MAX,
+    ]) {
+      expect(section).toContain(` ${figure.toLocaleString("en")}`);
+    }
+  });
+
+  test("shows what each limit is where the policy says nothing", () => {
+    const rows = [...DOCUMENT.matchAll(/^\| `([a-z-]+)` \| ([0-9,]+) \|/gm)];
+    const shown = rows.map(([, key, figure]) => [key, Number(figure?.replaceAll(",", ""))]);
+    const names = Object.keys(LIMIT_KEY_OF) as (keyof typeof LIMIT_KEY_OF)[];
+    expect(shown.toSorted()).toEqual(
+      names.map((name) => [LIMIT_KEY_OF[name], QUOTA_DEFAULTS[name]]).toSorted(),
+    );
   });
 
   test("names each word that a setting may have", () => {

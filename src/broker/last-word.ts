@@ -1,18 +1,13 @@
-/**
- * The end of a client's socket: the last word to one that does not read, and closing so that it can
- * still read what it was sent.
- */
+/** The last word to a client: why it is closed, also where it does not read and its socket is full. */
 
-import type { PacketReceiver } from "../ffi/ancillary.ts";
-import { sendPacket, shutdownBoth } from "../ffi/seqpacket.ts";
+import { sendPacket } from "../ffi/seqpacket.ts";
 import { getSendBufferBytes, setSendBufferBytes } from "../ffi/socket-options.ts";
-import { RECORD_TRUNCATED } from "../ffi/syscall-result.ts";
 import { errorBody } from "../protocol/control-messages.ts";
 import { FLAG_FATAL, OPCODE } from "../protocol/opcodes.ts";
 import { STATUS, type StatusName } from "../protocol/status-codes.ts";
 import { CONTROL_FRAME_BUFFER, encodeControlFrame } from "./control-frames.ts";
-import type { Cause } from "./endings.ts";
-import { DISCARDED_PACKETS_MAX, LAST_WORD_BYTES, SOCKET_SEND_BUFFER_BYTES } from "./limits.ts";
+import type { Cause, FatalFields } from "./endings.ts";
+import { LAST_WORD_BYTES, SOCKET_SEND_BUFFER_BYTES } from "./limits.ts";
 
 /**
  * Gives a socket the buffer that all connections have, less what is kept for the last word.
@@ -31,10 +26,7 @@ export function setSendBuffer(fd: number): void {
  * @param fields what goes along; docs/protocol.md section 4
  * @returns bytes of the frame in CONTROL_FRAME_BUFFER
  */
-export function encodeFatalError(
-  cause: Cause,
-  fields: { offset?: number; protocol?: number | undefined },
-): number {
+export function encodeFatalError(cause: Cause, fields: FatalFields = {}): number {
   const status = STATUS[cause.code as StatusName];
   const body = errorBody({ status, message: cause.message, ...fields });
   return encodeControlFrame({ opcode: OPCODE.ERROR, flags: FLAG_FATAL, id: 0, body });
@@ -48,17 +40,4 @@ export function encodeFatalError(
 export function sendLastWord(fd: number, bytes: number): void {
   setSendBufferBytes(fd, getSendBufferBytes(fd) / 2 + LAST_WORD_BYTES);
   sendPacket(fd, CONTROL_FRAME_BUFFER, 0, bytes);
-}
-
-/**
- * Ends the stream so that the client can still read what it was sent: closing a socket with unread
- * packets would turn into ECONNRESET at the other end.
- */
-export function hangUp(fd: number, receiver: PacketReceiver): void {
-  shutdownBoth(fd);
-  for (let packets = 0; packets < DISCARDED_PACKETS_MAX; packets += 1) {
-    const bytes = receiver.receive(fd);
-    receiver.closeFds();
-    if (bytes < 0 && bytes !== RECORD_TRUNCATED) return;
-  }
 }
