@@ -174,7 +174,7 @@ export class Sessions implements RouterHost, PacketHost, FlushHost, FdSweepHost 
     this.#flusher.onFlushed = replay.wake;
     const router = new Router(this.#state, introductions, inFlight, this, replay.giveBefore);
     const intake = new FdIntake({ ...tables, router, host: this.#files });
-    const known = { ...tables, introductions, presence: this.#presence };
+    const known = { ...tables, introductions, presence: this.#presence, files: this.#files };
     const { background } = this;
     this.#services = new Services({ ...known, intake, inFlight, background, host: this });
     areas.push(this.#services, this.#retained.area(router, intake));
@@ -183,8 +183,7 @@ export class Sessions implements RouterHost, PacketHost, FlushHost, FdSweepHost 
     this.#rights = new Rights(shared);
     const routing = { router, rights: this.#rights, services: this.#services };
     this.#handler = new PacketHandler({ ...routing, requests, intake, host: this });
-    const files = { files: this.#files, source: this.#source };
-    this.#burials = new Burials({ ...known, ...fdWork, ...files });
+    this.#burials = new Burials({ ...known, ...fdWork, source: this.#source });
   }
 
   get size(): number {

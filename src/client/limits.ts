@@ -92,6 +92,9 @@ export const CHANNEL_MESSAGES_HIGH = 1_024;
 /** Bytes of such messages, large bodies included. One packet more may come, and one large body. */
 export const CHANNEL_BYTES_HIGH = 1024 * 1024;
 
+/** What a received file counts as in these: some 256 that nobody reads stop the socket. */
+export const CHANNEL_FD_BYTES = 4_096;
+
 /** Milliseconds until the lane of a channel is tried again: Bun does not watch it. First and longest. */
 export const LANE_RETRY_MS_FIRST = 1;
 export const LANE_RETRY_MS_MAX = 64;
