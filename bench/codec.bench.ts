@@ -6,9 +6,12 @@
 import { bench, do_not_optimize, group, run } from "mitata";
 import { BusState } from "../src/broker/bus-state.ts";
 import { Connection } from "../src/broker/connection.ts";
+import { FdsInFlight } from "../src/broker/fds-in-flight.ts";
 import { Introductions } from "../src/broker/introductions.ts";
 import { PacketPool } from "../src/broker/packet-pool.ts";
 import { ownUidPolicy } from "../src/broker/policy/decide.ts";
+import { Quotas } from "../src/broker/quota.ts";
+import { QUOTA_DEFAULTS } from "../src/broker/quota-limits.ts";
 import { Router } from "../src/broker/router.ts";
 import { SendQueue } from "../src/broker/send-queue.ts";
 import { SubscriptionIndex } from "../src/broker/subscription-index.ts";
@@ -38,17 +41,29 @@ function routerFixture(topicCount: number): { route: () => number } {
   const sink = {
     sendPacket: (_fd: number, _buffer: unknown, _offset: number, bytes: number) => bytes,
     sendPacketWithFds: () => 0,
+    countUnreadRecords: () => 0,
   };
-  const connect = (id: number) =>
-    new Connection({
+  const inFlight = new FdsInFlight(() => 0);
+  const quotas = new Quotas(() => QUOTA_DEFAULTS);
+  const connect = (id: number) => {
+    const quota = quotas.open(0);
+    return new Connection({
       id,
       slot: id,
       socket: OwnedFd.adopt(openSeqpacket()),
       identity: { uid: 0, gid: 0, pid: 0, groups: [] },
-      queue: new SendQueue(id, sink, new PacketPool()),
+      queue: new SendQueue(
+        id,
+        sink,
+        new PacketPool(),
+        inFlight.outletHost(() => {}),
+      ),
+      quota,
+      fdAccount: inFlight.account(quota),
       acceptedAt: 0,
       policyGeneration: 0,
     });
+  };
   const sender = connect(1);
   state.subscribe(connect(2), "bench.>");
   const topicIds = Array.from({ length: topicCount }, (_, index) => {
@@ -63,7 +78,7 @@ function routerFixture(topicCount: number): { route: () => number } {
     return topic.id;
   });
   const host = { hasTime: () => true, noteUnflushed: () => {}, notePeerGone: () => {} };
-  const router = new Router(state, new Introductions(() => {}), host);
+  const router = new Router(state, new Introductions(() => {}), inFlight, host);
   const { buffer, bytes } = firstPacket(topicIds);
   return { route: () => router.routePacket(sender, buffer, bytes) };
 }

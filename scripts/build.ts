@@ -4,6 +4,7 @@
  *   dist/index.js               the client library; msgpackr stays an import
  *   dist/types/                 its declarations, without those of modules that users cannot reach
  *   dist/seqbus.js              the command with everything it needs but msgpackr
+ *   dist/closing-worker.js      a thread of the command's
  *   dist/THIRD-PARTY-LICENSES   licenses of the packages that are inside dist/seqbus.js
  *
  * Runs before every `bun pm pack`. Must not add anything that the checkout cannot run without.
@@ -35,6 +36,9 @@ async function build(): Promise<void> {
   const command = await bundle("src/cli/main.ts");
   const body = command.code.replace(/^#!.*\n/, "");
   await Bun.write(join(DIST, "seqbus.js"), COMMAND_HEADER + body, { mode: 0o755 });
+
+  const worker = await bundle("src/broker/closing-worker.ts");
+  await Bun.write(join(DIST, "closing-worker.js"), worker.code);
 
   const packages = [...new Set([...library.packages, ...command.packages])].sort();
   await Bun.write(join(DIST, "THIRD-PARTY-LICENSES"), packages.map(licenseOf).join("\n"));

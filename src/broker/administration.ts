@@ -54,7 +54,7 @@ export class Administration {
 
   /** RELOAD_POLICY: answers with the number of rules, or with what is wrong with the files. */
   reloadPolicy(connection: Connection, requestId: number): void {
-    if (!this.#isAdministrator(connection.identity)) {
+    if (!this.isAdministrator(connection.identity)) {
       return this.#refuse(connection, requestId, "reload the policy");
     }
     this.#host.reloadPolicy().then(
@@ -74,7 +74,7 @@ export class Administration {
   explain(connection: Connection, requestId: number, question: Explain): void {
     const { action, topic } = question;
     // Looking for the nearest rule takes its time, and shows whom other rules are about.
-    const nearest = this.#isAdministrator(connection.identity);
+    const nearest = this.isAdministrator(connection.identity);
     if (question.uid !== undefined && !nearest) {
       return this.#refuse(connection, requestId, "ask about others");
     }
@@ -96,7 +96,8 @@ export class Administration {
     this.#send(connection, { opcode: OPCODE.ACK, id: requestId, body });
   }
 
-  #isAdministrator({ uid, unmapped }: PeerIdentity): boolean {
+  /** Whether somebody is root or the broker's own user. */
+  isAdministrator({ uid, unmapped }: PeerIdentity): boolean {
     return unmapped !== true && (uid === ROOT_UID || uid === this.#ownUid);
   }
 

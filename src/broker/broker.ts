@@ -3,16 +3,16 @@
  * nothing and reads no configuration; that is the command line's.
  */
 
-import { ConfigError, SyscallError } from "../errors.ts";
+import { ConfigError } from "../errors.ts";
 import { Epoll } from "../ffi/epoll.ts";
 import { raiseOpenFilesLimit } from "../ffi/resource-limits.ts";
 import { findRuntimeEpoll } from "../ffi/runtime-epoll.ts";
-import { INTERRUPTED, PEER_CLOSED, WOULD_BLOCK } from "../ffi/syscall-result.ts";
+import { Accepting } from "./accepting.ts";
 import type { AdministrationHost } from "./administration.ts";
 import type { BrokerEventListener } from "./events.ts";
 import {
-  ACCEPT_PAUSE_MS,
-  ACCEPTS_PER_TURN,
+  FD_TTL_MS,
+  FDS_PER_CONNECTION,
   FDS_RESERVED,
   IDLE_WAIT_MS,
   SHUTDOWN_DRAIN_MS,
@@ -24,10 +24,14 @@ import { PolicyAssembly } from "./policy/policy-build.ts";
 import type { Policy } from "./policy/rules.ts";
 import { Reactor, type ReactorHandler } from "./reactor.ts";
 import { Sessions } from "./sessions.ts";
-import { isLaneToken, LISTENER_TOKEN, SocketWatch, slotOfToken } from "./socket-watch.ts";
-
-/** A socket and, worst case, a lane for each connection. */
-const FDS_PER_CONNECTION = 2;
+import {
+  isLaneToken,
+  LISTENER_TOKEN,
+  SocketWatch,
+  slotOfToken,
+  TAKING_TOKEN,
+} from "./socket-watch.ts";
+import { SpareFds } from "./spare-fds.ts";
 
 /** Sockets of a bus with a policy are open to all; the policy decides. */
 const MODE_WITH_POLICY = 0o666;
@@ -58,6 +62,8 @@ export interface BrokerOptions {
    * come in and are refused here, as with older kernels. Default true.
    */
   readonly keepFdsOut?: boolean | undefined;
+  /** Milliseconds after which fds that a subscriber did not take are withdrawn. Default FD_TTL_MS. */
+  readonly fdTtlMs?: number | undefined;
   readonly onEvent?: BrokerEventListener;
   /** Milliseconds, monotonic. Default: performance.now. */
   readonly now?: () => number;
@@ -67,6 +73,8 @@ export interface BrokerOptions {
 export class Broker implements ReactorHandler, AdministrationHost {
   readonly #listener: Listener;
   readonly #sessions: Sessions;
+  readonly #accepting: Accepting;
+  readonly #spareFds: SpareFds;
   readonly #epoll: Epoll;
   readonly #watch: SocketWatch;
   readonly #reactor: Reactor;
@@ -75,10 +83,6 @@ export class Broker implements ReactorHandler, AdministrationHost {
   readonly #readPolicy: BrokerOptions["readPolicy"];
   /** The reload under way, or the last one. */
   #reload: Promise<unknown> = Promise.resolve();
-  #acceptResumesAt = 0;
-  #isAcceptPaused = false;
-  /** The last attempt to accept found no fd or memory left. */
-  #isExhausted = false;
   #isStopping = false;
   #drainEndsAt = 0;
 
@@ -95,7 +99,7 @@ export class Broker implements ReactorHandler, AdministrationHost {
     this.#now = options.now ?? (() => performance.now());
     this.#onEvent = options.onEvent ?? (() => {});
     this.#readPolicy = options.readPolicy;
-    const connectionsMax = countConnectionsMax(path);
+    const openFilesMax = raiseOpenFiles(path);
     const mode = options.mode ?? (policy === undefined ? MODE_OWN_UID : MODE_WITH_POLICY);
     // A broker that itself runs as nobody, without a policy, serves nobody.
     const servesNobody = policy === undefined && uid === overflowIds().uid;
@@ -105,12 +109,15 @@ export class Broker implements ReactorHandler, AdministrationHost {
     const runtimeEpoll = findRuntimeEpoll();
     this.#epoll = new Epoll();
     this.#watch = new SocketWatch(this.#epoll);
+    this.#spareFds = new SpareFds();
     this.#sessions = new Sessions({
       policy: policy ?? ownUidPolicy(uid),
       ownUid: uid,
       servesOwnUidOnly: policy === undefined,
       administration: this,
-      connectionsMax,
+      openFilesMax,
+      fdTtlMs: options.fdTtlMs ?? FD_TTL_MS,
+      spareFds: this.#spareFds,
       identity: { allowUnmapped: options.allowUnmapped ?? servesNobody },
       verifiesPackets,
       keepsFdsOut: this.#listener.keepsFdsOut,
@@ -118,7 +125,14 @@ export class Broker implements ReactorHandler, AdministrationHost {
       now: this.#now,
       onEvent: this.#onEvent,
     });
-    this.#watch.watchListener(this.#listener.fd);
+    this.#accepting = new Accepting({
+      listener: this.#listener,
+      watch: this.#watch,
+      spareFds: this.#spareFds,
+      adopt: (fd, administratorsOnly) => this.#sessions.adopt(fd, administratorsOnly),
+      now: this.#now,
+      onEvent: this.#onEvent,
+    });
     this.#reactor = new Reactor(this.#epoll, runtimeEpoll, this, this.#now);
     this.#onEvent({ type: "listening", path, policy: policy?.path });
   }
@@ -130,9 +144,20 @@ export class Broker implements ReactorHandler, AdministrationHost {
     } finally {
       this.#sessions.closeAll();
       this.#listener.close();
+      this.#spareFds.close();
+      this.#watch.close();
       this.#epoll.close();
+      await this.#sessions.closer.end();
     }
     this.#onEvent({ type: "stopped", path: this.#listener.path });
+  }
+
+  /**
+   * Fds of clients that are not closed yet. Where it is not 0 after run(), closing them hangs, and
+   * goes on in a process that keeps open what this one does not close itself.
+   */
+  get closesPending(): number {
+    return this.#sessions.closer.pending;
   }
 
   /** Begins the clean shutdown; run() resolves when it is done, at most SHUTDOWN_DRAIN_MS later. */
@@ -140,7 +165,7 @@ export class Broker implements ReactorHandler, AdministrationHost {
     if (this.#isStopping) return;
     this.#isStopping = true;
     this.#drainEndsAt = this.#now() + SHUTDOWN_DRAIN_MS;
-    this.#pauseAccept();
+    this.#accepting.pause();
     this.#sessions.sayGoodbye();
   }
 
@@ -191,7 +216,8 @@ export class Broker implements ReactorHandler, AdministrationHost {
 
   /** ReactorHandler */
   ready(token: number, events: number): void {
-    if (token === LISTENER_TOKEN) return this.#accept();
+    if (token === LISTENER_TOKEN) return this.#accepting.accept();
+    if (token === TAKING_TOKEN) return this.#sessions.fdsTaken();
     const connection = this.#sessions.at(slotOfToken(token));
     if (connection === undefined) return;
     if (isLaneToken(token)) this.#sessions.laneReady(connection);
@@ -204,49 +230,13 @@ export class Broker implements ReactorHandler, AdministrationHost {
     if (this.#isStopping) {
       const isDrained = !this.#sessions.hasQueued() || this.#now() >= this.#drainEndsAt;
       if (isDrained) this.#reactor.stop();
-    } else if (this.#isAcceptPaused && this.#now() >= this.#acceptResumesAt) {
-      this.#isAcceptPaused = false;
-      this.#watch.setListenerPaused(this.#listener.fd, false);
-    }
+    } else this.#accepting.resumeIfDue();
   }
 
   #nextDeadline(): number {
     if (this.#isStopping) return this.#drainEndsAt;
-    const helloDeadline = this.#sessions.helloDeadline();
-    return this.#isAcceptPaused ? Math.min(helloDeadline, this.#acceptResumesAt) : helloDeadline;
-  }
-
-  #accept(): void {
-    for (let accepted = 0; accepted < ACCEPTS_PER_TURN; accepted += 1) {
-      const fd = this.#listener.accept();
-      if (fd === WOULD_BLOCK) return;
-      if (fd === PEER_CLOSED || fd === INTERRUPTED) continue;
-      if (fd < 0) {
-        this.#noteExhausted();
-        return this.#pauseAccept();
-      }
-      this.#isExhausted = false;
-      try {
-        this.#sessions.adopt(fd);
-      } catch (error) {
-        if (!(error instanceof SyscallError)) throw error;
-      }
-    }
-  }
-
-  /** Told once, however often accepting is tried again in vain. */
-  #noteExhausted(): void {
-    if (this.#isExhausted) return;
-    this.#isExhausted = true;
-    this.#onEvent({ type: "accept-paused", reason: "no file descriptor or memory is left" });
-  }
-
-  /** Out of fds: those who are connected go on, and the backlog waits a moment. */
-  #pauseAccept(): void {
-    this.#acceptResumesAt = this.#now() + ACCEPT_PAUSE_MS;
-    if (this.#isAcceptPaused) return;
-    this.#isAcceptPaused = true;
-    this.#watch.setListenerPaused(this.#listener.fd, true);
+    const own = Math.min(this.#sessions.deadline(), this.#accepting.deadline());
+    return Math.min(own, this.#sessions.closer.deadline());
   }
 }
 
@@ -262,15 +252,18 @@ function* assembleSteps(
   done(assembly.finish());
 }
 
-/** @throws {ConfigError} CONFIG_PLATFORM where not even one client could be served */
-function countConnectionsMax(path: string): number {
+/**
+ * @returns how many files this process may have open
+ * @throws {ConfigError} CONFIG_PLATFORM where not even one client could be served
+ */
+function raiseOpenFiles(path: string): number {
   const { soft } = raiseOpenFilesLimit();
-  const connectionsMax = Math.floor((soft - FDS_RESERVED) / FDS_PER_CONNECTION);
-  if (connectionsMax >= 1) return connectionsMax;
+  const needed = FDS_RESERVED + FDS_PER_CONNECTION;
+  if (soft >= needed) return soft;
   throw new ConfigError(
     "CONFIG_PLATFORM",
     `Cannot serve ${path}: this process may open ${soft} files (ulimit -n), it needs at least ` +
-      `${FDS_RESERVED + FDS_PER_CONNECTION}`,
+      `${needed}`,
   );
 }
 

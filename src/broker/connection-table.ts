@@ -5,7 +5,12 @@
 
 import type { Connection } from "./connection.ts";
 import { IdSequence } from "./id-sequence.ts";
-import { AWAITING_HELLO_PER_UID_MAX, CONNECTIONS_MAX, CONNECTIONS_PER_UID_MAX } from "./limits.ts";
+import {
+  ADMINISTRATORS_EXTRA_MAX,
+  AWAITING_HELLO_PER_UID_MAX,
+  CONNECTIONS_MAX,
+  CONNECTIONS_PER_UID_MAX,
+} from "./limits.ts";
 
 /** Choices for one table. */
 export interface ConnectionTableOptions {
@@ -34,6 +39,8 @@ export class ConnectionTable {
   readonly #connectionsPerUidMax: number;
   readonly #ids: IdSequence;
   readonly #idsInUse = new Set<number>();
+  /** Let in beyond the limits, and not counted in them. */
+  #extras = 0;
   #size = 0;
 
   constructor(options: ConnectionTableOptions = {}) {
@@ -65,8 +72,20 @@ export class ConnectionTable {
 
   /** Whether one more connection of this user is within the limits. */
   hasRoomFor(uid: number): boolean {
-    if (this.#size >= this.#connectionsMax) return false;
+    if (this.#size - this.#extras >= this.#connectionsMax) return false;
     return (this.#byUid.get(uid)?.connections ?? 0) < this.#connectionsPerUidMax;
+  }
+
+  /**
+   * Lets an administrator's connection stay that is beyond the limits.
+   * @returns false where there are as many such as there may be
+   */
+  keepExtra(connection: Connection): boolean {
+    if (this.#extras >= ADMINISTRATORS_EXTRA_MAX) return false;
+    this.#extras += 1;
+    connection.isExtra = true;
+    this.#leaveUser(connection);
+    return true;
   }
 
   /** A slot and an id for the next connection; the slot is free until add() takes it. */
@@ -107,6 +126,12 @@ export class ConnectionTable {
     this.#idsInUse.delete(connection.id);
     this.#freeSlots.push(connection.slot);
     this.#size -= 1;
+    if (connection.isExtra) this.#extras -= 1;
+    else this.#leaveUser(connection);
+  }
+
+  /** The connection does not count against the limit of its user any more. */
+  #leaveUser(connection: Connection): void {
     const user = this.#byUid.get(connection.identity.uid);
     if (user === undefined) return;
     user.connections -= 1;

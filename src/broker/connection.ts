@@ -5,9 +5,11 @@
 
 import { ProtocolError } from "../errors.ts";
 import type { OwnedFd } from "../ffi/owned-fd.ts";
+import type { FdAccount } from "./fds-in-flight.ts";
 import { IdSequence } from "./id-sequence.ts";
 import type { PeerIdentity } from "./identity.ts";
 import type { Decision } from "./policy/decide.ts";
+import type { ConnectionQuota } from "./quota.ts";
 import type { Route } from "./route.ts";
 import type { SendQueue } from "./send-queue.ts";
 import type { Topic } from "./topic-table.ts";
@@ -44,6 +46,10 @@ export class Connection {
   readonly socket: OwnedFd;
   readonly identity: PeerIdentity;
   readonly queue: SendQueue;
+  /** What it holds of the broker, of all kinds. */
+  readonly quota: ConnectionQuota;
+  /** The fds that it has published and that are on their way; part of `quota`. */
+  readonly fdAccount: FdAccount;
   /** Milliseconds on the broker's clock. */
   readonly acceptedAt: number;
   readonly counters: PublishCounters = {
@@ -66,12 +72,20 @@ export class Connection {
   /** The generation of the policy that its rights were computed from. */
   policyGeneration: number;
   lane: OwnedFd | undefined = undefined;
+  /** An administrator's, let in beyond the limits. */
+  isExtra = false;
   /** The client can send fds: the kernel lets them through. See fd-gate.ts. */
   takesFds = false;
   /** The fd that epoll watches for EPOLLOUT because the queue waits for it; -1 for none. */
   watchedFd = -1;
+  /** `watchedFd` is looked at for signs that the client takes fds, not for room. */
+  awaitsTaking = false;
+  /** The fd that is watched for signs that the client takes fds; -1 for none. */
+  takingFd = -1;
   /** The broker is shutting down: what this client sends is not read any more. */
   isReadingStopped = false;
+  /** Nothing is read from this client for now. */
+  isReadingPaused = false;
   /** Stands in the reactor's list of queues to flush this turn. */
   isUnflushed = false;
   readonly #subscriptionNumbers = new IdSequence();
@@ -82,6 +96,8 @@ export class Connection {
     socket: OwnedFd;
     identity: PeerIdentity;
     queue: SendQueue;
+    quota: ConnectionQuota;
+    fdAccount: FdAccount;
     acceptedAt: number;
     policyGeneration: number;
   }) {
@@ -90,6 +106,8 @@ export class Connection {
     this.socket = fields.socket;
     this.identity = fields.identity;
     this.queue = fields.queue;
+    this.quota = fields.quota;
+    this.fdAccount = fields.fdAccount;
     this.acceptedAt = fields.acceptedAt;
     this.policyGeneration = fields.policyGeneration;
   }

@@ -44,6 +44,19 @@ export function noHello(): Cause {
   return { code: "TIMEOUT_HELLO", message };
 }
 
+/** The client left fds in its socket for longer than they may wait. */
+export function doesNotTakeFds(fds: number, waitedMs: number): Cause {
+  const figures = `${fds} file descriptors wait in its socket for ${waitedMs} ms`;
+  const message = `Cannot serve client: ${figures}, and it takes none`;
+  return { code: "LIMIT_QUEUED_FDS", message };
+}
+
+/** The files that the user sent cannot be closed, so no more may come. */
+export function fdsDoNotClose(uid: number): Cause {
+  const message = `Cannot serve uid ${uid}: closing the files that it sent hangs`;
+  return { code: "LIMIT_QUEUED_FDS", message };
+}
+
 /** The client left its queue to overflow, the reserve for control frames included. */
 export function doesNotRead(): Cause {
   const message = "Cannot serve client: it does not read, and control frames no longer fit";

@@ -49,15 +49,28 @@ export type BrokerEvent =
   | {
       /**
        * A message with fds was refused: for the kind of one of them, where `kind` says so, else
-       * because the broker may hold no more.
+       * because it would have been too many, as `message` says.
        */
       readonly type: "fds-refused";
       readonly connection: number;
       readonly identity: PeerIdentity;
       readonly kind?: FoundFdKind;
       readonly topic?: string;
+      readonly message?: string;
       /** The setting that lists the kinds, as `file:line`; undefined for the default ones. */
       readonly rule?: string | undefined;
+    }
+  | {
+      /** A client did not get the fds of messages that it was sent. */
+      readonly type: "fds-undelivered";
+      readonly connection: number;
+      readonly identity: PeerIdentity;
+      /**
+       * refused: the kernel has too many in flight, or the client closed its lane. unwanted: the client
+       * shut its socket for fds. expired: it did not take them in time.
+       */
+      readonly reason: "refused" | "unwanted" | "expired";
+      readonly fds: number;
     }
   | {
       /** A large message was refused, because its body is not safe to pass on, or too large. */
@@ -66,6 +79,13 @@ export type BrokerEvent =
       readonly identity: PeerIdentity;
       readonly topic: string;
       readonly code: ErrorCode;
+    }
+  | {
+      /** Closing a file that a user sent hangs, for CLOSE_STUCK_MS or when the broker ends. */
+      readonly type: "fd-close-stuck";
+      readonly uid: number;
+      /** Its fds that are not closed because of it. */
+      readonly count: number;
     }
   | { readonly type: "policy-loaded"; readonly policy: string; readonly rules: number }
   | { readonly type: "policy-refused"; readonly message: string }

@@ -6,6 +6,17 @@
 
 import { assert } from "../assert.ts";
 
+/** Who is charged for the copies of fds that are on their way to subscribers. */
+export interface FdPayer {
+  /** So many copies are not on their way any more: taken, or never to be. */
+  release(copies: number): void;
+  /** So many copies were not taken in time; they are released with it. */
+  expire(copies: number): void;
+}
+
+/** For fds that go to nobody. */
+export const NOBODY_PAYS: FdPayer = { release: () => {}, expire: () => {} };
+
 /** Fds of one message, counted by their holders. Starts with one holder: the router. */
 export class FdBundle {
   readonly fds: readonly number[];
@@ -13,6 +24,8 @@ export class FdBundle {
   readonly bodyFds: readonly number[];
   /** The fds that are files of the sender's: all but the body. */
   readonly fileFds: readonly number[];
+  /** Charged for each copy from the routing on, and until it is taken. */
+  readonly payer: FdPayer;
   readonly #close: (fd: number) => void;
   #holders = 1;
 
@@ -21,12 +34,18 @@ export class FdBundle {
    * @param close closes one fd; handed in so that tests can count
    * @param bodyFdCount how many of the first fds are the body: 1 for a large message, else 0
    */
-  constructor(fds: readonly number[], close: (fd: number) => void, bodyFdCount: 0 | 1 = 0) {
+  constructor(
+    fds: readonly number[],
+    close: (fd: number) => void,
+    bodyFdCount: 0 | 1 = 0,
+    payer: FdPayer = NOBODY_PAYS,
+  ) {
     assert(fds.length >= bodyFdCount, "a large message has the fd of its body");
     this.fds = fds;
     this.bodyFds = fds.slice(0, bodyFdCount);
     this.fileFds = bodyFdCount === 0 ? fds : fds.slice(bodyFdCount);
     this.#close = close;
+    this.payer = payer;
   }
 
   get count(): number {

@@ -14,6 +14,7 @@ import { STATUS } from "../protocol/status-codes.ts";
 import type { BusState } from "./bus-state.ts";
 import type { Connection, OpenTopic } from "./connection.ts";
 import type { BrokerEventListener } from "./events.ts";
+import type { FdBudget } from "./fd-budget.ts";
 import { FdBundle } from "./fd-bundle.ts";
 import { findRefusedFd, type RefusedFd } from "./fd-rules.ts";
 import type { ControlSender } from "./introductions.ts";
@@ -24,8 +25,8 @@ import type { Router } from "./router.ts";
 
 /** The kernel, for fds of clients. */
 export interface FdHost {
-  /** Closes one fd of a client, which the broker owns. */
-  closeFd(fd: number): void;
+  /** Closes one fd of a client's, of this uid, which the broker owns. Must not wait. */
+  closeFd(fd: number, uid: number): void;
   /** The kind of one fd, borrowed; `tellsReadOnly` as for fdKind(). Must not wait. */
   kindOfFd(fd: number, tellsReadOnly: boolean): FoundFdKind;
   /** Whether an fd, borrowed, is a socket of AF_UNIX. */
@@ -41,6 +42,7 @@ export interface FdIntakeParts {
   readonly router: Router;
   readonly send: ControlSender;
   readonly onEvent: BrokerEventListener;
+  readonly budget: FdBudget;
   readonly host: FdHost;
 }
 
@@ -59,19 +61,32 @@ export class FdIntake {
    * @param frameBytes the frame with its padding
    */
   take(connection: Connection, open: OpenTopic, packet: ReceivedPacket, frameBytes: number): void {
-    this.lend(packet, (bundle) => {
+    const { router } = this.#parts;
+    this.lend(connection, packet, (bundle) => {
       if (!this.admits(connection, open, bundle, largeBodyBytes(packet.buffer.words, 0))) return;
-      this.#parts.router.routeWithFds(connection, open, packet.buffer, frameBytes, bundle);
+      const copies = router.routeWithFds(connection, open, packet.buffer, frameBytes, bundle);
+      if (copies > 0) this.refuseForQuota(connection, open.topic.name, copies);
     });
   }
 
+  /** Whether the broker has room for the fds that came with a packet. */
+  hasRoomFor(packet: ReceivedPacket): boolean {
+    return !packet.controlTruncated && this.#parts.budget.hasRoomForFds(packet.receivedFdCount);
+  }
+
   /**
-   * Takes the fds of a packet and holds them for as long as `use` runs; whoever needs them longer
-   * retains the bundle.
+   * Takes the fds of a packet, for which there is room, and holds them for as long as `use` runs;
+   * whoever needs them longer retains the bundle. The connection pays for the copies that
+   * `use` sends, and is to be charged for them first.
    */
-  lend(packet: ReceivedPacket, use: (bundle: FdBundle) => void): void {
+  lend(connection: Connection, packet: ReceivedPacket, use: (bundle: FdBundle) => void): void {
     const kind = packet.buffer.words[FRAME_KIND_WORD] as number;
-    const bundle = new FdBundle(packet.takeFds(), this.#closeFd, isLarge(kind) ? 1 : 0);
+    const fds = packet.takeFds();
+    this.#parts.budget.hold(fds.length);
+    const bodyFdCount = isLarge(kind) ? 1 : 0;
+    const { uid } = connection.identity;
+    const close = (fd: number) => this.#closeFd(fd, uid);
+    const bundle = new FdBundle(fds, close, bodyFdCount, connection.fdAccount);
     try {
       use(bundle);
     } finally {
@@ -117,14 +132,27 @@ export class FdIntake {
     return true;
   }
 
-  /** Refuses a message some of whose fds did not arrive, because the broker may hold no more. */
+  /** Refuses a message whose fds did not all arrive, or that the broker has no room for. */
   refuseForWantOfRoom(connection: Connection): void {
-    connection.counters.denied += 1;
     const message = "Cannot pass fds on: the broker may hold no more of them now";
-    const body = errorBody({ status: STATUS.LIMIT_QUEUED_FDS, message });
+    this.#refuseForLimit(connection, undefined, message);
+  }
+
+  /** Refuses a message whose copies of fds do not fit the quota of its sender. */
+  refuseForQuota(connection: Connection, topic: string, copies: number): void {
+    const { waiting, limit } = connection.fdAccount;
+    const figures = `${waiting} of ${limit} are on their way`;
+    const message = `Cannot pass fds on from "${topic}": ${copies} copies do not fit, ${figures}`;
+    this.#refuseForLimit(connection, topic, message);
+  }
+
+  #refuseForLimit(connection: Connection, topic: string | undefined, message: string): void {
+    connection.counters.denied += 1;
+    const about = topic === undefined ? {} : { topic };
+    const body = errorBody({ status: STATUS.LIMIT_QUEUED_FDS, message, ...about });
     this.#parts.send(connection, { opcode: OPCODE.ERROR, id: 0, body });
     const { id, identity } = connection;
-    this.#parts.onEvent({ type: "fds-refused", connection: id, identity });
+    this.#parts.onEvent({ type: "fds-refused", connection: id, identity, message, ...about });
   }
 
   #refuseRight(connection: Connection, open: FdUse): void {
@@ -175,7 +203,10 @@ export class FdIntake {
     this.#parts.onEvent({ type: "body-refused", connection: id, identity, topic, code });
   }
 
-  readonly #closeFd = (fd: number): void => this.#parts.host.closeFd(fd);
+  #closeFd(fd: number, uid: number): void {
+    this.#parts.budget.letGo(1);
+    this.#parts.host.closeFd(fd, uid);
+  }
 
   readonly #kindOfFd = (fd: number, tellsReadOnly: boolean): FoundFdKind =>
     this.#parts.host.kindOfFd(fd, tellsReadOnly);

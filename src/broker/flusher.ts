@@ -73,7 +73,8 @@ export class Flusher {
   #settle(connection: Connection, outcome: number): void {
     if (outcome === ACCEPTED) this.#watch.watchWritable(connection, -1);
     else if (outcome === BLOCKED) {
-      this.#watch.watchWritable(connection, connection.queue.blockedFd);
+      const { blockedFd, awaitsTaking } = connection.queue;
+      this.#watch.watchWritable(connection, blockedFd, awaitsTaking);
     } else if (outcome === PEER_GONE) this.notePeerGone(connection);
     else this.#host.evict(connection);
   }

@@ -6,7 +6,7 @@
 import type { PinnedBuffer } from "../ffi/pinned-buffer.ts";
 import { gapBody } from "../protocol/control-messages.ts";
 import { FRAME_KIND_WORD } from "../protocol/frame.ts";
-import { FLAG_FDS_ON_LANE, FLAG_FDS_WITHHELD, GAP_REASON, OPCODE } from "../protocol/opcodes.ts";
+import { FLAG_FDS_ON_LANE, FLAG_FDS_WITHHELD, OPCODE } from "../protocol/opcodes.ts";
 import { isLarge, largeBodyBytes } from "../protocol/packet.ts";
 import { encodeControlFrame } from "./control-frames.ts";
 
@@ -32,11 +32,11 @@ export function memoryBytesOf({ words }: PinnedBuffer, offset: number): number {
 }
 
 /**
- * Puts the word that one large message is lost into CONTROL_FRAME_BUFFER: the kernel did not pass
- * its body on.
+ * Puts the word that one large message is lost into CONTROL_FRAME_BUFFER, for want of its body.
+ * @param reason a value of GAP_REASON
  * @returns bytes of the frame
  */
-export function encodeRefusedBody(topicId: number): number {
-  const body = gapBody({ count: 1, reason: GAP_REASON.BODY_REFUSED });
+export function encodeLostBody(topicId: number, reason: number): number {
+  const body = gapBody({ count: 1, reason });
   return encodeControlFrame({ opcode: OPCODE.GAP, id: topicId, body });
 }

@@ -31,8 +31,26 @@ export const LISTEN_BACKLOG = 1_024;
 /** Milliseconds without accepting after the process or system ran out of fds or memory. */
 export const ACCEPT_PAUSE_MS = 100;
 
-/** File descriptors kept free for files, logs and the runtime when accepting. */
+/** File descriptors kept free for files, logs, the runtime and administrators. */
 export const FDS_RESERVED = 64;
+
+/** A socket and, worst case, a lane for each connection. */
+export const FDS_PER_CONNECTION = 2;
+
+/**
+ * Connections of administrators beyond all other limits, so that a full broker can still be asked
+ * what is wrong. They fit FDS_RESERVED.
+ */
+export const ADMINISTRATORS_EXTRA_MAX = 8;
+
+/**
+ * Fds kept open on nothing: closed for a moment where none is left, an administrator is let in with
+ * them, with its lane and what is read of it; all others are told that there is no room.
+ */
+export const SPARE_FDS = 6;
+
+/** What accepting one takes for a moment: its socket, its pidfd, and a file in /proc. */
+export const SPARE_FDS_FOR_ONE = 3;
 
 /** Topics that one connection may hold open for publishing. */
 export const TOPICS_PER_CONNECTION_MAX = 8_192;
@@ -60,6 +78,40 @@ export const SEND_QUEUE_CONTROL_BYTES_MAX = 256 * 1024;
 
 /** Fds waiting for one slow connection. Guess: four full messages. */
 export const SEND_QUEUE_FDS_MAX = 1_024;
+
+/**
+ * Fds in a client's socket that it may not have taken yet; more wait in the broker, where they can be
+ * withdrawn. Two full messages: the kernel counts what is in sockets against the broker's user, so a
+ * reader that stopped must not keep much there.
+ */
+export const FDS_UNTAKEN_MAX = 512;
+
+/** Fds sent to one client before the kernel is asked which of them it took: 0.2 us for so many. */
+export const FDS_UNTAKEN_BEFORE_LOOK = 64;
+
+/** Milliseconds after which fds that a subscriber did not take are withdrawn. */
+export const FD_TTL_MS = 30_000;
+
+/**
+ * Milliseconds after which fds that wait count against their receiver: while a publisher's quota runs
+ * short, a client that has not taken earlier ones for so long gets no more. Guess.
+ */
+export const FDS_STALLED_MS = 1_000;
+
+/** Milliseconds between looks at fds that are on their way; none where there are none. */
+export const FD_SWEEP_INTERVAL_MS = 1_000;
+
+/** Milliseconds between looks for the figures of a SYNC, which may ask at any rate. */
+export const FD_LOOK_INTERVAL_MS = 5;
+
+/** SYNCs of one connection that wait for its fds to be taken; one more is answered at once. */
+export const FD_WAITERS_MAX = 64;
+
+/**
+ * What a socket costs that is kept after its client was closed, to know when the fds in it are
+ * taken: so many fds more, charged to the client's uid. So no uid makes the broker keep many.
+ */
+export const LINGERING_SOCKET_COST = 64;
 
 /**
  * Bytes of large bodies waiting for one slow connection. The memory is the senders', so a reader
@@ -137,10 +189,32 @@ export const RUNTIME_YIELD_INTERVAL_MS = 10;
 /** Milliseconds that the reactor may sleep in the kernel when idle. */
 export const IDLE_WAIT_MS = 1_000;
 
+/**
+ * Fds of one uid's that may be closing at a time. Then nothing more is read from it, and where none
+ * of them is closed for CLOSE_STUCK_MS its connections are ended. Guess: four full messages.
+ */
+export const FDS_CLOSING_PER_UID_MAX = 1_024;
+
+/** Threads that close fds, each for one uid at a time: so many uids may hang at once. 4.5 MiB each. */
+export const CLOSING_LANES_MAX = 4;
+
+/** Fds that such a thread is given at a time, a power of two. Then another uid has its turn. */
+export const CLOSING_RING_FDS = 256;
+
+/** Milliseconds after which a uid that waits for such a thread is thought of again. */
+export const CLOSING_LOOK_MS = 20;
+
+/** Milliseconds without progress after which a close is said to hang. */
+export const CLOSE_STUCK_MS = 1_000;
+
+/** Milliseconds that a clean shutdown waits for closes that may hang. */
+export const CLOSING_DRAIN_MS = 250;
+
 /** Milliseconds that a clean shutdown waits for clients to take what is queued for them. */
 export const SHUTDOWN_DRAIN_MS = 1_000;
 
 assert(SEND_QUEUE_BYTES_MAX >= 2 * PACKET_BYTES_MAX, "a queue holds more than one packet");
 assert(SEND_QUEUE_MEMORY_BYTES_MAX >= LARGE_BODY_BYTES_MAX, "any body fits an empty queue");
 assert(SEND_QUEUE_CONTROL_BYTES_MAX >= PACKET_BYTES_MAX, "any control frame fits the reserve");
+assert((CLOSING_RING_FDS & (CLOSING_RING_FDS - 1)) === 0, "the ring wraps around with its counts");
 assert(DIRECT_SEND_BYTES_MIN <= PACKET_BYTES_MAX, "a full packet may go out directly");

@@ -81,10 +81,9 @@ export class PacketHandler {
     try {
       if (connection.state === "AWAIT_HELLO") {
         this.#handleFirst(connection, packet, packetBytes);
-      } else if (packet.controlTruncated) {
-        this.#intake.refuseForWantOfRoom(connection);
-      } else if (packet.receivedFdCount > 0) {
-        this.#handleWithFds(connection, packet, packetBytes);
+      } else if (packet.receivedFdCount > 0 || packet.controlTruncated) {
+        if (!this.#intake.hasRoomFor(packet)) this.#intake.refuseForWantOfRoom(connection);
+        else this.#handleWithFds(connection, packet, packetBytes);
       } else {
         const routed = this.#routePlain(connection, packet.buffer, packetBytes);
         return routed === NOT_PLAIN ? this.#handleFrames(connection, packet, packetBytes) : routed;
@@ -167,7 +166,7 @@ export class PacketHandler {
       const open = openTopicOf(connection, frame.id, 0);
       return this.#intake.take(connection, open, packet, packetBytes);
     }
-    this.#intake.lend(packet, (bundle) => {
+    this.#intake.lend(connection, packet, (bundle) => {
       const request = this.#requests.read(connection, { ...frame, bundle });
       this.#requests.carryOut(connection, request);
     });

@@ -19,6 +19,8 @@ export class QueuedPacket {
   bundle: FdBundle | undefined = undefined;
   /** Those fds of the bundle; without meaning where there is none. */
   fds: readonly number[] = [];
+  /** When it came to wait with them, in milliseconds on the broker's clock. */
+  queuedAt = 0;
   /** Bytes of the large body behind the first of them; 0 for none. */
   memoryBytes = 0;
   /** Counted against the pool's backlog limit. */

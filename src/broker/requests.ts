@@ -20,7 +20,7 @@ import {
   syncAckBody,
 } from "../protocol/control-messages.ts";
 import { FRAME_HEADER_BYTES, PROTOCOL_VERSION } from "../protocol/limits.ts";
-import { OPCODE } from "../protocol/opcodes.ts";
+import { FLAG_WAIT_FDS, OPCODE } from "../protocol/opcodes.ts";
 import { STATUS, type StatusName } from "../protocol/status-codes.ts";
 import { checkPattern, checkTopicName, isReservedTopic } from "../protocol/topics.ts";
 import type { Administration } from "./administration.ts";
@@ -29,6 +29,7 @@ import type { BusState } from "./bus-state.ts";
 import type { Connection } from "./connection.ts";
 import type { BrokerEventListener } from "./events.ts";
 import type { FdGate } from "./fd-gate.ts";
+import type { FdSweep } from "./fd-sweep.ts";
 import type { ControlSender } from "./introductions.ts";
 import {
   SUBSCRIPTIONS_MAX,
@@ -50,7 +51,7 @@ export type Request =
       readonly id: number;
       readonly subscription: number;
     }
-  | { readonly opcode: typeof OPCODE.SYNC; readonly id: number }
+  | { readonly opcode: typeof OPCODE.SYNC; readonly id: number; readonly waitsForFds: boolean }
   | { readonly opcode: typeof OPCODE.RELOAD_POLICY; readonly id: number }
   | { readonly opcode: typeof OPCODE.EXPLAIN; readonly id: number; readonly question: Explain }
   | { readonly opcode: "area"; readonly carryOut: CarryOut };
@@ -63,6 +64,7 @@ export interface RequestsParts {
   readonly send: ControlSender;
   readonly onEvent: BrokerEventListener;
   readonly areas: readonly Area[];
+  readonly fdSweep: Pick<FdSweep, "lookAll" | "watchAll">;
 }
 
 /** Carries out requests. */
@@ -73,6 +75,7 @@ export class Requests {
   readonly #send: ControlSender;
   readonly #onEvent: BrokerEventListener;
   readonly #areas = new Map<number, Area>();
+  readonly #fdSweep: Pick<FdSweep, "lookAll" | "watchAll">;
 
   constructor(parts: RequestsParts) {
     this.#state = parts.state;
@@ -80,6 +83,7 @@ export class Requests {
     this.#fdGate = parts.fdGate;
     this.#send = parts.send;
     this.#onEvent = parts.onEvent;
+    this.#fdSweep = parts.fdSweep;
     for (const area of parts.areas) {
       for (const opcode of area.opcodes) this.#areas.set(opcode, area);
     }
@@ -123,6 +127,8 @@ export class Requests {
         checkRequestId(frame);
         return { opcode, id, subscription: decodeUnsubscribe(bytes, start, end).subscription };
       case OPCODE.SYNC:
+        checkRequestId(frame);
+        return { opcode, id, waitsForFds: (frame.flags & FLAG_WAIT_FDS) !== 0 };
       case OPCODE.RELOAD_POLICY:
         checkRequestId(frame);
         return { opcode, id };
@@ -155,7 +161,7 @@ export class Requests {
       case OPCODE.UNSUBSCRIBE:
         return this.#unsubscribe(connection, request.id, request.subscription);
       case OPCODE.SYNC:
-        return this.#sync(connection, request.id);
+        return this.#sync(connection, request.id, request.waitsForFds);
       case OPCODE.RELOAD_POLICY:
         return this.#administration.reloadPolicy(connection, request.id);
       case OPCODE.EXPLAIN:
@@ -247,10 +253,23 @@ export class Requests {
     this.#send(connection, { opcode: OPCODE.ACK, id });
   }
 
-  #sync(connection: Connection, id: number): void {
+  #sync(connection: Connection, id: number, waitsForFds: boolean): void {
+    const { fdAccount } = connection;
+    const answer = () => this.#answerSync(connection, id);
+    if (fdAccount.waiting === 0) return answer();
+    if (!waitsForFds) this.#fdSweep.lookAll();
+    else {
+      this.#fdSweep.watchAll();
+      if (fdAccount.whenIdle(answer)) return;
+    }
+    answer();
+  }
+
+  #answerSync(connection: Connection, id: number): void {
     const { published, matched, dropped, denied, queued } = connection.takeCounters();
     const delivered = matched - dropped;
-    const fds = { fdsWaiting: 0, fdsExpired: 0 };
+    const { fdAccount } = connection;
+    const fds = { fdsWaiting: fdAccount.waiting, fdsExpired: fdAccount.takeExpired() };
     const body = syncAckBody({ published, matched, delivered, dropped, denied, queued, ...fds });
     this.#send(connection, { opcode: OPCODE.ACK, id: id, body });
   }

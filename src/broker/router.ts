@@ -20,8 +20,10 @@ import { FLAGS_ENCODING_MASK, OPCODE } from "../protocol/opcodes.ts";
 import type { BusState } from "./bus-state.ts";
 import { type Connection, type OpenTopic, openTopicOf } from "./connection.ts";
 import type { FdBundle } from "./fd-bundle.ts";
+import type { FdsInFlight } from "./fds-in-flight.ts";
 import type { Introductions } from "./introductions.ts";
-import { ROUTING_COST_PER_LOOK } from "./limits.ts";
+import { FDS_STALLED_MS, ROUTING_COST_PER_LOOK } from "./limits.ts";
+import { RESOURCE } from "./quota.ts";
 import type { Route } from "./route.ts";
 import { ACCEPTED, PEER_GONE } from "./send-queue.ts";
 import type { Topic } from "./topic-table.ts";
@@ -45,6 +47,17 @@ const ALL_ROUTED = -1;
 /** The body of a large message is withheld from nobody. */
 const NOBODY: ReadonlySet<Connection> = new Set();
 
+/** Who gets which fds of one message. */
+interface FdPlan {
+  readonly bundle: FdBundle;
+  /** These get the body of a large message, and no other fd. */
+  readonly withheldFrom: ReadonlySet<Connection>;
+  /** …or no message at all. */
+  readonly areAllOrNothing: boolean;
+  /** Whoever has not taken earlier fds since then gets none; -Infinity: all get them. */
+  stalledSince: number;
+}
+
 /** What the router needs of the process around it. */
 export interface RouterHost {
   /** Whether this turn has time for more costly work. */
@@ -59,6 +72,7 @@ export interface RouterHost {
 export class Router {
   readonly #state: BusState;
   readonly #introductions: Introductions;
+  readonly #fdsInFlight: FdsInFlight;
   readonly #host: RouterHost;
   readonly #runs = new Int32Array(PACKET_FRAMES_MAX * RUN_WORDS);
   readonly #runTopics: (OpenTopic | undefined)[] = new Array(PACKET_FRAMES_MAX).fill(undefined);
@@ -66,8 +80,14 @@ export class Router {
   /** Destinations served since hasTime() was last asked; a computed route counts as many. */
   #cost = 0;
 
-  constructor(state: BusState, introductions: Introductions, host: RouterHost) {
+  constructor(
+    state: BusState,
+    introductions: Introductions,
+    fdsInFlight: FdsInFlight,
+    host: RouterHost,
+  ) {
     this.#state = state;
+    this.#fdsInFlight = fdsInFlight;
     this.#introductions = introductions;
     this.#host = host;
   }
@@ -100,9 +120,11 @@ export class Router {
 
   /**
    * Routes one message that carries fds. The sender's right to send them on the topic, and their
-   * kinds, are the caller's to check.
+   * kinds, are the caller's to check. The sender is charged for each copy before any is on its way.
    * @param frameBytes the frame with its padding, from offset 0
-   * @param bundle borrowed; queues that must wait retain it
+   * @param bundle borrowed, paid by the sender; queues that must wait retain it
+   * @returns 0; or where the copies do not fit the sender's quota, how many they would have been,
+   *   with nothing delivered
    */
   routeWithFds(
     sender: Connection,
@@ -110,24 +132,53 @@ export class Router {
     buffer: PinnedBuffer,
     frameBytes: number,
     bundle: FdBundle,
-  ): void {
+  ): number {
     buffer.words[3] = sender.id;
     const route = this.#routeFor(sender, open);
-    const withheldFrom =
-      bundle.fileCount === 0 ? NOBODY : this.#state.fdsWithheldFrom(open.topic, route);
-    const { areAllOrNothing } = this.#state.fdRulesOf(open.topic);
+    const plan = this.#planFds(open.topic, route, bundle);
+    const copies = this.#countCopies(sender, route, plan);
+    if (!sender.fdAccount.charge(copies)) return copies;
     let matched = 0;
     for (const destination of route.destinations) {
-      const isWithheld = withheldFrom.has(destination);
-      if (isWithheld && areAllOrNothing) continue;
-      const outcome = isWithheld
-        ? destination.queue.deliverWithheld(buffer, 0, frameBytes, bundle)
-        : destination.queue.deliverWithFds(buffer, 0, frameBytes, bundle);
+      const isWithheld = plan.withheldFrom.has(destination);
+      if (isWithheld && plan.areAllOrNothing) continue;
+      const { queue } = destination;
+      let outcome: number;
+      if (isStalled(destination, plan)) {
+        outcome = queue.deliverStalled(buffer, 0, frameBytes);
+        this.#fdsInFlight.counters.stalled += bundle.count;
+      } else if (isWithheld) outcome = queue.deliverWithheld(buffer, 0, frameBytes, bundle);
+      else outcome = queue.deliverWithFds(buffer, 0, frameBytes, bundle);
       this.#settle(sender, destination, outcome, 1);
       matched += 1;
     }
     sender.counters.published += 1;
     sender.counters.matched += matched;
+    return 0;
+  }
+
+  #planFds(topic: Topic, route: Route, bundle: FdBundle): FdPlan {
+    const withheldFrom =
+      bundle.fileCount === 0 ? NOBODY : this.#state.fdsWithheldFrom(topic, route);
+    const { areAllOrNothing } = this.#state.fdRulesOf(topic);
+    return { bundle, withheldFrom, areAllOrNothing, stalledSince: Number.NEGATIVE_INFINITY };
+  }
+
+  /**
+   * How many copies of fds a message makes. Where they would use up more than half of what the sender
+   * may have on its way, clients that take none are left out: otherwise a few of them could keep
+   * its fds from everybody.
+   */
+  #countCopies(sender: Connection, route: Route, plan: FdPlan): number {
+    const now = this.#fdsInFlight.tick();
+    const { fdAccount } = sender;
+    const copies = copiesOf(route, plan);
+    if (!fdAccount.isStrainedBy(copies)) return copies;
+    for (const { queue } of route.destinations) queue.outlet.look();
+    this.#cost += route.destinations.length;
+    if (!fdAccount.isStrainedBy(copies)) return copies;
+    plan.stalledSince = now - FDS_STALLED_MS;
+    return copiesOf(route, plan);
   }
 
   /**
@@ -256,4 +307,21 @@ export class Router {
   readonly #introduceTopic = (destination: Connection, topic: Topic): void => {
     this.#introductions.introduceTopic(destination, topic);
   };
+}
+
+function copiesOf({ destinations }: Route, plan: FdPlan): number {
+  const { bundle, withheldFrom, areAllOrNothing } = plan;
+  const withheldCopies = areAllOrNothing ? 0 : bundle.bodyFds.length;
+  let copies = 0;
+  for (const destination of destinations) {
+    if (isStalled(destination, plan)) continue;
+    copies += withheldFrom.has(destination) ? withheldCopies : bundle.count;
+  }
+  return copies;
+}
+
+/** Cheap where nobody is: the time is compared only while the sender's quota runs short. */
+function isStalled({ queue, quota }: Connection, { stalledSince }: FdPlan): boolean {
+  if (stalledSince > 0 && queue.oldestFdsAt() < stalledSince) return true;
+  return quota.user.isOver(RESOURCE.fds);
 }

@@ -14,14 +14,20 @@
 
 import { assert } from "../assert.ts";
 import { copyPinned, PinnedBuffer } from "../ffi/pinned-buffer.ts";
-import { FDS_REFUSED, FDS_UNWANTED, PEER_CLOSED, RECORD_TOO_LARGE } from "../ffi/syscall-result.ts";
+import { PEER_CLOSED, RECORD_TOO_LARGE } from "../ffi/syscall-result.ts";
 import { gapBody } from "../protocol/control-messages.ts";
-import { LANE_RECORD_BYTES } from "../protocol/limits.ts";
 import { GAP_REASON, OPCODE, WITHHELD_REASON } from "../protocol/opcodes.ts";
 import { isLarge } from "../protocol/packet.ts";
 import { CONTROL_FRAME_BUFFER, encodeControlFrame } from "./control-frames.ts";
 import type { FdBundle } from "./fd-bundle.ts";
-import { encodeRefusedBody, laneKind, memoryBytesOf, withheldKind } from "./frame-marks.ts";
+import {
+  FdOutlet,
+  type FdOutletHost,
+  isRefusal,
+  type PacketSink,
+  TAKING_AWAITED,
+} from "./fd-outlet.ts";
+import { encodeLostBody, laneKind, memoryBytesOf, withheldKind } from "./frame-marks.ts";
 import { GapLedger } from "./gap-ledger.ts";
 import {
   DIRECT_SEND_BYTES_MIN,
@@ -32,19 +38,8 @@ import {
   SEND_QUEUE_MEMORY_BYTES_MAX,
   SEND_QUEUE_MEMORY_BYTES_RESUME,
 } from "./limits.ts";
+import { PacketLine } from "./packet-line.ts";
 import { type PacketPool, QueuedPacket } from "./packet-pool.ts";
-
-/** The two system calls that a send queue makes; src/ffi has them with the same signatures. */
-export interface PacketSink {
-  sendPacket(fd: number, buffer: PinnedBuffer, offset: number, bytes: number): number;
-  sendPacketWithFds(
-    fd: number,
-    buffer: PinnedBuffer,
-    offset: number,
-    bytes: number,
-    fds: readonly number[],
-  ): number;
-}
 
 /** deliver() and push(): taken, sent or queued. */
 export const ACCEPTED = 1;
@@ -55,40 +50,44 @@ export const PEER_GONE = 3;
 /** flush(): the socket takes no more now; wait for EPOLLOUT on `blockedFd`. */
 export const BLOCKED = 4;
 
-const LANE_RECORD = new PinnedBuffer(LANE_RECORD_BYTES);
-
 /** Frames on their way to one connection. */
 export class SendQueue {
   readonly #fd: number;
   readonly #sink: PacketSink;
   readonly #pool: PacketPool;
+  readonly #outletHost: FdOutletHost;
   readonly #ledger = new GapLedger();
-  #packets: QueuedPacket[] = [];
-  #head = 0;
+  readonly #packets = new PacketLine();
   #queuedBytes = 0;
   #queuedFds = 0;
   #queuedMemoryBytes = 0;
   #isShedding = false;
   #isAbandoned = false;
-  #laneFd = -1;
-  #laneSequence = 0;
+
+  /** Where fds leave. */
+  readonly outlet: FdOutlet;
 
   /** The fd that must become writable before flush() can go on; -1 where nothing is blocked. */
   blockedFd = -1;
+  /** `blockedFd` may be writable, but flush() can go on only when the client takes fds from it. */
+  awaitsTaking = false;
 
   /**
    * @param fd the connection's socket, borrowed
    * @param sink the kernel
    * @param pool shared by all queues of a broker
+   * @param outletHost for the outlet of this queue
    */
-  constructor(fd: number, sink: PacketSink, pool: PacketPool) {
+  constructor(fd: number, sink: PacketSink, pool: PacketPool, outletHost: FdOutletHost) {
     this.#fd = fd;
     this.#sink = sink;
     this.#pool = pool;
+    this.#outletHost = outletHost;
+    this.outlet = new FdOutlet(fd, sink, outletHost);
   }
 
   get isEmpty(): boolean {
-    return this.#head === this.#packets.length;
+    return this.#packets.length === 0;
   }
 
   get queuedBytes(): number {
@@ -106,7 +105,7 @@ export class SendQueue {
 
   /** From now on fds go out on this socket, borrowed; docs/protocol.md section 7. */
   useLane(laneFd: number): void {
-    this.#laneFd = laneFd;
+    this.outlet.useLane(laneFd);
   }
 
   /**
@@ -118,9 +117,12 @@ export class SendQueue {
    */
   deliver(source: PinnedBuffer, offset: number, bytes: number): number {
     if (this.#isAbandoned) return PEER_GONE;
-    if (bytes >= DIRECT_SEND_BYTES_MIN && this.#head === this.#packets.length) {
+    if (bytes >= DIRECT_SEND_BYTES_MIN && this.#packets.length === 0) {
       const outcome = this.#sink.sendPacket(this.#fd, source, offset, bytes);
-      if (outcome === bytes) return ACCEPTED;
+      if (outcome === bytes) {
+        this.outlet.noteRecord();
+        return ACCEPTED;
+      }
       if (isGone(outcome)) return PEER_GONE;
       this.blockedFd = this.#fd;
     }
@@ -132,7 +134,8 @@ export class SendQueue {
 
   /**
    * Sends or queues one message frame that carries fds, in-band or on the lane.
-   * @param bundle borrowed; the queue retains it for as long as the message waits
+   * @param bundle borrowed; the queue retains it for as long as the message waits. Its payer was
+   *   charged for these fds, and is released when they are taken, or lost on the way
    * @param fds those of the bundle that this connection gets
    * @returns as deliver(); where the kernel refuses the fds, the message is delivered as withheld,
    *   or if its body is behind one of them, recorded as lost
@@ -144,9 +147,12 @@ export class SendQueue {
     bundle: FdBundle,
     fds: readonly number[] = bundle.fds,
   ): number {
-    if (this.#isAbandoned) return PEER_GONE;
+    if (this.#isAbandoned) {
+      bundle.payer.release(fds.length);
+      return PEER_GONE;
+    }
     if (this.isEmpty) {
-      const outcome = this.#sendFdsNow(source, offset, bytes, fds);
+      const outcome = this.#sendFdsNow(source, offset, bytes, bundle, fds);
       if (outcome !== BLOCKED) return outcome;
     }
     const memoryBytes = memoryBytesOf(source, offset);
@@ -155,10 +161,14 @@ export class SendQueue {
       this.#queuedBytes + bytes <= SEND_QUEUE_BYTES_MAX &&
       this.#queuedFds + fds.length <= SEND_QUEUE_FDS_MAX &&
       this.#queuedMemoryBytes + memoryBytes <= SEND_QUEUE_MEMORY_BYTES_MAX;
-    if (!fits) return this.#lose(source, offset, bytes);
+    if (!fits) {
+      bundle.payer.release(fds.length);
+      return this.#lose(source, offset, bytes);
+    }
     const packet = new QueuedPacket(new PinnedBuffer(bytes));
     packet.bundle = bundle.retain();
     packet.fds = fds;
+    packet.queuedAt = this.#outletHost.fdClock;
     packet.memoryBytes = memoryBytes;
     this.#queuedFds += fds.length;
     this.#queuedMemoryBytes += memoryBytes;
@@ -184,6 +194,32 @@ export class SendQueue {
   }
 
   /**
+   * Delivers one message frame without any of its fds, because the client has not taken earlier ones:
+   * as withheld, or where its body is behind one of them, as lost. No copy of it is charged.
+   */
+  deliverStalled(source: PinnedBuffer, offset: number, bytes: number): number {
+    if (this.#isAbandoned) return PEER_GONE;
+    const word = (offset >>> 2) + 1;
+    const kind = source.words[word] ?? 0;
+    if (isLarge(kind)) {
+      const gapBytes = encodeLostBody(source.words[word + 1] ?? 0, GAP_REASON.BODY_EXPIRED);
+      const isTold = !this.#isShedding && this.push(CONTROL_FRAME_BUFFER, gapBytes) === ACCEPTED;
+      return isTold ? QUEUE_FULL : this.#lose(source, offset, bytes);
+    }
+    const marked = withheldKind(kind, WITHHELD_REASON.EXPIRED);
+    return this.#deliverAs(marked, source, offset, bytes);
+  }
+
+  /**
+   * Sends one last packet, past all that waits, which is lost with the connection.
+   * @param bytes of CONTROL_FRAME_BUFFER
+   */
+  sendLast(bytes: number): void {
+    this.abandon();
+    this.#sink.sendPacket(this.#fd, CONTROL_FRAME_BUFFER, 0, bytes);
+  }
+
+  /**
    * Sends one packet with fds in-band, past the queue, which must be empty: WELCOME with the lane.
    * @param fds borrowed
    * @returns outcome of sendPacketWithFds()
@@ -203,7 +239,7 @@ export class SendQueue {
     if (this.#queuedBytes + bytes > SEND_QUEUE_BYTES_MAX + SEND_QUEUE_CONTROL_BYTES_MAX) {
       return QUEUE_FULL;
     }
-    const tail = this.#tail();
+    const tail = this.#packets.last;
     const hasRoom = tail !== undefined && tail.bundle === undefined && tail.room >= bytes;
     const packet = hasRoom ? tail : this.#pool.acquire(false);
     if (packet === undefined) return QUEUE_FULL;
@@ -241,15 +277,44 @@ export class SendQueue {
   abandon(): void {
     this.#isAbandoned = true;
     this.blockedFd = -1;
-    for (let index = this.#head; index < this.#packets.length; index += 1) {
-      const packet = this.#packets[index];
-      if (packet !== undefined) this.#pool.release(packet);
+    this.awaitsTaking = false;
+    for (let index = 0; index < this.#packets.length; index += 1) {
+      const packet = this.#packets.at(index);
+      if (packet === undefined) continue;
+      packet.bundle?.payer.release(packet.fds.length);
+      this.#pool.release(packet);
     }
-    this.#packets = [];
-    this.#head = 0;
+    this.#packets.clear();
     this.#queuedBytes = 0;
     this.#queuedFds = 0;
     this.#queuedMemoryBytes = 0;
+  }
+
+  /**
+   * Withdraws fds that have waited here for too long: their messages are delivered as withheld, or
+   * where the body is behind one of them, told as lost.
+   * @param before milliseconds on the broker's clock; what came to wait since stays
+   * @returns copies that were withdrawn; their payer knows
+   */
+  expireFds(before: number): number {
+    let expired = 0;
+    for (let index = 0; index < this.#packets.length; index += 1) {
+      const packet = this.#packets.at(index);
+      const bundle = packet?.bundle;
+      if (packet === undefined || bundle === undefined) continue;
+      if (packet.queuedAt > before) break;
+      expired += packet.fds.length;
+      bundle.payer.expire(packet.fds.length);
+      this.#letGo(packet, bundle);
+      this.#markLost(packet, WITHHELD_REASON.EXPIRED, GAP_REASON.BODY_EXPIRED);
+    }
+    return expired;
+  }
+
+  /** When the oldest fds came to wait, here or in the client's socket; Infinity for none. */
+  oldestFdsAt(): number {
+    if (this.outlet.untakenFds > 0) return this.outlet.oldestAt;
+    return this.#queuedFds === 0 ? Number.POSITIVE_INFINITY : this.#packets.oldestFdsAt();
   }
 
   #hasRoomAgain(): boolean {
@@ -259,50 +324,53 @@ export class SendQueue {
 
   #sendQueued(): number {
     this.blockedFd = -1;
-    while (this.#head < this.#packets.length) {
-      const packet = this.#packets[this.#head];
-      if (packet === undefined) break;
+    this.awaitsTaking = false;
+    for (;;) {
+      const packet = this.#packets.first;
+      if (packet === undefined) return ACCEPTED;
       const outcome =
         packet.bundle === undefined
-          ? this.#sink.sendPacket(this.#fd, packet.buffer, 0, packet.bytes)
+          ? this.#sendQueuedPacket(packet)
           : this.#sendQueuedFds(packet, packet.bundle);
       if (isGone(outcome)) return PEER_GONE;
       if (outcome < 0) {
         if (this.blockedFd < 0) this.blockedFd = this.#fd;
-        this.#compact();
         return BLOCKED;
       }
       this.#queuedBytes -= packet.bytes;
       this.#queuedMemoryBytes -= packet.memoryBytes;
-      this.#head += 1;
+      this.#packets.shift();
       this.#pool.release(packet);
     }
-    this.#compact();
-    return ACCEPTED;
   }
 
   /**
    * The queue is empty: one frame with its fds goes out at once, if the socket takes it.
    * @returns ACCEPTED, PEER_GONE, or BLOCKED with nothing sent
    */
-  #sendFdsNow(source: PinnedBuffer, offset: number, bytes: number, fds: readonly number[]): number {
-    const onLane = this.#laneFd >= 0;
-    const sent = onLane
-      ? this.#sendOnLane(fds)
-      : this.#sink.sendPacketWithFds(this.#fd, source, offset, bytes, fds);
+  #sendFdsNow(
+    source: PinnedBuffer,
+    offset: number,
+    bytes: number,
+    bundle: FdBundle,
+    fds: readonly number[],
+  ): number {
+    const sent = this.outlet.send(source, offset, bytes, bundle, fds);
+    if (isRefusal(sent) || isGone(sent)) bundle.payer.release(fds.length);
     if (isRefusal(sent)) return this.#deliverRefused(source, offset, bytes);
     if (isGone(sent)) return PEER_GONE;
     if (sent < 0) {
-      this.blockedFd = onLane ? this.#laneFd : this.#fd;
+      this.#noteFdsBlocked(sent);
       return BLOCKED;
     }
-    if (!onLane) return ACCEPTED;
-    const word = (offset >>> 2) + 1;
-    const kind = source.words[word] ?? 0;
-    source.words[word] = laneKind(kind);
-    const outcome = this.deliver(source, offset, bytes);
-    source.words[word] = kind;
-    return outcome;
+    if (!this.outlet.isOnLane) return ACCEPTED;
+    const kind = source.words[(offset >>> 2) + 1] ?? 0;
+    return this.#deliverAs(laneKind(kind), source, offset, bytes);
+  }
+
+  #noteFdsBlocked(outcome: number): void {
+    this.blockedFd = this.outlet.fd;
+    this.awaitsTaking = outcome === TAKING_AWAITED;
   }
 
   /** The queue is empty, and the kernel does not pass the fds of this frame on. */
@@ -310,14 +378,22 @@ export class SendQueue {
     const word = (offset >>> 2) + 1;
     const kind = source.words[word] ?? 0;
     if (isLarge(kind)) {
-      const gapBytes = encodeRefusedBody(source.words[word + 1] ?? 0);
+      const gapBytes = encodeLostBody(source.words[word + 1] ?? 0, GAP_REASON.BODY_REFUSED);
       const outcome = this.push(CONTROL_FRAME_BUFFER, gapBytes);
       assert(outcome === ACCEPTED, "an empty queue takes a gap");
       return QUEUE_FULL;
     }
-    source.words[word] = withheldKind(kind, WITHHELD_REASON.KERNEL);
-    const outcome = this.deliver(source, offset, bytes);
+    const marked = withheldKind(kind, WITHHELD_REASON.KERNEL);
+    return this.#deliverAs(marked, source, offset, bytes);
+  }
+
+  /** Delivers a frame without fds, with another kind word in its header. */
+  #deliverAs(kind: number, source: PinnedBuffer, offset: number, bytes: number): number {
+    const word = (offset >>> 2) + 1;
+    const original = source.words[word] ?? 0;
     source.words[word] = kind;
+    const outcome = this.deliver(source, offset, bytes);
+    source.words[word] = original;
     return outcome;
   }
 
@@ -327,42 +403,47 @@ export class SendQueue {
    * @returns bytes sent, or an outcome of sendPacket with the frame still queued
    */
   #sendQueuedFds(packet: QueuedPacket, bundle: FdBundle): number {
-    const onLane = this.#laneFd >= 0;
-    const sent = onLane
-      ? this.#sendOnLane(packet.fds)
-      : this.#sink.sendPacketWithFds(this.#fd, packet.buffer, 0, packet.bytes, packet.fds);
+    const sent = this.outlet.send(packet.buffer, 0, packet.bytes, bundle, packet.fds);
     if (sent < 0 && !isRefusal(sent)) {
-      if (onLane) this.blockedFd = this.#laneFd;
+      if (!isGone(sent)) this.#noteFdsBlocked(sent);
       return sent;
     }
+    if (sent < 0) bundle.payer.release(packet.fds.length);
+    this.#letGo(packet, bundle);
+    if (sent > 0 && !this.outlet.isOnLane) return sent;
+    if (sent > 0) packet.buffer.words[1] = laneKind(packet.buffer.words[1] ?? 0);
+    else this.#markLost(packet, WITHHELD_REASON.KERNEL, GAP_REASON.BODY_REFUSED);
+    return this.#sendQueuedPacket(packet);
+  }
+
+  #sendQueuedPacket(packet: QueuedPacket): number {
+    const outcome = this.#sink.sendPacket(this.#fd, packet.buffer, 0, packet.bytes);
+    if (outcome > 0) this.outlet.noteRecord();
+    return outcome;
+  }
+
+  /** The packet goes on without its fds. */
+  #letGo(packet: QueuedPacket, bundle: FdBundle): void {
     this.#queuedFds -= packet.fds.length;
     bundle.release();
     packet.bundle = undefined;
-    if (sent > 0 && !onLane) return sent;
-    const kind = packet.buffer.words[1] ?? 0;
-    if (sent < 0 && isLarge(kind)) this.#replaceByGap(packet);
-    else
-      packet.buffer.words[1] =
-        sent > 0 ? laneKind(kind) : withheldKind(kind, WITHHELD_REASON.KERNEL);
-    return this.#sink.sendPacket(this.#fd, packet.buffer, 0, packet.bytes);
   }
 
-  /** The message in a packet of its own is lost: in its place stands that it is. */
-  #replaceByGap(packet: QueuedPacket): void {
-    const gapBytes = encodeRefusedBody(packet.buffer.words[2] ?? 0);
+  /** A message has lost its fds: it says so, or where its body was behind one, a gap stands for it. */
+  #markLost(packet: QueuedPacket, withheldReason: number, gapReason: number): void {
+    const { words } = packet.buffer;
+    const kind = words[1] ?? 0;
+    if (!isLarge(kind)) {
+      words[1] = withheldKind(kind, withheldReason);
+      return;
+    }
+    const gapBytes = encodeLostBody(words[2] ?? 0, gapReason);
     this.#queuedBytes += gapBytes - packet.bytes;
+    this.#queuedMemoryBytes -= packet.memoryBytes;
+    packet.memoryBytes = 0;
     packet.buffer = new PinnedBuffer(gapBytes);
     packet.bytes = gapBytes;
     copyPinned(CONTROL_FRAME_BUFFER, 0, packet.buffer, 0, gapBytes);
-  }
-
-  /** One record on the lane; a client that closed its lane does not get fds, docs/protocol.md 7. */
-  #sendOnLane(fds: readonly number[]): number {
-    LANE_RECORD.words[0] = this.#laneSequence + 1;
-    LANE_RECORD.words[1] = fds.length;
-    const sent = this.#sink.sendPacketWithFds(this.#laneFd, LANE_RECORD, 0, LANE_RECORD_BYTES, fds);
-    if (sent > 0) this.#laneSequence += 1;
-    return sent === PEER_CLOSED ? FDS_REFUSED : sent;
   }
 
   /**
@@ -386,16 +467,12 @@ export class SendQueue {
   /** The packet at the end of the queue with room for `bytes`, or a new one; undefined when full. */
   #packetFor(bytes: number): QueuedPacket | undefined {
     if (this.#queuedBytes + bytes > SEND_QUEUE_BYTES_MAX) return undefined;
-    const tail = this.#tail();
+    const tail = this.#packets.last;
     if (tail !== undefined && tail.bundle === undefined && tail.room >= bytes) return tail;
     if (tail !== undefined && this.blockedFd < 0) this.#sendQueued();
     const packet = this.#pool.acquire(!this.isEmpty);
     if (packet !== undefined) this.#packets.push(packet);
     return packet;
-  }
-
-  #tail(): QueuedPacket | undefined {
-    return this.isEmpty ? undefined : this.#packets[this.#packets.length - 1];
   }
 
   #copyInto(packet: QueuedPacket, source: PinnedBuffer, offset: number, bytes: number): void {
@@ -409,13 +486,6 @@ export class SendQueue {
     this.#ledger.record(source.words, offset, bytes);
     return QUEUE_FULL;
   }
-
-  #compact(): void {
-    if (this.#head === this.#packets.length) this.#packets.length = 0;
-    else if (this.#head >= 32) this.#packets.splice(0, this.#head);
-    else return;
-    this.#head = 0;
-  }
 }
 
 /**
@@ -424,9 +494,4 @@ export class SendQueue {
  */
 function isGone(outcome: number): boolean {
   return outcome === PEER_CLOSED || outcome === RECORD_TOO_LARGE;
-}
-
-/** The kernel does not let these fds pass; the message itself may go out without them. */
-function isRefusal(outcome: number): boolean {
-  return outcome === FDS_REFUSED || outcome === FDS_UNWANTED;
 }

@@ -8,64 +8,65 @@
  */
 
 import { ProtocolError, SyscallError } from "../errors.ts";
-import type { FoundFdKind } from "../fd-kinds.ts";
-import { PacketReceiver, sendPacketWithFds } from "../ffi/ancillary.ts";
-import { AF_UNIX, EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT } from "../ffi/constants.ts";
-import { fdKind } from "../ffi/fd-kind.ts";
-import { closeFd, OwnedFd } from "../ffi/owned-fd.ts";
-import { PinnedBuffer } from "../ffi/pinned-buffer.ts";
-import { sendPacket, shutdownBoth } from "../ffi/seqpacket.ts";
-import { getSocketDomain, setSendBufferBytes } from "../ffi/socket-options.ts";
+import { EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT } from "../ffi/constants.ts";
 import { PEER_CLOSED, RECORD_TRUNCATED } from "../ffi/syscall-result.ts";
 import { errorBody, goodbyeBody, type Hello } from "../protocol/control-messages.ts";
 import { PACKET_BYTES_MAX, PROTOCOL_VERSION } from "../protocol/limits.ts";
 import { FLAG_FATAL, OPCODE } from "../protocol/opcodes.ts";
 import { STATUS, type StatusName } from "../protocol/status-codes.ts";
 import { Administration, type AdministrationHost } from "./administration.ts";
+import { Admission } from "./admission.ts";
 import type { Area } from "./area.ts";
 import { Background } from "./background.ts";
+import { Burials } from "./burials.ts";
 import { BusState } from "./bus-state.ts";
-import { Connection } from "./connection.ts";
+import { ClientFiles } from "./client-files.ts";
+import type { Connection } from "./connection.ts";
 import { ConnectionTable } from "./connection-table.ts";
 import { CONTROL_FRAME_BUFFER, encodeControlFrame } from "./control-frames.ts";
 import {
   anotherSender,
   type Cause,
   doesNotRead,
+  doesNotTakeFds,
+  fdsDoNotClose,
   noFdsLeft,
   noHello,
-  notOwner,
   tooManyAwaitingHello,
-  tooManyConnections,
 } from "./endings.ts";
 import type { BrokerEventListener } from "./events.ts";
+import { FdBudget } from "./fd-budget.ts";
+import { FdCloser } from "./fd-closer.ts";
 import { FdGate } from "./fd-gate.ts";
-import { type FdHost, FdIntake } from "./fd-intake.ts";
+import { FdIntake } from "./fd-intake.ts";
+import { FdSweep, type FdSweepHost } from "./fd-sweep.ts";
+import { FdsInFlight } from "./fds-in-flight.ts";
 import { Flusher, type FlushHost } from "./flusher.ts";
-import { type IdentityOptions, isSentBy, readPeerIdentity } from "./identity.ts";
+import { HeldOff } from "./held-off.ts";
+import { type IdentityOptions, isSentBy } from "./identity.ts";
 import { type ControlSender, Introductions } from "./introductions.ts";
 import {
   BACKGROUND_MS_PER_TURN,
   BURIAL_MS_PER_TURN,
   BYTES_PER_TURN,
   COSTLY_MS_PER_TURN,
-  DISCARDED_PACKETS_MAX,
   HELLO_TIMEOUT_MS,
   PACKETS_PER_TURN,
-  SOCKET_SEND_BUFFER_BYTES,
 } from "./limits.ts";
+import { LingeringSockets } from "./lingering-sockets.ts";
 import { PacketHandler, type PacketHost, type ReceivedPacket } from "./packet-handler.ts";
-import { PacketPool } from "./packet-pool.ts";
 import { PacketRest, PacketRests } from "./packet-rests.ts";
+import { PacketSource } from "./packet-source.ts";
 import type { Policy } from "./policy/rules.ts";
+import { type LimitsOfUid, Quotas } from "./quota.ts";
+import { limitsOfPolicy, quotaDefaults } from "./quota-limits.ts";
 import { Requests } from "./requests.ts";
 import { Rights } from "./rights.ts";
 import { Router, type RouterHost } from "./router.ts";
-import { type PacketSink, QUEUE_FULL, SendQueue } from "./send-queue.ts";
+import { QUEUE_FULL } from "./send-queue.ts";
 import type { SocketWatch } from "./socket-watch.ts";
+import type { SpareFds } from "./spare-fds.ts";
 import { welcome } from "./welcome.ts";
-
-const SINK: PacketSink = { sendPacket, sendPacketWithFds };
 
 /** What sessions are made from. */
 export interface SessionsOptions {
@@ -76,7 +77,12 @@ export interface SessionsOptions {
   readonly servesOwnUidOnly: boolean;
   /** What administrators may ask for. */
   readonly administration: AdministrationHost;
-  readonly connectionsMax: number;
+  /** RLIMIT_NOFILE of this process. */
+  readonly openFilesMax: number;
+  /** Milliseconds after which fds that a subscriber did not take are withdrawn. */
+  readonly fdTtlMs: number;
+  /** For administrators, where the process may open no more. */
+  readonly spareFds: SpareFds;
   /** How identities are read. */
   readonly identity: IdentityOptions;
   /** Whether each packet must come from the process that connected. */
@@ -89,54 +95,99 @@ export interface SessionsOptions {
   readonly onEvent: BrokerEventListener;
 }
 
+/** What an ERROR that ends a connection says beside why. */
+interface FatalFields {
+  readonly offset?: number;
+  readonly protocol?: number | undefined;
+}
+
 /** All connections of one broker. */
-export class Sessions implements RouterHost, PacketHost, FlushHost, FdHost {
+export class Sessions implements RouterHost, PacketHost, FlushHost, FdSweepHost {
   /** Work that settle() does a little of each time. */
   readonly background = new Background();
+  /** Closes what clients sent. */
+  readonly closer: FdCloser;
   readonly #options: SessionsOptions;
   readonly #state: BusState;
   readonly #table: ConnectionTable;
   readonly #introductions: Introductions;
   readonly #handler: PacketHandler;
   readonly #rights: Rights;
-  readonly #pool = new PacketPool();
-  readonly #receiver = new PacketReceiver(new PinnedBuffer(PACKET_BYTES_MAX));
+  readonly #files: ClientFiles;
+  readonly #source: PacketSource;
   readonly #flusher: Flusher;
   readonly #rests = new PacketRests();
+  readonly #heldOff: HeldOff;
   readonly #areas: readonly Area[] = [];
+  readonly #administration: Administration;
+  readonly #admission: Admission;
+  readonly #quotas: Quotas;
+  readonly #budget: FdBudget;
+  readonly #fdsInFlight: FdsInFlight;
+  readonly #fdSweep: FdSweep;
+  readonly #lingering: LingeringSockets;
+  readonly #burials: Burials;
   /** When this turn's time for costly work is up; 0 where none was asked for yet. */
   #costlyEndsAt = 0;
-  /** Oldest first. */
-  readonly #doomed = new Map<Connection, Cause | undefined>();
 
   constructor(options: SessionsOptions) {
     this.#options = options;
+    this.closer = new FdCloser({ now: options.now, onEvent: options.onEvent });
+    this.#heldOff = new HeldOff(this.closer, options.watch);
     this.#flusher = new Flusher(options.watch, this);
     this.#state = new BusState(options.policy, ({ id, identity }, denial) =>
       options.onEvent({ type: "would-deny", connection: id, identity, ...denial }),
     );
-    const { connectionsMax, servesOwnUidOnly: servesOneUid } = options;
+    const { openFilesMax, servesOwnUidOnly: servesOneUid, ownUid, onEvent, watch } = options;
+    this.#budget = new FdBudget(openFilesMax);
+    const { connectionsMax } = this.#budget;
     this.#table = new ConnectionTable({ connectionsMax, servesOneUid });
+    this.#quotas = new Quotas(this.#limitsOf(options.policy));
+    this.#files = new ClientFiles(this.closer, this.#quotas, this.#budget);
+    this.#source = new PacketSource(this.closer, this.#files);
+    this.#fdsInFlight = new FdsInFlight(options.now);
+    const inFlight = this.#fdsInFlight;
+    this.#lingering = new LingeringSockets(this.#budget);
     this.#introductions = new Introductions(this.#send);
-    const router = new Router(this.#state, this.#introductions, this);
-    const { ownUid, onEvent } = options;
-    const administration = new Administration(
-      this.#state,
-      options.administration,
-      ownUid,
-      this.#send,
-    );
+    const router = new Router(this.#state, this.#introductions, inFlight, this);
+    const { administration } = options;
+    this.#administration = new Administration(this.#state, administration, ownUid, this.#send);
+    this.#admission = new Admission({
+      table: this.#table,
+      budget: this.#budget,
+      quotas: this.#quotas,
+      inFlight,
+      administration: this.#administration,
+      policyGeneration: () => this.#state.policyGeneration,
+      options,
+    });
     const fdGate = new FdGate(options.keepsFdsOut);
-    const shared = { state: this.#state, fdGate, send: this.#send, onEvent };
-    const requests = new Requests({ ...shared, administration, areas: this.#areas });
-    this.#rights = new Rights({ ...shared, areas: this.#areas });
-    const intake = new FdIntake({ ...shared, router, host: this });
+    const areas = this.#areas;
+    const shared = { state: this.#state, areas, fdGate, send: this.#send, onEvent };
+    const tables = { ...shared, lingering: this.#lingering, budget: this.#budget };
+    const fdWork = { inFlight, table: this.#table, watch, flusher: this.#flusher };
+    this.#fdSweep = new FdSweep({ ...tables, ...fdWork, ttlMs: options.fdTtlMs, host: this });
+    const requests = new Requests({
+      ...shared,
+      administration: this.#administration,
+      fdSweep: this.#fdSweep,
+    });
+    this.#rights = new Rights(shared);
+    const intake = new FdIntake({ ...tables, router, host: this.#files });
     this.#handler = new PacketHandler({
       router,
       requests,
       rights: this.#rights,
       intake,
       host: this,
+    });
+    this.#burials = new Burials({
+      ...tables,
+      introductions: this.#introductions,
+      table: this.#table,
+      watch,
+      files: this.#files,
+      source: this.#source,
     });
   }
 
@@ -152,32 +203,16 @@ export class Sessions implements RouterHost, PacketHost, FlushHost, FdHost {
   /**
    * Takes an accepted socket.
    * @param fd owned by the sessions from here on, also where the client is refused
+   * @param administratorsOnly refuse all others, as there is no room
    * @throws {SyscallError} where the kernel does not say who it is; the socket is closed then
    */
-  adopt(fd: number): void {
-    const socket = OwnedFd.adopt(fd);
-    try {
-      const identity = readPeerIdentity(fd, this.#options.identity);
-      setSendBufferBytes(fd, SOCKET_SEND_BUFFER_BYTES);
-      const connection = new Connection({
-        ...this.#table.nextPlace(),
-        socket,
-        identity,
-        queue: new SendQueue(fd, SINK, this.#pool),
-        acceptedAt: this.#options.now(),
-        policyGeneration: this.#state.policyGeneration,
-      });
-      const isOverLimit = !this.#table.hasRoomFor(identity.uid);
-      this.#options.watch.add(connection);
-      const evicted = this.#table.add(connection);
-      this.#options.onEvent({ type: "connected", connection: connection.id, identity });
-      if (evicted !== undefined) this.#end(evicted, tooManyAwaitingHello());
-      if (isOverLimit) this.#end(connection, tooManyConnections());
-      else if (!this.#isServed(identity.uid)) this.#end(connection, notOwner(identity.uid));
-    } catch (error) {
-      socket.close();
-      throw error;
-    }
+  adopt(fd: number, administratorsOnly: boolean): void {
+    const { connection, refusal, evicted } = this.#admission.admit(fd, administratorsOnly);
+    const { id, identity } = connection;
+    this.#options.onEvent({ type: "connected", connection: id, identity });
+    if (evicted !== undefined) this.#end(evicted, tooManyAwaitingHello());
+    if (refusal !== undefined) this.#end(connection, refusal);
+    else if (this.closer.isStuck(identity.uid)) this.#endForCloses(connection);
   }
 
   /** Handles one readiness event of a connection's socket or lane. */
@@ -208,7 +243,7 @@ export class Sessions implements RouterHost, PacketHost, FlushHost, FdHost {
 
   /** Whether settle() has nothing to do before something happens. */
   get isSettled(): boolean {
-    const hasWork = this.#rests.size > 0 || this.#doomed.size > 0;
+    const hasWork = this.#rests.size > 0 || !this.#burials.isEmpty;
     return !hasWork && this.#flusher.isIdle && this.background.isIdle;
   }
 
@@ -218,14 +253,24 @@ export class Sessions implements RouterHost, PacketHost, FlushHost, FdHost {
    */
   settle(): void {
     this.#expireHellos();
+    this.#fdSweep.runIfDue();
+    if (this.closer.pending > 0) this.#settleCloses();
     if (this.#rests.size > 0) this.#goOn();
     this.#costlyEndsAt = 0;
     if (!this.background.isIdle) this.background.run(this.#timer(BACKGROUND_MS_PER_TURN));
     this.#flusher.flushAll();
-    if (this.#doomed.size === 0) return;
-    this.#bury(this.#timer(BURIAL_MS_PER_TURN));
+    if (this.#burials.isEmpty) return;
+    this.#burials.run(this.#timer(BURIAL_MS_PER_TURN));
     this.#flusher.flushAll();
   }
+
+  #settleCloses(): void {
+    this.#files.settle();
+    this.#heldOff.settle(this.#endForCloses);
+  }
+
+  readonly #endForCloses = (connection: Connection): void =>
+    this.#end(connection, fdsDoNotClose(connection.identity.uid));
 
   /** Goes on with packets that were too costly for the turns before, in turn; with one at least. */
   #goOn(): void {
@@ -263,40 +308,31 @@ export class Sessions implements RouterHost, PacketHost, FlushHost, FdHost {
    */
   replacePolicy(policy: Policy): void {
     this.#state.replacePolicy(policy);
+    this.#quotas.replaceLimits(this.#limitsOf(policy));
     this.background.add(this.#rights.sweep(this.#table.all()));
+  }
+
+  #limitsOf({ limits }: Policy): LimitsOfUid {
+    return limitsOfPolicy(limits, quotaDefaults(this.#options.openFilesMax));
   }
 
   /** Ends connections that took too long to say HELLO. */
   #expireHellos(): void {
     for (;;) {
       const oldest = this.#table.oldestAwaitingHello();
-      if (oldest === undefined || this.helloDeadline() > this.#options.now()) return;
+      if (oldest === undefined || this.#helloDeadline() > this.#options.now()) return;
       this.#end(oldest, noHello());
     }
   }
 
-  /** When settle() has to look at the clock again; Infinity where nobody is awaited. */
-  helloDeadline(): number {
-    const oldest = this.#table.oldestAwaitingHello();
-    return oldest === undefined ? Number.POSITIVE_INFINITY : oldest.acceptedAt + HELLO_TIMEOUT_MS;
+  /** When settle() has to look at the clock again; Infinity where nothing is awaited. */
+  deadline(): number {
+    return Math.min(this.#helloDeadline(), this.#fdSweep.deadline());
   }
 
-  /** Closes what is doomed, while there is time; one connection at least. */
-  #bury(hasTime: () => boolean): void {
-    for (const [connection, cause] of this.#doomed) {
-      this.#doomed.delete(connection);
-      for (const area of this.#areas) area.leave(connection);
-      this.#introductions.announceGone(connection, this.#state.leave(connection));
-      this.#options.watch.remove(connection);
-      this.#hangUp(connection.socket.number);
-      connection.socket.close();
-      connection.lane?.close();
-      this.#table.remove(connection);
-      const { id, identity } = connection;
-      const { code, message } = cause ?? { code: undefined, message: undefined };
-      this.#options.onEvent({ type: "disconnected", connection: id, identity, code, message });
-      if (!hasTime()) return;
-    }
+  #helloDeadline(): number {
+    const oldest = this.#table.oldestAwaitingHello();
+    return oldest === undefined ? Number.POSITIVE_INFINITY : oldest.acceptedAt + HELLO_TIMEOUT_MS;
   }
 
   /** Says goodbye to everybody and reads no more. hasQueued() tells when it has gone out. */
@@ -324,7 +360,8 @@ export class Sessions implements RouterHost, PacketHost, FlushHost, FdHost {
   /** Closes every connection. */
   closeAll(): void {
     for (const connection of this.#table.all()) this.#doom(connection, undefined);
-    this.#bury(() => true);
+    this.#burials.run(() => true);
+    this.#lingering.closeAll();
   }
 
   /** RouterHost, PacketHost */
@@ -354,19 +391,16 @@ export class Sessions implements RouterHost, PacketHost, FlushHost, FdHost {
     this.#doom(connection, undefined);
   }
 
-  /** FdHost */
-  closeFd(fd: number): void {
-    closeFd(fd);
+  /** FdSweepHost */
+  evictForFds(connection: Connection, fds: number): void {
+    const cause = doesNotTakeFds(fds, this.#options.fdTtlMs);
+    connection.queue.sendLast(encodeFatal(cause, {}));
+    this.#doom(connection, cause);
   }
 
-  /** FdHost */
-  kindOfFd(fd: number, tellsReadOnly: boolean): FoundFdKind {
-    return fdKind(fd, tellsReadOnly);
-  }
-
-  /** FdHost */
-  isUnixSocket(fd: number): boolean {
-    return getSocketDomain(fd) === AF_UNIX;
+  /** Clients that something waits for have taken fds. */
+  fdsTaken(): void {
+    this.#fdSweep.noteTaking();
   }
 
   /** PacketHost */
@@ -374,29 +408,39 @@ export class Sessions implements RouterHost, PacketHost, FlushHost, FdHost {
     this.#table.noteHello(connection);
     connection.state = "OPEN";
     try {
-      if (!welcome(connection, hello, this.#send)) this.#doom(connection, undefined);
+      if (!this.#welcome(connection, hello)) this.#doom(connection, undefined);
     } catch (error) {
       if (!(error instanceof SyscallError)) throw error;
       this.#end(connection, noFdsLeft(error));
     }
   }
 
-  #isServed(uid: number): boolean {
-    return !this.#options.servesOwnUidOnly || this.#options.ownUid === uid;
+  /** An administrator's lane may take the spare fds. */
+  #welcome(connection: Connection, hello: Hello): boolean {
+    try {
+      return welcome(connection, hello, this.#send);
+    } catch (error) {
+      const isAdministrator = this.#administration.isAdministrator(connection.identity);
+      if (!(error instanceof SyscallError) || !isAdministrator) throw error;
+      return this.#options.spareFds.lend(() => welcome(connection, hello, this.#send));
+    }
   }
 
   #readPackets(connection: Connection): void {
     const fd = connection.socket.number;
+    const { uid } = connection.identity;
+    const { packet } = this.#source;
     let turnBytes = 0;
     for (let packets = 0; packets < PACKETS_PER_TURN; packets += 1) {
-      const bytes = this.#receiver.receive(fd);
+      if (this.closer.isFull(uid)) return this.#heldOff.add(connection);
+      const bytes = this.#source.receive(fd, uid);
       if (bytes > 0) {
         turnBytes += bytes;
-        if (this.#options.verifiesPackets && !isSentBy(connection.identity, this.#receiver)) {
-          this.#receiver.closeFds();
+        if (this.#options.verifiesPackets && !isSentBy(connection.identity, packet)) {
+          packet.closeFds();
           return this.#end(connection, anotherSender());
         }
-        if (!this.#handle(connection, this.#receiver, bytes)) return;
+        if (!this.#handle(connection, packet, bytes)) return;
         if (turnBytes >= BYTES_PER_TURN) return;
       } else if (bytes === PEER_CLOSED) {
         return this.#doom(connection, undefined);
@@ -422,16 +466,9 @@ export class Sessions implements RouterHost, PacketHost, FlushHost, FdHost {
   }
 
   /** Tells a client why it is closed, and closes it. */
-  #end(
-    connection: Connection,
-    cause: Cause,
-    fields: { offset?: number; protocol?: number | undefined } = {},
-  ): void {
+  #end(connection: Connection, cause: Cause, fields: FatalFields = {}): void {
     if (connection.state === "DOOMED") return;
-    const status = STATUS[cause.code as StatusName];
-    const body = errorBody({ status, message: cause.message, ...fields });
-    const frame = { opcode: OPCODE.ERROR, flags: FLAG_FATAL, id: 0, body };
-    connection.queue.push(CONTROL_FRAME_BUFFER, encodeControlFrame(frame));
+    connection.queue.push(CONTROL_FRAME_BUFFER, encodeFatal(cause, fields));
     this.#flusher.flush(connection);
     this.#doom(connection, cause);
   }
@@ -442,19 +479,14 @@ export class Sessions implements RouterHost, PacketHost, FlushHost, FdHost {
     connection.state = "DOOMED";
     connection.queue.abandon();
     this.#rests.drop(connection);
-    this.#doomed.set(connection, cause);
+    this.#heldOff.drop(connection);
+    this.#burials.add(connection, cause);
   }
+}
 
-  /**
-   * Ends the stream so that the client can still read what it was sent: closing a socket with
-   * unread packets would turn into ECONNRESET at the other end.
-   */
-  #hangUp(fd: number): void {
-    shutdownBoth(fd);
-    for (let packets = 0; packets < DISCARDED_PACKETS_MAX; packets += 1) {
-      const bytes = this.#receiver.receive(fd);
-      this.#receiver.closeFds();
-      if (bytes < 0 && bytes !== RECORD_TRUNCATED) return;
-    }
-  }
+/** Puts the last word to a client into CONTROL_FRAME_BUFFER. @returns bytes of the frame */
+function encodeFatal(cause: Cause, fields: FatalFields): number {
+  const status = STATUS[cause.code as StatusName];
+  const body = errorBody({ status, message: cause.message, ...fields });
+  return encodeControlFrame({ opcode: OPCODE.ERROR, flags: FLAG_FATAL, id: 0, body });
 }

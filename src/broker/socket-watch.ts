@@ -2,24 +2,31 @@
  * Which readiness of which socket the reactor is told of, and what its tokens mean. A connection's
  * socket is always watched for reading; for writing only while its send queue is blocked, either
  * by the socket or by the fd lane.
+ *
+ * Signs that a client takes fds come by a second epoll instance, which the first one watches: there
+ * sockets are watched edge-triggered. Each record that is received frees memory of the socket, and
+ * that is an edge, also where the socket was writable all the time (unix_write_space() in Linux).
  */
 
-import { EPOLLIN, EPOLLOUT } from "../ffi/constants.ts";
-import type { Epoll } from "../ffi/epoll.ts";
+import { EPOLLET, EPOLLIN, EPOLLOUT } from "../ffi/constants.ts";
+import { Epoll } from "../ffi/epoll.ts";
 import type { Connection } from "./connection.ts";
 
 /** The token of the listening socket. */
 export const LISTENER_TOKEN = 0xffff_ffff;
 
+/** The token of the second epoll instance: see takingSlots(). */
+export const TAKING_TOKEN = 0xffff_fffd;
+
 /** Set in the token of a connection's lane, beside its slot. */
 const LANE_BIT = 0x8000_0000;
 
-/** The slot of the connection that a token (not LISTENER_TOKEN) stands for. */
+/** The slot of the connection that a token (none of those above) stands for. */
 export function slotOfToken(token: number): number {
   return token & ~LANE_BIT;
 }
 
-/** Whether a token (not LISTENER_TOKEN) stands for a lane and not for a connection's socket. */
+/** Whether a token (none of those above) stands for a lane and not for a connection's socket. */
 export function isLaneToken(token: number): boolean {
   return (token & LANE_BIT) !== 0;
 }
@@ -27,10 +34,20 @@ export function isLaneToken(token: number): boolean {
 /** Registers sockets with epoll. */
 export class SocketWatch {
   readonly #epoll: Epoll;
+  readonly #taking = new Epoll();
 
-  /** @param epoll borrowed */
+  /**
+   * @param epoll borrowed
+   * @throws {SyscallError} EMFILE, ENFILE, ENOMEM
+   */
   constructor(epoll: Epoll) {
     this.#epoll = epoll;
+    epoll.add(this.#taking.number, EPOLLIN, TAKING_TOKEN);
+  }
+
+  /** Closes what it opened; the sockets are their owners'. */
+  close(): void {
+    this.#taking.close();
   }
 
   /** Watches a listening socket for connections. */
@@ -51,19 +68,58 @@ export class SocketWatch {
   /**
    * Watches for the moment when a blocked queue may go on.
    * @param blockedFd the connection's socket or lane; -1 where nothing blocks
+   * @param awaitsTaking it may be writable, but the client must take fds from it
    */
-  watchWritable(connection: Connection, blockedFd: number): void {
-    if (connection.watchedFd === blockedFd) return;
-    const socket = connection.socket.number;
-    const lane = connection.lane?.number;
-    const reading = connection.isReadingStopped ? 0 : EPOLLIN;
-    if (connection.watchedFd === socket) this.#epoll.modify(socket, reading, connection.slot);
-    else if (connection.watchedFd === lane && lane !== undefined) this.#epoll.remove(lane);
+  watchWritable(connection: Connection, blockedFd: number, awaitsTaking = false): void {
+    if (connection.watchedFd === blockedFd && connection.awaitsTaking === awaitsTaking) return;
+    if (!connection.awaitsTaking) this.#unwatchWritable(connection);
     connection.watchedFd = blockedFd;
+    connection.awaitsTaking = awaitsTaking;
+    if (awaitsTaking) return this.watchTaking(connection);
+    const socket = connection.socket.number;
+    const reading = readingOf(connection);
     if (blockedFd === socket) this.#epoll.modify(socket, reading | EPOLLOUT, connection.slot);
     else if (blockedFd >= 0) {
       this.#epoll.add(blockedFd, EPOLLOUT, (connection.slot | LANE_BIT) >>> 0);
     }
+  }
+
+  #unwatchWritable(connection: Connection): void {
+    const socket = connection.socket.number;
+    const lane = connection.lane?.number;
+    const reading = readingOf(connection);
+    if (connection.watchedFd === socket) this.#epoll.modify(socket, reading, connection.slot);
+    else if (connection.watchedFd === lane && lane !== undefined) this.#epoll.remove(lane);
+  }
+
+  /** Tells of each sign that the client takes fds, once more at first; until unwatchTaking(). */
+  watchTaking(connection: Connection): void {
+    if (connection.takingFd >= 0) return;
+    connection.takingFd = connection.queue.outlet.fd;
+    this.#taking.add(connection.takingFd, EPOLLOUT | EPOLLET, connection.slot);
+  }
+
+  /** Whoever waited for such signs does not any more. */
+  unwatchTaking(connection: Connection): void {
+    if (connection.takingFd < 0) return;
+    this.#taking.remove(connection.takingFd);
+    connection.takingFd = -1;
+  }
+
+  /** The slots of connections that have given a sign since the last call. */
+  *takingSlots(): Generator<number> {
+    const count = this.#taking.wait(0);
+    for (let index = 0; index < count; index += 1) yield this.#taking.token(index);
+  }
+
+  /** Stops or resumes reading from a connection; its end is noticed in any case. */
+  setReadingPaused(connection: Connection, isPaused: boolean): void {
+    if (connection.isReadingPaused === isPaused) return;
+    connection.isReadingPaused = isPaused;
+    const socket = connection.socket.number;
+    const isBlocked = connection.watchedFd === socket && !connection.awaitsTaking;
+    const writing = isBlocked ? EPOLLOUT : 0;
+    this.#epoll.modify(socket, readingOf(connection) | writing, connection.slot);
   }
 
   /** From now on nothing more is read from this connection; its end is still noticed. */
@@ -76,6 +132,11 @@ export class SocketWatch {
   /** Forgets a connection; before its sockets are closed. */
   remove(connection: Connection): void {
     this.watchWritable(connection, -1);
+    this.unwatchTaking(connection);
     this.#epoll.remove(connection.socket.number);
   }
+}
+
+function readingOf({ isReadingStopped, isReadingPaused }: Connection): number {
+  return isReadingStopped || isReadingPaused ? 0 : EPOLLIN;
 }

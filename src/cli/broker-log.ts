@@ -4,6 +4,12 @@ import type { BrokerEvent } from "../broker/events.ts";
 import type { PeerIdentity } from "../broker/identity.ts";
 import { printable } from "./printable-text.ts";
 
+const FDS_KEPT_BECAUSE = {
+  refused: "the kernel does not pass them on",
+  unwanted: "it takes none",
+  expired: "it did not take them in time",
+};
+
 /**
  * Words for an event.
  * @param isVerbose also tell what is in order
@@ -26,10 +32,16 @@ export function brokerLogLine(event: BrokerEvent, isVerbose: boolean): string | 
       return decisionLine("would deny", event);
     case "fds-refused":
       return fdsRefusedLine(event);
+    case "fds-undelivered": {
+      const subject = who(event.connection, event.identity);
+      return `kept ${event.fds} file descriptors from ${subject}: ${FDS_KEPT_BECAUSE[event.reason]}`;
+    }
     case "body-refused": {
       const where = `on "${printable(event.topic)}": ${event.code}`;
       return `refused a large message of ${who(event.connection, event.identity)} ${where}`;
     }
+    case "fd-close-stuck":
+      return `closing files of uid ${event.uid} hangs: ${event.count} of them stay open`;
     case "policy-refused":
       return printable(`policy not loaded, the old one stays in force: ${event.message}`);
     case "policy-loaded":
@@ -49,9 +61,9 @@ function decisionLine(verb: string, event: Extract<BrokerEvent, { action: string
 }
 
 function fdsRefusedLine(event: Extract<BrokerEvent, { type: "fds-refused" }>): string {
-  const { kind, topic, rule } = event;
+  const { kind, topic, rule, message } = event;
   const start = `refused file descriptors of ${who(event.connection, event.identity)}`;
-  if (kind === undefined) return `${start}: none are left`;
+  if (kind === undefined) return printable(`${start}: ${message ?? "there are too many"}`);
   const by = rule === undefined ? "by default" : `by ${rule}`;
   return printable(`${start}: "${topic}" takes no "${kind}" ${by}`);
 }

@@ -66,6 +66,7 @@ function createScratch(): PinnedBuffer {
 export class PacketReceiver {
   /** Where the record is after receive(): from byte 0 on. */
   readonly buffer: PinnedBuffer;
+  readonly #close: (fd: number) => void;
   readonly #scratch = createScratch();
   readonly #fds = new Int32Array(CONTROL_BYTES / FD_BYTES);
   #fdCount = 0;
@@ -78,11 +79,17 @@ export class PacketReceiver {
   /**
    * @param buffer receives the records; shared with the caller
    * @param capacityBytes the longest record that is taken whole, 1..buffer.byteLength
+   * @param close closes an fd that nobody takes; who must not wait needs another one than closeFd()
    */
-  constructor(buffer: PinnedBuffer, capacityBytes: number = buffer.byteLength) {
+  constructor(
+    buffer: PinnedBuffer,
+    capacityBytes: number = buffer.byteLength,
+    close: (fd: number) => void = closeFd,
+  ) {
     assertRange(buffer, 0, capacityBytes);
     assert(capacityBytes >= 1, "a receiver has room for a record");
     this.buffer = buffer;
+    this.#close = close;
     const words = this.#scratch.words;
     structs.packU64(words, IOVEC_OFFSET, buffer.address);
     structs.packU64(words, IOVEC_OFFSET + structs.IOVEC_LEN_OFFSET, capacityBytes);
@@ -181,7 +188,7 @@ export class PacketReceiver {
   closeFds(): number {
     const count = this.#fdCount;
     this.#fdCount = 0;
-    for (let index = 0; index < count; index += 1) closeFd(this.#fds[index] as number);
+    for (let index = 0; index < count; index += 1) this.#close(this.#fds[index] as number);
     return count;
   }
 

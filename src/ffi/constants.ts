@@ -61,6 +61,9 @@ export const EPOLLRDHUP = 0x2000;
 export const EPOLLONESHOT = 0x4000_0000;
 export const EPOLLET = 0x8000_0000;
 
+// unix(7); the same number as TIOCOUTQ
+export const SIOCOUTQ = 0x5411;
+
 // poll(2)
 export const POLLIN = 0x001;
 export const POLLNVAL = 0x020;
@@ -129,6 +132,14 @@ export const S_IFDIR = 0o040000;
 export const S_IFBLK = 0o060000;
 export const S_IFREG = 0o100000;
 export const S_IFSOCK = 0o140000;
+
+// clone(2), waitpid(2), pthread_sigmask(3)
+export const CLONE_VM = 0x100;
+export const CLONE_FILES = 0x400;
+export const CLONE_VFORK = 0x4000;
+/** __WALL: also children that were made without an exit signal. */
+export const WALL = 0x4000_0000;
+export const SIG_SETMASK = 2;
 
 // flock(2)
 export const LOCK_EX = 2;

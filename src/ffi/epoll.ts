@@ -55,6 +55,11 @@ export class Epoll {
     this.#control(kernel.EPOLL_CTL_ADD, fd, events, token);
   }
 
+  /** The fd of the instance itself, borrowed: it is readable while events wait. */
+  get number(): number {
+    return this.#fd.number;
+  }
+
   /**
    * epoll_ctl(2) EPOLL_CTL_MOD: new events and a new token for an fd that was added.
    * @throws {ArgumentError} ARGUMENT_FD

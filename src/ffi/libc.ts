@@ -77,10 +77,11 @@ const SYMBOLS = {
   },
   poll: { args: [/* pollfd* */ "ptr", /* nfds_t */ "u64", /* ms */ "i32"], returns: "i32" },
 
-  // Files and memory: close(2), fcntl(2), readlink(2), memfd_create(2), ftruncate(2), pread(2),
-  // pwrite(2), mmap(2), munmap(2), flock(2), memcpy(3)
+  // Files and memory: close(2), fcntl(2), ioctl(2), readlink(2), memfd_create(2), ftruncate(2),
+  // pread(2), pwrite(2), mmap(2), munmap(2), flock(2), memcpy(3)
   close: { args: [/* fd */ "i32"], returns: "i32" },
   fcntl: { args: [/* fd */ "i32", /* cmd */ "i32", /* arg */ "u64"], returns: "i32" },
+  ioctl: { args: [/* fd */ "i32", /* request */ "u64", /* argp */ "ptr"], returns: "i32" },
   readlink: {
     args: [/* char* path */ "ptr", /* char* buf */ "ptr", /* size_t */ "u64"],
     returns: "i32", // ssize_t
@@ -171,6 +172,25 @@ const SYMBOLS = {
   },
   getrlimit: { args: [/* resource */ "i32", /* rlimit* */ "ptr"], returns: "i32" },
   setrlimit: { args: [/* resource */ "i32", /* rlimit* */ "ptr"], returns: "i32" },
+
+  // Processes: clone(2), waitpid(2), pthread_sigmask(3)
+  clone: {
+    args: [
+      /* int (*fn)(void*) */ "ptr",
+      /* void* stack, its end */ "ptr",
+      /* flags */ "i32",
+      /* void* arg, given to fn */ "u64",
+    ],
+    returns: "i32",
+  },
+  waitpid: {
+    args: [/* pid */ "i32", /* int* status */ "ptr", /* options */ "i32"],
+    returns: "i32",
+  },
+  pthread_sigmask: {
+    args: [/* how */ "i32", /* sigset_t* set */ "ptr", /* sigset_t* old */ "ptr"],
+    returns: "i32", // an errno, 0 for success
+  },
 
   // errno(3): the same name on glibc and musl; a different address in each thread
   __errno_location: { args: [], returns: "ptr" },

@@ -6,6 +6,7 @@
 import { Broker } from "../../src/broker/broker.ts";
 import { parsePolicy } from "../../src/broker/policy/policy-file.ts";
 import { dropPrivileges } from "../../src/ffi/process-credentials.ts";
+import { closeStandardStreams } from "../../src/ffi/standard-streams.ts";
 
 /** What the process is started with. */
 export interface BrokerProcessOptions {
@@ -16,6 +17,8 @@ export interface BrokerProcessOptions {
   readonly uid?: number | undefined;
   /** See BrokerOptions; false: as with a kernel before 6.16. */
   readonly keepFdsOut?: boolean | undefined;
+  /** See BrokerOptions. */
+  readonly fdTtlMs?: number | undefined;
   /** How much faster the broker's clock runs than the wall's. Default 1. */
   readonly clockSpeed?: number | undefined;
 }
@@ -25,7 +28,7 @@ function report(event: unknown): void {
 }
 
 const options: BrokerProcessOptions = JSON.parse(process.argv[2] ?? "");
-const { path, uid, keepFdsOut, clockSpeed = 1 } = options;
+const { path, uid, keepFdsOut, fdTtlMs, clockSpeed = 1 } = options;
 if (uid !== undefined) dropPrivileges({ uid, gid: uid, groups: [] });
 const nobody = { findUser: () => undefined, findGroup: () => undefined };
 const policy =
@@ -40,8 +43,10 @@ process.stdin.on("end", () => process.exit(1)).resume();
 
 try {
   const now = () => performance.now() * clockSpeed;
-  broker = new Broker({ path, policy, keepFdsOut, now, onEvent: report });
+  broker = new Broker({ path, policy, keepFdsOut, fdTtlMs, now, onEvent: report });
   await broker.run();
+  // Else the test would wait for the end of our events as long as a close hangs.
+  if (broker.closesPending > 0) closeStandardStreams();
 } catch (error) {
   const { name, code, message } = error as Error & { code?: string };
   report({ type: "failed", name, code, message });

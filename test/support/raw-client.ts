@@ -9,7 +9,7 @@ import { PinnedBuffer } from "../../src/ffi/pinned-buffer.ts";
 import { connectPath, openSeqpacket, sendPacket } from "../../src/ffi/seqpacket.ts";
 import { outcomeName, PEER_CLOSED, WOULD_BLOCK } from "../../src/ffi/syscall-result.ts";
 import { type ControlMap, decodeControlBody } from "../../src/protocol/control-body.ts";
-import { fdCountOf, flagsOf, opcodeOf } from "../../src/protocol/frame.ts";
+import { detailOf, fdCountOf, flagsOf, opcodeOf } from "../../src/protocol/frame.ts";
 import { FRAME_HEADER_BYTES, PACKET_BYTES_MAX } from "../../src/protocol/limits.ts";
 import { FEATURE_FD_LANE, FLAG_FDS_ON_LANE, OPCODE } from "../../src/protocol/opcodes.ts";
 import { PacketReader, PacketWriter } from "../../src/protocol/packet.ts";
@@ -20,6 +20,7 @@ export interface RawFrame {
   readonly opcode: number;
   readonly flags: number;
   readonly fdCount: number;
+  readonly detail: number;
   readonly id: number;
   readonly origin: number;
   readonly body: Uint8Array;
@@ -66,14 +67,18 @@ export class RawClient implements Disposable {
   /** Connects and says hello. */
   static async open(path: string, options: RawClientOptions = {}): Promise<RawClient> {
     const client = RawClient.connect(path);
-    const features = options.lane === true ? FEATURE_FD_LANE : 0;
-    client.sendControl(OPCODE.HELLO, 0, { protocol: 1, features });
-    const welcome = await client.next();
-    if (welcome.opcode !== OPCODE.WELCOME) throw new Error(`Not welcome: ${describe(welcome)}`);
-    client.connection = Number(mapOf(welcome)["connection"]);
-    const [lane] = welcome.fds;
-    if (lane !== undefined) client.lane = OwnedFd.adopt(lane);
+    await client.greet(options.lane === true);
     return client;
+  }
+
+  /** Says hello, asking for the fd lane or not, and waits to be welcomed. */
+  async greet(lane = false): Promise<void> {
+    this.sendControl(OPCODE.HELLO, 0, { protocol: 1, features: lane ? FEATURE_FD_LANE : 0 });
+    const welcome = await this.next();
+    if (welcome.opcode !== OPCODE.WELCOME) throw new Error(`Not welcome: ${describe(welcome)}`);
+    this.connection = Number(mapOf(welcome)["connection"]);
+    const [fd] = welcome.fds;
+    if (fd !== undefined) this.lane = OwnedFd.adopt(fd);
   }
 
   /**
@@ -125,9 +130,19 @@ export class RawClient implements Disposable {
 
   /** As request(), but an ERROR is returned like any other answer. */
   async requestFrame(opcode: number, body?: ControlMap): Promise<RawFrame> {
+    return await this.answerTo(await this.ask(opcode, 0, body));
+  }
+
+  /** Sends a request. @returns its number, for answerTo() */
+  async ask(opcode: number, flags = 0, body?: ControlMap): Promise<number> {
     this.#requests += 1;
     const id = this.#requests;
-    await this.sendEventually(packetOf((writer) => writer.appendControl(opcode, 0, id, body)));
+    await this.sendEventually(packetOf((writer) => writer.appendControl(opcode, flags, id, body)));
+    return id;
+  }
+
+  /** The answer to a request, an ACK or an ERROR; frames before it stay to be read. */
+  async answerTo(id: number): Promise<RawFrame> {
     const isAnswer = (frame: RawFrame) =>
       (frame.opcode === OPCODE.ACK || frame.opcode === OPCODE.ERROR) && frame.id === id;
     return await eventually(() => {
@@ -244,6 +259,7 @@ export class RawClient implements Disposable {
       opcode: opcodeOf(kind),
       flags: flagsOf(kind),
       fdCount: fdCountOf(kind),
+      detail: detailOf(kind),
       id: words[word + 2] as number,
       origin: words[word + 3] as number,
       body: bytes.slice(offset + FRAME_HEADER_BYTES, offset + (words[word] as number)),

@@ -3,7 +3,7 @@
  * block it is killed and everything of it removed.
  */
 
-import { chmodSync, chownSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { chmodSync, chownSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { BrokerEvent } from "../../src/broker/events.ts";
@@ -22,7 +22,12 @@ export type SpawnOptions = Omit<BrokerProcessOptions, "path"> & {
   readonly env?: Readonly<Record<string, string>>;
   /** RLIMIT_NOFILE of the process, soft and hard. Default: as this process has it. */
   readonly openFilesMax?: number;
+  /** The same, the soft one alone. */
+  readonly openFilesSoft?: number;
 };
+
+/** The epoll instance and the eventfd of its event loop. */
+const FDS_PER_WORKER = 2;
 
 type Child = Bun.Subprocess<"pipe", "ignore", "pipe">;
 
@@ -41,13 +46,14 @@ export async function spawnBroker(options: SpawnOptions = {}): Promise<SpawnedBr
 
 /** Starts a broker that may well fail; its events tell. */
 export function startBroker(options: SpawnOptions = {}): SpawnedBroker {
-  const { path, env, openFilesMax, ...rest } = options;
+  const { path, env, openFilesMax, openFilesSoft, ...rest } = options;
   const directory = path === undefined ? makeDirectory(options.uid) : undefined;
   const socketPath = path ?? join(directory ?? "", "bus.sock");
   const processOptions: BrokerProcessOptions = { ...rest, path: socketPath };
   const script = `${import.meta.dir}/broker-process.ts`;
   const limit = openFilesMax === undefined ? "" : `ulimit -n ${openFilesMax} && `;
-  const shell = ["sh", "-c", `${limit}exec "$@"`, "sh"];
+  const softLimit = openFilesSoft === undefined ? "" : `ulimit -Sn ${openFilesSoft} && `;
+  const shell = ["sh", "-c", `${limit}${softLimit}exec "$@"`, "sh"];
   const command = [...shell, process.execPath, script, JSON.stringify(processOptions)];
   const child = Bun.spawn(command, {
     env: { ...process.env, ...env },
@@ -94,9 +100,17 @@ export class SpawnedBroker implements AsyncDisposable {
     );
   }
 
-  /** Open fds of the process, counted in /proc/PID/fd. */
+  /** Open fds of the process, counted in /proc/PID/fd, without those of its closing threads' loops. */
   countFds(): number {
-    return readdirSync(`/proc/${this.pid}/fd`).length;
+    const fds = readdirSync(`/proc/${this.pid}/fd`).length;
+    return fds - this.countWorkers() * FDS_PER_WORKER;
+  }
+
+  /** Workers of the process: threads that close fds. */
+  countWorkers(): number {
+    const tasks = `/proc/${this.pid}/task`;
+    const names = readdirSync(tasks).map((id) => readFileSync(`${tasks}/${id}/comm`, "utf8"));
+    return names.filter((name) => name === "Worker\n").length;
   }
 
   /** Waits until the process has exactly so many fds, which proves that none leaked. */

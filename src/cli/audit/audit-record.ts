@@ -17,7 +17,9 @@ export type AuditEventName =
   | "would-deny"
   | "revoked"
   | "fds-refused"
+  | "fds-undelivered"
   | "body-refused"
+  | "fd-close-stuck"
   | "policy-loaded"
   | "policy-refused"
   | "accept-paused"
@@ -39,9 +41,13 @@ export interface AuditFields {
   readonly topic?: string | undefined;
   /** What an open file that was refused is. */
   readonly kind?: string | undefined;
+  /** How many fds a client did not get. */
+  readonly fds?: number | undefined;
+  /** Why it did not: "refused", "unwanted" or "expired". */
+  readonly reason?: string | undefined;
   /** The deciding rule, or the setting of the topic; left out where none spoke. */
   readonly rule?: string | undefined;
-  /** Would-be denials since the broker started, with this one. */
+  /** Would-be denials since the broker started, with this one; or fds that are not closed. */
   readonly count?: number | undefined;
   readonly code?: string | undefined;
   /** The broker's socket. */
@@ -85,8 +91,12 @@ export function auditRecord(event: BrokerEvent): AuditRecord {
       return decisionRecord(event);
     case "fds-refused":
       return fdsRefusedRecord(event);
+    case "fds-undelivered":
+      return warn({ event: event.type, ...who(event), reason: event.reason, fds: event.fds });
     case "body-refused":
       return warn({ event: event.type, ...who(event), topic: event.topic, code: event.code });
+    case "fd-close-stuck":
+      return warn({ event: event.type, uid: event.uid, count: event.count });
     case "policy-loaded":
       return info({ event: "policy-loaded", policy: event.policy, rules: event.rules });
     case "policy-refused":
@@ -97,8 +107,8 @@ export function auditRecord(event: BrokerEvent): AuditRecord {
 }
 
 function fdsRefusedRecord(event: Extract<BrokerEvent, { type: "fds-refused" }>): AuditRecord {
-  const { kind, topic, rule } = event;
-  return warn({ event: "fds-refused", ...who(event), kind, topic, rule });
+  const { kind, topic, rule, message } = event;
+  return warn({ event: "fds-refused", ...who(event), kind, topic, rule }, message);
 }
 
 function disconnectedRecord(event: Extract<BrokerEvent, { type: "disconnected" }>): AuditRecord {

@@ -9,6 +9,7 @@ import { loadPolicy } from "../../broker/policy/policy-file.ts";
 import type { Policy } from "../../broker/policy/rules.ts";
 import { brokerSocketPath, SYSTEM_SOCKET_PATH, userSocketPath } from "../../bus-address.ts";
 import { ArgumentError, ConfigError } from "../../errors.ts";
+import { closeStandardStreams } from "../../ffi/standard-streams.ts";
 import { AuditFile } from "../audit/audit-file.ts";
 import { AuditLog } from "../audit/audit-log.ts";
 import { EventLog } from "../event-log.ts";
@@ -60,9 +61,9 @@ export async function runBroker(options: BrokerCommandOptions): Promise<number> 
   const reloads = options.policy !== undefined || options.audit !== undefined;
   const stop = watchSignals(reloads ? ["SIGINT", "SIGTERM"] : undefined);
   const logs = openLogs(options);
+  let opened: Broker | undefined;
   try {
     // Before anybody is told that the broker listens, and so may send a signal.
-    let opened: Broker | undefined;
     if (reloads) process.on("SIGHUP", () => opened && reload(options, opened, logs));
     const server = openBroker(options, logs);
     opened = server;
@@ -71,6 +72,7 @@ export async function runBroker(options: BrokerCommandOptions): Promise<number> 
     await server.run();
   } finally {
     await finishLogs(logs);
+    if (opened !== undefined && opened.closesPending > 0) closeStandardStreams();
   }
   return EXIT.OK;
 }

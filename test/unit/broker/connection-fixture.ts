@@ -1,8 +1,11 @@
 /** Connections for tests of the broker's tables: on a simulated kernel, with no socket behind them. */
 
 import { Connection } from "../../../src/broker/connection.ts";
+import { FdsInFlight } from "../../../src/broker/fds-in-flight.ts";
 import type { PeerIdentity } from "../../../src/broker/identity.ts";
 import { PacketPool } from "../../../src/broker/packet-pool.ts";
+import { Quotas } from "../../../src/broker/quota.ts";
+import { QUOTA_DEFAULTS } from "../../../src/broker/quota-limits.ts";
 import { SendQueue } from "../../../src/broker/send-queue.ts";
 import { OwnedFd } from "../../../src/ffi/owned-fd.ts";
 import { framesOf, type SentFrame } from "./frame-fixture.ts";
@@ -14,6 +17,8 @@ const FD_BASE = 500_000_000;
 /** A kernel with connections on it. */
 export class ConnectionBench {
   readonly kernel = new SimulatedKernel();
+  readonly quotas = new Quotas(() => QUOTA_DEFAULTS);
+  readonly fdsInFlight = new FdsInFlight(() => this.kernel.fdClock);
   readonly #pool = new PacketPool();
   readonly #sockets = new Map<Connection, SimulatedSocket>();
 
@@ -22,12 +27,15 @@ export class ConnectionBench {
     const fd = FD_BASE + id;
     const socket = this.kernel.socket(fd);
     const identity: PeerIdentity = { uid, gid: uid, pid: id, groups: [] };
+    const quota = this.quotas.open(uid);
     const connection = new Connection({
       id,
       slot: place.slot ?? id,
       socket: OwnedFd.adopt(fd),
       identity,
-      queue: new SendQueue(fd, this.kernel, this.#pool),
+      queue: new SendQueue(fd, this.kernel, this.#pool, this.kernel),
+      quota,
+      fdAccount: this.fdsInFlight.account(quota),
       acceptedAt: place.acceptedAt ?? 0,
       policyGeneration: 0,
     });

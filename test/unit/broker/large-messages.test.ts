@@ -43,7 +43,7 @@ beforeEach(() => {
   kernel = new SimulatedKernel();
   socket = kernel.socket(SOCKET_FD);
   lane = kernel.socket(LANE_FD);
-  queue = new SendQueue(SOCKET_FD, kernel, new PacketPool());
+  queue = new SendQueue(SOCKET_FD, kernel, new PacketPool(), kernel);
 });
 
 function deliver(bodyBytes: number, { files = 0, withheld = false } = {}): number {
@@ -207,7 +207,7 @@ uid = 7
       connection.queue.push(CONTROL_FRAME_BUFFER, encodeControlFrame(frame));
     });
     const host = { hasTime: () => true, noteUnflushed: () => {}, notePeerGone: () => {} };
-    const router = new Router(state, introductions, host);
+    const router = new Router(state, introductions, bench.fdsInFlight, host);
     const publisher = bench.connect(1, 0);
     const [trusted, other] = [bench.connect(2, 7), bench.connect(3, 8)];
     for (const connection of [trusted, other]) state.subscribe(connection, ">");

@@ -32,7 +32,7 @@ beforeEach(() => {
     connection.queue.push(CONTROL_FRAME_BUFFER, encodeControlFrame(frame));
   });
   looks = [];
-  router = new Router(state, introductions, {
+  router = new Router(state, introductions, bench.fdsInFlight, {
     hasTime: () => looks.shift() ?? true,
     noteUnflushed: (connection) => {
       connection.isUnflushed = true;

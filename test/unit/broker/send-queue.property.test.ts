@@ -5,7 +5,7 @@
 
 import { expect, test } from "bun:test";
 import fc from "fast-check";
-import { GAP_TOPICS_MAX } from "../../../src/broker/limits.ts";
+import { FDS_UNTAKEN_MAX, GAP_TOPICS_MAX } from "../../../src/broker/limits.ts";
 import { PacketPool } from "../../../src/broker/packet-pool.ts";
 import { PEER_GONE, QUEUE_FULL, SendQueue } from "../../../src/broker/send-queue.ts";
 import { PinnedBuffer } from "../../../src/ffi/pinned-buffer.ts";
@@ -26,6 +26,7 @@ type Step =
     }
   | { readonly do: "deliverWithFds"; readonly topic: number; readonly fds: number }
   | { readonly do: "control" }
+  | { readonly do: "expire" }
   | { readonly do: "flush" }
   | { readonly do: "read"; readonly capacity: number; readonly laneCapacity: number }
   | { readonly do: "fail"; readonly times: number }
@@ -65,6 +66,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
       times: fc.integer({ min: 1, max: 4 }),
     }),
   },
+  { weight: 1, arbitrary: fc.record({ do: fc.constant("expire" as const) }) },
   {
     weight: 1,
     arbitrary: fc.record({ do: fc.constant("refuseFds" as const), refuses: fc.boolean() }),
@@ -86,6 +88,8 @@ class Bench {
   /** Losses that gaps told since the last message, by topic. */
   #told = new Map<number, number>();
   #nextNumber = 0;
+  /** Copies of fds that their publisher pays for. */
+  charged = 0;
   /** What deliver() called lost. */
   lost = 0;
   /** What gaps called lost. */
@@ -94,7 +98,7 @@ class Bench {
   constructor(usesLane: boolean) {
     this.socket = this.kernel.socket(SOCKET_FD);
     this.lane = this.kernel.socket(LANE_FD);
-    this.queue = new SendQueue(SOCKET_FD, this.kernel, this.pool);
+    this.queue = new SendQueue(SOCKET_FD, this.kernel, this.pool, this.kernel);
     this.#usesLane = usesLane;
     if (usesLane) this.queue.useLane(LANE_FD);
   }
@@ -110,6 +114,9 @@ class Bench {
         return;
       case "flush":
         this.queue.flush();
+        return;
+      case "expire":
+        this.queue.expireFds(this.kernel.fdClock);
         return;
       case "read":
         this.read();
@@ -135,16 +142,29 @@ class Bench {
     });
     this.socket.failuresAhead = 0;
     this.lane.failuresAhead = 0;
-    this.queue.flush();
+    this.#readAll();
     // A last message closes a gap at the very end.
     this.#deliver({ topic: 1, count: 1, size: 4 });
-    this.queue.flush();
-    this.read();
+    this.#readAll();
+    this.queue.outlet.look();
+    expect([this.queue.outlet.untakenFds, this.queue.oldestFdsAt()]).toEqual([
+      0,
+      Number.POSITIVE_INFINITY,
+    ]);
+    expect(this.charged).toBe(0);
     expect(this.#nextNumber).toBe(this.#published.length);
     expect(this.toldLost).toBe(this.lost);
     expect(this.kernel.openFds.size).toBe(0);
     expect(this.pool.backlogPackets).toBe(0);
     expect(this.lane.records).toEqual([]);
+  }
+
+  /** Fds beyond FDS_UNTAKEN_MAX leave only when those before them are taken. */
+  #readAll(): void {
+    do {
+      this.queue.flush();
+      this.read();
+    } while (!this.queue.isEmpty);
   }
 
   /** Takes what is there and checks it against what was published. */
@@ -164,13 +184,19 @@ class Bench {
   }
 
   #deliverWithFds({ topic: id, fds }: { topic: number; fds: number }): void {
-    const bundle = this.kernel.bundle(fds);
+    const release = (copies: number) => {
+      this.charged -= copies;
+    };
+    this.charged += fds;
+    const bundle = this.kernel.bundle(fds, 0, { release, expire: release });
     this.#published.push({ topic: id, fdCount: fds });
     const number = this.#published.length - 1;
     const bytes = this.#frames.messages([{ topic: id, number, bodyBytes: 4, fdCount: fds }]);
     const outcome = this.queue.deliverWithFds(this.#frames.buffer, 0, bytes, bundle);
     if (outcome === QUEUE_FULL) this.lost += 1;
     bundle.release();
+    expect(this.queue.outlet.untakenFds).toBeLessThanOrEqual(FDS_UNTAKEN_MAX);
+    expect(this.charged).toBe(this.queue.queuedFds + this.queue.outlet.untakenFds);
   }
 
   #readFrame(frame: SentFrame, inBandFds: number): void {
@@ -241,6 +267,8 @@ test("SendQueue lets go of every fd and packet wherever the peer goes away", () 
         for (const action of after) bench.run(action);
         bench.queue.abandon();
         expect(bench.queue.deliver(new PinnedBuffer(16), 0, 16)).toBe(PEER_GONE);
+        bench.queue.outlet.disown(false);
+        expect(bench.charged).toBe(0);
         expect(bench.kernel.openFds.size).toBe(0);
         expect(bench.pool.backlogPackets).toBe(0);
       },
@@ -254,7 +282,7 @@ test("SendQueue tells losses on many topics without counting any twice", () => {
     fc.property(fc.integer({ min: 1, max: 3 * GAP_TOPICS_MAX }), (topics) => {
       const kernel = new SimulatedKernel();
       const socket = kernel.socket(SOCKET_FD);
-      const queue = new SendQueue(SOCKET_FD, kernel, new PacketPool());
+      const queue = new SendQueue(SOCKET_FD, kernel, new PacketPool(), kernel);
       const frames = new FrameBuffer();
       socket.capacity = 0;
       const fill = () => [{ topic: 1, number: 0, bodyBytes: 65_000 }];

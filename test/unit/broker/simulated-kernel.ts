@@ -3,8 +3,8 @@
  * refuse fds, or lose their peer, and fds that are counted. Deterministic.
  */
 
-import { FdBundle } from "../../../src/broker/fd-bundle.ts";
-import type { PacketSink } from "../../../src/broker/send-queue.ts";
+import { FdBundle, type FdPayer, NOBODY_PAYS } from "../../../src/broker/fd-bundle.ts";
+import type { FdOutletHost, PacketSink } from "../../../src/broker/fd-outlet.ts";
 import type { PinnedBuffer } from "../../../src/ffi/pinned-buffer.ts";
 import {
   FDS_REFUSED,
@@ -53,12 +53,26 @@ export class SimulatedSocket {
   }
 }
 
-/** Sockets by fd, and the count of fds that messages brought. */
-export class SimulatedKernel implements PacketSink {
+/** Sockets by fd, and the count of fds that messages brought; and what outlets tell. */
+export class SimulatedKernel implements PacketSink, FdOutletHost {
   readonly sockets = new Map<number, SimulatedSocket>();
   /** Fds that are open now. */
   readonly openFds = new Set<number>();
+  /** Fds that were not passed on. */
+  refusedFds = 0;
+  /** FdOutletHost */
+  fdClock = 0;
   #fdsMade = 1_000;
+
+  /** FdOutletHost */
+  noteRefused(_outcome: number, fds: number): void {
+    this.refusedFds += fds;
+  }
+
+  /** Exact, as the real one is for small records. */
+  countUnreadRecords(fd: number): number {
+    return this.#at(fd).records.length;
+  }
 
   /** Makes a socket. */
   socket(fd: number): SimulatedSocket {
@@ -68,7 +82,7 @@ export class SimulatedKernel implements PacketSink {
   }
 
   /** A bundle of fresh fds; closing one twice throws. */
-  bundle(count: number, bodyFdCount: 0 | 1 = 0): FdBundle {
+  bundle(count: number, bodyFdCount: 0 | 1 = 0, payer: FdPayer = NOBODY_PAYS): FdBundle {
     const fds = Array.from({ length: count }, () => {
       this.#fdsMade += 1;
       this.openFds.add(this.#fdsMade);
@@ -77,7 +91,7 @@ export class SimulatedKernel implements PacketSink {
     const close = (fd: number) => {
       if (!this.openFds.delete(fd)) throw new Error(`fd ${fd} is closed twice`);
     };
-    return new FdBundle(fds, close, bodyFdCount);
+    return new FdBundle(fds, close, bodyFdCount, payer);
   }
 
   sendPacket(fd: number, buffer: PinnedBuffer, offset: number, bytes: number): number {

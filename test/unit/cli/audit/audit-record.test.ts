@@ -50,9 +50,17 @@ const CASES: Record<BrokerEvent["type"], [BrokerEvent, AuditRecord]> = {
     { type: "fds-refused", ...CLIENT, kind: "tty", topic: "a", rule: "policy.toml:3" },
     warn({ event: "fds-refused", ...WHO, kind: "tty", topic: "a", rule: "policy.toml:3" }),
   ],
+  "fds-undelivered": [
+    { type: "fds-undelivered", ...CLIENT, reason: "expired", fds: 3 },
+    warn({ event: "fds-undelivered", ...WHO, reason: "expired", fds: 3 }),
+  ],
   "body-refused": [
     { type: "body-refused", ...CLIENT, topic: "a.b", code: "REJECTED_LARGE_BODY" },
     warn({ event: "body-refused", ...WHO, topic: "a.b", code: "REJECTED_LARGE_BODY" }),
+  ],
+  "fd-close-stuck": [
+    { type: "fd-close-stuck", uid: 1000, count: 3 },
+    warn({ event: "fd-close-stuck", uid: 1000, count: 3 }),
   ],
   "policy-loaded": [
     { type: "policy-loaded", policy: "/etc/policy.toml", rules: 3 },

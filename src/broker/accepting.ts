@@ -1,0 +1,111 @@
+/**
+ * Lets clients in, a batch a turn. Where no fd or memory is left, those who are connected go on: the
+ * backlog waits a moment, or is told that there is no room, and administrators still get in.
+ */
+
+import { SyscallError } from "../errors.ts";
+import { FD_TABLE_FULL, INTERRUPTED, PEER_CLOSED, WOULD_BLOCK } from "../ffi/syscall-result.ts";
+import type { BrokerEventListener } from "./events.ts";
+import { ACCEPT_PAUSE_MS, ACCEPTS_PER_TURN } from "./limits.ts";
+import type { Listener } from "./listener.ts";
+import type { SocketWatch } from "./socket-watch.ts";
+import type { SpareFds } from "./spare-fds.ts";
+
+/** What clients are let in with. */
+export interface AcceptingParts {
+  readonly listener: Listener;
+  readonly watch: SocketWatch;
+  readonly spareFds: SpareFds;
+  /** Takes an accepted socket. @throws {SyscallError} where the kernel does not say who it is */
+  readonly adopt: (fd: number, administratorsOnly: boolean) => void;
+  /** Milliseconds, monotonic. */
+  readonly now: () => number;
+  readonly onEvent: BrokerEventListener;
+}
+
+/** The door of one broker. */
+export class Accepting {
+  readonly #parts: AcceptingParts;
+  #resumesAt = 0;
+  #isPaused = false;
+  /** The last attempt found no fd or memory left. */
+  #isExhausted = false;
+
+  constructor(parts: AcceptingParts) {
+    this.#parts = parts;
+    parts.watch.watchListener(parts.listener.fd);
+  }
+
+  /** When resumeIfDue() has something to do; Infinity while it has not. */
+  deadline(): number {
+    return this.#isPaused || this.#parts.spareFds.areShort
+      ? this.#resumesAt
+      : Number.POSITIVE_INFINITY;
+  }
+
+  /** Accepts who waits. */
+  accept(): void {
+    const { listener, spareFds } = this.#parts;
+    for (let accepted = 0; accepted < ACCEPTS_PER_TURN; accepted += 1) {
+      const fd = listener.accept();
+      if (fd === WOULD_BLOCK) return;
+      if (fd === PEER_CLOSED || fd === INTERRUPTED) continue;
+      if (fd < 0) {
+        this.#noteExhausted();
+        // One a turn: who is refused is closed at the end of it, and then the next one has room.
+        if (fd !== FD_TABLE_FULL || !this.#acceptWithSpareFds()) this.pause();
+        return;
+      }
+      this.#isExhausted &&= spareFds.areShort;
+      this.#adopt(fd, false);
+    }
+  }
+
+  /** Lets nobody in for a moment. */
+  pause(): void {
+    const { listener, watch, now } = this.#parts;
+    this.#resumesAt = now() + ACCEPT_PAUSE_MS;
+    if (this.#isPaused) return;
+    this.#isPaused = true;
+    watch.setListenerPaused(listener.fd, true);
+  }
+
+  /** Once the pause is over: goes on, and sees to it that there are spare fds. */
+  resumeIfDue(): void {
+    const { listener, watch, spareFds, now } = this.#parts;
+    if (now() < this.deadline()) return;
+    spareFds.refill();
+    this.#resumesAt = now() + ACCEPT_PAUSE_MS;
+    if (!this.#isPaused) return;
+    this.#isPaused = false;
+    watch.setListenerPaused(listener.fd, false);
+  }
+
+  /** @returns whether somebody was let in, or told that there is no room */
+  #acceptWithSpareFds(): boolean {
+    const { listener, spareFds } = this.#parts;
+    if (!spareFds.areEnough) return false;
+    return spareFds.lend(() => {
+      const fd = listener.accept();
+      if (fd < 0) return false;
+      this.#adopt(fd, true);
+      return true;
+    });
+  }
+
+  #adopt(fd: number, administratorsOnly: boolean): void {
+    try {
+      this.#parts.adopt(fd, administratorsOnly);
+    } catch (error) {
+      if (!(error instanceof SyscallError)) throw error;
+    }
+  }
+
+  /** Told once, however often accepting is tried again in vain. */
+  #noteExhausted(): void {
+    if (this.#isExhausted) return;
+    this.#isExhausted = true;
+    const reason = "no file descriptor or memory is left";
+    this.#parts.onEvent({ type: "accept-paused", reason });
+  }
+}

@@ -1,0 +1,155 @@
+/**
+ * From an accepted socket to a connection: who it is, whether there is room for it, and what it starts
+ * with. What becomes of those that are refused is sessions.ts's.
+ */
+
+import { SyscallError } from "../errors.ts";
+import { sendPacketWithFds } from "../ffi/ancillary.ts";
+import { OwnedFd } from "../ffi/owned-fd.ts";
+import { sendPacket } from "../ffi/seqpacket.ts";
+import { setSendBufferBytes } from "../ffi/socket-options.ts";
+import { countUnreadRecords } from "../ffi/unread-records.ts";
+import type { Administration } from "./administration.ts";
+import { Connection } from "./connection.ts";
+import type { ConnectionTable } from "./connection-table.ts";
+import { type Cause, notOwner, tooManyConnections } from "./endings.ts";
+import type { BrokerEventListener } from "./events.ts";
+import type { FdBudget } from "./fd-budget.ts";
+import type { PacketSink } from "./fd-outlet.ts";
+import type { FdsInFlight } from "./fds-in-flight.ts";
+import { type IdentityOptions, type PeerIdentity, readPeerIdentity } from "./identity.ts";
+import { SOCKET_SEND_BUFFER_BYTES } from "./limits.ts";
+import { PacketPool } from "./packet-pool.ts";
+import type { Quotas } from "./quota.ts";
+import { SendQueue } from "./send-queue.ts";
+import type { SocketWatch } from "./socket-watch.ts";
+import type { SpareFds } from "./spare-fds.ts";
+
+const SINK: PacketSink = { sendPacket, sendPacketWithFds, countUnreadRecords };
+
+/** What connections are made with. */
+export interface AdmissionParts {
+  readonly table: ConnectionTable;
+  readonly budget: FdBudget;
+  readonly quotas: Quotas;
+  readonly inFlight: FdsInFlight;
+  readonly administration: Pick<Administration, "isAdministrator">;
+  /** The generation of the policy in force. */
+  readonly policyGeneration: () => number;
+  readonly options: AdmissionOptions;
+}
+
+/** Choices for one broker. */
+export interface AdmissionOptions {
+  /** The broker's effective uid. */
+  readonly ownUid: number;
+  /** Serve the broker's own uid alone, for want of a policy file. */
+  readonly servesOwnUidOnly: boolean;
+  /** How identities are read. */
+  readonly identity: IdentityOptions;
+  readonly watch: SocketWatch;
+  /** For administrators, where the process may open no more. */
+  readonly spareFds: SpareFds;
+  /** Milliseconds, monotonic. */
+  readonly now: () => number;
+  readonly onEvent: BrokerEventListener;
+}
+
+/** A connection that stands in all tables. */
+export interface Admitted {
+  readonly connection: Connection;
+  /** Why it is to be ended; undefined where it may stay. */
+  readonly refusal: Cause | undefined;
+  /** Another one of its user that is to be ended for it. */
+  readonly evicted: Connection | undefined;
+}
+
+/** Makes connections. */
+export class Admission {
+  readonly #parts: AdmissionParts;
+  readonly #pool = new PacketPool();
+
+  constructor(parts: AdmissionParts) {
+    this.#parts = parts;
+  }
+
+  /**
+   * Makes a connection of an accepted socket, also where it is to be refused.
+   * @param fd owned by the connection from here on
+   * @param administratorsOnly refuse all others, as there is no room
+   * @throws {SyscallError} where the kernel does not say who it is; the socket is closed then
+   */
+  admit(fd: number, administratorsOnly: boolean): Admitted {
+    const { table, budget, options } = this.#parts;
+    const socket = OwnedFd.adopt(fd);
+    let connection: Connection | undefined;
+    try {
+      const { identity, tookSpareFds } = this.#identify(fd);
+      setSendBufferBytes(fd, SOCKET_SEND_BUFFER_BYTES);
+      const isExhausted = administratorsOnly || tookSpareFds;
+      const hasRoom = !isExhausted && this.#hasRoomFor(identity.uid);
+      connection = this.#makeConnection(socket, identity);
+      options.watch.add(connection);
+      const evicted = table.add(connection);
+      budget.addConnection();
+      return { connection, refusal: this.#refusalOf(connection, hasRoom), evicted };
+    } catch (error) {
+      connection?.quota.close();
+      socket.close();
+      throw error;
+    }
+  }
+
+  /** Finding out who it is takes an fd or two for a moment. */
+  #identify(fd: number): { identity: PeerIdentity; tookSpareFds: boolean } {
+    const { identity: options, spareFds } = this.#parts.options;
+    try {
+      return { identity: readPeerIdentity(fd, options), tookSpareFds: false };
+    } catch (error) {
+      if (!(error instanceof SyscallError) || !spareFds.areEnough) throw error;
+      const identity = spareFds.lend(() => readPeerIdentity(fd, options));
+      return { identity, tookSpareFds: true };
+    }
+  }
+
+  #makeConnection(socket: OwnedFd, identity: PeerIdentity): Connection {
+    const { table, quotas, inFlight, options, policyGeneration } = this.#parts;
+    const place = table.nextPlace();
+    const outletHost = inFlight.outletHost((isUnwanted, fds) => {
+      const reason = isUnwanted ? "unwanted" : "refused";
+      options.onEvent({ type: "fds-undelivered", connection: place.id, identity, reason, fds });
+    });
+    const quota = quotas.open(identity.uid);
+    return new Connection({
+      ...place,
+      socket,
+      identity,
+      queue: new SendQueue(socket.number, SINK, this.#pool, outletHost),
+      quota,
+      fdAccount: inFlight.account(quota),
+      acceptedAt: options.now(),
+      policyGeneration: policyGeneration(),
+    });
+  }
+
+  #hasRoomFor(uid: number): boolean {
+    const { table, budget } = this.#parts;
+    return table.hasRoomFor(uid) && budget.hasRoomForConnection();
+  }
+
+  #refusalOf(connection: Connection, hasRoom: boolean): Cause | undefined {
+    const { ownUid, servesOwnUidOnly } = this.#parts.options;
+    const { uid } = connection.identity;
+    if (!hasRoom && !this.#isAdmittedBeyond(connection)) return tooManyConnections();
+    return servesOwnUidOnly && uid !== ownUid ? notOwner(uid) : undefined;
+  }
+
+  /** Administrators are let in also where all others are told that there is no room. */
+  #isAdmittedBeyond(connection: Connection): boolean {
+    const { table, administration, budget } = this.#parts;
+    if (!administration.isAdministrator(connection.identity)) return false;
+    if (!table.keepExtra(connection)) return false;
+    budget.removeConnection();
+    return true;
+  }
+}

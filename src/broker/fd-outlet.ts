@@ -1,0 +1,155 @@
+/**
+ * The way of fds into one client's socket: in-band or on its lane, and not more at a time than the
+ * kernel should hold for one reader. Remembers what was sent until the client has taken it, since
+ * until then the publisher pays. Order and waiting are the send queue's.
+ */
+
+import { PinnedBuffer } from "../ffi/pinned-buffer.ts";
+import { FDS_REFUSED, FDS_UNWANTED, PEER_CLOSED } from "../ffi/syscall-result.ts";
+import { LANE_RECORD_BYTES } from "../protocol/limits.ts";
+import type { FdBundle } from "./fd-bundle.ts";
+import { FDS_UNTAKEN_BEFORE_LOOK, FDS_UNTAKEN_MAX } from "./limits.ts";
+import { UntakenFds } from "./untaken-fds.ts";
+
+/** The system calls that a send queue makes; src/ffi has them with the same signatures. */
+export interface PacketSink {
+  sendPacket(fd: number, buffer: PinnedBuffer, offset: number, bytes: number): number;
+  sendPacketWithFds(
+    fd: number,
+    buffer: PinnedBuffer,
+    offset: number,
+    bytes: number,
+    fds: readonly number[],
+  ): number;
+  /** At most the last so many records that were sent on the socket are not received yet. */
+  countUnreadRecords(fd: number): number;
+}
+
+/** What an outlet needs of the process around it. */
+export interface FdOutletHost {
+  /** Milliseconds on the broker's clock, as of the message that is being handled. */
+  readonly fdClock: number;
+  /** The kernel did not pass fds on: FDS_REFUSED or FDS_UNWANTED. */
+  noteRefused(outcome: number, fds: number): void;
+}
+
+/** send(): too many fds wait in the client's socket; the next sign of reading is waited for. */
+export const TAKING_AWAITED = -100;
+
+const LANE_RECORD = new PinnedBuffer(LANE_RECORD_BYTES);
+
+/** Fds on their way to one client. */
+export class FdOutlet {
+  readonly #sink: PacketSink;
+  readonly #host: FdOutletHost;
+  readonly #untaken = new UntakenFds();
+  #fd: number;
+  #isOnLane = false;
+  #laneSequence = 0;
+  /** Records sent on #fd. */
+  #records = 0;
+  #sentSinceLook = 0;
+
+  /** @param fd the connection's socket, borrowed */
+  constructor(fd: number, sink: PacketSink, host: FdOutletHost) {
+    this.#fd = fd;
+    this.#sink = sink;
+    this.#host = host;
+  }
+
+  /** The socket that fds leave on. */
+  get fd(): number {
+    return this.#fd;
+  }
+
+  get isOnLane(): boolean {
+    return this.#isOnLane;
+  }
+
+  /** Fds in the socket that may not be taken yet, as of the last look. */
+  get untakenFds(): number {
+    return this.#untaken.count;
+  }
+
+  /** When the oldest of them was sent; Infinity for none. */
+  get oldestAt(): number {
+    return this.#untaken.oldestAt;
+  }
+
+  /** From now on fds go out on this socket, borrowed; docs/protocol.md section 7. */
+  useLane(laneFd: number): void {
+    this.#fd = laneFd;
+    this.#isOnLane = true;
+    this.#records = 0;
+  }
+
+  /** A record without fds has gone out on the connection's socket. */
+  noteRecord(): void {
+    if (!this.#isOnLane) this.#records += 1;
+  }
+
+  /**
+   * Sends fds: with the frame, or alone on the lane.
+   * @param fds those of the bundle that this connection gets
+   * @returns bytes sent; or an outcome of sendPacketWithFds(), or TAKING_AWAITED, with nothing sent.
+   *   Once sent, the payer is released here, when they are taken
+   */
+  send(
+    source: PinnedBuffer,
+    offset: number,
+    bytes: number,
+    bundle: FdBundle,
+    fds: readonly number[],
+  ): number {
+    if (!this.#hasRoomFor(fds.length)) return TAKING_AWAITED;
+    const sent = this.#isOnLane
+      ? this.#sendOnLane(fds)
+      : this.#sink.sendPacketWithFds(this.#fd, source, offset, bytes, fds);
+    if (sent > 0) {
+      this.#records += 1;
+      this.#sentSinceLook += fds.length;
+      this.#untaken.push(this.#records, fds.length, bundle.payer, this.#host.fdClock);
+    } else if (isRefusal(sent)) this.#host.noteRefused(sent, fds.length);
+    return sent;
+  }
+
+  /** Looks which fds the client has taken; releases who paid for them. */
+  look(): void {
+    this.#sentSinceLook = 0;
+    if (this.#untaken.count === 0) return;
+    this.#untaken.settle(this.#records - this.#sink.countUnreadRecords(this.#fd));
+  }
+
+  /**
+   * Nobody pays any more for what is in the socket, though it is still there.
+   * @param areExpired whether that is because the client did not take it in time
+   */
+  disown(areExpired: boolean): void {
+    this.#untaken.disown(areExpired);
+  }
+
+  #hasRoomFor(fds: number): boolean {
+    if (this.#sentSinceLook < FDS_UNTAKEN_BEFORE_LOOK && this.#fits(fds)) return true;
+    this.look();
+    return this.#fits(fds);
+  }
+
+  /** A message of any size fits where nothing waits. */
+  #fits(fds: number): boolean {
+    return this.#untaken.count === 0 || this.#untaken.count + fds <= FDS_UNTAKEN_MAX;
+  }
+
+  /** One record on the lane; a client that closed its lane does not get fds, docs/protocol.md 7. */
+  #sendOnLane(fds: readonly number[]): number {
+    LANE_RECORD.words[0] = this.#laneSequence + 1;
+    LANE_RECORD.words[1] = fds.length;
+    const sent = this.#sink.sendPacketWithFds(this.#fd, LANE_RECORD, 0, LANE_RECORD_BYTES, fds);
+    if (sent > 0) this.#laneSequence += 1;
+    return sent === PEER_CLOSED ? FDS_REFUSED : sent;
+  }
+}
+
+/** The kernel does not let these fds pass; the message itself may go out without them. */
+export function isRefusal(outcome: number): boolean {
+  return outcome === FDS_REFUSED || outcome === FDS_UNWANTED;
+}

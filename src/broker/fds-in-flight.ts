@@ -1,0 +1,158 @@
+/**
+ * Copies of fds that are on their way to subscribers: who pays for them, and since when. A copy is
+ * charged to its publisher before it is queued or sent anywhere, and until it is known to be taken,
+ * lost or withdrawn. Counting and the clock; what is done about fds that stay is fd-sweep.ts's.
+ */
+
+import { FDS_UNWANTED } from "../ffi/syscall-result.ts";
+import type { FdPayer } from "./fd-bundle.ts";
+import type { FdOutletHost } from "./fd-outlet.ts";
+import { FD_WAITERS_MAX } from "./limits.ts";
+import { type ConnectionQuota, RESOURCE } from "./quota.ts";
+
+/** What became of fds, since the broker started. */
+export interface FdCounters {
+  /** The kernel had too many in flight, or the client had closed its lane. */
+  refused: number;
+  /** The client wants none. */
+  unwanted: number;
+  /** Nobody took them in time. */
+  expired: number;
+  /** Not sent to a client that has not taken earlier ones. */
+  stalled: number;
+}
+
+/** All copies of one broker. */
+export class FdsInFlight {
+  readonly counters: FdCounters = { refused: 0, unwanted: 0, expired: 0, stalled: 0 };
+  readonly #now: () => number;
+  /** Copies that are charged. */
+  #total = 0;
+  #clock = 0;
+
+  /** @param now milliseconds, monotonic */
+  constructor(now: () => number) {
+    this.#now = now;
+  }
+
+  /** Whether any copy is on its way. */
+  get isIdle(): boolean {
+    return this.#total === 0;
+  }
+
+  /** The time of the last tick(): read once for a message and not for each receiver. */
+  get clock(): number {
+    return this.#clock;
+  }
+
+  /** Reads the clock. @returns milliseconds */
+  tick(): number {
+    this.#clock = this.#now();
+    return this.#clock;
+  }
+
+  /** The account of a connection that publishes fds. */
+  account(quota: ConnectionQuota): FdAccount {
+    return new FdAccount(quota, this);
+  }
+
+  /** How many wait for their copies to be taken: see FdAccount.whenIdle(). */
+  waiters = 0;
+
+  /** For FdAccount: so many copies more, or with a negative number less. */
+  count(copies: number): void {
+    this.#total += copies;
+  }
+
+  /**
+   * What the outlet of one client needs.
+   * @param onRefused told which client gets how many fds less, and why
+   */
+  outletHost(onRefused: (isUnwanted: boolean, fds: number) => void): FdOutletHost {
+    const inFlight = this;
+    return {
+      get fdClock() {
+        return inFlight.#clock;
+      },
+      noteRefused(outcome, fds) {
+        const isUnwanted = outcome === FDS_UNWANTED;
+        inFlight.counters[isUnwanted ? "unwanted" : "refused"] += fds;
+        onRefused(isUnwanted, fds);
+      },
+    };
+  }
+}
+
+/** What one connection pays for. Outlives it, until the last copy is taken. */
+export class FdAccount implements FdPayer {
+  readonly #quota: ConnectionQuota;
+  readonly #inFlight: FdsInFlight;
+  #expired = 0;
+  readonly #onIdle: (() => void)[] = [];
+
+  /** Made by FdsInFlight.account() alone. */
+  constructor(quota: ConnectionQuota, inFlight: FdsInFlight) {
+    this.#quota = quota;
+    this.#inFlight = inFlight;
+  }
+
+  /** Copies on their way. */
+  get waiting(): number {
+    return this.#quota.used(RESOURCE.fds);
+  }
+
+  /** Copies that may be on their way at a time, as things are now. */
+  get limit(): number {
+    return this.#quota.limit(RESOURCE.fds);
+  }
+
+  /** Whether so many copies more would take the connection beyond half of its limit. */
+  isStrainedBy(copies: number): boolean {
+    return 2 * (this.waiting + copies) > this.limit;
+  }
+
+  /** Charges for copies, all of them or none. @returns false where they do not fit */
+  charge(copies: number): boolean {
+    if (!this.#quota.charge(RESOURCE.fds, copies)) return false;
+    this.#inFlight.count(copies);
+    return true;
+  }
+
+  /** FdPayer */
+  release(copies: number): void {
+    this.#quota.release(RESOURCE.fds, copies);
+    this.#inFlight.count(-copies);
+    if (this.#onIdle.length > 0 && this.waiting === 0) this.#tellIdle();
+  }
+
+  /** FdPayer */
+  expire(copies: number): void {
+    this.#expired += copies;
+    this.#inFlight.counters.expired += copies;
+    this.release(copies);
+  }
+
+  /** Copies that expired since the last call. */
+  takeExpired(): number {
+    const expired = this.#expired;
+    this.#expired = 0;
+    return expired;
+  }
+
+  /**
+   * Calls back once no copy is on its way any more.
+   * @returns false where none is, or where FD_WAITERS_MAX wait already: then it is not called
+   */
+  whenIdle(callback: () => void): boolean {
+    if (this.waiting === 0 || this.#onIdle.length >= FD_WAITERS_MAX) return false;
+    this.#onIdle.push(callback);
+    this.#inFlight.waiters += 1;
+    return true;
+  }
+
+  #tellIdle(): void {
+    const callbacks = this.#onIdle.splice(0);
+    this.#inFlight.waiters -= callbacks.length;
+    for (const callback of callbacks) callback();
+  }
+}

@@ -1,0 +1,68 @@
+/**
+ * How much each uid may hold: the defaults, in one table, and what a policy says in their place.
+ * Counting is quota.ts's. docs/policy.md shows the same table; a test compares them.
+ */
+
+import { assert } from "../assert.ts";
+import { LARGE_BODY_BYTES_MAX } from "../protocol/limits.ts";
+import {
+  CONNECTIONS_PER_UID_MAX,
+  SUBSCRIPTIONS_PER_CONNECTION_MAX,
+  TOPICS_PER_CONNECTION_MAX,
+} from "./limits.ts";
+import { isInRanges, type LimitValues, type PolicyLimits } from "./policy/rules.ts";
+import type { Limits, LimitsOfUid, ResourceName } from "./quota.ts";
+
+/**
+ * What one uid may hold where the policy says nothing. One connection alone gets half of it.
+ *
+ * fds: two connections may each have two full messages to 16 subscribers on their way.
+ */
+export const QUOTA_DEFAULTS: Limits = {
+  connections: CONNECTIONS_PER_UID_MAX,
+  subscriptions: 2 * SUBSCRIPTIONS_PER_CONNECTION_MAX,
+  topics: 2 * TOPICS_PER_CONNECTION_MAX,
+  queuedBytes: 128 * 1024 * 1024,
+  retainedBytes: 4 * LARGE_BODY_BYTES_MAX,
+  fds: 16_384,
+  pendingCalls: 16_384,
+};
+
+/** Each resource as `[limits]` of a policy file spells it. */
+export const LIMIT_KEY_OF: { readonly [R in ResourceName]: keyof LimitValues } = {
+  connections: "connections",
+  subscriptions: "subscriptions",
+  topics: "topics",
+  queuedBytes: "queued-bytes",
+  retainedBytes: "retained-bytes",
+  fds: "fds",
+  pendingCalls: "pending-calls",
+};
+
+/**
+ * At most this share of the files that the broker may open stands for the default `fds` of one uid:
+ * the kernel counts fds on their way against the broker's own user, and others need room too.
+ */
+const FDS_SHARE = 4;
+
+/** The defaults of a broker that may open so many files. */
+export function quotaDefaults(openFilesMax: number): Limits {
+  assert(openFilesMax > 0, "a broker may open files");
+  const fds = Math.min(QUOTA_DEFAULTS.fds, Math.floor(openFilesMax / FDS_SHARE));
+  return { ...QUOTA_DEFAULTS, fds };
+}
+
+/** Limits by uid: of its `[[limits.user]]`, else of `[limits]`, else the default. */
+export function limitsOfPolicy({ defaults, overrides }: PolicyLimits, base: Limits): LimitsOfUid {
+  const general = merge(base, defaults);
+  return (uid) => {
+    const override = overrides.find(({ uids }) => isInRanges(uids, uid));
+    return override === undefined ? general : merge(general, override.values);
+  };
+}
+
+function merge(base: Limits, values: LimitValues): Limits {
+  const names = Object.keys(LIMIT_KEY_OF) as ResourceName[];
+  const merged = names.map((name) => [name, values[LIMIT_KEY_OF[name]] ?? base[name]] as const);
+  return Object.fromEntries(merged) as Limits;
+}
