@@ -44,6 +44,7 @@ function routerFixture(topicCount: number): { route: () => number } {
     countUnreadRecords: () => 0,
   };
   const inFlight = new FdsInFlight(() => 0);
+  const pool = new PacketPool();
   const quotas = new Quotas(() => QUOTA_DEFAULTS);
   const connect = (id: number) => {
     const quota = quotas.open(0);
@@ -55,7 +56,7 @@ function routerFixture(topicCount: number): { route: () => number } {
       queue: new SendQueue(
         id,
         sink,
-        new PacketPool(),
+        pool.open(quota),
         inFlight.outletHost(() => {}),
       ),
       quota,

@@ -167,7 +167,7 @@ export class LimitError extends RangeError {
   constructor(
     code: LimitErrorCode,
     message: string,
-    fields: { limit?: number; actual?: number } = {},
+    fields: { limit?: number | undefined; actual?: number | undefined } = {},
     options?: ErrorOptions,
   ) {
     super(message, options);

@@ -1,18 +1,24 @@
 /** Why the broker ends connections, as code and words. The wording of all endings stands here. */
 
 import type { ErrorCode, SyscallError } from "../errors.ts";
+import { type Excess, excessWords } from "./excess.ts";
 import { HELLO_TIMEOUT_MS } from "./limits.ts";
 
 /** Why a connection ends, where it is not the client's own wish. */
 export interface Cause {
   readonly code: ErrorCode;
   readonly message: string;
+  /** The limit that was reached, where it is one that is counted. */
+  readonly excess?: Excess | undefined;
 }
 
-/** More connections, of all users or of this one, than the limits allow. */
-export function tooManyConnections(): Cause {
-  const message = "Cannot serve client: too many connections are open";
-  return { code: "LIMIT_CONNECTIONS", message };
+/**
+ * More connections, of all users or of this one, than the limits allow.
+ * @param excess undefined where the process may open no more files
+ */
+export function tooManyConnections(excess: Excess | undefined): Cause {
+  const why = excess === undefined ? "the broker may open no more files" : excessWords(excess);
+  return { code: "LIMIT_CONNECTIONS", message: `Cannot serve client: ${why}`, excess };
 }
 
 /** The broker could not make the fd lane that the client asked for. */

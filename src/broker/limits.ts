@@ -126,8 +126,17 @@ export const SEND_QUEUE_MEMORY_BYTES_RESUME = SEND_QUEUE_MEMORY_BYTES_MAX / 2;
 /** Topics whose losses are counted apart in one gap; beyond it the gap speaks of several topics. */
 export const GAP_TOPICS_MAX = 64;
 
-/** Packets (of PACKET_BYTES_MAX bytes) that all backlogged connections may hold together: 256 MiB. */
-export const BACKLOG_PACKETS_MAX = 4_096;
+/**
+ * Bytes that wait for slow connections of one uid, where the policy says nothing else: thirty stalled
+ * ones, with full queues. One alone gets half of it, far more than its queue may hold.
+ */
+export const QUEUED_BYTES_PER_UID_MAX = 128 * 1024 * 1024;
+
+/**
+ * Bytes that wait for slow connections of all uids together: eight users who do their worst. A uid
+ * gets half of what the others leave free, so that there is always some left for the next.
+ */
+export const BACKLOG_BYTES_MAX = 8 * QUEUED_BYTES_PER_UID_MAX;
 
 /** Free packets kept for the next burst instead of being left to the garbage collector: 8 MiB. */
 export const FREE_PACKETS_KEPT = 128;

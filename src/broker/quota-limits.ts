@@ -7,6 +7,7 @@ import { assert } from "../assert.ts";
 import { LARGE_BODY_BYTES_MAX } from "../protocol/limits.ts";
 import {
   CONNECTIONS_PER_UID_MAX,
+  QUEUED_BYTES_PER_UID_MAX,
   SUBSCRIPTIONS_PER_CONNECTION_MAX,
   TOPICS_PER_CONNECTION_MAX,
 } from "./limits.ts";
@@ -22,7 +23,7 @@ export const QUOTA_DEFAULTS: Limits = {
   connections: CONNECTIONS_PER_UID_MAX,
   subscriptions: 2 * SUBSCRIPTIONS_PER_CONNECTION_MAX,
   topics: 2 * TOPICS_PER_CONNECTION_MAX,
-  queuedBytes: 128 * 1024 * 1024,
+  queuedBytes: QUEUED_BYTES_PER_UID_MAX,
   retainedBytes: 4 * LARGE_BODY_BYTES_MAX,
   fds: 16_384,
   pendingCalls: 16_384,

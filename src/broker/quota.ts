@@ -159,12 +159,13 @@ export class UserQuota {
   /** A connection of this uid is there. For ConnectionQuota. */
   join(): void {
     this.#connections += 1;
+    this.impose(RESOURCE.connections, 1);
   }
 
   /** A connection of this uid is gone. For ConnectionQuota. */
   leave(): void {
     this.#connections -= 1;
-    if (this.#connections === 0) this.#forgetIfIdle();
+    this.release(RESOURCE.connections, 1);
   }
 
   #forgetIfIdle(): void {

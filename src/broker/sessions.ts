@@ -487,6 +487,7 @@ export class Sessions implements RouterHost, PacketHost, FlushHost, FdSweepHost 
 /** Puts the last word to a client into CONTROL_FRAME_BUFFER. @returns bytes of the frame */
 function encodeFatal(cause: Cause, fields: FatalFields): number {
   const status = STATUS[cause.code as StatusName];
-  const body = errorBody({ status, message: cause.message, ...fields });
+  const { limit, actual } = cause.excess ?? {};
+  const body = errorBody({ status, message: cause.message, ...fields, limit, actual });
   return encodeControlFrame({ opcode: OPCODE.ERROR, flags: FLAG_FATAL, id: 0, body });
 }

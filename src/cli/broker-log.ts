@@ -40,6 +40,10 @@ export function brokerLogLine(event: BrokerEvent, isVerbose: boolean): string | 
       const where = `on "${printable(event.topic)}": ${event.code}`;
       return `refused a large message of ${who(event.connection, event.identity)} ${where}`;
     }
+    case "limited": {
+      const subject = who(event.connection, event.identity);
+      return printable(`refused ${subject}: ${event.code}: ${event.message}`);
+    }
     case "fd-close-stuck":
       return `closing files of uid ${event.uid} hangs: ${event.count} of them stay open`;
     case "policy-refused":

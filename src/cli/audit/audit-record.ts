@@ -19,6 +19,7 @@ export type AuditEventName =
   | "fds-refused"
   | "fds-undelivered"
   | "body-refused"
+  | "limited"
   | "fd-close-stuck"
   | "policy-loaded"
   | "policy-refused"
@@ -50,6 +51,10 @@ export interface AuditFields {
   /** Would-be denials since the broker started, with this one; or fds that are not closed. */
   readonly count?: number | undefined;
   readonly code?: string | undefined;
+  /** The limit that was reached, … */
+  readonly limit?: number | undefined;
+  /** … and how much there was, or was asked for. */
+  readonly actual?: number | undefined;
   /** The broker's socket. */
   readonly socket?: string | undefined;
   /** Path of the main policy file. */
@@ -95,6 +100,8 @@ export function auditRecord(event: BrokerEvent): AuditRecord {
       return warn({ event: event.type, ...who(event), reason: event.reason, fds: event.fds });
     case "body-refused":
       return warn({ event: event.type, ...who(event), topic: event.topic, code: event.code });
+    case "limited":
+      return limitedRecord(event);
     case "fd-close-stuck":
       return warn({ event: event.type, uid: event.uid, count: event.count });
     case "policy-loaded":
@@ -109,6 +116,11 @@ export function auditRecord(event: BrokerEvent): AuditRecord {
 function fdsRefusedRecord(event: Extract<BrokerEvent, { type: "fds-refused" }>): AuditRecord {
   const { kind, topic, rule, message } = event;
   return warn({ event: "fds-refused", ...who(event), kind, topic, rule }, message);
+}
+
+function limitedRecord(event: Extract<BrokerEvent, { type: "limited" }>): AuditRecord {
+  const { code, topic, limit, actual, message } = event;
+  return warn({ event: "limited", ...who(event), topic, code, limit, actual }, message);
 }
 
 function disconnectedRecord(event: Extract<BrokerEvent, { type: "disconnected" }>): AuditRecord {

@@ -6,6 +6,7 @@ import { Introductions } from "../../../src/broker/introductions.ts";
 import { DIRECT_SEND_BYTES_MIN } from "../../../src/broker/limits.ts";
 import { ownUidPolicy } from "../../../src/broker/policy/decide.ts";
 import { NOT_PLAIN, Router } from "../../../src/broker/router.ts";
+import { Topic } from "../../../src/broker/topic-table.ts";
 import { ProtocolError } from "../../../src/errors.ts";
 import { decodeTopicBody } from "../../../src/protocol/control-messages.ts";
 import { FLAG_FDS_WITHHELD, OPCODE } from "../../../src/protocol/opcodes.ts";
@@ -56,8 +57,8 @@ function subscribe(connection: Connection, pattern: string): void {
 
 /** Opens a topic for the publisher. @returns its id */
 function open(name: string): number {
-  const topic = state.topics.hold(name);
-  if (topic === undefined) throw new Error("There are too many topics");
+  const topic = state.holdTopic(publisher, name);
+  if (!(topic instanceof Topic)) throw new Error("There are too many topics");
   publisher.openTopics.set(topic.id, {
     topic,
     mayPublish: true,
