@@ -20,6 +20,7 @@ import { OwnedFd } from "../src/ffi/owned-fd.ts";
 import { openSeqpacket } from "../src/ffi/seqpacket.ts";
 import { decodeControlBody, encodeControlBody } from "../src/protocol/control-body.ts";
 import { topicBody } from "../src/protocol/control-messages.ts";
+import { LARGE_BODY_BYTES_MAX } from "../src/protocol/limits.ts";
 import { ENCODING } from "../src/protocol/opcodes.ts";
 import { PacketReader } from "../src/protocol/packet.ts";
 import { topicMatches } from "../src/protocol/topics.ts";
@@ -73,12 +74,18 @@ function routerFixture(topicCount: number): { route: () => number } {
     sender.openTopics.set(topic.id, {
       topic,
       mayPublish: true,
+      messageBytesMax: LARGE_BODY_BYTES_MAX,
       sendFds: { allowed: false, rule: undefined },
       introducedTo: undefined,
     });
     return topic.id;
   });
-  const host = { hasTime: () => true, noteUnflushed: () => {}, notePeerGone: () => {} };
+  const host = {
+    hasTime: () => true,
+    noteUnflushed: () => {},
+    notePeerGone: () => {},
+    noteTooLarge: () => {},
+  };
   const router = new Router(state, new Introductions(() => {}), inFlight, host);
   const { buffer, bytes } = firstPacket(topicIds);
   return { route: () => router.routePacket(sender, buffer, bytes) };

@@ -73,6 +73,11 @@ export class Admission {
     this.#parts = parts;
   }
 
+  /** Bytes that wait for slow readers and are charged to them. */
+  get backlogBytes(): number {
+    return this.#pool.backlogBytes;
+  }
+
   /**
    * Makes a connection of an accepted socket, also where it is to be refused.
    * @param fd owned by the connection from here on

@@ -5,6 +5,7 @@
  * Touches no socket.
  */
 
+import { LARGE_BODY_BYTES_MAX } from "../protocol/limits.ts";
 import type { Connection } from "./connection.ts";
 import { type Excess, excessOf } from "./excess.ts";
 import { type FdRules, fdRulesOf } from "./fd-rules.ts";
@@ -134,6 +135,16 @@ export class BusState {
     }
     topic.withheldFrom = withheld;
     return withheld;
+  }
+
+  /**
+   * Bytes of the largest body that a connection may publish on a topic: what the topic's setting
+   * and its uid's limit allow. Kept in OpenTopic; a new policy may change it.
+   */
+  messageBytesMax({ quota }: Pick<Connection, "quota">, topic: string): number {
+    const ofTopic = this.#policy.settings.find(topic, "messageBytesMax")?.messageBytesMax;
+    const ofUid = Math.min(quota.user.messageBytesMax, LARGE_BODY_BYTES_MAX);
+    return Math.min(ofTopic ?? LARGE_BODY_BYTES_MAX, ofUid);
   }
 
   /** Which fds messages on a topic may carry; looked up once for each policy. */

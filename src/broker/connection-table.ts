@@ -67,6 +67,14 @@ export class ConnectionTable {
     for (const connection of this.#bySlot) if (connection !== undefined) yield connection;
   }
 
+  /** Those in this slot and behind it, in the order of slots. */
+  *from(slot: number): Generator<Connection> {
+    for (let next = slot; next < this.#bySlot.length; next += 1) {
+      const connection = this.#bySlot[next];
+      if (connection !== undefined) yield connection;
+    }
+  }
+
   /** The connection that has waited longest without saying HELLO. */
   oldestAwaitingHello(): Connection | undefined {
     return this.#awaitingHello.values().next().value;

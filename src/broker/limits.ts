@@ -183,6 +183,21 @@ export const COSTLY_MS_PER_TURN = 2;
 /** Destinations served before the router looks at the clock again. Guess: a tenth of a millisecond. */
 export const ROUTING_COST_PER_LOOK = 4_096;
 
+/**
+ * Messages of one packet that are too large whose sender is told so, one by one: a packet may hold
+ * thousands, and the answers must fit the sender's queue. All are counted.
+ */
+export const REFUSALS_TOLD_PER_PACKET = 16;
+
+/** Users, and units, without a connection whose figures are kept apart. Guess: days of a desktop. */
+export const FOLDED_SUMS_MAX = 1_024;
+
+/** Bytes of JSON in one answer to QUERY; a longer one has several. Far below the control reserve. */
+export const QUERY_ANSWER_BYTES_MAX = 16 * 1024;
+
+/** Entries looked at for one answer to QUERY, those that it does not tell of included. */
+export const QUERY_ENTRIES_PER_LOOK = 2_048;
+
 /** Milliseconds of one turn spent on work in the background, such as a reload of the policy. */
 export const BACKGROUND_MS_PER_TURN = 2;
 

@@ -34,8 +34,8 @@ export type ResourceName = keyof typeof RESOURCE;
 /** The place of a resource. */
 export type Resource = (typeof RESOURCE)[ResourceName];
 
-/** A number for each resource. */
-export type Limits = { readonly [R in ResourceName]: number };
+/** A number for each resource, and the bytes of the largest message body. */
+export type Limits = { readonly [R in ResourceName | "messageBytes"]: number };
 
 /** The limits of one uid. */
 export type LimitsOfUid = (uid: number) => Limits;
@@ -123,6 +123,11 @@ export class UserQuota {
   limit(resource: Resource): number {
     if (this.#generation !== this.#quotas.generation) this.#refresh();
     return this.#limits[resource] as number;
+  }
+
+  /** Bytes of the largest message body that it may publish, whatever the topic allows. */
+  get messageBytesMax(): number {
+    return this.#quotas.limitsOf(this.uid).messageBytes;
   }
 
   /** Whether the uid holds more than it may: by impose(), or since its limit was lowered. */

@@ -200,6 +200,7 @@ export class Requests {
     connection.openTopics.set(topic.id, {
       topic,
       mayPublish: true,
+      messageBytesMax: this.#state.messageBytesMax(connection, name),
       sendFds,
       introducedTo: undefined,
     });
@@ -317,7 +318,8 @@ export class Requests {
   }
 }
 
-function checkRequestId(frame: ClientFrame): void {
+/** @throws {ProtocolError} PROTOCOL_REQUEST_ID where a request could not be answered */
+export function checkRequestId(frame: ClientFrame): void {
   if (frame.id !== 0) return;
   const message = "Cannot answer request: its id is 0";
   throw new ProtocolError("PROTOCOL_REQUEST_ID", message, frame.offset);
@@ -328,10 +330,12 @@ function unknownOpcode({ opcode, offset }: ClientFrame): ProtocolError {
   return new ProtocolError("PROTOCOL_OPCODE", message, offset);
 }
 
-function bodyStart(frame: ClientFrame): number {
+/** Where the body of a frame starts, in bytes of its buffer. */
+export function bodyStart(frame: ClientFrame): number {
   return frame.offset + FRAME_HEADER_BYTES;
 }
 
-function bodyEnd(frame: ClientFrame): number {
+/** The byte behind the body of a frame. */
+export function bodyEnd(frame: ClientFrame): number {
   return frame.offset + frame.frameBytes;
 }

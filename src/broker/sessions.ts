@@ -21,7 +21,7 @@ import { Background } from "./background.ts";
 import { Burials } from "./burials.ts";
 import { BusState } from "./bus-state.ts";
 import { ClientFiles } from "./client-files.ts";
-import type { Connection } from "./connection.ts";
+import type { Connection, OpenTopic } from "./connection.ts";
 import { ConnectionTable } from "./connection-table.ts";
 import { CONTROL_FRAME_BUFFER, encodeControlFrame } from "./control-frames.ts";
 import {
@@ -54,10 +54,12 @@ import {
   PACKETS_PER_TURN,
 } from "./limits.ts";
 import { LingeringSockets } from "./lingering-sockets.ts";
+import { tellTooLarge } from "./message-limit.ts";
 import { PacketHandler, type PacketHost, type ReceivedPacket } from "./packet-handler.ts";
 import { PacketRest, PacketRests } from "./packet-rests.ts";
 import { PacketSource } from "./packet-source.ts";
 import type { Policy } from "./policy/rules.ts";
+import { Queries } from "./queries/queries.ts";
 import { type LimitsOfUid, Quotas } from "./quota.ts";
 import { limitsOfPolicy, quotaDefaults } from "./quota-limits.ts";
 import { Requests } from "./requests.ts";
@@ -66,6 +68,7 @@ import { Router, type RouterHost } from "./router.ts";
 import { QUEUE_FULL } from "./send-queue.ts";
 import type { SocketWatch } from "./socket-watch.ts";
 import type { SpareFds } from "./spare-fds.ts";
+import { Statistics } from "./statistics.ts";
 import { welcome } from "./welcome.ts";
 
 /** What sessions are made from. */
@@ -118,7 +121,6 @@ export class Sessions implements RouterHost, PacketHost, FlushHost, FdSweepHost 
   readonly #flusher: Flusher;
   readonly #rests = new PacketRests();
   readonly #heldOff: HeldOff;
-  readonly #areas: readonly Area[] = [];
   readonly #administration: Administration;
   readonly #admission: Admission;
   readonly #quotas: Quotas;
@@ -130,7 +132,9 @@ export class Sessions implements RouterHost, PacketHost, FlushHost, FdSweepHost 
   /** When this turn's time for costly work is up; 0 where none was asked for yet. */
   #costlyEndsAt = 0;
 
-  constructor(options: SessionsOptions) {
+  constructor(given: SessionsOptions) {
+    const statistics = new Statistics();
+    const options = { ...given, onEvent: statistics.counting(given.onEvent) };
     this.#options = options;
     this.closer = new FdCloser({ now: options.now, onEvent: options.onEvent });
     this.#heldOff = new HeldOff(this.closer, options.watch);
@@ -162,7 +166,18 @@ export class Sessions implements RouterHost, PacketHost, FlushHost, FdSweepHost 
       options,
     });
     const fdGate = new FdGate(options.keepsFdsOut);
-    const areas = this.#areas;
+    const queries = new Queries({
+      table: this.#table,
+      state: this.#state,
+      quotas: this.#quotas,
+      statistics,
+      fdCounters: inFlight.counters,
+      backlogBytes: () => this.#admission.backlogBytes,
+      administration: this.#administration,
+      send: this.#send,
+      now: options.now,
+    });
+    const areas: readonly Area[] = [queries];
     const shared = { state: this.#state, areas, fdGate, send: this.#send, onEvent };
     const tables = { ...shared, lingering: this.#lingering, budget: this.#budget };
     const fdWork = { inFlight, table: this.#table, watch, flusher: this.#flusher };
@@ -379,6 +394,12 @@ export class Sessions implements RouterHost, PacketHost, FlushHost, FdSweepHost 
   /** RouterHost */
   notePeerGone(connection: Connection): void {
     this.#flusher.notePeerGone(connection);
+  }
+
+  /** RouterHost */
+  noteTooLarge(sender: Connection, open: OpenTopic, actual: number): void {
+    const about = { topic: open.topic.name, limit: open.messageBytesMax, actual };
+    tellTooLarge({ send: this.#send, onEvent: this.#options.onEvent }, sender, about);
   }
 
   /** FlushHost */

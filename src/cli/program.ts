@@ -7,12 +7,10 @@ import { Command, Option } from "commander";
 import { VERSION } from "../version.ts";
 import type { Attachment } from "./commands/pub.ts";
 import { EXIT_CODE_HELP } from "./exit-codes.ts";
+import { addInspectionCommands } from "./inspection-program.ts";
 import { stderr, stdout } from "./output.ts";
 import { addPolicyCommands } from "./policy-program.ts";
-
-const SOCKET_OPTION = "-s, --socket <path>";
-const CLIENT_SOCKET_HELP =
-  "the broker's socket (default: $SEQBUS_SOCKET, else the user's bus, else the system's)";
+import { CLIENT_SOCKET_HELP, SOCKET_OPTION } from "./socket-option.ts";
 
 /**
  * Builds the command line.
@@ -34,6 +32,7 @@ export function buildProgram(finish: (exitCode: number) => void): Command {
   addBroker(program, finish);
   addPub(program, finish);
   addSub(program, finish);
+  addInspectionCommands(program, finish);
   addPolicyCommands(program, finish);
   addDemo(program, finish);
   addPolicyPieces(program, finish);

@@ -21,12 +21,14 @@ import {
 } from "../protocol/control-messages.ts";
 import { GAP_REASON, OPCODE } from "../protocol/opcodes.ts";
 import { STATUS } from "../protocol/status-codes.ts";
+import type { QuerySubject } from "../protocol/words.ts";
 import { Inbound, type InboundHost } from "./inbound.ts";
 import { CLOSE_DRAIN_MS, FLUSH_TIMEOUT_MS_DEFAULT } from "./limits.ts";
 import type { Sender } from "./message.ts";
 import { Outbound } from "./outbound.ts";
 import { PendingRequests } from "./pending-requests.ts";
 import { Publisher, type PublishOptions } from "./publisher.ts";
+import { type QueryEntry, type QueryOptions, queryEntries } from "./queries.ts";
 import { type GapReason, type StatusEvent, StatusFeed } from "./status.ts";
 import { Subscriber } from "./subscriber.ts";
 import type { SubscribeOptions, Subscription } from "./subscription.ts";
@@ -208,6 +210,18 @@ export class Bus<Topics extends TopicMap = TopicMap>
   async explain(about: PolicyQuestion): Promise<unknown> {
     const body = await this.#request(OPCODE.EXPLAIN, explainBody(about));
     return JSON.parse(decodeExplainAck(body, 0, body.byteLength).explanation);
+  }
+
+  /**
+   * Asks the broker what it knows: its figures, clients, services, topics, subscriptions.
+   * Administrators are told everything, others what concerns connections of their own user.
+   * @example
+   * for await (const { topic, published } of bus.query("topics", { about: "sensors.>" })) { … }
+   * @throws {RejectedError} REJECTED_PATTERN
+   * @throws {ClosedError} where the connection ends before the last answer
+   */
+  query(what: QuerySubject, options: QueryOptions = {}): AsyncGenerator<QueryEntry, void> {
+    return queryEntries((opcode, body) => this.#request(opcode, body), what, options);
   }
 
   /** What happens to this bus from now on: gaps, denials, the end. Each call has its own queue. */

@@ -15,6 +15,7 @@ export {
 } from "../errors.ts";
 export type { FdKind, FoundFdKind } from "../fd-kinds.ts";
 export type { MappedMemory } from "../ffi/mapping.ts";
+export type { QuerySubject } from "../protocol/words.ts";
 export type { EncodingName } from "./body-codec.ts";
 export {
   Bus,
@@ -35,6 +36,7 @@ export {
 } from "./memory.ts";
 export { Message, type Sender } from "./message.ts";
 export type { FdLike, PublishOptions } from "./publisher.ts";
+export type { QueryEntry, QueryOptions } from "./queries.ts";
 export { type ReadFileOptions, ReceivedFd, ReceivedFds } from "./received-fds.ts";
 export type { GapReason, StatusEvent } from "./status.ts";
 export { type SubscribeOptions, Subscription } from "./subscription.ts";

@@ -206,7 +206,12 @@ uid = 7
     const introductions = new Introductions((connection, frame) => {
       connection.queue.push(CONTROL_FRAME_BUFFER, encodeControlFrame(frame));
     });
-    const host = { hasTime: () => true, noteUnflushed: () => {}, notePeerGone: () => {} };
+    const host = {
+      hasTime: () => true,
+      noteUnflushed: () => {},
+      notePeerGone: () => {},
+      noteTooLarge: () => {},
+    };
     const router = new Router(state, introductions, bench.fdsInFlight, host);
     const publisher = bench.connect(1, 0);
     const [trusted, other] = [bench.connect(2, 7), bench.connect(3, 8)];
@@ -214,7 +219,13 @@ uid = 7
     const topic = state.topics.hold("a");
     if (topic === undefined) throw new Error("There are too many topics");
     const sendFds = { allowed: true, rule: undefined };
-    const open = { topic, mayPublish: true, sendFds, introducedTo: undefined };
+    const open = {
+      topic,
+      mayPublish: true,
+      messageBytesMax: LARGE_BODY_BYTES_MAX,
+      sendFds,
+      introducedTo: undefined,
+    };
 
     const route = (files: number): void => {
       const bundle = bench.kernel.bundle(1 + files, 1);

@@ -9,6 +9,7 @@ import { NOT_PLAIN, Router } from "../../../src/broker/router.ts";
 import { Topic } from "../../../src/broker/topic-table.ts";
 import { ProtocolError } from "../../../src/errors.ts";
 import { decodeTopicBody } from "../../../src/protocol/control-messages.ts";
+import { MESSAGE_BODY_BYTES_MAX } from "../../../src/protocol/limits.ts";
 import { FLAG_FDS_WITHHELD, OPCODE } from "../../../src/protocol/opcodes.ts";
 import { ConnectionBench } from "./connection-fixture.ts";
 import { FrameBuffer, numberOf, type SentFrame } from "./frame-fixture.ts";
@@ -20,6 +21,8 @@ let state: BusState;
 let router: Router;
 let unflushed: Connection[];
 let gone: Connection[];
+/** Messages that were refused for their size, as [topic id, bytes of the body]. */
+let tooLarge: [topic: number, bodyBytes: number][];
 let publisher: Connection;
 /** What the next looks at the clock say; then there is time. */
 let looks: boolean[];
@@ -29,6 +32,7 @@ beforeEach(() => {
   state = new BusState(ownUidPolicy(0), () => {});
   unflushed = [];
   gone = [];
+  tooLarge = [];
   const introductions = new Introductions((connection, frame) => {
     connection.queue.push(CONTROL_FRAME_BUFFER, encodeControlFrame(frame));
   });
@@ -40,6 +44,7 @@ beforeEach(() => {
       unflushed.push(connection);
     },
     notePeerGone: (connection) => void gone.push(connection),
+    noteTooLarge: (_sender, { topic }, bodyBytes) => void tooLarge.push([topic.id, bodyBytes]),
   });
   publisher = bench.connect(1);
 });
@@ -62,6 +67,7 @@ function open(name: string): number {
   publisher.openTopics.set(topic.id, {
     topic,
     mayPublish: true,
+    messageBytesMax: MESSAGE_BODY_BYTES_MAX,
     sendFds: { allowed: true, rule: undefined },
     introducedTo: undefined,
   });

@@ -10,6 +10,7 @@ import {
 } from "../../../../src/broker/policy/explain.ts";
 import { parsePolicy } from "../../../../src/broker/policy/policy-file.ts";
 import { ACTIONS, FDS_DENIED_POLICIES } from "../../../../src/broker/policy/rules.ts";
+import { LIMIT_KEY_OF, QUOTA_DEFAULTS } from "../../../../src/broker/quota-limits.ts";
 import { FD_KINDS } from "../../../../src/fd-kinds.ts";
 import { OVERFLOW_POLICIES } from "../../../../src/protocol/words.ts";
 import { client, directory, parse, refusalOf } from "./policy-fixture.ts";
@@ -73,6 +74,14 @@ describe("docs/policy.md", () => {
     expect(firstColumn("## A rule").toSorted()).toEqual(keysOf("[[rule]]\nx = 1\n").toSorted());
     expect(firstColumn("## Settings of topics")).toEqual(keysOf("[[topic]]\nx = 1\n"));
     expect([...firstColumn("## Limits"), "user"]).toEqual(keysOf("[limits]\nx = 1\n"));
+  });
+
+  test("has the default of each limit", () => {
+    const start = DOCUMENT.indexOf("\n## Limits");
+    const rows = DOCUMENT.slice(start).matchAll(/^\| `([a-z-]+)` \| ([0-9]+) \|/gm);
+    const documented = [...rows].map(([, key, value]) => [key, Number(value)]);
+    const names = Object.keys(LIMIT_KEY_OF) as (keyof typeof LIMIT_KEY_OF)[];
+    expect(documented).toEqual(names.map((name) => [LIMIT_KEY_OF[name], QUOTA_DEFAULTS[name]]));
   });
 
   test("names each word that a setting may have", () => {
