@@ -10,10 +10,10 @@
 import { ProtocolError, SyscallError } from "../errors.ts";
 import { EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT } from "../ffi/constants.ts";
 import { PEER_CLOSED, RECORD_TRUNCATED } from "../ffi/syscall-result.ts";
-import { errorBody, goodbyeBody, type Hello } from "../protocol/control-messages.ts";
+import { goodbyeBody, type Hello } from "../protocol/control-messages.ts";
 import { PACKET_BYTES_MAX, PROTOCOL_VERSION } from "../protocol/limits.ts";
-import { FLAG_FATAL, OPCODE } from "../protocol/opcodes.ts";
-import { STATUS, type StatusName } from "../protocol/status-codes.ts";
+import { OPCODE } from "../protocol/opcodes.ts";
+import { STATUS } from "../protocol/status-codes.ts";
 import { Administration, type AdministrationHost } from "./administration.ts";
 import { Admission } from "./admission.ts";
 import type { Area } from "./area.ts";
@@ -35,6 +35,7 @@ import {
   tooManyAwaitingHello,
 } from "./endings.ts";
 import type { BrokerEventListener } from "./events.ts";
+import { encodeFatal, type FatalFields } from "./fatal-frame.ts";
 import { FdBudget } from "./fd-budget.ts";
 import { FdCloser } from "./fd-closer.ts";
 import { FdGate } from "./fd-gate.ts";
@@ -96,12 +97,6 @@ export interface SessionsOptions {
   /** Milliseconds, monotonic. */
   readonly now: () => number;
   readonly onEvent: BrokerEventListener;
-}
-
-/** What an ERROR that ends a connection says beside why. */
-interface FatalFields {
-  readonly offset?: number;
-  readonly protocol?: number | undefined;
 }
 
 /** All connections of one broker. */
@@ -503,12 +498,4 @@ export class Sessions implements RouterHost, PacketHost, FlushHost, FdSweepHost 
     this.#heldOff.drop(connection);
     this.#burials.add(connection, cause);
   }
-}
-
-/** Puts the last word to a client into CONTROL_FRAME_BUFFER. @returns bytes of the frame */
-function encodeFatal(cause: Cause, fields: FatalFields): number {
-  const status = STATUS[cause.code as StatusName];
-  const { limit, actual } = cause.excess ?? {};
-  const body = errorBody({ status, message: cause.message, ...fields, limit, actual });
-  return encodeControlFrame({ opcode: OPCODE.ERROR, flags: FLAG_FATAL, id: 0, body });
 }

@@ -33,7 +33,8 @@ class FoldedSums<Key> {
     this.#sums.set(key, sum);
     sum.gone += 1;
     addFigures(sum.figures, figures);
-    if (this.#sums.size > FOLDED_SUMS_MAX) this.#foldOldest();
+    const apart = this.#sums.size - (this.#sums.has(OTHERS) ? 1 : 0);
+    if (apart > FOLDED_SUMS_MAX) this.#foldOldest();
   }
 
   /** Copies, to add to. */

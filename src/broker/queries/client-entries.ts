@@ -68,7 +68,7 @@ function clientValue(connection: Connection, now: number): object {
     pid,
     unit,
     exe,
-    unmapped,
+    unmapped: unmapped === true ? true : undefined,
     state: state === "AWAIT_HELLO" ? "awaits-hello" : state === "OPEN" ? "open" : "ending",
     connectedMs: Math.round(now - acceptedAt),
     topics: openTopics.size,
