@@ -8,7 +8,7 @@
 import type { FoundFdKind } from "../fd-kinds.ts";
 import { errorBody } from "../protocol/control-messages.ts";
 import { FRAME_KIND_WORD } from "../protocol/frame.ts";
-import { FRAME_HEADER_BYTES } from "../protocol/limits.ts";
+import { FRAME_HEADER_BYTES, LARGE_BODY_BYTES_MAX } from "../protocol/limits.ts";
 import { OPCODE } from "../protocol/opcodes.ts";
 import { isLarge, largeBodyBytes } from "../protocol/packet.ts";
 import { STATUS } from "../protocol/status-codes.ts";
@@ -69,7 +69,9 @@ export class FdIntake {
       const claimedBytes = largeBodyBytes(words, 0);
       const inFrame = (words[0] as number) - FRAME_HEADER_BYTES;
       const bodyBytes = bundle.bodyFds.length > 0 ? claimedBytes : inFrame;
-      if (open.mayPublish && bodyBytes > open.messageBytesMax) {
+      // What no body can have is refused below, as no body at all.
+      const isPossible = bodyBytes <= LARGE_BODY_BYTES_MAX;
+      if (open.mayPublish && isPossible && bodyBytes > open.messageBytesMax) {
         return this.#refuseSize(connection, open, bodyBytes);
       }
       if (!this.admits(connection, open, bundle, claimedBytes)) return;

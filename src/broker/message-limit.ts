@@ -19,7 +19,8 @@ export interface TooLargeListeners {
 
 /**
  * Tells that a message was refused for its size; counting it as denied is the caller's.
- * @param message its topic, the bytes that its body may have, and those that it has
+ * @param message its topic, the bytes that its body may have, and those that it has: not what a
+ *   client claims beyond LARGE_BODY_BYTES_MAX
  * @param requestId what the ERROR answers; 0 for a plain message
  */
 export function tellTooLarge(

@@ -120,7 +120,6 @@ export class Sessions implements RouterHost, PacketHost, FlushHost, FdSweepHost 
   readonly #admission: Admission;
   readonly #quotas: Quotas;
   readonly #budget: FdBudget;
-  readonly #fdsInFlight: FdsInFlight;
   readonly #fdSweep: FdSweep;
   readonly #lingering: LingeringSockets;
   readonly #burials: Burials;
@@ -144,8 +143,7 @@ export class Sessions implements RouterHost, PacketHost, FlushHost, FdSweepHost 
     this.#quotas = new Quotas(this.#limitsOf(options.policy));
     this.#files = new ClientFiles(this.closer, this.#quotas, this.#budget);
     this.#source = new PacketSource(this.closer, this.#files);
-    this.#fdsInFlight = new FdsInFlight(options.now);
-    const inFlight = this.#fdsInFlight;
+    const inFlight = new FdsInFlight(options.now);
     this.#lingering = new LingeringSockets(this.#budget);
     this.#introductions = new Introductions(this.#send);
     const router = new Router(this.#state, this.#introductions, inFlight, this);

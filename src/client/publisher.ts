@@ -13,12 +13,13 @@ import {
   MESSAGE_BODY_BYTES_MAX,
   MESSAGE_FDS_MAX,
 } from "../protocol/limits.ts";
-import { ENCODING, type Encoding, FLAG_LARGE } from "../protocol/opcodes.ts";
+import { ENCODING, type Encoding, FLAG_LARGE, OPCODE } from "../protocol/opcodes.ts";
 import { checkTopicName } from "../protocol/topics.ts";
 import { type EncodingName, encodeBody } from "./body-codec.ts";
 import { duplicateAll } from "./borrowed-fds.ts";
 import { OUTBOUND_BYTES_HIGH, OUTBOUND_BYTES_MAX } from "./limits.ts";
 import { assertSealed, Memory } from "./memory.ts";
+import { type OpenedTopic, OpenTopics } from "./open-topics.ts";
 import type { MessageWithFds, Outbound } from "./outbound.ts";
 
 /** Something that stands for an open fd: a number, or an object that has one (Bun, node:fs). */
@@ -34,14 +35,6 @@ export interface PublishOptions {
 
 /** Asks the broker for a topic id. */
 export type TopicOpener = (name: string) => Promise<number>;
-
-interface OpenedTopic {
-  readonly name: string;
-  /** 0 until the broker has answered. */
-  id: number;
-  /** Why nothing can be published here. */
-  denial: Error | undefined;
-}
 
 interface HeldMessage {
   readonly topic: OpenedTopic;
@@ -59,7 +52,7 @@ export class Publisher {
   readonly #outbound: Outbound;
   readonly #openTopic: TopicOpener;
   readonly #onDenied: (error: Error) => void;
-  readonly #topics = new Map<string, OpenedTopic>();
+  readonly #topics = new OpenTopics();
   /** Messages and barriers that came while a topic before them was not open yet. */
   #held: (HeldMessage | (() => void))[] = [];
   #heldBytes = 0;
@@ -72,7 +65,7 @@ export class Publisher {
 
   /** See Bus.publish(). */
   publish(name: string, data: unknown, options?: PublishOptions): boolean {
-    const topic = this.#topics.get(name) ?? this.#open(name);
+    const topic = this.#topics.use(name) ?? this.#open(name);
     if (options === undefined && data instanceof Uint8Array) {
       this.#write(topic, ENCODING.BYTES, data, NO_FDS);
     } else if (data instanceof Memory) {
@@ -93,15 +86,13 @@ export class Publisher {
 
   /** The broker took the right to publish on a topic away: publish() throws from now on. */
   revoke(name: string, error: Error): void {
-    const topic = this.#topics.get(name);
+    const topic = this.#topics.find(name);
     if (topic !== undefined) topic.denial = error;
   }
 
   /** The policy changed: topics that were denied are asked for again at their next message. */
   forgetDenials(): void {
-    for (const topic of this.#topics.values()) {
-      if (topic.denial !== undefined) this.#topics.delete(topic.name);
-    }
+    this.#topics.forgetDenials();
   }
 
   /** Lets go of messages that wait for a topic. Barriers call back: nothing is before them now. */
@@ -111,7 +102,7 @@ export class Publisher {
     this.#heldBytes = 0;
     for (const held of dropped) {
       if (typeof held === "function") held();
-      else for (const fd of held.fds) fd.close();
+      else this.#drop(held);
     }
   }
 
@@ -173,6 +164,7 @@ export class Publisher {
     }
     const held = { topic, flags, body: body.slice(), fds: duplicateAll(fds), memoryBytes };
     this.#held.push(held);
+    topic.held += 1;
     this.#heldBytes += heldBytesOf(held);
   }
 
@@ -181,8 +173,8 @@ export class Publisher {
     if (flaw !== undefined) {
       throw new ArgumentError("ARGUMENT_TOPIC", `Cannot publish: ${flaw}`, "topic");
     }
-    const topic: OpenedTopic = { name, id: 0, denial: undefined };
-    this.#topics.set(name, topic);
+    if (this.#topics.areTooMany) this.#closeIdle();
+    const topic = this.#topics.add(name);
     this.#openTopic(name).then(
       (id) => {
         topic.id = id;
@@ -191,9 +183,23 @@ export class Publisher {
       (error: Error) => {
         topic.denial = error;
         this.#release();
+        if (error instanceof LimitError) this.#makeRoom(topic);
       },
     );
     return topic;
+  }
+
+  /** There are too many topics, at the broker or of this user: that may pass, so it is asked again. */
+  #makeRoom(refused: OpenedTopic): void {
+    this.#topics.forget(refused);
+    this.#closeIdle();
+  }
+
+  /** Their messages went out before, and the broker takes everything in order. */
+  #closeIdle(): void {
+    for (const { id } of this.#topics.takeIdle()) {
+      if (id !== 0) this.#outbound.control({ opcode: OPCODE.CLOSE_TOPIC, id });
+    }
   }
 
   /** Sends held messages in order, up to the first whose topic is still not answered for. */
@@ -228,6 +234,11 @@ export class Publisher {
 
   #forget(held: HeldMessage): void {
     this.#heldBytes -= heldBytesOf(held);
+    this.#drop(held);
+  }
+
+  #drop(held: HeldMessage): void {
+    held.topic.held -= 1;
     for (const fd of held.fds) fd.close();
   }
 }
