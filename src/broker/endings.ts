@@ -63,8 +63,12 @@ export function fdsDoNotClose(uid: number): Cause {
   return { code: "LIMIT_QUEUED_FDS", message };
 }
 
-/** The client left its queue to overflow, the reserve for control frames included. */
-export function doesNotRead(): Cause {
-  const message = "Cannot serve client: it does not read, and control frames no longer fit";
+/**
+ * The client left its queue to overflow, the reserve for control frames included.
+ * @param queuedBytes what is in it
+ */
+export function doesNotRead(queuedBytes: number): Cause {
+  const why = "it does not read, and control frames no longer fit";
+  const message = `Cannot serve client: ${why} behind the ${queuedBytes} bytes that wait`;
   return { code: "LIMIT_CONTROL_QUEUE", message };
 }

@@ -397,7 +397,7 @@ export class Sessions implements RouterHost, PacketHost, FlushHost, FdSweepHost 
 
   /** FlushHost */
   evict(connection: Connection): void {
-    this.#doom(connection, doesNotRead());
+    this.#doom(connection, doesNotRead(connection.queue.queuedBytes));
   }
 
   /** FlushHost */
