@@ -33,5 +33,6 @@ test("BusState.subscribe() stops at SUBSCRIPTIONS_MAX, and goes on after one is 
   expect(state.subscribe(connection, "a")).toEqual({ resource: "subscriptions", ...figures });
   expect(connection.quota.used(RESOURCE.subscriptions)).toBe(SUBSCRIPTIONS_MAX);
   state.unsubscribe(connection, "a");
+  expect(connection.quota.used(RESOURCE.subscriptions)).toBe(SUBSCRIPTIONS_MAX - 1);
   expect(state.subscribe(connection, "a")).toBeUndefined();
 });
