@@ -21,10 +21,13 @@ const ACKS_PER_WINDOW = 4;
 /** The subscriber's end. */
 export class CreditSender {
   readonly #record = new PinnedBuffer(RECORD_BYTES);
+  readonly #fd: number;
   readonly #step: number;
   #due: number;
 
-  constructor(order: Pick<WorkOrder, "windowMessages">) {
+  /** @param fd inherited; one of several where there are several publishers */
+  constructor(order: Pick<WorkOrder, "windowMessages">, fd: number = CREDIT_FD_FIRST) {
+    this.#fd = fd;
     this.#step = Math.max(1, Math.floor(order.windowMessages / ACKS_PER_WINDOW));
     this.#due = this.#step;
   }
@@ -37,7 +40,7 @@ export class CreditSender {
     if (messages < this.#due) return false;
     this.#due = messages + this.#step;
     this.#record.words[0] = messages;
-    sendPacket(CREDIT_FD_FIRST, this.#record, 0, RECORD_BYTES);
+    sendPacket(this.#fd, this.#record, 0, RECORD_BYTES);
     return true;
   }
 }
@@ -81,33 +84,40 @@ type ConnectFd = (options: {
   socket: { data(socket: unknown, record: Uint8Array): void };
 }) => Promise<{ terminate(): void }>;
 
-/** The publisher's end of one credit socket, for a process with an event loop to feed. */
+/** The publisher's end of all credit sockets, for a process with an event loop to feed. */
 export class AsyncCreditWindow {
   readonly #windowMessages: number;
-  #acknowledged = 0;
+  readonly #acknowledged: number[];
   #waiting: (() => void) | undefined;
-  #socket: { terminate(): void } | undefined;
+  readonly #sockets: { terminate(): void }[] = [];
 
-  private constructor(windowMessages: number) {
-    this.#windowMessages = windowMessages;
+  private constructor(order: WorkOrder) {
+    this.#windowMessages = order.windowMessages;
+    this.#acknowledged = Array.from({ length: order.subscribers }, () => 0);
   }
 
-  /** Hands the credit socket to the event loop. */
+  /** Hands the credit sockets to the event loop. */
   static async open(order: WorkOrder): Promise<AsyncCreditWindow> {
-    const window = new AsyncCreditWindow(order.windowMessages);
-    window.#socket = await (Bun.connect as unknown as ConnectFd)({
-      fd: CREDIT_FD_FIRST,
-      socket: { data: (_socket, record) => window.#take(record) },
-    });
+    const window = new AsyncCreditWindow(order);
+    for (const index of window.#acknowledged.keys()) {
+      const socket = await (Bun.connect as unknown as ConnectFd)({
+        fd: CREDIT_FD_FIRST + index,
+        socket: { data: (_socket, record) => window.#take(index, record) },
+      });
+      window.#sockets.push(socket);
+    }
     return window;
   }
 
   /** Whether `messages` may have been sent in all. */
   hasRoom(messages: number): boolean {
-    return messages - this.#acknowledged <= this.#windowMessages;
+    for (let index = 0; index < this.#acknowledged.length; index += 1) {
+      if (messages - (this.#acknowledged[index] as number) > this.#windowMessages) return false;
+    }
+    return true;
   }
 
-  /** Resolves at the next word from the subscriber. */
+  /** Resolves at the next word from a subscriber. */
   next(): Promise<void> {
     return new Promise((resolve) => {
       this.#waiting = resolve;
@@ -115,11 +125,11 @@ export class AsyncCreditWindow {
   }
 
   close(): void {
-    this.#socket?.terminate();
+    for (const socket of this.#sockets) socket.terminate();
   }
 
-  #take(record: Uint8Array): void {
-    this.#acknowledged = new DataView(record.buffer, record.byteOffset).getUint32(0, true);
+  #take(index: number, record: Uint8Array): void {
+    this.#acknowledged[index] = new DataView(record.buffer, record.byteOffset).getUint32(0, true);
     this.#waiting?.();
     this.#waiting = undefined;
   }

@@ -4,7 +4,7 @@
  * at best. Only a yardstick.
  */
 
-import { PacketReceiver } from "../src/ffi/ancillary.ts";
+import { PacketReceiver, sendPacketWithFds } from "../src/ffi/ancillary.ts";
 import { EPOLLIN, EPOLLOUT } from "../src/ffi/constants.ts";
 import { Epoll } from "../src/ffi/epoll.ts";
 import { closeFd } from "../src/ffi/owned-fd.ts";
@@ -27,6 +27,8 @@ const PACKETS_PER_TURN = 8;
 const SEND_BUFFER_BYTES = 1024 * 1024;
 
 const BACKLOG = 64;
+
+const NO_FDS: readonly number[] = [];
 
 class FloorRelay {
   readonly #epoll = new Epoll();
@@ -75,20 +77,28 @@ class FloorRelay {
       const bytes = this.#receiver.receive(from);
       if (bytes === WOULD_BLOCK) return;
       if (bytes < 0) return this.#leave(from);
+      const fds = this.#receiver.receivedFdCount > 0 ? this.#receiver.takeFds() : NO_FDS;
       for (let index = 0; index < this.#receivers.length; index += 1) {
         const to = this.#receivers[index] as number;
-        if (to !== from) this.#forward(to, bytes);
+        if (to !== from) this.#forward(to, bytes, fds);
       }
+      for (let index = 0; index < fds.length; index += 1) closeFd(fds[index] as number);
     }
   }
 
-  #forward(to: number, bytes: number): void {
-    while (sendPacket(to, this.#buffer, 0, bytes) === WOULD_BLOCK) {
+  #forward(to: number, bytes: number, fds: readonly number[]): void {
+    while (this.#send(to, bytes, fds) === WOULD_BLOCK) {
       const writable = new Epoll(1);
       writable.add(to, EPOLLOUT, 0);
       writable.wait(-1);
       writable.close();
     }
+  }
+
+  #send(to: number, bytes: number, fds: readonly number[]): number {
+    return fds.length === 0
+      ? sendPacket(to, this.#buffer, 0, bytes)
+      : sendPacketWithFds(to, this.#buffer, 0, bytes, fds);
   }
 
   #leave(fd: number): void {

@@ -6,24 +6,25 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { closeFd } from "../src/ffi/owned-fd.ts";
-import { openSeqpacketPair } from "../src/ffi/seqpacket.ts";
+import { measureIdle } from "./idle-run.ts";
 import type { Measurement } from "./measurement.ts";
 import { policyText } from "./policy-rules.ts";
 import { readCpuMs, readPeakRssMib } from "./process-usage.ts";
+import { measureRate } from "./rate-run.ts";
+import { type RelayServer, startRelay } from "./relay-server.ts";
 import { CROWD_PROCESSES, measureReload } from "./reload-run.ts";
+import { roleFile } from "./role-files.ts";
 import { RoleProcess } from "./role-process.ts";
 import {
   type LatencyScenario,
   type OpeningScenario,
-  type RateScenario,
   type ReloadScenario,
   type Scenario,
   type SwapScenario,
   windowMessages,
 } from "./scenarios.ts";
 import { measureSwaps } from "./swap-run.ts";
-import type { ReceivedReport, RelayKind, ReloadOrder, SwapOrder, WorkOrder } from "./work-order.ts";
+import type { ReloadOrder, SwapOrder, WorkOrder } from "./work-order.ts";
 
 /** How long and how much. */
 export interface RunLimits {
@@ -37,11 +38,6 @@ export interface RunLimits {
   readonly restMsMin: number;
 }
 
-const RELAY_FILES: Record<RelayKind, string> = {
-  floor: "floor-relay.ts",
-  broker: "roles/broker.ts",
-};
-
 /** A stream ends when the work beside it is done, which takes long on a busy machine. */
 const STREAM_MS_MAX = 60_000;
 
@@ -51,14 +47,15 @@ const STREAM_MS_MAX = 60_000;
  */
 export async function measure(scenario: Scenario, limits: RunLimits): Promise<Measurement> {
   const directory = await mkdtemp(join(tmpdir(), "seqbus-bench-"));
-  const order = orderOf(scenario, directory, limits);
+  const planned = orderOf(scenario, directory, limits);
   try {
-    if (scenario.policy !== undefined && order.policyPath !== undefined) {
-      await Bun.write(order.policyPath, policyText(scenario.policy));
+    if (scenario.policy !== undefined && planned.policyPath !== undefined) {
+      await Bun.write(planned.policyPath, policyText(scenario.policy));
     }
-    await using relay = new RoleProcess(RELAY_FILES[scenario.relay], order);
-    await relay.expect("ready");
+    await using relay = await startRelay(scenario.relay, planned);
+    const order = { ...planned, path: relay.address };
     if (scenario.kind === "latency") return await measureLatency(scenario, order, relay);
+    if (scenario.kind === "idle") return await measureIdle(scenario, order, relay);
     if (scenario.kind === "opening") return await measureOpening(scenario, order, relay);
     if (scenario.kind === "swap") return await measureSwaps(scenario, order, relay);
     if (scenario.kind === "reload") return await measureReload(scenario, order, relay);
@@ -68,69 +65,16 @@ export async function measure(scenario: Scenario, limits: RunLimits): Promise<Me
   }
 }
 
-async function measureRate(
-  scenario: RateScenario,
-  order: WorkOrder,
-  relay: RoleProcess,
-): Promise<Measurement> {
-  await using processes = new AsyncDisposableStack();
-  const pairs = Array.from({ length: scenario.subscribers }, () => openSeqpacketPair());
-  const file = `roles/${scenario.subscriber === "raw" ? "raw" : "library"}-subscriber.ts`;
-  const subscribers = pairs.map(([fd]) =>
-    processes.use(new RoleProcess(file, order, { fds: [fd], argument: scenario.subscriber })),
-  );
-  await Promise.all(subscribers.map((subscriber) => subscriber.expect("ready")));
-  let cpuFrom = readCpuMs(relay.pid);
-  const fds = pairs.map(([, fd]) => fd);
-  const publisher = processes.use(
-    new RoleProcess(`roles/${scenario.publisher}-publisher.ts`, order, { fds }),
-  );
-  for (const fd of pairs.flat()) closeFd(fd);
-  const [first] = subscribers;
-  first?.expect("warm").then(
-    () => {
-      cpuFrom = readCpuMs(relay.pid);
-    },
-    () => {},
-  );
-  const { messages } = await publisher.expect("published");
-  const reports = await Promise.all(subscribers.map((subscriber) => subscriber.expect("received")));
-  const cpuMs = readCpuMs(relay.pid) - cpuFrom;
-  const relayPeakRssMib = readPeakRssMib(relay.pid);
-  await Promise.all([publisher, ...subscribers].map((client) => client.finished()));
-  for (const received of reports) {
-    if (received.messages !== messages) throw new Error(`${scenario.name}: messages were lost`);
-  }
-  return summarize(scenario, reports, cpuMs, relayPeakRssMib);
-}
-
-function summarize(
-  scenario: RateScenario,
-  reports: readonly ReceivedReport[],
-  cpuMs: number,
-  relayPeakRssMib: number,
-): Measurement {
-  const sum = (figure: (report: ReceivedReport) => number) =>
-    reports.reduce((total, report) => total + figure(report), 0);
-  return {
-    name: scenario.name,
-    perSecond: sum((report) => (report.warmMessages / report.warmMs) * 1000),
-    checked: sum((report) => report.messages),
-    relayCpuNs: (cpuMs * 1e6) / sum((report) => report.warmMessages),
-    relayPeakRssMib,
-  };
-}
-
 async function measureLatency(
   scenario: LatencyScenario,
   order: WorkOrder,
-  relay: RoleProcess,
+  relay: RelayServer,
 ): Promise<Measurement> {
-  await using echo = new RoleProcess(`roles/${scenario.client}-echo.ts`, order);
+  await using echo = new RoleProcess(roleFile(scenario.relay, scenario.client, "echo"), order);
   await echo.expect("ready");
   const cpuFrom = readCpuMs(relay.pid);
-  await using ping = new RoleProcess(`roles/${scenario.client}-ping.ts`, order);
-  const { rounds, p50Us, p99Us } = await ping.expect("latency");
+  await using ping = new RoleProcess(roleFile(scenario.relay, scenario.client, "ping"), order);
+  const { rounds, p50Us, p99Us, p999Us } = await ping.expect("latency");
   const cpuMs = readCpuMs(relay.pid) - cpuFrom;
   return {
     name: scenario.name,
@@ -138,6 +82,7 @@ async function measureLatency(
     checked: rounds,
     p50Us,
     p99Us,
+    p999Us,
     relayCpuNs: (cpuMs * 1e6) / rounds,
     relayPeakRssMib: readPeakRssMib(relay.pid),
   };
@@ -146,7 +91,7 @@ async function measureLatency(
 async function measureOpening(
   scenario: OpeningScenario,
   order: WorkOrder,
-  relay: RoleProcess,
+  relay: RelayServer,
 ): Promise<Measurement> {
   const cpuFrom = readCpuMs(relay.pid);
   await using opener = new RoleProcess("roles/raw-opener.ts", order);
@@ -181,8 +126,14 @@ function orderOf(scenario: Scenario, directory: string, limits: RunLimits): Work
     packetBytes: isRate || isReload || isSwap ? scenario.packetBytes : 0,
     topics: isRate ? scenario.topics : 1,
     payload: isRate ? scenario.payload : "bytes",
+    fds: isRate ? scenario.fds : 0,
+    readsAll: isRate && scenario.readsAll === true,
+    publishers: isRate ? (scenario.publishers ?? 1) : 1,
+    source: 0,
+    idleSubscriptions: isRate ? (scenario.idleSubscriptions ?? 0) : 0,
+    idleConnections: kind === "idle" ? scenario.connections : 0,
     subscribers: isRate ? scenario.subscribers : 1,
-    windowMessages: windowMessages(messageBytes),
+    windowMessages: windowMessages(scenario),
     warmUpMs: limits.warmUpMs,
     durationMs: isReload || isSwap ? STREAM_MS_MAX : limits.warmUpMs + limits.measureMs,
     messagesMax: limits.messagesMax,

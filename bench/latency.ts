@@ -44,6 +44,12 @@ export class RoundTrips {
   report(): LatencyReport {
     const sorted = this.#samples.subarray(0, this.#count).sort();
     const at = (share: number) => (sorted[Math.floor(this.#count * share)] ?? 0) * 1000;
-    return { type: "latency", rounds: this.#rounds, p50Us: at(0.5), p99Us: at(0.99) };
+    return {
+      type: "latency",
+      rounds: this.#rounds,
+      p50Us: at(0.5),
+      p99Us: at(0.99),
+      p999Us: at(0.999),
+    };
   }
 }

@@ -4,16 +4,24 @@
  */
 
 import { parseArgs } from "node:util";
+import { formatComparisons } from "./comparison-table.ts";
+import { type Selection, selectScenarios } from "./contestants.ts";
 import { measure, type RunLimits } from "./harness.ts";
+import { formatLeads } from "./leads.ts";
 import type { Measurement } from "./measurement.ts";
+import { isPeer } from "./peers/peer-kinds.ts";
+import { renderPage } from "./report-page.ts";
 import { describeMachine, formatTable, summarizeRepeats } from "./results-table.ts";
-import { SCENARIOS, type Scenario } from "./scenarios.ts";
+import type { Scenario } from "./scenarios.ts";
 
 const USAGE = `Usage: bun run bench [options]
+  --peers        also measure the peers that are installed; bench/peers/setup installs them
+  --compare      only what is done by several: seqbus, the floors, peers
   --seconds N    seconds that count in each run (default 2)
   --repeats N    runs of each scenario, interleaved (default 3)
   --filter TEXT  scenarios whose names hold TEXT, and their baselines
   --json FILE    also write the results there
+  --html FILE    also write a page with plots there, in one file
   --list         name the scenarios and end`;
 
 const WARM_UP_MS = 700;
@@ -21,27 +29,53 @@ const WARM_UP_MS = 700;
 /** About as long as a reload takes. */
 const REST_MS_MIN = 500;
 
-/** The scenarios that a filter names, with those that they are compared to. */
-function choose(filter: string): Scenario[] {
-  const named = SCENARIOS.filter(({ name }) => name.includes(filter));
-  const wanted = new Set(named.flatMap(({ name, baseline }) => [name, baseline]));
-  return SCENARIOS.filter(({ name }) => wanted.has(name));
+/** What happened, beside the figures. */
+interface Run {
+  readonly repeats: Map<string, Measurement>[];
+  /** Peers that lost a message or did not start, with the first reason. */
+  readonly failures: Map<string, string>;
 }
 
-/** One run of each scenario, one after the other. */
-async function runOnce(
+/** Measures everything as often as asked, in turns: what the machine does meanwhile hits all alike. */
+async function runAll(
   scenarios: readonly Scenario[],
   limits: RunLimits,
-  label: string,
-): Promise<Map<string, Measurement>> {
-  const measurements = new Map<string, Measurement>();
-  for (const scenario of scenarios) {
-    process.stderr.write(`${label}  ${scenario.name} …`);
-    const result = await measure(scenario, limits);
-    measurements.set(scenario.name, result);
-    process.stderr.write(` ${Math.round(result.perSecond).toLocaleString("en")} a second\n`);
+  repeatCount: number,
+): Promise<Run> {
+  const run: Run = { repeats: [], failures: new Map() };
+  for (let repeat = 1; repeat <= repeatCount; repeat += 1) {
+    const measurements = new Map<string, Measurement>();
+    run.repeats.push(measurements);
+    for (const [index, scenario] of scenarios.entries()) {
+      const at = `${repeat}/${repeatCount} ${index + 1}/${scenarios.length}`;
+      process.stderr.write(`${at}  ${scenario.name} …`);
+      const outcome = await measureOrNote(scenario, limits, run.failures);
+      if (outcome !== undefined) measurements.set(scenario.name, outcome);
+      const rate = outcome === undefined ? "failed" : rateWords(outcome);
+      process.stderr.write(` ${rate}\n`);
+    }
   }
-  return measurements;
+  return run;
+}
+
+function rateWords({ perSecond, p50Us }: Measurement): string {
+  if (p50Us !== undefined) return `p50 ${p50Us.toFixed(1)} us`;
+  return `${Math.round(perSecond).toLocaleString("en")} a second`;
+}
+
+/** A peer may fail, and is then named as one that did. seqbus and the floors may not. */
+async function measureOrNote(
+  scenario: Scenario,
+  limits: RunLimits,
+  failures: Map<string, string>,
+): Promise<Measurement | undefined> {
+  try {
+    return await measure(scenario, limits);
+  } catch (error) {
+    if (!isPeer(scenario.relay)) throw error;
+    if (!failures.has(scenario.name)) failures.set(scenario.name, (error as Error).message);
+    return undefined;
+  }
 }
 
 function positive(option: string, text: string): number {
@@ -50,40 +84,78 @@ function positive(option: string, text: string): number {
   throw new Error(`${option} must be a number above 0, not "${text}"`);
 }
 
-async function main(): Promise<void> {
-  const { values } = parseArgs({
+function readOptions() {
+  return parseArgs({
     options: {
+      peers: { type: "boolean", default: false },
+      compare: { type: "boolean", default: false },
       seconds: { type: "string", default: "2" },
       repeats: { type: "string", default: "3" },
       filter: { type: "string", default: "" },
       json: { type: "string" },
+      html: { type: "string" },
       list: { type: "boolean", default: false },
       help: { type: "boolean", default: false },
     },
-  });
-  if (values.help) return console.log(USAGE);
-  const scenarios = choose(values.filter);
-  if (values.list) return console.log(scenarios.map(({ name }) => name).join("\n"));
-  if (scenarios.length === 0) throw new Error(`No scenario's name holds "${values.filter}"`);
+  }).values;
+}
+
+/** What was asked for, without the files that it was written to. */
+function commandOf(options: ReturnType<typeof readOptions>): string {
+  const flags = [
+    ...(options.compare ? ["--compare"] : []),
+    ...(options.peers ? ["--peers"] : []),
+    ...(options.filter === "" ? [] : [`--filter "${options.filter}"`]),
+    `--seconds ${options.seconds} --repeats ${options.repeats}`,
+  ];
+  return `bun run bench ${flags.join(" ")}`;
+}
+
+/** One line each: who is here, who is not. */
+function announce({ present, absent }: Selection): void {
+  for (const name of present) process.stderr.write(`present: ${name}\n`);
+  for (const name of absent) process.stderr.write(`absent:  ${name}\n`);
+}
+
+async function main(): Promise<void> {
+  const options = readOptions();
+  if (options.help) return console.log(USAGE);
+  const selection = selectScenarios(options.filter, options);
+  const { scenarios, present, absent } = selection;
+  if (options.list) return console.log(scenarios.map(({ name }) => name).join("\n"));
+  if (scenarios.length === 0) throw new Error(`No scenario's name holds "${options.filter}"`);
   const limits: RunLimits = {
-    measureMs: positive("--seconds", values.seconds) * 1000,
+    measureMs: positive("--seconds", options.seconds) * 1000,
     warmUpMs: WARM_UP_MS,
     messagesMax: 0xffff_ffff,
     restMsMin: REST_MS_MIN,
   };
-  const repeats: Map<string, Measurement>[] = [];
-  const repeatCount = positive("--repeats", values.repeats);
-  for (let repeat = 1; repeat <= repeatCount; repeat += 1) {
-    repeats.push(await runOnce(scenarios, limits, `${repeat}/${values.repeats}`));
-  }
+  announce(selection);
+  const { repeats, failures } = await runAll(
+    scenarios,
+    limits,
+    positive("--repeats", options.repeats),
+  );
   const machine = describeMachine();
+  const command = commandOf(options);
   const results = summarizeRepeats(scenarios, repeats);
   const { cpu, cores, kernel, bun } = machine;
-  console.log(`${cores} x ${cpu}, ${kernel}, Bun ${bun}; medians of ${values.repeats} runs\n`);
-  console.log(formatTable(results));
-  if (values.json !== undefined) {
-    await Bun.write(values.json, `${JSON.stringify({ machine, results }, undefined, 2)}\n`);
+  const notes = [
+    `${cores} x ${cpu}, ${kernel}, Bun ${bun}, ${command}; medians`,
+    ...(present.length > 0 ? [`present: ${present.join(", ")}`] : []),
+    ...absent.map((name) => `absent: ${name}`),
+    ...[...failures].map(([name, reason]) => `failed: ${name}: ${reason}`),
+  ];
+  const alone = results.filter(({ work }) => work === undefined);
+  console.log(notes.join("\n"));
+  if (alone.length > 0) console.log(`\n${formatTable(alone)}`);
+  console.log(formatComparisons(results));
+  console.log(formatLeads(results));
+  const written = { machine, command, present, absent, failures: [...failures], results };
+  if (options.json !== undefined) {
+    await Bun.write(options.json, `${JSON.stringify(written, undefined, 2)}\n`);
   }
+  if (options.html !== undefined) await Bun.write(options.html, renderPage(results, notes));
 }
 
 await main();

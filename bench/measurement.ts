@@ -4,7 +4,7 @@
 export interface ExtraFigure {
   readonly label: string;
   readonly value: number;
-  readonly unit: "us" | "ms" | "times";
+  readonly unit: "us" | "ms" | "times" | "KiB";
 }
 
 /** The figures of one run. */
@@ -17,6 +17,7 @@ export interface Measurement {
   /** Microseconds of one round trip; where there are any. */
   readonly p50Us?: number;
   readonly p99Us?: number;
+  readonly p999Us?: number;
   /** CPU time of the relay for one delivery or round trip, in nanoseconds. */
   readonly relayCpuNs: number;
   readonly relayPeakRssMib: number;

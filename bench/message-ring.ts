@@ -3,8 +3,8 @@
  * ringMessages() and starts again, so packets can be built once and sent over and over, and a
  * subscriber still sees every loss, repeat and change of order. Touches no socket.
  *
- *   body   [u32 number][filler … to messageBytes]
- *   end    [u32 number of messages sent in all]          told apart by its length
+ *   body   [u32 number][u32 source][filler … to messageBytes]
+ *   end    [u32 number of messages sent in all][u32 source]      told apart by its length
  */
 
 import { PinnedBuffer } from "../src/ffi/pinned-buffer.ts";
@@ -17,7 +17,7 @@ import { PacketWriter } from "../src/protocol/packet.ts";
 export const RING_PACKETS = 16;
 
 /** Bytes of the body that ends a run. */
-export const END_BODY_BYTES = 4;
+export const END_BODY_BYTES = 8;
 
 /** Messages of one size that fit a packet. */
 export function messagesPerPacket(messageBytes: number, packetBytes: number): number {
@@ -38,15 +38,19 @@ export interface PrebuiltPacket {
 /**
  * Builds the packets of one round.
  * @param topicIds used one after the other, message by message
+ * @param options fds: how many come with each message; then a packet must hold one message alone.
+ *   source: which publisher this is
  */
 export function buildRing(
   topicIds: readonly number[],
   messageBytes: number,
   packetBytes: number,
+  { fds = 0, source = 0 }: { fds?: number; source?: number } = {},
 ): PrebuiltPacket[] {
   const perPacket = messagesPerPacket(messageBytes, packetBytes);
   const body = new Uint8Array(messageBytes).fill(0x5a);
   const numberView = new DataView(body.buffer);
+  if (messageBytes >= END_BODY_BYTES) numberView.setUint32(4, source, true);
   const frameBytes = paddedBytes(FRAME_HEADER_BYTES + messageBytes);
   let number = 0;
   return Array.from({ length: RING_PACKETS }, () => {
@@ -54,7 +58,7 @@ export function buildRing(
     const writer = new PacketWriter(buffer.bytes.buffer);
     for (let index = 0; index < perPacket; index += 1) {
       numberView.setUint32(0, number, true);
-      writer.append(OPCODE.MESSAGE, 0, 0, topicIds[number % topicIds.length] ?? 0, 0, body);
+      writer.append(OPCODE.MESSAGE, 0, fds, topicIds[number % topicIds.length] ?? 0, 0, body);
       number += 1;
     }
     return { buffer, bytes: writer.packetBytes };
@@ -62,10 +66,11 @@ export function buildRing(
 }
 
 /** The packet that tells subscribers how many messages there were. */
-export function buildEnd(topicId: number, messages: number): PrebuiltPacket {
+export function buildEnd(topicId: number, messages: number, source = 0): PrebuiltPacket {
   const buffer = new PinnedBuffer(paddedBytes(FRAME_HEADER_BYTES + END_BODY_BYTES));
   buffer.words.set([FRAME_HEADER_BYTES + END_BODY_BYTES, kindWord(OPCODE.MESSAGE, 0, 0), topicId]);
   buffer.words[FRAME_HEADER_BYTES / 4] = messages;
+  buffer.words[FRAME_HEADER_BYTES / 4 + 1] = source;
   return { buffer, bytes: buffer.byteLength };
 }
 
@@ -107,9 +112,10 @@ export class MessageCheck {
    * Takes one message.
    * @param number the first four bytes of its body
    * @param bodyBytes its length
+   * @param _source the next four, which matter where there are several publishers
    * @throws {Error} as takePacket()
    */
-  take(number: number, bodyBytes: number): void {
+  take(number: number, bodyBytes: number, _source = 0): void {
     if (bodyBytes === END_BODY_BYTES) return this.#end(number);
     if (number !== this.#expected || bodyBytes !== this.#messageBytes) {
       throw new Error(`Got message ${number}, ${bodyBytes} bytes, wanted ${this.#expected}`);

@@ -27,8 +27,21 @@ export function readCpuMs(pid: number): number {
  * @see proc(5) /proc/pid/status VmHWM
  */
 export function readPeakRssMib(pid: number): number {
+  return readStatusKib(pid, "VmHWM") / 1024;
+}
+
+/**
+ * The memory that a process has resident now.
+ * @returns KiB
+ * @see proc(5) /proc/pid/status VmRSS
+ */
+export function readRssKib(pid: number): number {
+  return readStatusKib(pid, "VmRSS");
+}
+
+function readStatusKib(pid: number, field: string): number {
   const text = readFileSync(`/proc/${pid}/status`, "utf8");
-  return Number(/^VmHWM:\s+(\d+) kB/m.exec(text)?.[1] ?? 0) / 1024;
+  return Number(new RegExp(`^${field}:\\s+(\\d+) kB`, "m").exec(text)?.[1] ?? 0);
 }
 
 /**

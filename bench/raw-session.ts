@@ -3,7 +3,7 @@
  * library can. The floor relay gets a short word in place of the protocol's handshake.
  */
 
-import { PacketReceiver } from "../src/ffi/ancillary.ts";
+import { PacketReceiver, sendPacketWithFds } from "../src/ffi/ancillary.ts";
 import { waitReadable } from "../src/ffi/blocking-poll.ts";
 import { EPOLLIN, EPOLLOUT } from "../src/ffi/constants.ts";
 import { Epoll } from "../src/ffi/epoll.ts";
@@ -35,6 +35,8 @@ export const FLOOR_ROLE_BYTES = 8;
 /** As the broker's own sockets, so that both directions hold as much. */
 const SEND_BUFFER_BYTES = 1024 * 1024;
 
+const NO_FDS: readonly number[] = [];
+
 /** What a raw client wants to do. */
 export interface RawIntent {
   /** Topics to publish on. */
@@ -60,14 +62,17 @@ export class RawSession {
     connectPath(this.#fd, path);
     setSendBufferBytes(this.#fd, SEND_BUFFER_BYTES);
     this.#writable.add(this.#fd, EPOLLOUT, 0);
-    if (relay === "floor") this.#enterFloor(intent);
+    if (relay !== "broker") this.#enterFloor(intent);
     else this.#enterBus(intent);
   }
 
-  /** Sends one packet; blocks while the socket is full. */
-  send(buffer: PinnedBuffer, bytes: number): void {
+  /** Sends one packet; blocks while the socket is full. @param fds borrowed */
+  send(buffer: PinnedBuffer, bytes: number, fds: readonly number[] = NO_FDS): void {
     for (;;) {
-      const sent = sendPacket(this.#fd, buffer, 0, bytes);
+      const sent =
+        fds.length === 0
+          ? sendPacket(this.#fd, buffer, 0, bytes)
+          : sendPacketWithFds(this.#fd, buffer, 0, bytes, fds);
       if (sent === bytes) return;
       if (sent !== WOULD_BLOCK) throw new Error(`Cannot send: outcome ${sent}`);
       this.#writable.wait(-1);
@@ -89,6 +94,16 @@ export class RawSession {
     const bytes = this.#receiver.receive(this.#fd);
     if (bytes > 0 || bytes === WOULD_BLOCK) return bytes;
     throw new Error(`Cannot receive: outcome ${bytes}`);
+  }
+
+  /** The fds of the packet received last, which are the caller's. */
+  takeFds(): number[] {
+    return this.#receiver.takeFds();
+  }
+
+  /** Closes the fds of the packet received last, where nobody takes them. Returns how many. */
+  closeFds(): number {
+    return this.#receiver.closeFds();
   }
 
   /** Has packets reported by an epoll instance of the caller's. */

@@ -6,6 +6,7 @@
 
 import type { ExtraFigure, Measurement } from "./measurement.ts";
 import { readCpuMs, readPeakRssMib } from "./process-usage.ts";
+import type { RelayServer } from "./relay-server.ts";
 import { RoleProcess } from "./role-process.ts";
 import type { ReloadScenario } from "./scenarios.ts";
 import { StreamProcesses } from "./stream-processes.ts";
@@ -28,7 +29,7 @@ const STRETCH_WORDS: readonly (readonly [StretchKind, string])[] = [
 export async function measureReload(
   scenario: ReloadScenario,
   order: WorkOrder,
-  relay: RoleProcess,
+  relay: RelayServer,
 ): Promise<Measurement> {
   await using processes = new AsyncDisposableStack();
   const start = (file: string) => processes.use(new RoleProcess(`roles/${file}.ts`, order));

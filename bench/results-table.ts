@@ -3,10 +3,15 @@
 import { cpus, release } from "node:os";
 import type { ExtraFigure, Measurement } from "./measurement.ts";
 import type { Scenario } from "./scenarios.ts";
+import type { RelayKind } from "./work-order.ts";
 
 /** One line of the result: medians over the repeats. */
 export interface Result extends Omit<Measurement, "extra"> {
   readonly baseline: string;
+  /** What is done, where others do the same. */
+  readonly work: string | undefined;
+  readonly relay: RelayKind;
+  readonly subscribers: number;
   /** This figure by that of the baseline; the median of the repeats' own ratios. */
   readonly ratio: number;
   /** Lowest and highest figure of the repeats. */
@@ -47,20 +52,30 @@ export function summarizeRepeats(
   scenarios: readonly Scenario[],
   repeats: readonly ReadonlyMap<string, Measurement>[],
 ): Result[] {
-  return scenarios.map(({ name, baseline }) => {
+  return scenarios.flatMap((scenario) => {
+    const { name, baseline, work, relay } = scenario;
     const runs = repeats.flatMap((repeat) => repeat.get(name) ?? []);
+    if (runs.length === 0) return [];
     const middle = (figure: (run: Measurement) => number | undefined) =>
       median(runs.flatMap((run) => figure(run) ?? []));
-    const ratios = repeats.map(
-      (repeat) => (repeat.get(name)?.perSecond ?? 0) / (repeat.get(baseline)?.perSecond ?? 0),
-    );
+    const ratios = repeats.flatMap((repeat) => {
+      const [own, other] = [repeat.get(name), repeat.get(baseline)];
+      return own === undefined || other === undefined ? [] : own.perSecond / other.perSecond;
+    });
     const latency = runs.every((run) => run.p50Us === undefined)
       ? {}
-      : { p50Us: middle((run) => run.p50Us), p99Us: middle((run) => run.p99Us) };
+      : {
+          p50Us: middle((run) => run.p50Us),
+          p99Us: middle((run) => run.p99Us),
+          p999Us: middle((run) => run.p999Us),
+        };
     const rates = runs.map((run) => run.perSecond);
     return {
       name,
       baseline,
+      work,
+      relay,
+      subscribers: scenario.kind === "rate" ? scenario.subscribers : 1,
       ratio: median(ratios),
       perSecond: middle((run) => run.perSecond),
       perSecondLow: Math.min(...rates),
@@ -103,7 +118,11 @@ export function formatTable(results: readonly Result[]): string {
     "RSS",
     "also",
   ];
-  const rows = results.map((result) => [
+  return formatRows(head, results.map(rowOf));
+}
+
+function rowOf(result: Result): string[] {
+  return [
     result.name,
     millions(result.perSecond),
     `${millions(result.perSecondLow)} - ${millions(result.perSecondHigh)}`,
@@ -115,7 +134,11 @@ export function formatTable(results: readonly Result[]): string {
     `${result.relayCpuNs.toFixed(result.relayCpuNs < 100 ? 1 : 0)} ns`,
     `${result.relayPeakRssMib.toFixed(0)} MiB`,
     result.extra.map(extraWords).join(", "),
-  ]);
+  ];
+}
+
+/** A Markdown table whose columns line up. */
+export function formatRows(head: readonly string[], rows: readonly string[][]): string {
   const all = [head, ...rows];
   const widths = head.map((_, column) => Math.max(...all.map((row) => row[column]?.length ?? 0)));
   const line = (row: readonly string[]) =>
@@ -124,14 +147,16 @@ export function formatTable(results: readonly Result[]): string {
   return [line(head), line(rule), ...rows.map(line)].join("\n");
 }
 
-function extraWords({ label, value, lowest, highest, unit }: ExtraResult): string {
+/** Its median and extremes, with label and unit. */
+export function extraWords({ label, value, lowest, highest, unit }: ExtraResult): string {
   const digits = unit === "times" ? 3 : 1;
   const [middle, low, high] = [value, lowest, highest].map((figure) => figure.toFixed(digits));
   return `${label} ${middle} (${low} - ${high}) ${unit}`;
 }
 
 /** Rates from a million on in millions, all others whole. */
-function millions(perSecond: number): string {
+export function millions(perSecond: number): string {
   if (perSecond >= 1e6) return `${(perSecond / 1e6).toFixed(2)} M`;
+  if (perSecond < 10_000) return Math.round(perSecond).toLocaleString("en");
   return `${Math.round(perSecond / 100) / 10} k`;
 }

@@ -3,15 +3,26 @@
  * comparison says nothing on a machine that others use too.
  */
 
-import { FRAME_HEADER_BYTES } from "../src/protocol/limits.ts";
+import { FRAME_HEADER_BYTES, PACKET_BYTES_MAX } from "../src/protocol/limits.ts";
 import { type PolicyOrder, RULE_SHAPES } from "./policy-rules.ts";
 import type { ClientKind, PayloadKind, RelayKind } from "./work-order.ts";
 
 /** Bytes that may be under way: fits the relay's socket buffer, so that nothing ever waits. */
 const WINDOW_BYTES = 1024 * 1024;
 
+/** The same for bodies that are larger than a packet. */
+const LARGE_WINDOW_BYTES = 16 * 1024 * 1024;
+
+/** Fewer would make a publisher wait for each of the largest. */
+const WINDOW_MESSAGES_MIN = 4;
+
+/** Messages with fds under way: every one of them is an open file of the relay's. */
+const WINDOW_FD_MESSAGES = 256;
+
 interface ScenarioBase {
   readonly name: string;
+  /** What is done, in scenarios that do the same by way of different relays and clients. */
+  readonly work?: string;
   readonly relay: RelayKind;
   readonly messageBytes: number;
   /** Name of the scenario whose figure is 1. */
@@ -24,17 +35,32 @@ interface ScenarioBase {
 export interface RateScenario extends ScenarioBase {
   readonly kind: "rate";
   readonly publisher: Exclude<ClientKind, "library-iterator">;
+  /** Left out: one. */
+  readonly publishers?: number;
   readonly subscriber: ClientKind;
   readonly subscribers: number;
   readonly packetBytes: number;
   readonly topics: number;
   readonly payload: PayloadKind;
+  /** Open files that come with each message. */
+  readonly fds: number;
+  /** Subscribers read every byte. Left out: the front alone. */
+  readonly readsAll?: boolean;
+  /** Subscriptions to other topics, on a connection of their own. */
+  readonly idleSubscriptions?: number;
 }
 
 /** One message there and back, one at a time. */
 export interface LatencyScenario extends ScenarioBase {
   readonly kind: "latency";
-  readonly client: "raw" | "library";
+  /** "library-call": a call and its answer; the others publish both ways. */
+  readonly client: Exclude<ClientKind, "library-iterator"> | "library-call";
+}
+
+/** Connections that do nothing. */
+export interface IdleScenario extends ScenarioBase {
+  readonly kind: "idle";
+  readonly connections: number;
 }
 
 /** Topics opened one after the other, each with a look into the policy. */
@@ -72,13 +98,19 @@ export interface ReloadScenario extends ScenarioBase {
 export type Scenario =
   | RateScenario
   | LatencyScenario
+  | IdleScenario
   | OpeningScenario
   | SwapScenario
   | ReloadScenario;
 
 /** Messages under way at most in a rate scenario. */
-export function windowMessages(messageBytes: number): number {
-  return Math.floor(WINDOW_BYTES / (FRAME_HEADER_BYTES + messageBytes));
+export function windowMessages(scenario: Scenario): number {
+  if (scenario.kind === "rate" && scenario.fds > 0) return WINDOW_FD_MESSAGES;
+  const { messageBytes } = scenario;
+  const windowBytes = messageBytes > PACKET_BYTES_MAX ? LARGE_WINDOW_BYTES : WINDOW_BYTES;
+  const publishers = scenario.kind === "rate" ? (scenario.publishers ?? 1) : 1;
+  const fitting = Math.floor(windowBytes / publishers / (FRAME_HEADER_BYTES + messageBytes));
+  return Math.max(WINDOW_MESSAGES_MIN, fitting);
 }
 
 const RATE = {
@@ -88,6 +120,7 @@ const RATE = {
   packetBytes: 32_768,
   topics: 1,
   payload: "bytes",
+  fds: 0,
 } as const;
 
 const FLOOR = { ...RATE, relay: "floor", publisher: "raw", subscriber: "raw" } as const;
@@ -198,6 +231,14 @@ export const SCENARIOS: readonly Scenario[] = [
     name: "ping-pong, library",
     relay: "broker",
     client: "library",
+    messageBytes: 64,
+    baseline: PING,
+  },
+  {
+    kind: "latency",
+    name: "call and answer, library",
+    relay: "broker",
+    client: "library-call",
     messageBytes: 64,
     baseline: PING,
   },

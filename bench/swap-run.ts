@@ -7,6 +7,7 @@
 
 import type { Measurement } from "./measurement.ts";
 import { readCpuMs, readMainThreadCpuNs, readPeakRssMib } from "./process-usage.ts";
+import type { RelayServer } from "./relay-server.ts";
 import { median } from "./results-table.ts";
 import { RoleProcess } from "./role-process.ts";
 import type { SwapScenario } from "./scenarios.ts";
@@ -30,7 +31,7 @@ interface Sample {
 export async function measureSwaps(
   scenario: SwapScenario,
   order: WorkOrder,
-  relay: RoleProcess,
+  relay: RelayServer,
 ): Promise<Measurement> {
   await using stream = await StreamProcesses.start(order);
   const cpuSamples: Sample[] = [];

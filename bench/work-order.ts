@@ -3,20 +3,21 @@
  * object a line on stdout. Must not know scenarios: those are scenarios.ts.
  */
 
+import type { PeerKind } from "./peers/peer-kinds.ts";
 import type { PolicyOrder } from "./policy-rules.ts";
 
-/** How a subscriber or publisher takes part. */
-export type ClientKind = "raw" | "library" | "library-iterator";
+/** How a subscriber or publisher takes part. "memory": each body is sealed memory, past any library. */
+export type ClientKind = "raw" | "library" | "library-iterator" | "library-call" | "npm" | "memory";
 
-/** Which process stands in the middle. */
-export type RelayKind = "floor" | "broker";
+/** Which process stands in the middle: a bare relay in TypeScript or C, seqbus, or a peer. */
+export type RelayKind = "floor" | "floor-c" | "broker" | PeerKind;
 
 /** What a message is made of: plain bytes, or an object through the client's msgpack. */
 export type PayloadKind = "bytes" | "object";
 
 /** One process's orders. */
 export interface WorkOrder {
-  /** Pathname of the relay's socket. */
+  /** Pathname of the relay's socket; "127.0.0.1:PORT" for a peer that has none. */
   readonly path: string;
   readonly relay: RelayKind;
   /** Bytes of one message body, 16 and more; without meaning for objects. */
@@ -26,6 +27,18 @@ export interface WorkOrder {
   /** Topics that the publisher uses, one after the other. */
   readonly topics: number;
   readonly payload: PayloadKind;
+  /** Open files that come with each message; then each is alone in its packet. */
+  readonly fds: number;
+  /** Whether a subscriber reads every byte of a body, or its front alone. */
+  readonly readsAll: boolean;
+  /** Publishers of one subscriber, which inherits a credit socket of each. */
+  readonly publishers: number;
+  /** Which of them this one is: the second word of each of its bodies. */
+  readonly source: number;
+  /** Topics that somebody subscribes to and nobody uses. */
+  readonly idleSubscriptions: number;
+  /** Connections that somebody makes and nobody uses. */
+  readonly idleConnections: number;
   /** Messages that may be under way at a time, so that no queue ever has to drop. */
   readonly windowMessages: number;
   /** Milliseconds at the start that do not count. */
@@ -104,6 +117,7 @@ export interface LatencyReport {
   readonly rounds: number;
   readonly p50Us: number;
   readonly p99Us: number;
+  readonly p999Us: number;
 }
 
 /** An opening process is done. */

@@ -5,6 +5,7 @@
  *   dist/types/                 its declarations, without those of modules that users cannot reach
  *   dist/seqbus.js              the command with everything it needs but msgpackr
  *   dist/closing-worker.js      a thread of the command's
+ *   dist/policy-reader-worker.js   another one
  *   dist/THIRD-PARTY-LICENSES   licenses of the packages that are inside dist/seqbus.js
  *
  * Runs before every `bun pm pack`. Must not add anything that the checkout cannot run without.
@@ -12,9 +13,11 @@
 
 import { readdirSync, readFileSync, rmSync } from "node:fs";
 import { isBuiltin } from "node:module";
-import { dirname, join } from "node:path";
+import { basename, dirname, join } from "node:path";
 
 const ROOT = join(import.meta.dir, "..");
+/** Threads of the command's: each stands beside it as a file of its own. */
+const WORKERS = ["src/broker/closing-worker.ts", "src/cli/policy-reader-worker.ts"];
 const DIST = join(ROOT, "dist");
 /** What the bundles may import when they run, beside what is built into Bun. */
 const RUNTIME_DEPENDENCIES = ["msgpackr"];
@@ -37,10 +40,14 @@ async function build(): Promise<void> {
   const body = command.code.replace(/^#!.*\n/, "");
   await Bun.write(join(DIST, "seqbus.js"), COMMAND_HEADER + body, { mode: 0o755 });
 
-  const worker = await bundle("src/broker/closing-worker.ts");
-  await Bun.write(join(DIST, "closing-worker.js"), worker.code);
+  const workers = await Promise.all(WORKERS.map(bundle));
+  for (const [at, worker] of workers.entries()) {
+    const name = basename(WORKERS[at] ?? "", ".ts");
+    await Bun.write(join(DIST, `${name}.js`), worker.code);
+  }
 
-  const packages = [...new Set([...library.packages, ...command.packages])].sort();
+  const bundles = [library, command, ...workers];
+  const packages = [...new Set(bundles.flatMap((each) => each.packages))].sort();
   await Bun.write(join(DIST, "THIRD-PARTY-LICENSES"), packages.map(licenseOf).join("\n"));
   emitDeclarations();
 }

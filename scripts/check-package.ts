@@ -12,7 +12,7 @@ import manifest from "../package.json" with { type: "json" };
 
 const ROOT = join(import.meta.dir, "..");
 const PACKED_FILE =
-  /^(package\.json|README\.md|LICENSE|dist\/(index\.js|seqbus\.js|closing-worker\.js|THIRD-PARTY-LICENSES|types\/.+\.d\.ts))$/;
+  /^(package\.json|README\.md|LICENSE|dist\/(index\.js|seqbus\.js|(?:closing|policy-reader)-worker\.js|THIRD-PARTY-LICENSES|types\/.+\.d\.ts))$/;
 
 const scratch = mkdtempSync(join(tmpdir(), "seqbus-package-"));
 try {

@@ -4,10 +4,8 @@ import { Broker } from "../../src/broker/broker.ts";
 import { loadPolicy } from "../../src/broker/policy/policy-file.ts";
 import { readPolicyPieces } from "../../src/cli/policy-reload.ts";
 import { systemPolicyIo } from "../../src/cli/policy-source.ts";
-import { readPolicyIfAsked } from "../policy-reader.ts";
 import { readWorkOrder, report } from "../work-order.ts";
 
-await readPolicyIfAsked();
 const { path, policyPath } = readWorkOrder();
 const broker = new Broker({
   path,

@@ -4,19 +4,21 @@ import { connect } from "../../src/client/index.ts";
 import { AsyncCreditWindow } from "../credit.ts";
 import { END_BODY_BYTES, ringMessages } from "../message-ring.ts";
 import { readWorkOrder, report } from "../work-order.ts";
-import { benchTopics } from "./topic-names.ts";
+import { publisherTopics } from "./topic-names.ts";
 
-/** Messages between two looks at the window. */
-const BATCH_MESSAGES = 128;
+/** Messages between two looks at the window; more than half of it might never fit. */
+const BATCH_MESSAGES_MAX = 128;
 
 const order = readWorkOrder();
+const batch = Math.min(BATCH_MESSAGES_MAX, Math.max(1, order.windowMessages >> 1));
 const ring = ringMessages(order.messageBytes, order.packetBytes);
-const topics = benchTopics(order.topics);
+const topics = publisherTopics(order);
 await using bus = await connect({ path: order.path });
 const window = await AsyncCreditWindow.open(order);
 
 const body = new Uint8Array(new ArrayBuffer(order.messageBytes)).fill(0x5a);
-const numberWord = new Uint32Array(body.buffer, 0, 1);
+const numberWord = new Uint32Array(body.buffer, 0, 2);
+numberWord[1] = order.source;
 
 function publishBytes(messages: number): void {
   numberWord[0] = messages % ring;
@@ -35,17 +37,18 @@ const publishOne = order.payload === "bytes" ? publishBytes : publishObject;
 const endsAt = performance.now() + order.durationMs;
 let messages = 0;
 while (performance.now() < endsAt && messages < order.messagesMax) {
-  if (!window.hasRoom(messages + BATCH_MESSAGES)) {
+  if (!window.hasRoom(messages + batch)) {
     await window.next();
     continue;
   }
-  for (let index = 0; index < BATCH_MESSAGES; index += 1) {
+  for (let index = 0; index < batch; index += 1) {
     publishOne(messages);
     messages += 1;
   }
 }
 const end = new Uint8Array(END_BODY_BYTES);
 new DataView(end.buffer).setUint32(0, messages, true);
+new DataView(end.buffer).setUint32(4, order.source, true);
 bus.publish(topics[0] ?? "", end);
 const receipt = await bus.flush();
 if (receipt.dropped > 0) throw new Error(`The broker dropped ${receipt.dropped} messages`);

@@ -1,21 +1,23 @@
 /** Receives through the client library, by callback or by iterator, and checks each message. */
 
 import { connect, type Message } from "../../src/client/index.ts";
+import { PACKET_BYTES_MAX } from "../../src/protocol/limits.ts";
 import { ENCODING } from "../../src/protocol/opcodes.ts";
-import { CreditSender } from "../credit.ts";
-import { MessageCheck, ringMessages } from "../message-ring.ts";
-import { Progress } from "../progress.ts";
+import { readEveryByte, SubscriberCheck } from "../subscriber-check.ts";
 import { readWorkOrder, report } from "../work-order.ts";
 import { BENCH_PATTERN } from "./topic-names.ts";
 
-/** Messages between two looks at the credit. */
+/** Messages between two looks at the credit, for small ones. */
 const CREDIT_LOOK_MASK = 0x7f;
 
 const order = readWorkOrder();
-const { messageBytes, packetBytes } = order;
-const check = new MessageCheck(messageBytes, ringMessages(messageBytes, packetBytes));
-const credit = new CreditSender(order);
-const progress = new Progress(order.warmUpMs);
+const { messageBytes } = order;
+const subscriber = new SubscriberCheck(order);
+const { check } = subscriber;
+const lookMask = order.windowMessages > 4 * CREDIT_LOOK_MASK ? CREDIT_LOOK_MASK : 0;
+const hasSources = order.publishers > 1;
+/** Larger ones hold on to mapped memory until they are let go. */
+const isLarge = messageBytes > PACKET_BYTES_MAX;
 const bus = await connect({ path: order.path });
 
 function take(message: Message): void {
@@ -24,18 +26,16 @@ function take(message: Message): void {
     check.take(number, messageBytes);
   } else {
     const bytes = message.bytes;
-    check.take(firstWord(bytes), bytes.byteLength);
+    check.take(wordAt(bytes, 0), bytes.byteLength, hasSources ? wordAt(bytes, 4) : 0);
+    if (order.readsAll) readEveryByte(bytes);
+    if (isLarge) message[Symbol.dispose]();
   }
-  if ((check.messages & CREDIT_LOOK_MASK) === 0 || check.isEnded) look();
+  if ((check.messages & lookMask) === 0 || check.isEnded) subscriber.acknowledge();
 }
 
-function firstWord(bytes: Uint8Array): number {
-  const [a = 0, b = 0, c = 0, d = 0] = [bytes[0], bytes[1], bytes[2], bytes[3]];
+function wordAt(bytes: Uint8Array, at: number): number {
+  const [a = 0, b = 0, c = 0, d = 0] = [bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]];
   return (a | (b << 8) | (c << 16) | (d << 24)) >>> 0;
-}
-
-function look(): void {
-  if (credit.acknowledge(check.messages)) progress.note(check.messages);
 }
 
 if (process.argv[3] === "library-iterator") {
@@ -56,5 +56,5 @@ if (process.argv[3] === "library-iterator") {
   report({ type: "ready" });
   await promise;
 }
-report(progress.finish(check.messages));
+subscriber.finish();
 await bus.close();

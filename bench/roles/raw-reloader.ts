@@ -7,7 +7,6 @@
 import { readPolicyPieces } from "../../src/cli/policy-reload.ts";
 import { OPCODE } from "../../src/protocol/opcodes.ts";
 import { buildRing } from "../message-ring.ts";
-import { readPolicyIfAsked } from "../policy-reader.ts";
 import { RawSession } from "../raw-session.ts";
 import {
   type ReloadOrder,
@@ -26,7 +25,6 @@ const SETTLE_MS = 100;
 
 const REQUEST_ID = 1;
 
-await readPolicyIfAsked();
 const order = readWorkOrder();
 const { path, relay, messageBytes, policyPath = "" } = order;
 const newsAgent = new RawSession(path, relay, { publish: [NEWS_TOPIC], subscribe: undefined });

@@ -73,7 +73,8 @@ export class Accepting {
   /** Once the pause is over: goes on, and sees to it that there are spare fds. */
   resumeIfDue(): void {
     const { listener, watch, spareFds, now } = this.#parts;
-    if (now() < this.deadline()) return;
+    const deadline = this.deadline();
+    if (deadline === Number.POSITIVE_INFINITY || now() < deadline) return;
     spareFds.refill();
     this.#resumesAt = now() + ACCEPT_PAUSE_MS;
     if (!this.#isPaused) return;

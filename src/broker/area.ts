@@ -42,6 +42,11 @@ export interface Area {
   read(connection: Connection, frame: ClientFrame): CarryOut;
   /** The connection has ended; nothing may lead to it any more. */
   leave(connection: Connection): void;
+  /**
+   * Whether the connection may send fds in frames of this area; where there is no such method, it
+   * never may. Asked after refresh().
+   */
+  takesFds?(connection: Connection): boolean;
   /** The policy was replaced: takes away what the connection may not have any more, and tells it. */
   refresh(connection: Connection): void;
 }

@@ -211,7 +211,8 @@ export class Broker implements ReactorHandler, AdministrationHost {
     const deadline = this.#nextDeadline();
     if (deadline === Number.POSITIVE_INFINITY) return IDLE_WAIT_MS;
     const remaining = Math.ceil(deadline - this.#now());
-    return Math.max(0, Math.min(IDLE_WAIT_MS, remaining));
+    // An integer also to the engine, which calls C the slow way with a double.
+    return Math.max(0, Math.min(IDLE_WAIT_MS, remaining)) | 0;
   }
 
   /** ReactorHandler */

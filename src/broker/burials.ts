@@ -15,6 +15,7 @@ import type { FdHost } from "./fd-intake.ts";
 import type { Introductions } from "./introductions.ts";
 import type { LingeringSockets } from "./lingering-sockets.ts";
 import type { PacketSource } from "./packet-source.ts";
+import type { Presence } from "./presence.ts";
 import type { SocketWatch } from "./socket-watch.ts";
 
 /** What connections are taken out of. */
@@ -22,6 +23,7 @@ export interface BurialParts {
   readonly state: BusState;
   readonly areas: readonly Area[];
   readonly introductions: Introductions;
+  readonly presence: Presence;
   readonly table: ConnectionTable;
   readonly watch: SocketWatch;
   readonly lingering: LingeringSockets;
@@ -73,6 +75,7 @@ export class Burials {
     connection.quota.close();
     const { id, identity } = connection;
     const { code, message } = cause ?? { code: undefined, message: undefined };
+    this.#parts.presence.noteDisconnected(connection, code);
     this.#parts.onEvent({ type: "disconnected", connection: id, identity, code, message });
   }
 

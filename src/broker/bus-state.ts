@@ -6,6 +6,7 @@
  */
 
 import { LARGE_BODY_BYTES_MAX } from "../protocol/limits.ts";
+import { isReservedTopic } from "../protocol/topics.ts";
 import type { Connection } from "./connection.ts";
 import { type Excess, excessOf } from "./excess.ts";
 import { type FdRules, fdRulesOf } from "./fd-rules.ts";
@@ -15,6 +16,7 @@ import { type Decision, decide, decideSubscribe } from "./policy/decide.ts";
 import { type ExplainOptions, type Explanation, explain } from "./policy/explain.ts";
 import type { Action, Policy } from "./policy/rules.ts";
 import { RESOURCE } from "./quota.ts";
+import { type RetainRefusal, retainRefusalOf } from "./retained/retain-rules.ts";
 import { type Route, RouteTable } from "./route.ts";
 import { SubscriptionIndex } from "./subscription-index.ts";
 import { type Topic, TopicTable } from "./topic-table.ts";
@@ -28,6 +30,13 @@ export type WouldDenyListener = (
   denial: { action: Action; topic: string; rule: string | undefined; count: number },
 ) => void;
 
+/** Called when a connection has one subscription more or less, but not when it ends. */
+export type SubscriptionListener = (
+  connection: Connection,
+  pattern: string,
+  isAdded: boolean,
+) => void;
+
 /** The shared tables of one broker. */
 export class BusState {
   readonly topics = new TopicTable();
@@ -37,6 +46,10 @@ export class BusState {
   #policyGeneration = 0;
   /** Raised whenever a route had to be computed, which may take milliseconds. */
   routesComputed = 0;
+  /** Subscriptions to topics of the bus itself. */
+  reservedSubscriptions = 0;
+  /** Told of subscriptions as they come and go. */
+  onSubscription: SubscriptionListener | undefined = undefined;
   readonly #onWouldDeny: WouldDenyListener;
   /** Uses of rights that only the permissive mode gave. */
   #wouldDenyCount = 0;
@@ -158,6 +171,11 @@ export class BusState {
     return rules;
   }
 
+  /** The setting that lets nobody leave a last value on a topic, if there is one. */
+  retainRefusalOf(topic: string): RetainRefusal | undefined {
+    return retainRefusalOf(this.#policy, topic);
+  }
+
   /**
    * Adds a subscription to the index; routes that it changes are computed at their next use.
    * @returns undefined, or the limit that leaves no room for it: then nothing has changed
@@ -171,14 +189,22 @@ export class BusState {
     if (!quota.charge(RESOURCE.subscriptions, 1)) return excessOf(quota, "subscriptions");
     const changedAll = this.subscriptions.add(pattern, connection);
     if (!changedAll) this.topics.find(pattern)?.forgetRoute();
+    if (isReservedTopic(pattern)) this.reservedSubscriptions += 1;
+    this.onSubscription?.(connection, pattern, true);
     return undefined;
   }
 
   /** Removes a subscription that subscribe() added. */
   unsubscribe(connection: Connection, pattern: string): void {
+    this.#take(connection, pattern);
+    this.onSubscription?.(connection, pattern, false);
+  }
+
+  #take(connection: Connection, pattern: string): void {
     connection.quota.release(RESOURCE.subscriptions, 1);
     const changedAll = this.subscriptions.remove(pattern, connection);
     if (!changedAll) this.topics.find(pattern)?.forgetRoute();
+    if (isReservedTopic(pattern)) this.reservedSubscriptions -= 1;
   }
 
   /**
@@ -188,7 +214,10 @@ export class BusState {
   holdTopic({ quota }: Connection, name: string): Topic | Excess {
     if (!quota.charge(RESOURCE.topics, 1)) return excessOf(quota, "topics");
     const topic = this.topics.hold(name);
-    if (topic !== undefined) return topic;
+    if (topic !== undefined) {
+      topic.publishers += 1;
+      return topic;
+    }
     quota.release(RESOURCE.topics, 1);
     return { resource: "topics", actual: this.topics.size, limit: TOPICS_MAX };
   }
@@ -196,6 +225,7 @@ export class BusState {
   /** Takes back what holdTopic() gave. */
   releaseTopic({ quota }: Connection, topic: Topic): void {
     quota.release(RESOURCE.topics, 1);
+    topic.publishers -= 1;
     this.topics.release(topic);
   }
 
@@ -204,7 +234,7 @@ export class BusState {
    * @returns connections that were told of it and must be told that it is gone
    */
   leave(connection: Connection): Connection[] {
-    for (const pattern of connection.subscriptions.values()) this.unsubscribe(connection, pattern);
+    for (const pattern of connection.subscriptions.values()) this.#take(connection, pattern);
     if (connection.subscriptions.size > 0) this.#routes.forgetAll();
     connection.subscriptions.clear();
     for (const open of connection.openTopics.values()) this.releaseTopic(connection, open.topic);

@@ -13,6 +13,7 @@ import type { Decision } from "./policy/decide.ts";
 import type { ConnectionQuota } from "./quota.ts";
 import type { Route } from "./route.ts";
 import type { SendQueue } from "./send-queue.ts";
+import type { ConnectionServices } from "./services/connection-services.ts";
 import type { Topic } from "./topic-table.ts";
 
 /** A topic that a connection has open, with the rights that the policy gives it there. */
@@ -86,6 +87,8 @@ export class Connection {
   /** The generation of the policy that its rights were computed from. */
   policyGeneration: number;
   lane: OwnedFd | undefined = undefined;
+  /** Services that it calls, serves or watches; undefined until it asks for one. */
+  services: ConnectionServices | undefined = undefined;
   /** An administrator's, let in beyond the limits. */
   isExtra = false;
   /** The client can send fds: the kernel lets them through. See fd-gate.ts. */

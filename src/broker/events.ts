@@ -47,6 +47,16 @@ export type BrokerEvent =
       readonly rule: string | undefined;
     }
   | {
+      /** A client began to serve, or serves no more: by its own wish or end, or was replaced. */
+      readonly type: "service-owner";
+      readonly connection: number;
+      readonly identity: PeerIdentity;
+      readonly topic: string;
+      readonly isOwner: boolean;
+      /** Of the service; grows whenever who serves it changes. */
+      readonly generation: number;
+    }
+  | {
       /**
        * A message with fds was refused: for the kind of one of them, where `kind` says so, else
        * because it would have been too many, as `message` says.
@@ -93,6 +103,15 @@ export type BrokerEvent =
       readonly actual: number;
       /** The same in words, with whose limit it is. */
       readonly message: string;
+    }
+  | {
+      /** A last value was refused: by the setting at `rule`, or because too much is kept. */
+      readonly type: "retain-refused";
+      readonly connection: number;
+      readonly identity: PeerIdentity;
+      readonly topic: string;
+      readonly code: ErrorCode;
+      readonly rule: string | undefined;
     }
   | {
       /** Closing a file that a user sent hangs, for CLOSE_STUCK_MS or when the broker ends. */

@@ -26,6 +26,11 @@ export class FdBundle {
   readonly fileFds: readonly number[];
   /** Charged for each copy from the routing on, and until it is taken. */
   readonly payer: FdPayer;
+  /**
+   * Called by a queue where the kernel does not pass them on, and the frame is nothing without them:
+   * its large body, or a channel. Undefined for messages, in whose place stands a gap.
+   */
+  onRefused: (() => void) | undefined = undefined;
   readonly #close: (fd: number) => void;
   #holders = 1;
 

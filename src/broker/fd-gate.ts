@@ -1,9 +1,9 @@
 /**
- * Keeps fds out of connections that may publish nothing. Where the kernel can do that (Linux 6.16),
+ * Keeps fds out of connections that may publish, call and serve nothing. Where the kernel can do that (Linux 6.16),
  * such a client gets EPERM from its own sendmsg(2), and no file of its ever gets here: closing one
  * could block, and even a message that nobody reads holds it.
  *
- * Whoever may publish is let in, with or without the right to send fds, because large bodies travel
+ * Whoever may do so is let in, with or without the right to send fds, because large bodies travel
  * as fds too and take no such right; fd-intake.ts looks at what comes.
  *
  * The listener must have SO_PASSRIGHTS off, so that a connection starts shut.
@@ -23,7 +23,7 @@ export class FdGate {
 
   /**
    * Lets fds in from now on, or no more. What was sent before still comes.
-   * @param isOpen whether the connection may publish on any topic that it has open
+   * @param isOpen whether the connection may publish on any topic that it has open, or call or serve
    */
   set(connection: Connection, isOpen: boolean): void {
     if (!this.#isEffective || connection.takesFds === isOpen) return;

@@ -8,9 +8,8 @@
 import type { FoundFdKind } from "../fd-kinds.ts";
 import { errorBody } from "../protocol/control-messages.ts";
 import { FRAME_KIND_WORD } from "../protocol/frame.ts";
-import { FRAME_HEADER_BYTES, LARGE_BODY_BYTES_MAX } from "../protocol/limits.ts";
 import { OPCODE } from "../protocol/opcodes.ts";
-import { isLarge, largeBodyBytes } from "../protocol/packet.ts";
+import { isLarge } from "../protocol/packet.ts";
 import { STATUS } from "../protocol/status-codes.ts";
 import type { BusState } from "./bus-state.ts";
 import type { Connection, OpenTopic } from "./connection.ts";
@@ -20,7 +19,7 @@ import { FdBundle } from "./fd-bundle.ts";
 import { findRefusedFd, type RefusedFd } from "./fd-rules.ts";
 import type { ControlSender } from "./introductions.ts";
 import { type LargeBodyFlaw, largeBodyFlaw } from "./large-body.ts";
-import { tellTooLarge } from "./message-limit.ts";
+import { bodyBytesOf, isTooLarge, tellTooLarge } from "./message-limit.ts";
 import type { ReceivedPacket } from "./packet-handler.ts";
 import { fdKindMessage, refusalMessage } from "./refusal.ts";
 import type { Router } from "./router.ts";
@@ -36,7 +35,10 @@ export interface FdHost {
 }
 
 /** Where fds are sent: a topic, or the topic of a service, and the sender's rights there. */
-export type FdUse = Pick<OpenTopic, "topic" | "mayPublish" | "sendFds">;
+export interface FdUse extends Pick<OpenTopic, "topic" | "mayPublish" | "sendFds"> {
+  /** The request that a refusal answers. Default 0: none. */
+  readonly requestId?: number;
+}
 
 /** What an intake is made from. */
 export interface FdIntakeParts {
@@ -66,15 +68,11 @@ export class FdIntake {
     const { router } = this.#parts;
     const { words } = packet.buffer;
     this.lend(connection, packet, (bundle) => {
-      const claimedBytes = largeBodyBytes(words, 0);
-      const inFrame = (words[0] as number) - FRAME_HEADER_BYTES;
-      const bodyBytes = bundle.bodyFds.length > 0 ? claimedBytes : inFrame;
-      // What no body can have is refused below, as no body at all.
-      const isPossible = bodyBytes <= LARGE_BODY_BYTES_MAX;
-      if (open.mayPublish && isPossible && bodyBytes > open.messageBytesMax) {
+      const bodyBytes = bodyBytesOf(words, 0);
+      if (open.mayPublish && isTooLarge(bodyBytes, open.messageBytesMax)) {
         return this.#refuseSize(connection, open, bodyBytes);
       }
-      if (!this.admits(connection, open, bundle, claimedBytes)) return;
+      if (!this.admits(connection, open, bundle, bodyBytes)) return;
       const copies = router.routeWithFds(connection, open, packet.buffer, frameBytes, bundle);
       if (copies > 0) this.refuseForQuota(connection, open.topic.name, copies);
     });
@@ -146,15 +144,18 @@ export class FdIntake {
   /** Refuses a message whose fds did not all arrive, or that the broker has no room for. */
   refuseForWantOfRoom(connection: Connection): void {
     const message = "Cannot pass fds on: the broker may hold no more of them now";
-    this.#refuseForLimit(connection, undefined, message);
+    this.#refuseForLimit(connection, undefined, message, 0);
   }
 
-  /** Refuses a message whose copies of fds do not fit the quota of its sender. */
-  refuseForQuota(connection: Connection, topic: string, copies: number): void {
+  /**
+   * Refuses a message whose copies of fds do not fit the quota of its sender.
+   * @param requestId the request that the refusal answers; 0 for none
+   */
+  refuseForQuota(connection: Connection, topic: string, copies: number, requestId = 0): void {
     const { waiting, limit } = connection.fdAccount;
     const figures = `${waiting} of ${limit} are on their way`;
     const message = `Cannot pass fds on from "${topic}": ${copies} copies do not fit, ${figures}`;
-    this.#refuseForLimit(connection, topic, message);
+    this.#refuseForLimit(connection, topic, message, requestId);
   }
 
   #refuseSize(connection: Connection, open: OpenTopic, actual: number): void {
@@ -163,11 +164,16 @@ export class FdIntake {
     tellTooLarge(this.#parts, connection, about);
   }
 
-  #refuseForLimit(connection: Connection, topic: string | undefined, message: string): void {
+  #refuseForLimit(
+    connection: Connection,
+    topic: string | undefined,
+    message: string,
+    requestId: number,
+  ): void {
     connection.counters.denied += 1;
     const about = topic === undefined ? {} : { topic };
     const body = errorBody({ status: STATUS.LIMIT_QUEUED_FDS, message, ...about });
-    this.#parts.send(connection, { opcode: OPCODE.ERROR, id: 0, body });
+    this.#parts.send(connection, { opcode: OPCODE.ERROR, id: requestId, body });
     const { id, identity } = connection;
     this.#parts.onEvent({ type: "fds-refused", connection: id, identity, message, ...about });
   }
@@ -178,7 +184,7 @@ export class FdIntake {
     const about = { topic: open.topic.name, rule: open.sendFds.rule };
     const message = refusalMessage(identity, "send-fds", about.topic, about.rule);
     const body = errorBody({ status: STATUS.REJECTED_BY_POLICY, message, ...about });
-    this.#parts.send(connection, { opcode: OPCODE.ERROR, id: 0, body });
+    this.#parts.send(connection, { opcode: OPCODE.ERROR, id: open.requestId ?? 0, body });
     this.#parts.onEvent({
       type: "denied",
       connection: id,
@@ -207,7 +213,7 @@ export class FdIntake {
       isUnixSocket,
     });
     const body = errorBody({ status: STATUS.REJECTED_FD_KIND, message, ...about });
-    send(connection, { opcode: OPCODE.ERROR, id: 0, body });
+    send(connection, { opcode: OPCODE.ERROR, id: open.requestId ?? 0, body });
     onEvent({ type: "fds-refused", connection: id, identity, kind, ...about });
   }
 
@@ -215,7 +221,7 @@ export class FdIntake {
     connection.counters.denied += 1;
     const topic = open.topic.name;
     const body = errorBody({ status: STATUS[code], message, topic });
-    this.#parts.send(connection, { opcode: OPCODE.ERROR, id: 0, body });
+    this.#parts.send(connection, { opcode: OPCODE.ERROR, id: open.requestId ?? 0, body });
     const { id, identity } = connection;
     this.#parts.onEvent({ type: "body-refused", connection: id, identity, topic, code });
   }

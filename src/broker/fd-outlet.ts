@@ -5,7 +5,7 @@
  */
 
 import { PinnedBuffer } from "../ffi/pinned-buffer.ts";
-import { FDS_REFUSED, FDS_UNWANTED, PEER_CLOSED } from "../ffi/syscall-result.ts";
+import { FDS_REFUSED, FDS_UNWANTED, PEER_CLOSED, RECORD_TOO_LARGE } from "../ffi/syscall-result.ts";
 import { LANE_RECORD_BYTES } from "../protocol/limits.ts";
 import type { FdBundle } from "./fd-bundle.ts";
 import { FDS_UNTAKEN_BEFORE_LOOK, FDS_UNTAKEN_MAX } from "./limits.ts";
@@ -152,4 +152,12 @@ export class FdOutlet {
 /** The kernel does not let these fds pass; the message itself may go out without them. */
 export function isRefusal(outcome: number): boolean {
   return outcome === FDS_REFUSED || outcome === FDS_UNWANTED;
+}
+
+/**
+ * Nothing more can be sent. EMSGSIZE counts too: the socket's SO_SNDBUF does not hold one packet,
+ * and never will. All other failures (EAGAIN, ENOBUFS, ENOMEM) are waited out with EPOLLOUT.
+ */
+export function isGone(outcome: number): boolean {
+  return outcome === PEER_CLOSED || outcome === RECORD_TOO_LARGE;
 }

@@ -19,6 +19,8 @@ export interface FlushHost {
 
 /** Connections with unsent frames. */
 export class Flusher {
+  /** Told when what waited for a connection was written out, perhaps in part. */
+  onFlushed: (connection: Connection) => void = () => {};
   readonly #watch: SocketWatch;
   readonly #host: FlushHost;
   readonly #unflushed: Connection[] = [];
@@ -54,6 +56,7 @@ export class Flusher {
   flush(connection: Connection): void {
     try {
       this.#settle(connection, connection.queue.flush());
+      this.onFlushed(connection);
     } catch (error) {
       // epoll may be out of memory or watches: this client cannot be served, all others can.
       if (!(error instanceof SyscallError)) throw error;

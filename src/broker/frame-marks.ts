@@ -3,12 +3,13 @@
  * (frame.ts). Pure; the rest of the header is the router's.
  */
 
-import type { PinnedBuffer } from "../ffi/pinned-buffer.ts";
+import { copyPinned, PinnedBuffer } from "../ffi/pinned-buffer.ts";
 import { gapBody } from "../protocol/control-messages.ts";
-import { FRAME_KIND_WORD } from "../protocol/frame.ts";
+import { FRAME_ID_WORD, FRAME_KIND_WORD, opcodeOf } from "../protocol/frame.ts";
 import { FLAG_FDS_ON_LANE, FLAG_FDS_WITHHELD, OPCODE } from "../protocol/opcodes.ts";
 import { isLarge, largeBodyBytes } from "../protocol/packet.ts";
-import { encodeControlFrame } from "./control-frames.ts";
+import { CONTROL_FRAME_BUFFER, encodeControlFrame } from "./control-frames.ts";
+import type { QueuedPacket } from "./packet-pool.ts";
 
 /** The header word of a message whose fds wait on the lane. */
 export function laneKind(kind: number): number {
@@ -25,6 +26,16 @@ export function withheldKind(kind: number, reason: number): number {
   return (flagged | (bodyFdCount << 16) | (reason << 24)) >>> 0;
 }
 
+/** Whether a frame is a message, whose loss a gap tells; of all others it is told otherwise. */
+export function isMessage(kind: number): boolean {
+  return opcodeOf(kind) === OPCODE.MESSAGE;
+}
+
+/** Whether a frame is nothing without its fds: a large one, or a channel. */
+export function needsFds(kind: number): boolean {
+  return isLarge(kind) || opcodeOf(kind) === OPCODE.CHANNEL;
+}
+
 /** Bytes of the large body that a message has behind an fd; 0 where its frame has the body. */
 export function memoryBytesOf({ words }: PinnedBuffer, offset: number): number {
   const kind = words[(offset >>> 2) + FRAME_KIND_WORD] ?? 0;
@@ -39,4 +50,32 @@ export function memoryBytesOf({ words }: PinnedBuffer, offset: number): number {
 export function encodeLostBody(topicId: number, reason: number): number {
   const body = gapBody({ count: 1, reason });
   return encodeControlFrame({ opcode: OPCODE.GAP, id: topicId, body });
+}
+
+/**
+ * A frame that waits in a packet of its own has lost its fds: it says so, or where it needed them, a
+ * gap stands for a message, and nothing for any other frame.
+ * @param packet its bytes and memoryBytes are what is left afterwards
+ * @param withheldReason a value of WITHHELD_REASON
+ * @param gapReason a value of GAP_REASON
+ * @returns false where nothing is left
+ */
+export function markFdsLost(
+  packet: QueuedPacket,
+  withheldReason: number,
+  gapReason: number,
+): boolean {
+  const { words } = packet.buffer;
+  const kind = words[FRAME_KIND_WORD] ?? 0;
+  if (!needsFds(kind)) {
+    words[FRAME_KIND_WORD] = withheldKind(kind, withheldReason);
+    return true;
+  }
+  packet.memoryBytes = 0;
+  packet.bytes = 0;
+  if (!isMessage(kind)) return false;
+  packet.bytes = encodeLostBody(words[FRAME_ID_WORD] ?? 0, gapReason);
+  packet.buffer = new PinnedBuffer(packet.bytes);
+  copyPinned(CONTROL_FRAME_BUFFER, 0, packet.buffer, 0, packet.bytes);
+  return true;
 }

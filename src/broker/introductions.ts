@@ -9,6 +9,7 @@ import { senderBody, topicBody } from "../protocol/control-messages.ts";
 import { SENDER_GROUPS_MAX } from "../protocol/limits.ts";
 import { OPCODE } from "../protocol/opcodes.ts";
 import type { Connection } from "./connection.ts";
+import type { PeerIdentity } from "./identity.ts";
 import type { Topic } from "./topic-table.ts";
 
 /** Queues one control frame for a connection; evicts it where not even that fits. */
@@ -40,17 +41,30 @@ export class Introductions {
     if (destination.knownSenders.has(sender)) return;
     destination.knownSenders.add(sender);
     sender.introducedTo.add(destination);
-    const { uid, gid, pid, unit, exe } = sender.identity;
-    const groups = sender.identity.groups.slice(0, SENDER_GROUPS_MAX);
+    this.tellSender(destination, sender.id, sender.identity);
+  }
+
+  /**
+   * Tells whose connection id stands on a message, though that connection may be gone. Not kept:
+   * tellGone() is to follow.
+   */
+  tellSender(destination: Connection, id: number, identity: PeerIdentity): void {
+    const { uid, gid, pid, unit, exe } = identity;
+    const groups = identity.groups.slice(0, SENDER_GROUPS_MAX);
     const body = senderBody({ uid, gid, pid, groups, unit, exe });
-    this.#send(destination, { opcode: OPCODE.SENDER, id: sender.id, body });
+    this.#send(destination, { opcode: OPCODE.SENDER, id, body });
+  }
+
+  /** Tells that no message from a connection follows. */
+  tellGone(destination: Connection, id: number): void {
+    this.#send(destination, { opcode: OPCODE.SENDER_GONE, id });
   }
 
   /** Tells those who knew a connection that no message from it follows. */
   announceGone(sender: Connection, informed: readonly Connection[]): void {
     for (const destination of informed) {
       if (destination.state !== "OPEN") continue;
-      this.#send(destination, { opcode: OPCODE.SENDER_GONE, id: sender.id });
+      this.tellGone(destination, sender.id);
     }
   }
 }

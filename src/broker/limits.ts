@@ -7,6 +7,7 @@ import { assert } from "../assert.ts";
 import {
   FRAME_ALIGNMENT_BYTES,
   LARGE_BODY_BYTES_MAX,
+  MESSAGE_FDS_MAX,
   PACKET_BYTES_MAX,
 } from "../protocol/limits.ts";
 
@@ -63,6 +64,18 @@ export const SUBSCRIPTIONS_PER_CONNECTION_MAX = 131_072;
 
 /** Subscriptions at a time in one broker. */
 export const SUBSCRIPTIONS_MAX = 1_048_576;
+
+/** Services that one connection may serve, wait for or watch, together. Guess. */
+export const SERVICES_PER_CONNECTION_MAX = 4_096;
+
+/**
+ * Members of a shared service that a request is offered to, where those before have full queues.
+ * Guess: who does not read collects unanswered requests and is not asked any more.
+ */
+export const MEMBERS_TRIED_MAX = 16;
+
+/** Calls carried out before the broker looks at the clock again. Guess: a tenth of a millisecond. */
+export const CALLS_PER_LOOK = 64;
 
 /** Bytes waiting for one slow connection. Beyond it messages are dropped and told by a GAP. */
 export const SEND_QUEUE_BYTES_MAX = 4 * 1024 * 1024;
@@ -137,6 +150,42 @@ export const QUEUED_BYTES_PER_UID_MAX = 128 * 1024 * 1024;
  * gets half of what the others leave free, so that there is always some left for the next.
  */
 export const BACKLOG_BYTES_MAX = 8 * QUEUED_BYTES_PER_UID_MAX;
+/**
+ * Last values at a time in one broker. Each holds its topic, and half of the topics stay for those
+ * that are only published on.
+ */
+export const RETAINED_MAX = TOPICS_MAX / 2;
+
+/** Last values of one uid, its connections that are gone included, so that no user has them all. */
+export const RETAINED_PER_UID_MAX = RETAINED_MAX / 4;
+
+/**
+ * Bytes that a last value is charged for beside its frame, large body and name: what the tables hold
+ * of it. Measured (30,000 values of 8 B, resident memory): 1,900.
+ */
+export const RETAINED_OVERHEAD_BYTES = 2_048;
+
+/**
+ * Last values are put into the queue of a new subscriber while no more than this waits there. It is
+ * where a queue that was full takes messages again, so that a reader who is always behind with live
+ * messages still gets them.
+ */
+export const REPLAY_QUEUE_BYTES_MAX = SEND_QUEUE_BYTES_RESUME;
+
+/** The same for fds: any one message still fits. */
+export const REPLAY_QUEUE_FDS_MAX = SEND_QUEUE_FDS_MAX - MESSAGE_FDS_MAX;
+
+/** The same for bytes of large bodies. */
+export const REPLAY_QUEUE_MEMORY_BYTES_MAX = SEND_QUEUE_MEMORY_BYTES_RESUME;
+
+/** Topics that one subscriber is looked through before the next one's turn. */
+export const REPLAY_STEPS_PER_LOOK = 64;
+
+/** Milliseconds of one turn spent on giving last values to new subscribers. */
+export const REPLAY_MS_PER_TURN = 2;
+
+/** Milliseconds of one turn spent on letting go of last values whose time is up. */
+export const EXPIRY_MS_PER_TURN = 2;
 
 /** Free packets kept for the next burst instead of being left to the garbage collector: 8 MiB. */
 export const FREE_PACKETS_KEPT = 128;
@@ -239,6 +288,7 @@ export const SHUTDOWN_DRAIN_MS = 1_000;
 
 assert(SEND_QUEUE_BYTES_MAX >= 2 * PACKET_BYTES_MAX, "a queue holds more than one packet");
 assert(SEND_QUEUE_MEMORY_BYTES_MAX >= LARGE_BODY_BYTES_MAX, "any body fits an empty queue");
+assert(REPLAY_QUEUE_BYTES_MAX + PACKET_BYTES_MAX <= SEND_QUEUE_BYTES_MAX, "a last value fits");
 assert(SEND_QUEUE_CONTROL_BYTES_MAX >= PACKET_BYTES_MAX, "any control frame fits the reserve");
 assert((CLOSING_RING_FDS & (CLOSING_RING_FDS - 1)) === 0, "the ring wraps around with its counts");
 assert(DIRECT_SEND_BYTES_MIN <= PACKET_BYTES_MAX, "a full packet may go out directly");

@@ -16,6 +16,7 @@ import type { FdIntake } from "./fd-intake.ts";
 import type { Request, Requests } from "./requests.ts";
 import type { Rights } from "./rights.ts";
 import { NOT_PLAIN, type Router } from "./router.ts";
+import type { Services } from "./services/services.ts";
 
 /** An id that no topic has: TopicTable never gives it. */
 const NO_TOPIC = 0;
@@ -49,6 +50,7 @@ export interface PacketHandlerParts {
   readonly requests: Requests;
   readonly rights: Rights;
   readonly intake: FdIntake;
+  readonly services: Pick<Services, "routePacket">;
   readonly host: PacketHost;
 }
 
@@ -58,6 +60,7 @@ export class PacketHandler {
   readonly #requests: Requests;
   readonly #rights: Rights;
   readonly #intake: FdIntake;
+  readonly #services: Pick<Services, "routePacket">;
   readonly #host: PacketHost;
   readonly #reader = new PacketReader();
 
@@ -66,6 +69,7 @@ export class PacketHandler {
     this.#requests = parts.requests;
     this.#rights = parts.rights;
     this.#intake = parts.intake;
+    this.#services = parts.services;
     this.#host = parts.host;
   }
 
@@ -94,10 +98,12 @@ export class PacketHandler {
     }
   }
 
-  /** The usual case: messages and nothing else. @returns as Router.routePacket() */
+  /** The usual cases: nothing but messages, or but calls. @returns as Router.routePacket() */
   #routePlain(connection: Connection, buffer: PinnedBuffer, packetBytes: number): number {
     if (packetBytes % 8 !== 0) return NOT_PLAIN;
-    return this.#router.routePacket(connection, buffer, packetBytes);
+    const routed = this.#router.routePacket(connection, buffer, packetBytes);
+    if (routed !== NOT_PLAIN) return routed;
+    return this.#services.routePacket(connection, buffer, packetBytes);
   }
 
   #handleFirst(connection: Connection, packet: ReceivedPacket, packetBytes: number): void {
@@ -145,6 +151,9 @@ export class PacketHandler {
       if (frame.opcode === OPCODE.MESSAGE) {
         openTopicOf(connection, closed.has(frame.id) ? NO_TOPIC : frame.id, frame.offset);
         continue;
+      }
+      if (frame.opcode === OPCODE.RETAIN && closed.has(frame.id)) {
+        openTopicOf(connection, NO_TOPIC, frame.offset);
       }
       const request = this.#requests.read(connection, frame);
       if (request.opcode === OPCODE.CLOSE_TOPIC) {

@@ -34,6 +34,7 @@ import type { FdSweep } from "./fd-sweep.ts";
 import type { ControlSender } from "./introductions.ts";
 import type { Action } from "./policy/rules.ts";
 import { refusalMessage } from "./refusal.ts";
+import type { Replay } from "./retained/replay.ts";
 import { Topic } from "./topic-table.ts";
 
 /** A control frame that was read and found good. */
@@ -63,6 +64,7 @@ export interface RequestsParts {
   readonly send: ControlSender;
   readonly onEvent: BrokerEventListener;
   readonly areas: readonly Area[];
+  readonly replay: Pick<Replay, "begin">;
   readonly fdSweep: Pick<FdSweep, "lookAll" | "watchAll">;
 }
 
@@ -74,6 +76,7 @@ export class Requests {
   readonly #send: ControlSender;
   readonly #onEvent: BrokerEventListener;
   readonly #areas = new Map<number, Area>();
+  readonly #replay: Pick<Replay, "begin">;
   readonly #fdSweep: Pick<FdSweep, "lookAll" | "watchAll">;
 
   constructor(parts: RequestsParts) {
@@ -82,6 +85,7 @@ export class Requests {
     this.#fdGate = parts.fdGate;
     this.#send = parts.send;
     this.#onEvent = parts.onEvent;
+    this.#replay = parts.replay;
     this.#fdSweep = parts.fdSweep;
     for (const area of parts.areas) {
       for (const opcode of area.opcodes) this.#areas.set(opcode, area);
@@ -237,6 +241,7 @@ export class Requests {
     connection.subscriptions.set(subscription, pattern);
     const body = subscribeAckBody({ subscription });
     this.#send(connection, { opcode: OPCODE.ACK, id: id, body });
+    this.#replay.begin(connection, subscription, pattern);
   }
 
   #unsubscribe(connection: Connection, id: number, subscription: number): void {
@@ -325,7 +330,8 @@ export function checkRequestId(frame: ClientFrame): void {
   throw new ProtocolError("PROTOCOL_REQUEST_ID", message, frame.offset);
 }
 
-function unknownOpcode({ opcode, offset }: ClientFrame): ProtocolError {
+/** An opcode that is well-formed and that nobody takes. */
+export function unknownOpcode({ opcode, offset }: ClientFrame): ProtocolError {
   const message = `Cannot take opcode 0x${opcode.toString(16)}: this broker does not know it`;
   return new ProtocolError("PROTOCOL_OPCODE", message, offset);
 }

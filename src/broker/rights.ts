@@ -69,7 +69,6 @@ export class Rights {
       this.#refreshTopic(connection, open);
       mayPublish ||= open.mayPublish;
     }
-    this.#fdGate.set(connection, mayPublish);
     for (const [subscription, pattern] of connection.subscriptions) {
       const decision = this.#state.decideSubscribe(connection, pattern);
       if (decision.allowed) continue;
@@ -78,7 +77,12 @@ export class Rights {
       this.#revoke(connection, "subscribe", pattern, decision, { subscription });
       if (connection.state === "DOOMED") return;
     }
-    for (const area of this.#areas) area.refresh(connection);
+    let takesFds = mayPublish;
+    for (const area of this.#areas) {
+      area.refresh(connection);
+      takesFds ||= area.takesFds?.(connection) === true;
+    }
+    this.#fdGate.set(connection, takesFds);
   }
 
   #refreshTopic(connection: Connection, open: OpenTopic): void {

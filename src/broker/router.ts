@@ -79,12 +79,19 @@ export interface RouterHost {
   noteTooLarge(sender: Connection, open: OpenTopic, bodyBytes: number): void;
 }
 
+/**
+ * Told of each destination of a topic whose route was computed anew, before a message takes it: the
+ * destination knows the topic by then.
+ */
+export type FirstMessageListener = (destination: Connection, topic: Topic) => void;
+
 /** Routes messages. One for a broker; not reentrant. */
 export class Router {
   readonly #state: BusState;
   readonly #introductions: Introductions;
   readonly #fdsInFlight: FdsInFlight;
   readonly #host: RouterHost;
+  readonly #onFirstMessage: FirstMessageListener;
   readonly #runs = new Int32Array(PACKET_FRAMES_MAX * RUN_WORDS);
   readonly #runTopics: (OpenTopic | undefined)[] = new Array(PACKET_FRAMES_MAX).fill(undefined);
   #runCount = 0;
@@ -100,11 +107,13 @@ export class Router {
     introductions: Introductions,
     fdsInFlight: FdsInFlight,
     host: RouterHost,
+    onFirstMessage: FirstMessageListener = () => {},
   ) {
     this.#state = state;
     this.#fdsInFlight = fdsInFlight;
     this.#introductions = introductions;
     this.#host = host;
+    this.#onFirstMessage = onFirstMessage;
   }
 
   /**
@@ -380,6 +389,7 @@ export class Router {
 
   readonly #introduceTopic = (destination: Connection, topic: Topic): void => {
     this.#introductions.introduceTopic(destination, topic);
+    this.#onFirstMessage(destination, topic);
   };
 }
 

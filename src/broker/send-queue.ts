@@ -13,21 +13,28 @@
  */
 
 import { assert } from "../assert.ts";
-import { copyPinned, PinnedBuffer } from "../ffi/pinned-buffer.ts";
-import { PEER_CLOSED, RECORD_TOO_LARGE } from "../ffi/syscall-result.ts";
+import { copyPinned, type PinnedBuffer } from "../ffi/pinned-buffer.ts";
 import { gapBody } from "../protocol/control-messages.ts";
 import { GAP_REASON, OPCODE, WITHHELD_REASON } from "../protocol/opcodes.ts";
-import { isLarge } from "../protocol/packet.ts";
 import { CONTROL_FRAME_BUFFER, encodeControlFrame } from "./control-frames.ts";
 import type { FdBundle } from "./fd-bundle.ts";
 import {
   FdOutlet,
   type FdOutletHost,
+  isGone,
   isRefusal,
   type PacketSink,
   TAKING_AWAITED,
 } from "./fd-outlet.ts";
-import { encodeLostBody, laneKind, memoryBytesOf, withheldKind } from "./frame-marks.ts";
+import {
+  encodeLostBody,
+  isMessage,
+  laneKind,
+  markFdsLost,
+  memoryBytesOf,
+  needsFds,
+  withheldKind,
+} from "./frame-marks.ts";
 import { GapLedger } from "./gap-ledger.ts";
 import {
   DIRECT_SEND_BYTES_MIN,
@@ -49,6 +56,8 @@ export const QUEUE_FULL = 2;
 export const PEER_GONE = 3;
 /** flush(): the socket takes no more now; wait for EPOLLOUT on `blockedFd`. */
 export const BLOCKED = 4;
+/** deliverWithFds(): the kernel does not pass on what the frame is nothing without. */
+export const FDS_NOT_PASSED = 5;
 
 /** Frames on their way to one connection. */
 export class SendQueue {
@@ -61,12 +70,12 @@ export class SendQueue {
   #queuedBytes = 0;
   #queuedFds = 0;
   #queuedMemoryBytes = 0;
-  #isShedding = false;
   #isAbandoned = false;
 
   /** Where fds leave. */
   readonly outlet: FdOutlet;
-
+  /** Something was lost, and no message is taken before there is room again. */
+  isShedding = false;
   /** The fd that must become writable before flush() can go on; -1 where nothing is blocked. */
   blockedFd = -1;
   /** `blockedFd` may be writable, but flush() can go on only when the client takes fds from it. */
@@ -109,11 +118,11 @@ export class SendQueue {
   }
 
   /**
-   * Sends or queues a run of message frames without fds.
+   * Sends or queues a run of message frames without fds, or one frame of a call.
    * @param source buffer that holds the run, borrowed for the call
    * @param offset bytes from its start
    * @param bytes length of the run: whole frames with padding
-   * @returns ACCEPTED, QUEUE_FULL (recorded as lost) or PEER_GONE
+   * @returns ACCEPTED, QUEUE_FULL (messages are recorded as lost) or PEER_GONE
    */
   deliver(source: PinnedBuffer, offset: number, bytes: number): number {
     if (this.#isAbandoned) return PEER_GONE;
@@ -126,19 +135,19 @@ export class SendQueue {
       if (isGone(outcome)) return PEER_GONE;
       this.blockedFd = this.#fd;
     }
-    const packet = this.#isShedding ? undefined : this.#packetFor(bytes);
+    const packet = this.isShedding ? undefined : this.#packetFor(bytes);
     if (packet === undefined) return this.#lose(source, offset, bytes);
     this.#copyInto(packet, source, offset, bytes);
     return ACCEPTED;
   }
 
   /**
-   * Sends or queues one message frame that carries fds, in-band or on the lane.
+   * Sends or queues one frame that carries fds, in-band or on the lane.
    * @param bundle borrowed; the queue retains it for as long as the message waits. Its payer was
    *   charged for these fds, and is released when they are taken, or lost on the way
    * @param fds those of the bundle that this connection gets
-   * @returns as deliver(); where the kernel refuses the fds, the message is delivered as withheld,
-   *   or if its body is behind one of them, recorded as lost
+   * @returns as deliver(); where the kernel refuses the fds, the frame goes out as withheld. One that
+   *   needs them is recorded as lost if a message, else FDS_NOT_PASSED, or later bundle.onRefused()
    */
   deliverWithFds(
     source: PinnedBuffer,
@@ -157,7 +166,7 @@ export class SendQueue {
     }
     const memoryBytes = memoryBytesOf(source, offset);
     const fits =
-      !this.#isShedding &&
+      !this.isShedding &&
       this.#queuedBytes + bytes <= SEND_QUEUE_BYTES_MAX &&
       this.#queuedFds + fds.length <= SEND_QUEUE_FDS_MAX &&
       this.#queuedMemoryBytes + memoryBytes <= SEND_QUEUE_MEMORY_BYTES_MAX;
@@ -201,9 +210,9 @@ export class SendQueue {
     if (this.#isAbandoned) return PEER_GONE;
     const word = (offset >>> 2) + 1;
     const kind = source.words[word] ?? 0;
-    if (isLarge(kind)) {
+    if (needsFds(kind)) {
       const gapBytes = encodeLostBody(source.words[word + 1] ?? 0, GAP_REASON.BODY_EXPIRED);
-      const isTold = !this.#isShedding && this.push(CONTROL_FRAME_BUFFER, gapBytes) === ACCEPTED;
+      const isTold = !this.isShedding && this.push(CONTROL_FRAME_BUFFER, gapBytes) === ACCEPTED;
       return isTold ? QUEUE_FULL : this.#lose(source, offset, bytes);
     }
     const marked = withheldKind(kind, WITHHELD_REASON.EXPIRED);
@@ -262,7 +271,7 @@ export class SendQueue {
     for (;;) {
       const outcome = this.#sendQueued();
       if (outcome === PEER_GONE) return PEER_GONE;
-      if (this.#isShedding && this.#hasRoomAgain()) {
+      if (this.isShedding && this.#hasRoomAgain()) {
         if (this.#pushGaps() === QUEUE_FULL) return QUEUE_FULL;
         if (outcome === ACCEPTED) continue;
       }
@@ -305,8 +314,7 @@ export class SendQueue {
       if (packet.queuedAt > before) break;
       expired += packet.fds.length;
       bundle.payer.expire(packet.fds.length);
-      this.#letGo(packet, bundle);
-      this.#markLost(packet, WITHHELD_REASON.EXPIRED, GAP_REASON.BODY_EXPIRED);
+      this.#loseFds(packet, bundle, WITHHELD_REASON.EXPIRED, GAP_REASON.BODY_EXPIRED);
     }
     return expired;
   }
@@ -377,7 +385,8 @@ export class SendQueue {
   #deliverRefused(source: PinnedBuffer, offset: number, bytes: number): number {
     const word = (offset >>> 2) + 1;
     const kind = source.words[word] ?? 0;
-    if (isLarge(kind)) {
+    if (needsFds(kind)) {
+      if (!isMessage(kind)) return FDS_NOT_PASSED;
       const gapBytes = encodeLostBody(source.words[word + 1] ?? 0, GAP_REASON.BODY_REFUSED);
       const outcome = this.push(CONTROL_FRAME_BUFFER, gapBytes);
       assert(outcome === ACCEPTED, "an empty queue takes a gap");
@@ -408,15 +417,17 @@ export class SendQueue {
       if (!isGone(sent)) this.#noteFdsBlocked(sent);
       return sent;
     }
-    if (sent < 0) bundle.payer.release(packet.fds.length);
-    this.#letGo(packet, bundle);
+    if (sent < 0) {
+      bundle.payer.release(packet.fds.length);
+      this.#loseFds(packet, bundle, WITHHELD_REASON.KERNEL, GAP_REASON.BODY_REFUSED);
+    } else this.#letGo(packet, bundle);
     if (sent > 0 && !this.outlet.isOnLane) return sent;
     if (sent > 0) packet.buffer.words[1] = laneKind(packet.buffer.words[1] ?? 0);
-    else this.#markLost(packet, WITHHELD_REASON.KERNEL, GAP_REASON.BODY_REFUSED);
     return this.#sendQueuedPacket(packet);
   }
 
   #sendQueuedPacket(packet: QueuedPacket): number {
+    if (packet.bytes === 0) return 0; // Its frame was lost with its fds.
     const outcome = this.#sink.sendPacket(this.#fd, packet.buffer, 0, packet.bytes);
     if (outcome > 0) this.outlet.noteRecord();
     return outcome;
@@ -429,21 +440,20 @@ export class SendQueue {
     packet.bundle = undefined;
   }
 
-  /** A message has lost its fds: it says so, or where its body was behind one, a gap stands for it. */
-  #markLost(packet: QueuedPacket, withheldReason: number, gapReason: number): void {
-    const { words } = packet.buffer;
-    const kind = words[1] ?? 0;
-    if (!isLarge(kind)) {
-      words[1] = withheldKind(kind, withheldReason);
-      return;
-    }
-    const gapBytes = encodeLostBody(words[2] ?? 0, gapReason);
-    this.#queuedBytes += gapBytes - packet.bytes;
-    this.#queuedMemoryBytes -= packet.memoryBytes;
-    packet.memoryBytes = 0;
-    packet.buffer = new PinnedBuffer(gapBytes);
-    packet.bytes = gapBytes;
-    copyPinned(CONTROL_FRAME_BUFFER, 0, packet.buffer, 0, gapBytes);
+  /** A frame has lost its fds; where nothing is left of it, who brought it about is told. */
+  #loseFds(
+    packet: QueuedPacket,
+    bundle: FdBundle,
+    withheldReason: number,
+    gapReason: number,
+  ): void {
+    const { bytes, memoryBytes } = packet;
+    const isLeft = markFdsLost(packet, withheldReason, gapReason);
+    this.#queuedBytes += packet.bytes - bytes;
+    this.#queuedMemoryBytes += packet.memoryBytes - memoryBytes;
+    // The packet still has its bundle, so whatever is queued now goes into another one.
+    if (!isLeft) bundle.onRefused?.();
+    this.#letGo(packet, bundle);
   }
 
   /**
@@ -451,11 +461,11 @@ export class SendQueue {
    * @returns ACCEPTED, or QUEUE_FULL where even the reserve is used up
    */
   tellGaps(): number {
-    return this.#isShedding ? this.#pushGaps() : ACCEPTED;
+    return this.isShedding ? this.#pushGaps() : ACCEPTED;
   }
 
   #pushGaps(): number {
-    this.#isShedding = false;
+    this.isShedding = false;
     for (const [topicId, count] of this.#ledger.take()) {
       const body = gapBody({ count, reason: GAP_REASON.SEND_QUEUE_FULL });
       const bytes = encodeControlFrame({ opcode: OPCODE.GAP, id: topicId, body });
@@ -482,16 +492,9 @@ export class SendQueue {
   }
 
   #lose(source: PinnedBuffer, offset: number, bytes: number): number {
-    this.#isShedding = true;
+    if (!isMessage(source.words[(offset >>> 2) + 1] ?? 0)) return QUEUE_FULL;
+    this.isShedding = true;
     this.#ledger.record(source.words, offset, bytes);
     return QUEUE_FULL;
   }
-}
-
-/**
- * Nothing more can be sent. EMSGSIZE counts too: the socket's SO_SNDBUF does not hold one packet,
- * and never will. All other failures (EAGAIN, ENOBUFS, ENOMEM) are waited out with EPOLLOUT.
- */
-function isGone(outcome: number): boolean {
-  return outcome === PEER_CLOSED || outcome === RECORD_TOO_LARGE;
 }

@@ -14,8 +14,10 @@ import type { Route } from "./route.ts";
 export class Topic {
   readonly id: number;
   readonly name: string;
-  /** Connections that have it open. */
+  /** Connections that have it open, services of this name, its last value. */
   holders = 0;
+  /** Of these, connections that have it open for publishing. */
+  publishers = 0;
   /** Messages that were routed since it was opened first. */
   published = 0;
   /** Of the pairs of such a message and a subscriber, those that were not delivered. */

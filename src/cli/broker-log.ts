@@ -30,6 +30,11 @@ export function brokerLogLine(event: BrokerEvent, isVerbose: boolean): string | 
       return decisionLine("revoked", event);
     case "would-deny":
       return decisionLine("would deny", event);
+    case "service-owner": {
+      const verb = event.isOwner ? "serves" : "serves no more";
+      const line = `${who(event.connection, event.identity)} ${verb} "${event.topic}"`;
+      return isVerbose ? printable(line) : undefined;
+    }
     case "fds-refused":
       return fdsRefusedLine(event);
     case "fds-undelivered": {
@@ -43,6 +48,10 @@ export function brokerLogLine(event: BrokerEvent, isVerbose: boolean): string | 
     case "limited": {
       const subject = who(event.connection, event.identity);
       return printable(`refused ${subject}: ${event.code}: ${event.message}`);
+    }
+    case "retain-refused": {
+      const where = `on "${printable(event.topic)}": ${event.code}`;
+      return `refused a last value of ${who(event.connection, event.identity)} ${where}`;
     }
     case "fd-close-stuck":
       return `closing files of uid ${event.uid} hangs: ${event.count} of them stay open`;

@@ -11,6 +11,7 @@ import {
   LimitError,
   ProtocolError,
   RejectedError,
+  ServiceError,
   SyscallError,
   TimeoutError,
 } from "../errors.ts";
@@ -70,6 +71,7 @@ const OPERATING_ERRORS = [
   LimitError,
   ProtocolError,
   RejectedError,
+  ServiceError,
   SyscallError,
   TimeoutError,
 ];

@@ -1,7 +1,7 @@
 /** The commands that look at a bus that runs: their options and their help. */
 
 import { Argument, type Command } from "commander";
-import { CLIENT_SOCKET_HELP, SOCKET_OPTION } from "./socket-option.ts";
+import { CLIENT_SOCKET_HELP, SOCKET_OPTION } from "./program-options.ts";
 
 /** What `seqbus ls` can list. */
 export const LISTS = ["clients", "services", "topics", "subscriptions"] as const;

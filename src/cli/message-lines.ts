@@ -24,11 +24,12 @@ const ENCODING_NAMES: Readonly<Record<Encoding, string>> = {
 
 /** `topic  uid=… pid=…  data`, without the line end. */
 export function humanLine(message: Message): string {
-  const { topic, sender, fds, fdsWithheld } = message;
+  const { topic, sender, fds, fdsWithheld, retained } = message;
   const files = fds.length === 0 ? "" : `  [${countOf(fds.length, "file")}]`;
   const withheld = fdsWithheld ? "  [files withheld by the policy]" : "";
+  const kept = retained ? "  [retained]" : "";
   const origin = `uid=${sender.uid} pid=${sender.pid}`;
-  return `${printable(topic)}  ${origin}  ${humanData(message)}${files}${withheld}`;
+  return `${printable(topic)}  ${origin}  ${humanData(message)}${files}${withheld}${kept}`;
 }
 
 /**
@@ -36,10 +37,10 @@ export function humanLine(message: Message): string {
  * which are written piece by piece.
  */
 export function jsonFields(message: Message): string {
-  const { topic, sender, encoding, fdsWithheld } = message;
+  const { topic, sender, encoding, fdsWithheld, retained } = message;
   const fields = { topic, sender, encoding: ENCODING_NAMES[encoding], ...jsonData(message) };
-  const whole = fdsWithheld ? { ...fields, fdsWithheld } : fields;
-  return toJson(whole).slice(1, -1);
+  const marks = { ...(fdsWithheld && { fdsWithheld }), ...(retained && { retained }) };
+  return toJson({ ...fields, ...marks }).slice(1, -1);
 }
 
 /** What a program should know beside messages, as a line of JSON; undefined for all else. */
@@ -53,10 +54,18 @@ export function jsonNotice(event: StatusEvent): string | undefined {
 export function humanNotice(event: StatusEvent): string | undefined {
   if (event.type === "gap") {
     const where = event.topic === undefined ? "" : ` on "${event.topic}"`;
+    if (event.count === undefined) return `Messages may be missing${where}: ${event.reason}`;
     return `${countOf(event.count, "message")} lost${where}: ${event.reason}`;
   }
   if (event.type !== "fds-lost") return undefined;
   return `${countOf(event.count, "file")} lost on "${event.topic}": this process may hold no more`;
+}
+
+/** That the connection was lost, or made again; undefined for all else. */
+export function connectionNotice(event: StatusEvent): string | undefined {
+  if (event.type === "disconnected") return `${event.error.message}; trying to connect again`;
+  if (event.type !== "connected") return undefined;
+  return `connected again, at attempt ${event.attempts}`;
 }
 
 /** "1 file", "2 files". */
@@ -64,7 +73,8 @@ export function countOf(count: number, noun: string): string {
   return count === 1 ? `1 ${noun}` : `${count} ${noun}s`;
 }
 
-function humanData(message: Message): string {
+/** A message's body for people, on one line. */
+export function humanData(message: Message): string {
   if (message.encoding === ENCODING.BYTES) return humanBytes(message.bytes);
   try {
     const data = readData(message);
@@ -114,8 +124,8 @@ function isUndecodable(error: unknown): boolean {
   return error instanceof DataError || error instanceof RangeError;
 }
 
-/** What msgpack has and JSON lacks: bytes and large integers. */
-function toJson(value: unknown): string {
+/** JSON on one line. Of what msgpack has and JSON lacks, bytes and large integers have a form. */
+export function toJson(value: unknown): string {
   return JSON.stringify(value, (_key, member: unknown) => {
     if (typeof member === "bigint") return member.toString();
     if (member instanceof Uint8Array)

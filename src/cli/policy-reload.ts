@@ -1,60 +1,103 @@
 /**
  * Reading the policy of a running broker anew. Parsing thousands of rules takes half a second, and
- * a user directory may take longer, so a process of its own does it and hands over pieces of text
- * that the broker takes in between two packets.
+ * a user directory may take longer, so a thread does it and hands over pieces of text that the
+ * broker takes in between two packets.
+ *
+ * A process of its own would not do: its execve(2) closes what it inherited of the broker's, and
+ * that waits for ever where a client sent a file of a file system that does not answer.
  */
 
+import { Worker } from "node:worker_threads";
 import { serializePolicy } from "../broker/policy/policy-build.ts";
 import { loadPolicySource } from "../broker/policy/policy-file.ts";
 import { ConfigError } from "../errors.ts";
-import { EXIT } from "./exit-codes.ts";
-import { stdout } from "./output.ts";
-import { OWN_COMMAND } from "./own-command.ts";
 import { systemPolicyIo } from "./policy-source.ts";
-
-/** The hidden command that printPolicyPieces() is. */
-export const POLICY_PIECES_COMMAND = "policy-pieces";
 
 /** Milliseconds that reading may take; then the old policy stays. */
 const READ_TIMEOUT_MS = 60_000;
 
+/** In the published package both files are bundles beside each other. */
+const WORKER_NAME = import.meta.url.endsWith(".ts")
+  ? "policy-reader-worker.ts"
+  : "policy-reader-worker.js";
+
+/** What the thread says: the pieces of serializePolicy(), or why the files are refused. */
+export type PolicyReadAnswer =
+  | { readonly pieces: readonly string[] }
+  | {
+      readonly refused: {
+        readonly message: string;
+        readonly path?: string | undefined;
+        readonly line?: number | undefined;
+        readonly column?: number | undefined;
+      };
+    };
+
 /**
- * Reads a policy in another process.
+ * Reads a policy on another thread.
  * @param path as the broker was given it
  * @returns the pieces of serializePolicy()
- * @throws {ConfigError} CONFIG_POLICY with the words of loadPolicySource(), or where the process
- *   failed or took too long
+ * @throws {ConfigError} CONFIG_POLICY as loadPolicySource(), or where the thread failed or took too
+ *   long
  */
-export async function readPolicyPieces(path: string): Promise<string[]> {
-  const child = startReader(path);
-  const [pieces, complaint, exitCode] = await Promise.all([
-    child.stdout.text(),
-    child.stderr.text(),
-    child.exited,
-  ]);
-  if (exitCode === EXIT.OK) return pieces.trimEnd().split("\n");
-  const message = complaint.trim().replace(/^seqbus: /, "");
-  throw new ConfigError("CONFIG_POLICY", message || `Cannot read ${path}: the reader failed`, {
-    path,
-  });
+export async function readPolicyPieces(path: string): Promise<readonly string[]> {
+  const answer = await askReader(path);
+  if ("pieces" in answer) return answer.pieces;
+  const { message, ...place } = answer.refused;
+  throw new ConfigError("CONFIG_POLICY", message, definedOf(place));
 }
 
-/** @throws {ConfigError} CONFIG_POLICY where the broker has no fd or process left */
-function startReader(path: string): Bun.Subprocess<"ignore", "pipe", "pipe"> {
+/** What the thread does. A file that is wrong is an answer; anything else ends the thread. */
+export function answerPolicyRead(path: string): PolicyReadAnswer {
   try {
-    return Bun.spawn([...OWN_COMMAND, POLICY_PIECES_COMMAND, path], {
-      stdio: ["ignore", "pipe", "pipe"],
-      timeout: READ_TIMEOUT_MS,
-    });
+    return { pieces: serializePolicy(loadPolicySource(path, systemPolicyIo())) };
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    const { message, path: file, line, column } = error;
+    return { refused: { message, path: file, line, column } };
+  }
+}
+
+async function askReader(path: string): Promise<PolicyReadAnswer> {
+  const worker = startReader(path);
+  const { promise, resolve, reject } = Promise.withResolvers<PolicyReadAnswer>();
+  const fail = (why: string, cause?: unknown) => {
+    reject(new ConfigError("CONFIG_POLICY", `Cannot read ${path}: ${why}`, { path }, { cause }));
+  };
+  worker.once("message", resolve);
+  worker.once("error", (error: Error) => fail(error.message, error));
+  worker.once("exit", () => fail("the reader ended without an answer"));
+  const timer = setTimeout(
+    () => fail(`the reader took longer than ${READ_TIMEOUT_MS} ms`),
+    READ_TIMEOUT_MS,
+  );
+  try {
+    return await promise;
+  } finally {
+    clearTimeout(timer);
+    void worker.terminate();
+  }
+}
+
+/** @throws {ConfigError} CONFIG_POLICY where there is no memory for a thread */
+function startReader(path: string): Worker {
+  try {
+    return new Worker(new URL(`./${WORKER_NAME}`, import.meta.url), { workerData: path });
   } catch (cause) {
     const why = cause instanceof Error ? cause.message : String(cause);
     throw new ConfigError("CONFIG_POLICY", `Cannot read ${path}: ${why}`, { path }, { cause });
   }
 }
 
-/** What that process does: one piece a line on standard output. */
-export function printPolicyPieces(path: string): number {
-  const pieces = serializePolicy(loadPolicySource(path, systemPolicyIo()));
-  for (const piece of pieces) stdout.write(`${piece}\n`);
-  return EXIT.OK;
+function definedOf(place: {
+  path?: string | undefined;
+  line?: number | undefined;
+  column?: number | undefined;
+}): { path?: string; line?: number; column?: number } {
+  const { path, line, column } = place;
+  return {
+    ...(path !== undefined && { path }),
+    ...(line !== undefined && { line }),
+    ...(column !== undefined && { column }),
+  };
 }

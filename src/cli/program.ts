@@ -5,12 +5,12 @@
 
 import { Command, Option } from "commander";
 import { VERSION } from "../version.ts";
-import type { Attachment } from "./commands/pub.ts";
 import { EXIT_CODE_HELP } from "./exit-codes.ts";
 import { addInspectionCommands } from "./inspection-program.ts";
 import { stderr, stdout } from "./output.ts";
 import { addPolicyCommands } from "./policy-program.ts";
-import { CLIENT_SOCKET_HELP, SOCKET_OPTION } from "./socket-option.ts";
+import { addInputOptions, CLIENT_SOCKET_HELP, SOCKET_OPTION } from "./program-options.ts";
+import { addServiceCommands } from "./service-program.ts";
 
 /**
  * Builds the command line.
@@ -33,9 +33,9 @@ export function buildProgram(finish: (exitCode: number) => void): Command {
   addPub(program, finish);
   addSub(program, finish);
   addInspectionCommands(program, finish);
+  addServiceCommands(program, finish);
   addPolicyCommands(program, finish);
   addDemo(program, finish);
-  addPolicyPieces(program, finish);
   return program;
 }
 
@@ -78,25 +78,22 @@ function addBroker(program: Command, finish: (exitCode: number) => void): void {
 }
 
 function addPub(program: Command, finish: (exitCode: number) => void): void {
-  const attachments: Attachment[] = [];
-  const attach = (how: Attachment["how"]) => (path: string) => {
-    attachments.push({ how, path });
-    return path;
-  };
-  program
+  const command = program
     .command("pub")
     .description("publish a message and wait until the broker has routed it")
     .argument("<topic>", "such as sensors.kitchen.temperature")
-    .argument("[data]", "the body; standard input where it is absent or -")
-    .addOption(new Option("--text", "DATA is text in UTF-8 (default)").conflicts(["json", "bytes"]))
-    .addOption(new Option("--json", "DATA is JSON").conflicts(["text", "bytes"]))
-    .addOption(new Option("--bytes", "DATA is anything").conflicts(["text", "json"]))
-    .option("-f, --file <path>", "open a file and pass it along; may be repeated", attach("file"))
-    .option(
-      "-m, --memfd <path>",
-      "copy a file, or standard input for -, into sealed memory and pass that along; may be " +
-        "repeated; --file and --memfd keep their order",
-      attach("memfd"),
+    .argument("[data]", "the body; standard input where it is absent or -");
+  const attachments = addInputOptions(command, "DATA is JSON", "DATA is anything");
+  command
+    .option("-r, --retain", "have the broker keep it for who subscribes later")
+    .option("--retain-for <ms>", "the same, for so many milliseconds")
+    .addOption(
+      new Option("--clear", "publish nothing, have the broker forget what it kept").conflicts([
+        "retain",
+        "retainFor",
+        "file",
+        "memfd",
+      ]),
     )
     .option(SOCKET_OPTION, CLIENT_SOCKET_HELP)
     .action(async (topic, data, options) => {
@@ -122,7 +119,8 @@ function addSub(program: Command, finish: (exitCode: number) => void): void {
         "the files of one",
     )
     .option("--save-max <bytes>", "keep no file with more bytes (default: 1 GiB)")
-    .option("-v, --verbose", "say on stderr when the subscription stands")
+    .option("--no-reconnect", "end when the broker does (default: wait for it to come back)")
+    .option("-v, --verbose", "say on stderr when the subscription stands, and when it is lost")
     .option(SOCKET_OPTION, CLIENT_SOCKET_HELP)
     .action(async (pattern, options) => {
       const { runSub } = await import("./commands/sub.ts");
@@ -144,15 +142,5 @@ function addDemo(program: Command, finish: (exitCode: number) => void): void {
     .action(async (part) => {
       const { runDemoActor } = await import("./commands/demo-actor.ts");
       finish(await runDemoActor(part));
-    });
-}
-
-function addPolicyPieces(program: Command, finish: (exitCode: number) => void): void {
-  program
-    .command("policy-pieces <file>", { hidden: true })
-    .description("what a broker starts to read its policy anew")
-    .action(async (file) => {
-      const { printPolicyPieces } = await import("./policy-reload.ts");
-      finish(printPolicyPieces(file));
     });
 }

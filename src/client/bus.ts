@@ -1,15 +1,13 @@
 /**
  * A connection to a broker, as programs see it: publish, subscribe, flush, close. Joins publisher,
- * subscriber, what comes in and what goes out, and the requests between them.
+ * subscriber, what comes in, and the link under them, which may be lost and made again.
  */
 
-import { ClosedError, ProtocolError, RejectedError, TimeoutError } from "../errors.ts";
-import type { ControlMap } from "../protocol/control-body.ts";
+import { ArgumentError, RejectedError, TimeoutError } from "../errors.ts";
 import {
   decodeExplainAck,
   decodeOpenTopicAck,
   decodeReloadPolicyAck,
-  decodeSyncAck,
   type ErrorBody,
   type Explain,
   explainBody,
@@ -17,42 +15,43 @@ import {
   type GoodbyeBody,
   openTopicBody,
   type RevokedBody,
-  type SyncAck,
 } from "../protocol/control-messages.ts";
 import { GAP_REASON, OPCODE } from "../protocol/opcodes.ts";
+import { clearRetainedBody, decodeClearRetainedAck } from "../protocol/service-messages.ts";
 import { STATUS } from "../protocol/status-codes.ts";
+import { checkTopicName } from "../protocol/topics.ts";
 import type { QuerySubject } from "../protocol/words.ts";
+import type { Clock } from "./clock.ts";
+import { Deadlines } from "./deadlines.ts";
+import type { Self } from "./dial.ts";
+import { Flushes, type Receipt } from "./flushes.ts";
 import { Inbound, type InboundHost } from "./inbound.ts";
-import { CLOSE_DRAIN_MS, FLUSH_TIMEOUT_MS_DEFAULT } from "./limits.ts";
-import type { Sender } from "./message.ts";
-import { Outbound } from "./outbound.ts";
-import { PendingRequests } from "./pending-requests.ts";
+import { CLOSE_DRAIN_MS, DRAIN_TIMEOUT_MS_DEFAULT, FLUSH_TIMEOUT_MS_DEFAULT } from "./limits.ts";
+import type { Link, LinkHost } from "./link.ts";
 import { Publisher, type PublishOptions } from "./publisher.ts";
 import { type QueryEntry, type QueryOptions, queryEntries } from "./queries.ts";
+import type { ReconnectPlan } from "./reconnection.ts";
+import type { Restorable } from "./restorable.ts";
+import { ServiceApi } from "./service-api.ts";
+import type { ServiceLink } from "./service-link.ts";
+import { Services } from "./services.ts";
 import { type GapReason, type StatusEvent, StatusFeed } from "./status.ts";
 import { Subscriber } from "./subscriber.ts";
 import type { SubscribeOptions, Subscription } from "./subscription.ts";
-import type { Transport, TransportEvents } from "./transport.ts";
 import { errorFromWire } from "./wire-error.ts";
 
 /** Data by topic name, for `connect<Topics>()`. */
 export type TopicMap = { [topic: string]: unknown };
 
-/** What became of the messages published since the last flush. */
-export interface Receipt {
-  /** Messages that the broker took. */
-  readonly published: number;
-  /** Pairs of a message and a client subscribed to it: `delivered` + `dropped`. */
-  readonly matched: number;
-  /** Of these: handed to the subscriber's socket, or put into its queue in the broker. */
-  readonly delivered: number;
-  /** Of these: not, because that subscriber's queue was full. It is told. */
-  readonly dropped: number;
-}
-
 /** Choices for flush(). */
 export interface FlushOptions {
   /** Milliseconds; default 30,000. */
+  readonly timeoutMs?: number;
+}
+
+/** Choices for drain(). */
+export interface DrainOptions {
+  /** Milliseconds after which the bus is closed whatever is under way; default 30,000. */
   readonly timeoutMs?: number;
 }
 
@@ -65,9 +64,6 @@ const GAP_REASONS: ReadonlyMap<number, GapReason> = new Map([
   [GAP_REASON.BODY_REFUSED, "body-refused"],
 ]);
 
-/** Who this client is, as the broker sees it. */
-export type Self = Pick<Sender, "connection" | "uid" | "gid" | "pid">;
-
 /**
  * An open connection.
  * @example
@@ -76,46 +72,59 @@ export type Self = Pick<Sender, "connection" | "uid" | "gid" | "pid">;
  * await bus.flush();
  */
 export class Bus<Topics extends TopicMap = TopicMap>
-  implements TransportEvents, InboundHost, AsyncDisposable
+  extends ServiceApi
+  implements LinkHost, InboundHost, AsyncDisposable
 {
-  /** The path of the broker's socket. */
-  readonly path: string;
-  /** Who this client is, as the broker's kernel says. */
-  readonly self: Self;
+  readonly #link: Link;
   readonly #status = new StatusFeed();
-  readonly #pending = new PendingRequests();
   readonly #inbound = new Inbound(this);
-  readonly #outbound: Outbound;
   readonly #publisher: Publisher;
   readonly #subscriber: Subscriber;
+  readonly #flushes: Flushes;
+  /** In the order in which they are restored. */
+  readonly #restorables: readonly Restorable[];
+  protected readonly services: Services;
+  readonly #deadlines: Deadlines;
   readonly #closed = Promise.withResolvers<Error | undefined>();
-  #transport: Transport | undefined;
-  #isClosed = false;
-  /** Why the connection is ending, once that is known. */
-  #reason: Error | undefined;
-  #firstDenial: Error | undefined;
+  /** "disconnected" was told, and "connected" not since. */
+  #isDisconnected = false;
+  #drained: Promise<void> | undefined;
 
-  /** Made by connect(). */
-  constructor(path: string, self: Self) {
-    this.path = path;
-    this.self = self;
-    this.#outbound = new Outbound((error) => this.#noteDenied(error));
+  /** Made by connect(). @param link open @param clock for time-outs of calls; a test has its own */
+  constructor(link: Link, clock?: Clock) {
+    super();
+    this.#link = link;
+    this.#deadlines = new Deadlines(clock);
     this.#publisher = new Publisher(
-      this.#outbound,
+      link.outbound,
       (name) => this.#requestTopic(name),
       (error) => this.#noteDenied(error),
     );
     this.#subscriber = new Subscriber(
       this.#inbound,
-      (opcode, body) => this.#request(opcode, body),
-      (count) => this.#noteLost(count),
+      (opcode, body, repeat) => link.request(opcode, body, repeat),
+      (count) => this.#noteGap(count, "subscription-full"),
+      (topic, error) => this.#status.emit({ type: "revoked", action: "subscribe", topic, error }),
     );
+    this.#flushes = new Flushes(link, this.#publisher);
+    this.services = new Services(this.#makeServiceLink());
+    this.#restorables = [this.#subscriber];
+    link.attach(this);
   }
 
-  /** For connect(): frames leave through this transport from now on. */
-  attach(transport: Transport): void {
-    this.#transport = transport;
-    this.#outbound.attach(transport);
+  /** The path of the broker's socket. */
+  get path(): string {
+    return this.#link.path;
+  }
+
+  /** Who this client is, as the broker's kernel says. `connection` is another after a reconnect. */
+  get self(): Self {
+    return this.#link.self;
+  }
+
+  /** False while a lost connection is made again, and after the end. */
+  get isConnected(): boolean {
+    return this.#link.isConnected;
   }
 
   /**
@@ -129,63 +138,69 @@ export class Bus<Topics extends TopicMap = TopicMap>
    * @throws {LimitError} LIMIT_MESSAGE_BYTES, LIMIT_MESSAGE_FDS, LIMIT_OUTBOUND, LIMIT_QUEUED_FDS
    * @throws {RejectedError} REJECTED_BY_POLICY once the broker has refused this topic. The first
    *   refusal is a "denied" status event and makes the next flush() reject; so is and does every
-   *   refusal of files, by REJECTED_BY_POLICY, or REJECTED_FD_KIND for their kind
-   * @throws {ClosedError} after the end of the bus
+   *   refusal of files, by REJECTED_BY_POLICY, or REJECTED_FD_KIND for their kind; and with `retain`
+   *   REJECTED_RETAIN, or LIMIT_RETAINED as a LimitError: then nobody has got the message
+   * @throws {ClosedError} after the end of the bus; CLOSED_DISCONNECTED while there is no
+   *   connection, where `whileDisconnected` is "refuse"
    */
   publish<Topic extends keyof Topics & string>(
     topic: Topic,
     data: Topics[Topic],
     options?: PublishOptions,
   ): boolean {
-    if (this.#isClosed) throw this.#closedError();
+    if (!this.#link.isConnected) this.#checkKeeps();
     return this.#publisher.publish(topic, data, options);
   }
 
   /**
-   * Subscribes to a topic or a pattern (`*` one token, `>` the rest).
+   * Lets the broker forget the last value of a topic, also that of a message published just before.
+   * @returns whether there was one
+   * @throws {ArgumentError} ARGUMENT_TOPIC
+   * @throws {RejectedError} REJECTED_BY_POLICY for who may not publish there
+   * @throws {ClosedError} after the end of the bus
+   */
+  async clearRetained(topic: keyof Topics & string): Promise<boolean> {
+    const flaw = checkTopicName(topic);
+    if (flaw !== undefined) {
+      throw new ArgumentError("ARGUMENT_TOPIC", `Cannot clear last value: ${flaw}`, "topic");
+    }
+    const { promise, resolve } = Promise.withResolvers<Uint8Array>();
+    this.#publisher.barrier(() =>
+      resolve(this.#link.request(OPCODE.CLEAR_RETAINED, clearRetainedBody({ topic }))),
+    );
+    const body = await promise;
+    return decodeClearRetainedAck(body, 0, body.byteLength).cleared;
+  }
+
+  /**
+   * Subscribes to a topic or a pattern (`*` one token, `>` the rest). It outlives the connection:
+   * a "disconnected" gap is told, and the messages of the next connection follow.
    * @returns once the broker has confirmed it; iterate over it, or pass `onMessage`
    * @throws {ArgumentError} ARGUMENT_PATTERN, ARGUMENT_OPTION
    * @throws {RejectedError} REJECTED_BY_POLICY, with the rule
    * @throws {LimitError} LIMIT_SUBSCRIPTIONS
-   * @throws {ClosedError} after the end of the bus
+   * @throws {ClosedError} after the end of the bus; CLOSED_DISCONNECTED where the connection was
+   *   not made again within 30 s
    */
   async subscribe<Pattern extends string>(
     pattern: Pattern,
     options: SubscribeOptions<Pattern extends keyof Topics ? Topics[Pattern] : unknown> = {},
   ): Promise<Subscription<Pattern extends keyof Topics ? Topics[Pattern] : unknown>> {
+    if (this.#drained !== undefined) throw this.#link.closedError();
     return await this.#subscriber.subscribe(pattern, options);
   }
 
   /**
-   * Waits until the broker has routed everything published so far.
+   * Waits until the broker has routed everything published so far. While there is no connection it
+   * waits for the next one, unless messages may be lost already.
    * @throws {RejectedError} where a message since the last flush was denied: the first such error
    * @throws {LimitError} LIMIT_QUEUED_FDS where fds could not be passed on
    * @throws {TimeoutError} TIMEOUT_FLUSH
-   * @throws {ClosedError} where the connection ends before
+   * @throws {ClosedError} CLOSED_DISCONNECTED where messages since the last flush may be lost with
+   *   a connection: it tells how many, and once; the reason after the end of the bus
    */
   async flush(options: FlushOptions = {}): Promise<Receipt> {
-    if (this.#isClosed) throw this.#closedError();
-    const { timeoutMs = FLUSH_TIMEOUT_MS_DEFAULT } = options;
-    const { promise, resolve, reject } = Promise.withResolvers<SyncAck>();
-    const startedAt = performance.now();
-    const timer = setTimeout(() => {
-      const elapsed = Math.round(performance.now() - startedAt);
-      const message = `Cannot flush: the broker did not confirm it within ${timeoutMs} ms`;
-      reject(new TimeoutError("TIMEOUT_FLUSH", message, elapsed));
-    }, timeoutMs);
-    this.#publisher.barrier(() => {
-      const answer = this.#request(OPCODE.SYNC, undefined);
-      answer.then((body) => decodeSyncAck(body, 0, body.byteLength)).then(resolve, reject);
-    });
-    try {
-      const { published, matched, delivered, dropped } = await promise;
-      const denial = this.#firstDenial;
-      this.#firstDenial = undefined;
-      if (denial !== undefined) throw denial;
-      return { published, matched, delivered, dropped };
-    } finally {
-      clearTimeout(timer);
-    }
+    return await this.#flushes.flush(options.timeoutMs ?? FLUSH_TIMEOUT_MS_DEFAULT);
   }
 
   /**
@@ -195,7 +210,7 @@ export class Bus<Topics extends TopicMap = TopicMap>
    * @throws {RejectedError} REJECTED_NOT_ADMINISTRATOR
    */
   async reloadPolicy(): Promise<number> {
-    const body = await this.#request(OPCODE.RELOAD_POLICY, undefined);
+    const body = await this.#link.request(OPCODE.RELOAD_POLICY, undefined);
     return decodeReloadPolicyAck(body, 0, body.byteLength).rules;
   }
 
@@ -208,7 +223,7 @@ export class Bus<Topics extends TopicMap = TopicMap>
    *   REJECTED_PATTERN
    */
   async explain(about: PolicyQuestion): Promise<unknown> {
-    const body = await this.#request(OPCODE.EXPLAIN, explainBody(about));
+    const body = await this.#link.request(OPCODE.EXPLAIN, explainBody(about));
     return JSON.parse(decodeExplainAck(body, 0, body.byteLength).explanation);
   }
 
@@ -221,10 +236,13 @@ export class Bus<Topics extends TopicMap = TopicMap>
    * @throws {ClosedError} where the connection ends before the last answer
    */
   query(what: QuerySubject, options: QueryOptions = {}): AsyncGenerator<QueryEntry, void> {
-    return queryEntries((opcode, body) => this.#request(opcode, body), what, options);
+    return queryEntries((opcode, body) => this.#link.request(opcode, body), what, options);
   }
 
-  /** What happens to this bus from now on: gaps, denials, the end. Each call has its own queue. */
+  /**
+   * What happens to this bus from now on: gaps, denials, a lost connection, the end. Each call has
+   * its own queue.
+   */
   status(): AsyncIterableIterator<StatusEvent> {
     return this.#status.open();
   }
@@ -236,49 +254,99 @@ export class Bus<Topics extends TopicMap = TopicMap>
 
   /** Sends what waits, for at most a second, and closes. Does nothing the second time. */
   async close(): Promise<void> {
-    if (this.#isClosed) return;
-    await this.#drain();
-    this.#finish(undefined);
+    if (this.#link.isClosed) return;
+    let timer: Timer | undefined;
+    const timeout = new Promise<void>((resolve) => {
+      timer = setTimeout(resolve, CLOSE_DRAIN_MS);
+    });
+    await Promise.race([this.#sent(), timeout]);
+    clearTimeout(timer);
+    this.#link.finish(undefined);
+  }
+
+  /**
+   * Finishes and leaves: ends all subscriptions, lets their queued messages be read and callbacks
+   * finish, sends what waits, flushes, and closes. A loop over a subscription ends after its last
+   * message; one that asks for no more messages is waited for in vain.
+   * @throws {TimeoutError} TIMEOUT_DRAIN where that takes too long; the bus is closed all the same
+   * @throws what flush() throws; the bus is closed all the same
+   */
+  drain(options: DrainOptions = {}): Promise<void> {
+    this.#drained ??= this.#link.isClosed ? Promise.resolve() : this.#drain(options);
+    return this.#drained;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
   }
 
-  /** TransportEvents */
+  /** LinkHost */
   onPacket(packet: Uint8Array): void {
-    if (this.#isClosed) return;
-    try {
-      this.#inbound.take(packet);
-    } catch (error) {
-      if (!(error instanceof ProtocolError)) throw error;
-      this.#finish(error);
-    }
+    this.#inbound.take(packet);
   }
 
-  /** TransportEvents */
-  onWritable(): void {
-    this.#outbound.onWritable();
+  /** LinkHost */
+  onLost(error: Error, { whileDisconnected, keepBytes }: ReconnectPlan): void {
+    this.#inbound.reset();
+    const hadSubscriptions = this.#subscriber.count > 0;
+    for (const restorable of this.#restorables) restorable.onLost();
+    this.services.end(error, error);
+    const sent = this.#flushes.unconfirmed;
+    const unsent = this.#link.outbound.detach();
+    this.#publisher.suspend(unsent, keepBytes);
+    const dropped = whileDisconnected === "refuse" ? this.#publisher.clear() : 0;
+    const unconfirmed = sent - unsent.length + dropped;
+    this.#flushes.noteLost(unconfirmed);
+    // A connection that was lost before all was restored had nothing published over it.
+    if (!this.#isDisconnected) this.#status.emit({ type: "disconnected", error, unconfirmed });
+    this.#isDisconnected = true;
+    if (hadSubscriptions) this.#noteGap(undefined, "disconnected");
   }
 
-  /** TransportEvents */
-  onClose(error: Error | undefined): void {
-    const lost = `The broker at ${this.path} closed the connection`;
-    const reason = this.#reason ?? new ClosedError("CLOSED_BY_PEER", lost, { cause: error });
-    this.#finish(reason);
+  /** LinkHost */
+  async restore(): Promise<void> {
+    for (const restorable of this.#restorables) await restorable.restore();
+  }
+
+  /** LinkHost */
+  onRestored(attempts: number): void {
+    this.#isDisconnected = false;
+    this.#publisher.resume();
+    this.#flushes.resume();
+    this.#status.emit({ type: "connected", attempts, self: this.self });
+  }
+
+  /** LinkHost */
+  onRefused(error: Error): void {
+    this.#noteDenied(error);
+  }
+
+  /** LinkHost */
+  onEnd(reason: Error | undefined): void {
+    const sent = reason === undefined ? 0 : this.#flushes.unconfirmed;
+    const unsent = this.#link.outbound.clear();
+    const kept = this.#publisher.clear();
+    const unconfirmed = (reason === undefined ? unsent : sent) + kept;
+    this.#flushes.rejectAll(this.#link.closedError());
+    this.services.end(reason, this.#link.closedError());
+    this.#deadlines.clear();
+    for (const subscription of this.#inbound.subscriptions) subscription.end(reason);
+    this.#status.emit({ type: "closed", error: reason, unconfirmed });
+    this.#status.end();
+    this.#closed.resolve(reason);
   }
 
   /** InboundHost */
   onAck(requestId: number, body: Uint8Array): void {
-    this.#pending.resolve(requestId, body);
+    this.#link.pending.resolve(requestId, body);
   }
 
   /** InboundHost */
   onError(requestId: number, body: ErrorBody, isFatal: boolean): void {
     const error = errorFromWire(body);
-    if (isFatal) this.#reason = error;
+    if (isFatal) this.#link.noteReason(error);
     else if (requestId === 0) this.#noteDenied(error);
-    else this.#pending.reject(requestId, error);
+    else this.#link.pending.reject(requestId, error);
   }
 
   /** InboundHost */
@@ -289,7 +357,7 @@ export class Bus<Topics extends TopicMap = TopicMap>
 
   /** InboundHost */
   onGoodbye(body: GoodbyeBody): void {
-    this.#reason = errorFromWire(body);
+    this.#link.noteReason(errorFromWire(body));
   }
 
   /** InboundHost */
@@ -298,6 +366,7 @@ export class Bus<Topics extends TopicMap = TopicMap>
     const fields = { status: STATUS.REJECTED_BY_POLICY, rule, topic };
     const error = new RejectedError("REJECTED_BY_POLICY", message, fields);
     if (action === "publish") this.#publisher.revoke(topic, error);
+    this.services.revoke(action, topic, error);
     if (body.subscription !== undefined) this.#subscriber.revoke(body.subscription, error);
     this.#status.emit({ type: "revoked", action, topic, error });
   }
@@ -319,59 +388,89 @@ export class Bus<Topics extends TopicMap = TopicMap>
   }
 
   /** InboundHost */
+  onServiceFrame(packet: Uint8Array, words: Uint32Array, at: number): void {
+    this.services.onFrame(packet, words, at);
+  }
+
+  /** InboundHost */
   takeLaneFds(count: number): number[] {
-    return this.#transport?.takeLaneFds(count) ?? [];
+    return this.#link.takeLaneFds(count);
   }
 
   async #requestTopic(name: string): Promise<number> {
-    const body = await this.#request(OPCODE.OPEN_TOPIC, openTopicBody({ topic: name }));
+    const body = await this.#link.request(
+      OPCODE.OPEN_TOPIC,
+      openTopicBody({ topic: name }),
+      "once",
+    );
     return decodeOpenTopicAck(body, 0, body.byteLength).topic;
   }
 
-  #request(opcode: number, body: ControlMap | undefined): Promise<Uint8Array> {
-    if (this.#isClosed) return Promise.reject(this.#closedError());
-    const { id, answer } = this.#pending.open();
-    this.#outbound.control(body === undefined ? { opcode, id } : { opcode, id, body });
-    return answer;
+  #makeServiceLink(): ServiceLink {
+    const link = this.#link;
+    return {
+      pending: link.pending,
+      outbound: link.outbound,
+      deadlines: this.#deadlines,
+      assertOpen: () => link.assertOpen(),
+      send: (opcode, body, waiter) => link.send(opcode, body, waiter),
+      request: (opcode, body) => link.request(opcode, body, "once"),
+      senderOf: (connection) => this.#inbound.senderOf(connection),
+      takeLaneFds: (count) => link.takeLaneFds(count),
+      noteStatus: (event) => this.#status.emit(event),
+    };
   }
 
-  #noteLost(count: number): void {
-    this.#status.emit({ type: "gap", topic: undefined, count, reason: "subscription-full" });
+  #noteGap(count: number | undefined, reason: GapReason): void {
+    this.#status.emit({ type: "gap", topic: undefined, count, reason });
   }
 
   #noteDenied(error: Error): void {
-    this.#firstDenial ??= error;
+    this.#flushes.noteDenied(error);
     this.#status.emit({ type: "denied", error });
   }
 
-  /** Waits for messages that are held or unsent, but not for ever. */
-  async #drain(): Promise<void> {
-    let timer: Timer | undefined;
-    const timeout = new Promise<void>((resolve) => {
-      timer = setTimeout(resolve, CLOSE_DRAIN_MS);
-    });
-    const released = new Promise<void>((resolve) => this.#publisher.barrier(resolve));
-    await Promise.race([released.then(() => this.#outbound.drained()), timeout]);
-    clearTimeout(timer);
+  /** Whether publish() may go on without a connection. */
+  #checkKeeps(): void {
+    if (this.#link.isClosed) throw this.#link.closedError();
+    if (this.#link.plan?.whileDisconnected === "refuse") throw this.#link.disconnectedError();
   }
 
-  #closedError(): Error {
-    const message = `The bus at ${this.path} is closed`;
-    return this.#reason ?? new ClosedError("CLOSED_BY_USER", message);
+  /** Resolves when nothing waits any more, neither for a topic nor for the socket. */
+  async #sent(): Promise<void> {
+    do {
+      await new Promise<void>((resolve) => this.#publisher.barrier(resolve));
+      await this.#link.outbound.drained();
+      // A connection that was lost meanwhile gave messages back.
+    } while (this.#publisher.holdsMessages);
   }
 
-  /** The one end of a bus. @param reason undefined where the program wished it */
-  #finish(reason: Error | undefined): void {
-    if (this.#isClosed) return;
-    this.#isClosed = true;
-    this.#reason = reason;
-    this.#transport?.close();
-    this.#publisher.clear();
-    this.#outbound.clear();
-    this.#pending.rejectAll(this.#closedError());
-    for (const subscription of this.#inbound.subscriptions) subscription.end(reason);
-    this.#status.emit({ type: "closed", error: reason });
-    this.#status.end();
-    this.#closed.resolve(reason);
+  async #drain({ timeoutMs = DRAIN_TIMEOUT_MS_DEFAULT }: DrainOptions): Promise<void> {
+    const startedAt = performance.now();
+    const { promise: late, reject } = Promise.withResolvers<never>();
+    const timer = setTimeout(() => {
+      const elapsed = Math.round(performance.now() - startedAt);
+      const message = `Cannot drain: not everything was finished within ${timeoutMs} ms`;
+      reject(new TimeoutError("TIMEOUT_DRAIN", message, elapsed));
+    }, timeoutMs);
+    try {
+      await Promise.race([this.#finishWork(timeoutMs), late, this.#endTooEarly()]);
+    } finally {
+      clearTimeout(timer);
+      this.#link.finish(undefined);
+    }
+  }
+
+  async #finishWork(timeoutMs: number): Promise<void> {
+    await Promise.all(this.#restorables.map((restorable) => restorable.retire()));
+    await this.#sent();
+    // Without a connection and with nothing kept for the next one there is nothing to wait for.
+    if (this.#link.isConnected || this.#flushes.hasLoss) await this.flush({ timeoutMs });
+  }
+
+  /** Rejects at the end of the bus, where that comes before its work is done. */
+  async #endTooEarly(): Promise<void> {
+    await this.#closed.promise;
+    throw this.#link.closedError();
   }
 }

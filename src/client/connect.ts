@@ -1,63 +1,51 @@
-/**
- * From a socket path to an open bus: finds the path, connects, checks who the broker is, and says
- * hello. WELCOME brings the fd lane along, so it is fetched with recvmsg(2) before Bun's event
- * loop gets the socket; until then the socket is looked at once a turn, without blocking the loop.
- */
+/** From a socket path to an open bus, at once or when a broker comes. */
 
-import { existsSync, statSync } from "node:fs";
-import { dirname } from "node:path";
+import { existsSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { clientSocketPaths } from "../bus-address.ts";
-import {
-  ClosedError,
-  LimitError,
-  ProtocolError,
-  RejectedError,
-  SyscallError,
-  TimeoutError,
-} from "../errors.ts";
-import { PacketReceiver } from "../ffi/ancillary.ts";
-import { FdGuard } from "../ffi/owned-fd.ts";
-import { getPeerCredentials } from "../ffi/peer-credentials.ts";
-import { PinnedBuffer } from "../ffi/pinned-buffer.ts";
-import { connectPath, openSeqpacket, sendPacket } from "../ffi/seqpacket.ts";
-import { PEER_CLOSED, WOULD_BLOCK } from "../ffi/syscall-result.ts";
-import {
-  decodeErrorBody,
-  decodeWelcome,
-  helloBody,
-  type Welcome,
-} from "../protocol/control-messages.ts";
-import { opcodeOf } from "../protocol/frame.ts";
-import { FRAME_HEADER_BYTES, PACKET_BYTES_MAX, PROTOCOL_VERSION } from "../protocol/limits.ts";
-import { FEATURE_FD_LANE, OPCODE } from "../protocol/opcodes.ts";
-import { PacketReader, PacketWriter } from "../protocol/packet.ts";
-import { SOFTWARE } from "../version.ts";
+import { TimeoutError } from "../errors.ts";
 import { Bus, type TopicMap } from "./bus.ts";
-import { CONNECT_TIMEOUT_MS_DEFAULT, HANDSHAKE_EAGER_POLLS, HANDSHAKE_POLL_MS } from "./limits.ts";
-import { SeqpacketTransport } from "./transport.ts";
-import { errorFromWire } from "./wire-error.ts";
+import { dial } from "./dial.ts";
+import { CONNECT_TIMEOUT_MS_DEFAULT } from "./limits.ts";
+import { Link } from "./link.ts";
+import {
+  BackOff,
+  isFinal,
+  planReconnect,
+  type ReconnectOptions,
+  type ReconnectPlan,
+} from "./reconnection.ts";
 
 /** Choices for connect(). */
 export interface ConnectOptions {
   /** The broker's socket. Default: SEQBUS_SOCKET, else the user's bus, else the system's. */
   readonly path?: string;
-  /** Milliseconds until connecting is given up; default 5,000. */
+  /**
+   * Milliseconds until connecting is given up; default 5,000. With waitForBroker it bounds the
+   * waiting, and Infinity is allowed.
+   */
   readonly timeoutMs?: number;
   /** Aborting gives up connecting. */
   readonly signal?: AbortSignal;
   /** The uid that the broker must have, where neither root, oneself nor the directory's owner. */
   readonly brokerUid?: number;
+  /**
+   * What happens when the connection is lost later. Default true: it is made again, and all that
+   * was open is opened again; status() tells. False: the bus ends. An object chooses how.
+   */
+  readonly reconnect?: boolean | ReconnectOptions;
+  /** True: nobody listening is a reason to try again. Default false. */
+  readonly waitForBroker?: boolean;
 }
 
 /**
  * Connects to a broker.
  * @throws {SyscallError} ENOENT or ECONNREFUSED where no broker listens, with the path
- * @throws {ArgumentError} ARGUMENT_SOCKET_PATH
+ * @throws {ArgumentError} ARGUMENT_SOCKET_PATH, ARGUMENT_OPTION
  * @throws {RejectedError} REJECTED_BROKER where a stranger listens there; REJECTED_NOT_OWNER
  * @throws {LimitError} LIMIT_CONNECTIONS; LIMIT_QUEUED_FDS where this process may hold no more fds
  * @throws {ProtocolError} PROTOCOL_VERSION where the broker is of another generation
- * @throws {TimeoutError} TIMEOUT_CONNECT
+ * @throws {TimeoutError} TIMEOUT_CONNECT; with waitForBroker its cause is what the last attempt met
  * @throws {ClosedError} CLOSED_BY_PEER where the broker hung up without a word
  * @example
  * await using bus = await connect();
@@ -66,150 +54,69 @@ export async function connect<Topics extends TopicMap = TopicMap>(
   options: ConnectOptions = {},
 ): Promise<Bus<Topics>> {
   options.signal?.throwIfAborted();
-  const path = options.path ?? defaultPath();
-  const patience = new Patience(path, options);
-  using socket = new FdGuard(await openSocket(path, patience));
-  checkBroker(socket.number, path, options.brokerUid);
-  const { welcome, laneFd } = await shakeHands(socket.number, path, patience);
-  using lane = new FdGuard(laneFd);
-  const { connection, uid, gid, pid } = welcome;
-  const bus = new Bus<Topics>(path, Object.freeze({ connection, uid, gid, pid }));
-  const transport = await SeqpacketTransport.open(socket.take(), lane.take(), bus);
-  bus.attach(transport);
-  return bus;
+  const plan = planReconnect(options.reconnect);
+  const link =
+    options.waitForBroker === true
+      ? await openWhenReady(options, plan)
+      : await openNow(linkTo(options.path ?? defaultPath(), options, plan), options);
+  return new Bus<Topics>(link);
+}
+
+/** @param plan for a connection that is lost later; attempts have the default time-out then */
+function linkTo(
+  path: string,
+  { brokerUid }: ConnectOptions,
+  plan: ReconnectPlan | undefined,
+): Link {
+  const fixed = { path, brokerUid, timeoutMs: CONNECT_TIMEOUT_MS_DEFAULT };
+  return new Link({
+    path,
+    plan,
+    dial: (events, attempt) => dial({ ...fixed, ...attempt }, events),
+  });
+}
+
+async function openNow(link: Link, options: ConnectOptions): Promise<Link> {
+  const { timeoutMs = CONNECT_TIMEOUT_MS_DEFAULT, signal } = options;
+  await link.open({ signal, timeoutMs });
+  return link;
+}
+
+/** Tries until somebody listens. A path that was not given may be another one each time. */
+async function openWhenReady(
+  options: ConnectOptions,
+  plan: ReconnectPlan | undefined,
+): Promise<Link> {
+  const { timeoutMs = CONNECT_TIMEOUT_MS_DEFAULT, signal } = options;
+  const backOff = new BackOff(plan && { ...plan, maxAttempts: Number.POSITIVE_INFINITY });
+  const startedAt = performance.now();
+  for (;;) {
+    const path = options.path ?? defaultPath();
+    const leftMs = timeoutMs - (performance.now() - startedAt);
+    const attemptMs = Math.min(leftMs, CONNECT_TIMEOUT_MS_DEFAULT);
+    try {
+      const link = linkTo(path, options, plan);
+      await link.open({ signal, timeoutMs: attemptMs });
+      return link;
+    } catch (error) {
+      signal?.throwIfAborted();
+      if (isFinal(error)) throw error;
+      const elapsed = performance.now() - startedAt;
+      const delayMs = backOff.nextDelayMs() ?? 0;
+      if (elapsed + delayMs >= timeoutMs) throw nobodyCame(path, elapsed, error);
+      await sleep(delayMs, undefined, signal === undefined ? {} : { signal });
+    }
+  }
+}
+
+function nobodyCame(path: string, elapsedMs: number, cause: unknown): TimeoutError {
+  const elapsed = Math.round(elapsedMs);
+  const message = `Cannot connect to ${path}: no broker came within ${elapsed} ms`;
+  return new TimeoutError("TIMEOUT_CONNECT", message, elapsed, { cause });
 }
 
 /** The first default path that exists; the last one where none does, for its error. */
 function defaultPath(): string {
   const paths = clientSocketPaths(process.env);
   return paths.find((path) => existsSync(path)) ?? (paths[paths.length - 1] as string);
-}
-
-/** How long a client goes on trying, and how it waits. */
-class Patience {
-  readonly #path: string;
-  readonly #timeoutMs: number;
-  readonly #signal: AbortSignal | undefined;
-  readonly #startedAt = performance.now();
-  #polls = 0;
-
-  constructor(path: string, options: ConnectOptions) {
-    this.#path = path;
-    this.#timeoutMs = options.timeoutMs ?? CONNECT_TIMEOUT_MS_DEFAULT;
-    this.#signal = options.signal;
-  }
-
-  /**
-   * Lets the event loop go round: eagerly at first, then with a pause.
-   * @throws {TimeoutError} TIMEOUT_CONNECT; the signal's reason where it was aborted
-   */
-  async wait(): Promise<void> {
-    this.#signal?.throwIfAborted();
-    const elapsed = performance.now() - this.#startedAt;
-    if (elapsed >= this.#timeoutMs) {
-      const message = `Cannot connect to ${this.#path}: no answer within ${this.#timeoutMs} ms`;
-      throw new TimeoutError("TIMEOUT_CONNECT", message, Math.round(elapsed));
-    }
-    this.#polls += 1;
-    if (this.#polls > HANDSHAKE_EAGER_POLLS) await sleep(HANDSHAKE_POLL_MS);
-    else await new Promise((resolve) => setImmediate(resolve));
-  }
-}
-
-/** @returns a connected fd, owned by the caller */
-async function openSocket(path: string, patience: Patience): Promise<number> {
-  using socket = new FdGuard(openSeqpacket());
-  for (;;) {
-    try {
-      connectPath(socket.number, path);
-      return socket.take().release();
-    } catch (error) {
-      if (!(error instanceof SyscallError)) throw error;
-      // The broker's backlog is full: it is there, and busy.
-      if (error.code !== "EAGAIN") throw explainConnect(error, path);
-    }
-    await patience.wait();
-  }
-}
-
-function explainConnect(error: SyscallError, path: string): SyscallError {
-  const { code, errno, syscall } = error;
-  const isAbsent = code === "ENOENT" || code === "ECONNREFUSED";
-  const hint = isAbsent
-    ? `; no broker listens there. Start one: seqbus broker --socket ${path}`
-    : "";
-  const message = `Cannot connect to ${path}: ${code}${hint}`;
-  return new SyscallError(message, { code, errno, syscall, path }, { cause: error });
-}
-
-/** A socket that a stranger put there must not play the bus. */
-function checkBroker(fd: number, path: string, wantedUid: number | undefined): void {
-  const { uid } = getPeerCredentials(fd);
-  const trusted =
-    wantedUid === undefined
-      ? [0, process.geteuid?.() ?? 0, statSync(dirname(path)).uid]
-      : [wantedUid];
-  if (trusted.includes(uid)) return;
-  throw new RejectedError(
-    "REJECTED_BROKER",
-    `Cannot trust the broker at ${path}: it runs as uid ${uid}, trusted are ${trusted.join(", ")}`,
-    { status: 0 },
-  );
-}
-
-async function shakeHands(
-  fd: number,
-  path: string,
-  patience: Patience,
-): Promise<{ welcome: Welcome; laneFd: number }> {
-  const buffer = new PinnedBuffer(PACKET_BYTES_MAX);
-  const writer = new PacketWriter(buffer.bytes.buffer);
-  const hello = { protocol: PROTOCOL_VERSION, features: FEATURE_FD_LANE, software: SOFTWARE };
-  writer.appendControl(OPCODE.HELLO, 0, 0, helloBody(hello));
-  // A broker that refused us at once has sent its reason already, so a failure here is not the end.
-  sendPacket(fd, buffer, 0, writer.packetBytes);
-  const receiver = new PacketReceiver(buffer);
-  for (;;) {
-    const bytes = receiver.receive(fd);
-    if (bytes > 0) return readWelcome(receiver, bytes);
-    if (bytes === PEER_CLOSED) {
-      throw new ClosedError("CLOSED_BY_PEER", `The broker at ${path} hung up without a word`);
-    }
-    if (bytes !== WOULD_BLOCK) {
-      throw new ProtocolError("PROTOCOL_PACKET_SIZE", "Cannot read WELCOME: packet is too large");
-    }
-    await patience.wait();
-  }
-}
-
-function readWelcome(
-  receiver: PacketReceiver,
-  packetBytes: number,
-): { welcome: Welcome; laneFd: number } {
-  const { bytes, words } = receiver.buffer;
-  try {
-    if (receiver.controlTruncated) throw laneLost();
-    const fdCount = receiver.receivedFdCount;
-    new PacketReader().read(words, bytes, packetBytes, fdCount, "broker");
-    const opcode = opcodeOf(words[1] as number);
-    const end = words[0] as number;
-    if (opcode === OPCODE.ERROR) {
-      throw errorFromWire(decodeErrorBody(bytes, FRAME_HEADER_BYTES, end));
-    }
-    if (opcode !== OPCODE.WELCOME || fdCount !== 1) {
-      throw new ProtocolError("PROTOCOL_STATE", "Cannot connect: the broker's WELCOME has no lane");
-    }
-    const welcome = decodeWelcome(bytes, FRAME_HEADER_BYTES, end);
-    const [laneFd] = receiver.takeFds();
-    return { welcome, laneFd: laneFd as number };
-  } finally {
-    receiver.closeFds();
-  }
-}
-
-function laneLost(): LimitError {
-  return new LimitError(
-    "LIMIT_QUEUED_FDS",
-    "Cannot connect: the fd lane was lost, since this process may hold no more file descriptors",
-  );
 }

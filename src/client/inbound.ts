@@ -23,6 +23,7 @@ import {
   FLAG_FATAL,
   FLAG_FDS_ON_LANE,
   FLAG_FDS_WITHHELD,
+  FLAG_RETAINED,
   FLAGS_ENCODING_MASK,
   OPCODE,
 } from "../protocol/opcodes.ts";
@@ -31,6 +32,7 @@ import { topicMatches } from "../protocol/topics.ts";
 import { LargeBody } from "./large-body.ts";
 import { Message, type Sender } from "./message.ts";
 import { ReceivedFds } from "./received-fds.ts";
+import { SERVICE_OPCODES } from "./services.ts";
 import type { AnySubscription } from "./subscription.ts";
 
 /** Where frames go that are not messages. */
@@ -44,6 +46,8 @@ export interface InboundHost {
   onFdsLost(topic: string, count: number): void;
   /** A large message could not be received, because this process may hold no more fds. */
   onBodyLost(topic: string): void;
+  /** A frame about services: its header was checked, its body was not. */
+  onServiceFrame(packet: Uint8Array, words: Uint32Array, at: number): void;
   /** Fetches `count` fds of the next lane record; they are the caller's. */
   takeLaneFds(count: number): number[];
 }
@@ -53,6 +57,8 @@ interface InboundTopic {
   /** Those that match, valid while `generation` is the table's. */
   subscriptions: readonly AnySubscription[];
   generation: number;
+  /** Those that matched when the last message on it came: each of them has had one. */
+  reached: readonly AnySubscription[];
 }
 
 /** A kind word without its encoding bits equals PLAIN_KIND for a message without fds. */
@@ -87,6 +93,16 @@ export class Inbound {
     this.#generation += 1;
   }
 
+  /** The connection is another one: its ids mean nothing yet. Subscriptions stay. */
+  reset(): void {
+    this.#topics.clear();
+    this.#senders.clear();
+    this.#lastTopicId = -1;
+    this.#lastTopic = undefined;
+    this.#lastOrigin = -1;
+    this.#lastSender = undefined;
+  }
+
   /** All open subscriptions. */
   get subscriptions(): ReadonlySet<AnySubscription> {
     return this.#subscriptions;
@@ -115,6 +131,14 @@ export class Inbound {
     }
   }
 
+  /**
+   * Who has a connection id.
+   * @throws {ProtocolError} PROTOCOL_STATE where the broker has not said
+   */
+  senderOf(connection: number): Sender {
+    return this.#senderOf(connection, 0);
+  }
+
   #message(
     packet: Uint8Array,
     words: Uint32Array,
@@ -126,6 +150,7 @@ export class Inbound {
     const topic = this.#topicOf(words[word + 2] as number, at);
     const sender = this.#senderOf(words[word + 3] as number, at);
     const flags = flagsOf(kind);
+    const isRetained = (flags & FLAG_RETAINED) !== 0;
     const message = new Message(
       topic.name,
       sender,
@@ -135,8 +160,10 @@ export class Inbound {
       at + (words[word] as number),
       fds,
       (flags & FLAG_FDS_WITHHELD) !== 0,
+      undefined,
+      isRetained,
     );
-    this.#deliver(topic.subscriptions, message);
+    this.#deliver(receiversOf(topic, isRetained), message);
   }
 
   #deliver(subscriptions: readonly AnySubscription[], message: Message): void {
@@ -194,6 +221,9 @@ export class Inbound {
       case OPCODE.POLICY_CHANGED:
         return this.#host.onPolicyChanged();
       default:
+        if (SERVICE_OPCODES.has(opcodeOf(kind))) {
+          return this.#host.onServiceFrame(packet, words, at);
+        }
         throw new ProtocolError("PROTOCOL_STATE", `Cannot take frame at byte ${at}: not now`, at);
     }
   }
@@ -233,8 +263,10 @@ export class Inbound {
       if (lost > 0) this.#host.onFdsLost(topic.name, lost);
       const encoding = (flagsOf(kind) & FLAGS_ENCODING_MASK) as Encoding;
       const isWithheld = (flagsOf(kind) & FLAG_FDS_WITHHELD) !== 0;
-      const message = Message.large(topic.name, sender, encoding, large, fds, isWithheld);
-      this.#deliver(topic.subscriptions, message);
+      const isRetained = (flagsOf(kind) & FLAG_RETAINED) !== 0;
+      const { name } = topic;
+      const message = Message.large(name, sender, encoding, large, fds, isWithheld, isRetained);
+      this.#deliver(receiversOf(topic, isRetained), message);
     } catch (error) {
       large?.release();
       fds.close();
@@ -248,7 +280,7 @@ export class Inbound {
   }
 
   #learnTopic(id: number, name: string): void {
-    this.#topics.set(id, { name, subscriptions: [], generation: -1 });
+    this.#topics.set(id, { name, subscriptions: [], generation: -1, reached: [] });
     this.#lastTopicId = -1;
   }
 
@@ -292,6 +324,17 @@ export class Inbound {
     this.#lastSender = sender;
     return sender;
   }
+}
+
+/**
+ * Who gets a message that has come. A last value comes once for each new subscription of this
+ * program; those that have had a message on the topic know it already, or something newer.
+ */
+function receiversOf(topic: InboundTopic, isRetained: boolean): readonly AnySubscription[] {
+  const { subscriptions, reached } = topic;
+  topic.reached = subscriptions;
+  if (!isRetained) return subscriptions;
+  return subscriptions.filter((subscription) => !reached.includes(subscription));
 }
 
 /** The packet as words, copied only where Bun handed out a misaligned view. */

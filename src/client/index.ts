@@ -10,6 +10,7 @@ export {
   LimitError,
   ProtocolError,
   RejectedError,
+  ServiceError,
   SyscallError,
   TimeoutError,
 } from "../errors.ts";
@@ -19,13 +20,17 @@ export type { QuerySubject } from "../protocol/words.ts";
 export type { EncodingName } from "./body-codec.ts";
 export {
   Bus,
+  type DrainOptions,
   type FlushOptions,
   type PolicyQuestion,
-  type Receipt,
-  type Self,
   type TopicMap,
 } from "./bus.ts";
+export type { CallOptions, Reply } from "./calls.ts";
+export { Channel } from "./channel.ts";
+export type { OpenChannelOptions } from "./channels.ts";
 export { type ConnectOptions, connect } from "./connect.ts";
+export type { Self } from "./dial.ts";
+export type { Receipt } from "./flushes.ts";
 export { MappedBytes } from "./mapped-bytes.ts";
 export {
   type FillOptions,
@@ -35,8 +40,20 @@ export {
   type MemorySource,
 } from "./memory.ts";
 export { Message, type Sender } from "./message.ts";
-export type { FdLike, PublishOptions } from "./publisher.ts";
+export type { FdLike, SendOptions } from "./outgoing-body.ts";
+export type { PublishOptions } from "./publisher.ts";
 export type { QueryEntry, QueryOptions } from "./queries.ts";
 export { type ReadFileOptions, ReceivedFd, ReceivedFds } from "./received-fds.ts";
+export type { ReconnectOptions } from "./reconnection.ts";
+export { ReplyStream } from "./reply-stream.ts";
+export type { ServiceHandler } from "./request-run.ts";
+export { type ServeOptions, Service, type ServiceEvent } from "./service.ts";
+export { PreparedReply, reply, ServiceRequest } from "./service-request.ts";
+export {
+  type ServiceState,
+  ServiceWatch,
+  type WaitOptions,
+  type WatchOptions,
+} from "./service-watch.ts";
 export type { GapReason, StatusEvent } from "./status.ts";
 export { type SubscribeOptions, Subscription } from "./subscription.ts";

@@ -1,6 +1,11 @@
 /** Limits of the client library: each with its unit, and why it is what it is. */
 
-import { LARGE_BODY_BYTES_MAX } from "../protocol/limits.ts";
+import {
+  BODY_PREFIX_BYTES,
+  LARGE_BODY_BYTES_MAX,
+  MESSAGE_BODY_BYTES_MAX,
+  STREAM_CREDIT_START,
+} from "../protocol/limits.ts";
 
 /** Milliseconds that connect() waits for the broker's answer unless told otherwise. */
 export const CONNECT_TIMEOUT_MS_DEFAULT = 5_000;
@@ -65,3 +70,58 @@ export const MAPPING_BYTES_MAX = 4 * 1024 * 1024 * 1024;
 
 /** Status events that wait for one iterator; the oldest are dropped beyond it. */
 export const STATUS_EVENTS_MAX = 256;
+
+/** Milliseconds within which the first attempt to connect again comes. Guess: a quick restart. */
+export const RECONNECT_MS_FIRST = 50;
+
+/** Milliseconds between two such attempts at most. Guess: nobody minds it on top of a long outage. */
+export const RECONNECT_MS_MAX = 5_000;
+
+/** Milliseconds that a request waits for a lost connection to come back, before it is rejected. */
+export const DISCONNECTED_REQUEST_MS = 30_000;
+
+/** Subscriptions asked for at a time when a connection is new. The broker holds as many answers. */
+export const RESTORE_BATCH = 512;
+
+/**
+ * What a message that is kept counts as beside its body: the object around it. Measured with a
+ * million of 8 bytes.
+ */
+export const KEPT_MESSAGE_BYTES = 256;
+
+/** Milliseconds that drain() takes at most unless told otherwise. */
+export const DRAIN_TIMEOUT_MS_DEFAULT = 30_000;
+
+/** Milliseconds that call() waits for a reply, and callStream() for its next part, by default. */
+export const CALL_TIMEOUT_MS_DEFAULT = 30_000;
+
+/** Milliseconds that waitFor() waits for a service unless told otherwise. */
+export const SERVICE_TIMEOUT_MS_DEFAULT = 30_000;
+
+/** Milliseconds of the longest time-out that the wire can name: u32, some 49 days. */
+export const TIMEOUT_MS_MAX = 0xffff_ffff;
+
+/** Milliseconds of the longest timer of the runtime: setTimeout() takes an i32. */
+export const TIMER_MS_MAX = 0x7fff_ffff;
+
+/** Parts of a stream that were read before the service is given credit for as many: half of what it starts with. */
+export const STREAM_CREDIT_STEP = STREAM_CREDIT_START / 2;
+
+/** Characters of an error's text that a service sends, and that a caller takes. */
+export const FAILURE_MESSAGE_LENGTH_MAX = 1_000;
+
+/** Characters of an error's code that a caller takes. */
+export const FAILURE_CODE_LENGTH_MAX = 100;
+
+/** Messages of a channel that wait for the iterator before its socket is read no more. */
+export const CHANNEL_MESSAGES_HIGH = 1_024;
+
+/** Bytes of such messages, large bodies included. One packet more may come, and one large body. */
+export const CHANNEL_BYTES_HIGH = 1024 * 1024;
+
+/** Milliseconds until the lane of a channel is tried again: Bun does not watch it. First and longest. */
+export const LANE_RETRY_MS_FIRST = 1;
+export const LANE_RETRY_MS_MAX = 64;
+
+/** Bytes of the largest body that a REQUEST or RETAIN frame has room for, behind its prefix. */
+export const PREFIXED_BODY_BYTES_MAX = MESSAGE_BODY_BYTES_MAX - BODY_PREFIX_BYTES;

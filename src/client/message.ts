@@ -25,7 +25,7 @@ export interface Sender {
 }
 
 /** Where a large message has no packet to look into. */
-const NO_PACKET = new Uint8Array(0);
+export const NO_PACKET: Uint8Array = new Uint8Array(0);
 
 /**
  * A message with its topic and kernel-attested sender. With `using`, its files and the memory of a
@@ -43,6 +43,8 @@ export class Message<Data = unknown> implements Disposable {
   readonly fds: ReceivedFds;
   /** True where the message carried fds that this client did not get. */
   readonly fdsWithheld: boolean;
+  /** True for the last value of its topic, which was published before this subscription began. */
+  readonly retained: boolean;
   readonly #packet: Uint8Array;
   readonly #start: number;
   readonly #end: number;
@@ -60,6 +62,7 @@ export class Message<Data = unknown> implements Disposable {
     fds: ReceivedFds,
     fdsWithheld: boolean,
     large?: BodyMemory,
+    retained = false,
   ) {
     this.topic = topic;
     this.sender = sender;
@@ -69,6 +72,7 @@ export class Message<Data = unknown> implements Disposable {
     this.#end = end;
     this.fds = fds;
     this.fdsWithheld = fdsWithheld;
+    this.retained = retained;
     this.#large = large;
   }
 
@@ -80,9 +84,20 @@ export class Message<Data = unknown> implements Disposable {
     large: LargeBody,
     fds: ReceivedFds,
     fdsWithheld: boolean,
+    retained: boolean,
   ): Message {
-    const { byteLength } = large;
-    return new Message(topic, sender, encoding, NO_PACKET, 0, byteLength, fds, fdsWithheld, large);
+    return new Message(
+      topic,
+      sender,
+      encoding,
+      NO_PACKET,
+      0,
+      large.byteLength,
+      fds,
+      fdsWithheld,
+      large,
+      retained,
+    );
   }
 
   /** The same message with other fds, for a second subscription. */
@@ -97,6 +112,7 @@ export class Message<Data = unknown> implements Disposable {
       fds,
       this.fdsWithheld,
       this.#large?.retain(),
+      this.retained,
     );
   }
 

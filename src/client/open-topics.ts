@@ -48,6 +48,16 @@ export class OpenTopics {
     return topic;
   }
 
+  /** Every topic. */
+  values(): IterableIterator<OpenedTopic> {
+    return this.#topics.values();
+  }
+
+  /** Forgets all. */
+  clear(): void {
+    this.#topics.clear();
+  }
+
   /** Forgets one topic, if it is still the one of its name. */
   forget(topic: OpenedTopic): void {
     if (this.#topics.get(topic.name) === topic) this.#topics.delete(topic.name);

@@ -1,30 +1,53 @@
-/** Requests that wait for the broker's ACK or ERROR, by request id. */
+/**
+ * Requests that wait for the broker's ACK or ERROR, and calls that wait for a reply, by request id:
+ * they share the numbers.
+ */
 
 import { ProtocolError } from "../errors.ts";
 
-interface Pending {
-  readonly resolve: (body: Uint8Array) => void;
-  readonly reject: (error: Error) => void;
+/** Who waits for an answer. Both are called while the packet is taken apart, so before what follows it. */
+export interface Waiter {
+  /** An ACK came. */
+  resolve(body: Uint8Array): void;
+  /** An ERROR came, or the bus has ended. */
+  reject(error: Error): void;
 }
 
 const IDS_MAX = 0xffff_ffff;
 
-/** Ids and promises of requests. */
+/** Ids and waiters of requests. */
 export class PendingRequests {
-  readonly #pending = new Map<number, Pending>();
+  readonly #pending = new Map<number, Waiter>();
   #lastId = 0;
+  #hasWrapped = false;
 
   /**
    * Starts a request.
    * @returns its id, and a promise of the ACK's body bytes
    */
   open(): { id: number; answer: Promise<Uint8Array> } {
-    this.#lastId = this.#lastId === IDS_MAX ? 1 : this.#lastId + 1;
-    const id = this.#lastId;
-    const answer = new Promise<Uint8Array>((resolve, reject) => {
-      this.#pending.set(id, { resolve, reject });
-    });
-    return { id, answer };
+    const { promise, resolve, reject } = Promise.withResolvers<Uint8Array>();
+    return { id: this.add({ resolve, reject }), answer: promise };
+  }
+
+  /** Starts a request with a waiter of its own. @returns its id */
+  add(waiter: Waiter): number {
+    do {
+      if (this.#lastId === IDS_MAX) this.#hasWrapped = true;
+      this.#lastId = this.#lastId === IDS_MAX ? 1 : this.#lastId + 1;
+    } while (this.#pending.has(this.#lastId));
+    this.#pending.set(this.#lastId, waiter);
+    return this.#lastId;
+  }
+
+  /** Who waits under this id, if anybody. */
+  find(id: number): Waiter | undefined {
+    return this.#pending.get(id);
+  }
+
+  /** Nobody waits for this id any more. */
+  remove(id: number): void {
+    this.#pending.delete(id);
   }
 
   /**
@@ -32,29 +55,41 @@ export class PendingRequests {
    * @throws {ProtocolError} PROTOCOL_REQUEST_ID where nobody waits for it
    */
   resolve(id: number, body: Uint8Array): void {
-    this.#take(id).resolve(body);
+    const waiter = this.#take(id);
+    if (waiter === undefined) throw unknownId(id);
+    waiter.resolve(body);
   }
 
-  /** An ERROR with a request id came. Throws as resolve(). */
+  /**
+   * An ERROR with a request id came. For a call that was given up it may have been on its way then.
+   * @throws {ProtocolError} PROTOCOL_REQUEST_ID where there never was such a request
+   */
   reject(id: number, error: Error): void {
-    this.#take(id).reject(error);
+    const waiter = this.#take(id);
+    if (waiter === undefined && !this.wasGiven(id)) throw unknownId(id);
+    waiter?.reject(error);
+  }
+
+  /** Whether a request ever had this id. */
+  wasGiven(id: number): boolean {
+    return this.#hasWrapped || id <= this.#lastId;
   }
 
   /** The connection is gone: nothing will be answered any more. */
   rejectAll(error: Error): void {
-    for (const pending of this.#pending.values()) pending.reject(error);
+    const waiters = [...this.#pending.values()];
     this.#pending.clear();
+    for (const waiter of waiters) waiter.reject(error);
   }
 
-  #take(id: number): Pending {
-    const pending = this.#pending.get(id);
-    if (pending === undefined) {
-      throw new ProtocolError(
-        "PROTOCOL_REQUEST_ID",
-        `Cannot take answer: no request has the id ${id}`,
-      );
-    }
+  #take(id: number): Waiter | undefined {
+    const waiter = this.#pending.get(id);
     this.#pending.delete(id);
-    return pending;
+    return waiter;
   }
+}
+
+function unknownId(id: number): ProtocolError {
+  const message = `Cannot take answer: no request has the id ${id}`;
+  return new ProtocolError("PROTOCOL_REQUEST_ID", message);
 }

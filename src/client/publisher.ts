@@ -1,13 +1,12 @@
 /**
  * Publishing by topic name: opens a topic at its first message, keeps order over all topics while
- * the broker answers, and remembers what was denied.
+ * the broker answers, and remembers what was denied. While there is no connection it keeps messages.
  */
 
+import { assert } from "../assert.ts";
 import { ArgumentError, LimitError } from "../errors.ts";
-import { assertFd } from "../ffi/fd-number.ts";
 import type { OwnedFd } from "../ffi/owned-fd.ts";
 import {
-  FRAME_HEADER_BYTES,
   LARGE_BODY_BYTES_MAX,
   LARGE_SIZE_BYTES,
   MESSAGE_BODY_BYTES_MAX,
@@ -15,35 +14,47 @@ import {
 } from "../protocol/limits.ts";
 import { ENCODING, type Encoding, FLAG_LARGE, OPCODE } from "../protocol/opcodes.ts";
 import { checkTopicName } from "../protocol/topics.ts";
-import { type EncodingName, encodeBody } from "./body-codec.ts";
+import { encodeBody } from "./body-codec.ts";
 import { duplicateAll } from "./borrowed-fds.ts";
-import { OUTBOUND_BYTES_HIGH, OUTBOUND_BYTES_MAX } from "./limits.ts";
+import {
+  KEPT_MESSAGE_BYTES,
+  OUTBOUND_BYTES_HIGH,
+  OUTBOUND_BYTES_MAX,
+  PREFIXED_BODY_BYTES_MAX,
+} from "./limits.ts";
 import { assertSealed, Memory } from "./memory.ts";
 import { type OpenedTopic, OpenTopics } from "./open-topics.ts";
 import type { MessageWithFds, Outbound } from "./outbound.ts";
-
-/** Something that stands for an open fd: a number, or an object that has one (Bun, node:fs). */
-export type FdLike = number | { readonly fd: number };
+import {
+  checkEncodingOfMemory,
+  fdNumbers,
+  OutgoingBody,
+  type SendOptions,
+  tooLarge,
+  tooManyFds,
+} from "./outgoing-body.ts";
+import { keptMsOf, prefixed, type RetainOptions } from "./retention.ts";
+import type { UnsentMessage } from "./unsent-messages.ts";
 
 /** Choices for one message. */
-export interface PublishOptions {
-  /** Default "auto": bytes for a Uint8Array, text for a string, msgpack for all else. */
-  readonly encoding?: EncodingName;
-  /** Files to pass along, at most 253. Borrowed: you may close yours when publish() returns. */
-  readonly fds?: readonly FdLike[];
-}
+export interface PublishOptions extends SendOptions, RetainOptions {}
 
 /** Asks the broker for a topic id. */
 export type TopicOpener = (name: string) => Promise<number>;
 
 interface HeldMessage {
   readonly topic: OpenedTopic;
+  /** MESSAGE or RETAIN. */
+  readonly opcode: number;
   readonly flags: number;
   readonly body: Uint8Array;
   readonly fds: readonly OwnedFd[];
   /** As in MessageWithFds. */
   readonly memoryBytes: number;
 }
+
+/** A message on its way, with fds or without. */
+type OutgoingMessage = MessageWithFds & { readonly opcode: number };
 
 const NO_FDS: readonly number[] = [];
 
@@ -53,20 +64,29 @@ export class Publisher {
   readonly #openTopic: TopicOpener;
   readonly #onDenied: (error: Error) => void;
   readonly #topics = new OpenTopics();
+  /** What each id of this connection means; of a closed topic, until the id comes to mean another. */
+  readonly #names = new Map<number, string>();
   /** Messages and barriers that came while a topic before them was not open yet. */
   #held: (HeldMessage | (() => void))[] = [];
   #heldBytes = 0;
+  #heldBytesMax = OUTBOUND_BYTES_MAX;
+  #isSuspended = false;
+  /** Counts connections: an answer of the last one must not be taken for one of this. */
+  #generation = 0;
 
   constructor(outbound: Outbound, openTopic: TopicOpener, onDenied: (error: Error) => void) {
     this.#outbound = outbound;
     this.#openTopic = openTopic;
     this.#onDenied = onDenied;
+    outbound.whenRoom(() => this.#release());
   }
 
   /** See Bus.publish(). */
   publish(name: string, data: unknown, options?: PublishOptions): boolean {
+    const keptMs = options === undefined ? undefined : keptMsOf(options);
     const topic = this.#topics.use(name) ?? this.#open(name);
-    if (options === undefined && data instanceof Uint8Array) {
+    if (keptMs !== undefined) this.#writeRetained(topic, data, options, keptMs);
+    else if (options === undefined && data instanceof Uint8Array) {
       this.#write(topic, ENCODING.BYTES, data, NO_FDS);
     } else if (data instanceof Memory) {
       checkEncodingOfMemory(options?.encoding);
@@ -95,24 +115,83 @@ export class Publisher {
     this.#topics.forgetDenials();
   }
 
-  /** Lets go of messages that wait for a topic. Barriers call back: nothing is before them now. */
-  clear(): void {
+  /**
+   * The connection is lost: ids and denials with it. Messages are kept until resume().
+   * @param unsent handed over; they go before those that wait for a topic
+   * @param bytesMax what publish() may keep from now on
+   */
+  suspend(unsent: readonly UnsentMessage[], bytesMax: number): void {
+    this.#isSuspended = true;
+    this.#generation += 1;
+    this.#heldBytesMax = bytesMax;
+    const waiting = this.#held;
+    this.#topics.clear();
+    this.#held = unsent.map((message) => this.#keep(message, this.#nameOf(message.topicId)));
+    for (const held of waiting) {
+      this.#held.push(typeof held === "function" ? held : this.#keep(held, held.topic.name));
+    }
+    this.#names.clear();
+    this.#heldBytes = this.#held.reduce((sum, held) => sum + heldBytesOf(held), 0);
+  }
+
+  /** There is a connection again: asks for the topics of what was kept, and sends it as they open. */
+  resume(): void {
+    this.#isSuspended = false;
+    this.#heldBytesMax = OUTBOUND_BYTES_MAX;
+    for (const topic of this.#topics.values()) this.#ask(topic);
+    this.#release();
+  }
+
+  /** Whether messages wait for a topic, or for a connection. */
+  get holdsMessages(): boolean {
+    return this.#held.some((held) => typeof held !== "function");
+  }
+
+  /**
+   * Lets go of messages that wait. Barriers call back: nothing is before them now.
+   * @returns how many messages
+   */
+  clear(): number {
     const dropped = this.#held;
+    let count = 0;
     this.#held = [];
     this.#heldBytes = 0;
+    // Topics that were to be opened for them alone.
+    if (this.#isSuspended) this.#topics.clear();
     for (const held of dropped) {
-      if (typeof held === "function") held();
-      else this.#drop(held);
+      if (typeof held === "function") {
+        held();
+        continue;
+      }
+      count += 1;
+      this.#drop(held);
     }
+    return count;
   }
 
   #write(topic: OpenedTopic, encoding: Encoding, body: Uint8Array, fds: readonly number[]): void {
     if (topic.denial !== undefined) throw topic.denial;
     if (body.byteLength > MESSAGE_BODY_BYTES_MAX) this.#writeLarge(topic, encoding, body, fds);
-    else if (fds.length > 0) this.#send(topic, { flags: encoding, body, fds, memoryBytes: 0 });
-    else if (this.#mustHold(topic)) {
-      this.#hold(topic, { flags: encoding, body, fds, memoryBytes: 0 });
-    } else this.#outbound.message(topic.id, encoding, body);
+    else if (fds.length === 0 && !this.#mustHold(topic)) {
+      this.#outbound.message(topic.id, encoding, body);
+    } else {
+      const { MESSAGE: opcode } = OPCODE;
+      this.#send(topic, { opcode, flags: encoding, body, fds, memoryBytes: 0 });
+    }
+  }
+
+  #writeRetained(
+    topic: OpenedTopic,
+    data: unknown,
+    options: PublishOptions | undefined,
+    keptMs: number,
+  ): void {
+    if (topic.denial !== undefined) throw topic.denial;
+    const action = { verb: "publish on", name: topic.name };
+    using outgoing = OutgoingBody.of(data, options, PREFIXED_BODY_BYTES_MAX, action);
+    const { flags, bytes, fds, memoryBytes } = outgoing;
+    const body = prefixed(keptMs, bytes);
+    this.#send(topic, { opcode: OPCODE.RETAIN, flags, body, fds, memoryBytes });
   }
 
   /** A body that no packet can carry goes into memory of its own. */
@@ -122,7 +201,8 @@ export class Publisher {
     body: Uint8Array,
     fds: readonly number[],
   ): void {
-    if (body.byteLength > LARGE_BODY_BYTES_MAX) throw tooLarge(topic.name, body.byteLength);
+    if (body.byteLength > LARGE_BODY_BYTES_MAX)
+      throw tooLarge({ verb: "publish on", name: topic.name }, body.byteLength);
     using memory = Memory.from(body).seal();
     this.#writeMemory(topic, encoding, memory, fds);
   }
@@ -136,17 +216,27 @@ export class Publisher {
     if (topic.denial !== undefined) throw topic.denial;
     assertSealed(memory);
     const { byteLength, fd } = memory;
-    if (byteLength > LARGE_BODY_BYTES_MAX) throw tooLarge(topic.name, byteLength);
+    if (byteLength > LARGE_BODY_BYTES_MAX)
+      throw tooLarge({ verb: "publish on", name: topic.name }, byteLength);
     const fds = [fd, ...files];
     if (fds.length > MESSAGE_FDS_MAX) throw tooManyFds(files.length, MESSAGE_FDS_MAX - 1);
     const body = new Uint8Array(LARGE_SIZE_BYTES);
     new DataView(body.buffer).setUint32(0, byteLength, true);
-    this.#send(topic, { flags: encoding | FLAG_LARGE, body, fds, memoryBytes: byteLength });
+    const { MESSAGE: opcode } = OPCODE;
+    const flags = encoding | FLAG_LARGE;
+    this.#send(topic, { opcode, flags, body, fds, memoryBytes: byteLength });
   }
 
-  #send(topic: OpenedTopic, message: MessageWithFds): void {
+  #send(topic: OpenedTopic, message: OutgoingMessage): void {
     if (this.#mustHold(topic)) this.#hold(topic, message);
-    else this.#outbound.messageWithFds(topic.id, message);
+    else this.#dispatch(topic.id, message);
+  }
+
+  #dispatch(topicId: number, message: OutgoingMessage): void {
+    const { opcode, flags, body, fds } = message;
+    if (fds.length > 0) this.#outbound.messageWithFds(topicId, message);
+    else if (opcode === OPCODE.RETAIN) this.#outbound.retain(topicId, flags, body);
+    else this.#outbound.message(topicId, flags as Encoding, body);
   }
 
   /** The broker has not answered for this topic, or for that of a message before. */
@@ -154,15 +244,17 @@ export class Publisher {
     return topic.id === 0 || this.#held.length > 0;
   }
 
-  #hold(topic: OpenedTopic, { flags, body, fds, memoryBytes }: MessageWithFds): void {
-    if (this.#heldBytes > OUTBOUND_BYTES_MAX) {
+  #hold(topic: OpenedTopic, { opcode, flags, body, fds, memoryBytes }: OutgoingMessage): void {
+    if (this.#heldBytes > this.#heldBytesMax) {
+      const what = this.#isSuspended ? "the broker to come back" : "the broker";
       throw new LimitError(
         "LIMIT_OUTBOUND",
-        `Cannot publish on "${topic.name}": ${this.#heldBytes} bytes wait for topics to open`,
-        { limit: OUTBOUND_BYTES_MAX, actual: this.#heldBytes },
+        `Cannot publish on "${topic.name}": ${this.#heldBytes} bytes wait for ${what}`,
+        { limit: this.#heldBytesMax, actual: this.#heldBytes },
       );
     }
-    const held = { topic, flags, body: body.slice(), fds: duplicateAll(fds), memoryBytes };
+    const copy = { body: body.slice(), fds: duplicateAll(fds) };
+    const held = { topic, opcode, flags, ...copy, memoryBytes };
     this.#held.push(held);
     topic.held += 1;
     this.#heldBytes += heldBytesOf(held);
@@ -175,18 +267,24 @@ export class Publisher {
     }
     if (this.#topics.areTooMany) this.#closeIdle();
     const topic = this.#topics.add(name);
-    this.#openTopic(name).then(
-      (id) => {
-        topic.id = id;
-        this.#release();
-      },
-      (error: Error) => {
-        topic.denial = error;
-        this.#release();
-        if (error instanceof LimitError) this.#makeRoom(topic);
-      },
-    );
+    if (!this.#isSuspended) this.#ask(topic);
     return topic;
+  }
+
+  #ask(topic: OpenedTopic): void {
+    const generation = this.#generation;
+    const answered = (id: number, denial: Error | undefined) => {
+      if (generation !== this.#generation) return;
+      topic.id = id;
+      topic.denial = denial;
+      if (denial === undefined) this.#names.set(id, topic.name);
+      this.#release();
+      if (denial instanceof LimitError) this.#makeRoom(topic);
+    };
+    this.#openTopic(topic.name).then(
+      (id) => answered(id, undefined),
+      (error: Error) => answered(0, error),
+    );
   }
 
   /** There are too many topics, at the broker or of this user: that may pass, so it is asked again. */
@@ -202,13 +300,31 @@ export class Publisher {
     }
   }
 
-  /** Sends held messages in order, up to the first whose topic is still not answered for. */
+  #nameOf(id: number): string {
+    const name = this.#names.get(id);
+    assert(name !== undefined, `topic id ${id} was opened before it was used`);
+    return name;
+  }
+
+  /** A message for the next connection, which has not opened its topic yet. */
+  #keep(message: Omit<HeldMessage, "topic">, name: string): HeldMessage {
+    const { opcode, flags, body, fds, memoryBytes } = message;
+    const topic = this.#topics.find(name) ?? this.#topics.add(name);
+    topic.held += 1;
+    return { topic, opcode, flags, body, fds, memoryBytes };
+  }
+
+  /**
+   * Sends held messages in order, up to the first whose topic is still not answered for. Not more
+   * than the broker reads: what waits in packets takes room a second time.
+   */
   #release(): void {
+    if (this.#isSuspended) return;
     let released = 0;
     for (const held of this.#held) {
       if (typeof held === "function") held();
       else if (held.topic.denial !== undefined) this.#refuse(held, held.topic.denial);
-      else if (held.topic.id === 0) break;
+      else if (held.topic.id === 0 || !this.#outbound.hasRoom) break;
       else this.#releaseMessage(held);
       released += 1;
     }
@@ -218,9 +334,7 @@ export class Publisher {
   #releaseMessage(held: HeldMessage): void {
     try {
       const fds = held.fds.map((fd) => fd.number);
-      const { topic, flags, body, memoryBytes } = held;
-      if (fds.length === 0) this.#outbound.message(topic.id, flags as Encoding, body);
-      else this.#outbound.messageWithFds(topic.id, { flags, body, fds, memoryBytes });
+      this.#dispatch(held.topic.id, { ...held, fds });
     } catch (error) {
       this.#onDenied(error as Error);
     }
@@ -243,35 +357,7 @@ export class Publisher {
   }
 }
 
-function fdNumbers(fds: readonly FdLike[] | undefined): readonly number[] {
-  if (fds === undefined || fds.length === 0) return NO_FDS;
-  if (fds.length > MESSAGE_FDS_MAX) throw tooManyFds(fds.length, MESSAGE_FDS_MAX);
-  return fds.map((fd) => {
-    const number: unknown = typeof fd === "number" ? fd : fd?.fd;
-    assertFd(number, "fds");
-    return number;
-  });
-}
-
-function heldBytesOf({ body, memoryBytes }: HeldMessage): number {
-  return FRAME_HEADER_BYTES + body.byteLength + memoryBytes;
-}
-
-function checkEncodingOfMemory(encoding: EncodingName = "auto"): void {
-  if (encoding === "auto" || encoding === "bytes") return;
-  const message = `Cannot encode data as ${encoding}: it is memory, which travels as bytes`;
-  throw new ArgumentError("ARGUMENT_DATA", message, "data");
-}
-
-function tooManyFds(count: number, limit: number): LimitError {
-  const message = `Cannot publish ${count} fds with one message, limit is ${limit}`;
-  return new LimitError("LIMIT_MESSAGE_FDS", message, { limit, actual: count });
-}
-
-function tooLarge(name: string, bytes: number): LimitError {
-  const message = `Cannot publish on "${name}": message is ${bytes} bytes`;
-  return new LimitError("LIMIT_MESSAGE_BYTES", `${message}, limit is ${LARGE_BODY_BYTES_MAX}`, {
-    limit: LARGE_BODY_BYTES_MAX,
-    actual: bytes,
-  });
+function heldBytesOf(held: HeldMessage | (() => void)): number {
+  if (typeof held === "function") return 0;
+  return KEPT_MESSAGE_BYTES + held.body.byteLength + held.memoryBytes;
 }

@@ -3,61 +3,95 @@
  * Nothing is lost silently: a denial, a gap, an end all come by here.
  */
 
-import type { ClosedError, ProtocolError, RejectedError, SyscallError } from "../errors.ts";
+import type {
+  ClosedError,
+  LimitError,
+  ProtocolError,
+  RejectedError,
+  SyscallError,
+} from "../errors.ts";
+import type { Self } from "./dial.ts";
 import { STATUS_EVENTS_MAX } from "./limits.ts";
 
 /** One event. */
 export type StatusEvent =
-  /** Messages that this client should have got are missing. Topic undefined: several topics. */
+  /**
+   * Messages that this client should have got are missing. Topic undefined: several topics. Count
+   * undefined: nobody can know, since the connection was lost.
+   */
   | {
       readonly type: "gap";
       readonly topic: string | undefined;
-      readonly count: number;
+      readonly count: number | undefined;
       readonly reason: GapReason;
     }
   /** Messages that were published are refused. */
   | { readonly type: "denied"; readonly error: RejectedError | Error }
-  /** A reload of the policy took a right away; a subscription that it ends rejects with the same. */
+  /**
+   * A reload of the policy took a right away, or the broker came back without it; a subscription
+   * that this ends rejects with the same.
+   */
   | {
       readonly type: "revoked";
       readonly action: string;
       readonly topic: string;
-      readonly error: RejectedError;
+      readonly error: RejectedError | LimitError;
     }
   /** The policy was loaded anew: what was denied before may be allowed now. */
   | { readonly type: "policy-changed" }
   /** Received fds were lost because this process may hold no more. */
   | { readonly type: "fds-lost"; readonly topic: string; readonly count: number }
-  | { readonly type: "closed"; readonly error: BusError | undefined };
+  /** A handler of serve() has failed, and its caller was told the code and the text of the error. */
+  | { readonly type: "request-failed"; readonly topic: string; readonly error: unknown }
+  /** The connection is lost, and another one will be looked for. */
+  | {
+      readonly type: "disconnected";
+      readonly error: BusError;
+      /** Messages published since the last confirmed flush() that were sent and may be lost. */
+      readonly unconfirmed: number;
+    }
+  /** There is a connection again, and all that was open is open. */
+  | { readonly type: "connected"; readonly attempts: number; readonly self: Self }
+  | {
+      readonly type: "closed";
+      readonly error: BusError | undefined;
+      /**
+       * Messages that publish() took and that never left; with an error, those besides that were
+       * sent and not confirmed by a flush().
+       */
+      readonly unconfirmed: number;
+    };
 
 /**
  * Where messages got lost: in the broker's queue for us, or in our subscription's own; or a large
  * one on its way, since the kernel did not pass its body on ("body-refused"), or since this process
- * may hold no more fds ("body-lost").
+ * may hold no more fds ("body-lost"). "disconnected": published while there was no connection, or
+ * on its way when it was lost.
  */
 export type GapReason =
   | "send-queue-full"
   | "subscription-full"
   | "body-refused"
   | "body-lost"
+  | "disconnected"
   | "unknown";
 
 /** What can end a bus. */
 export type BusError = ClosedError | ProtocolError | RejectedError | SyscallError | Error;
 
 /** Events for any number of readers, each with a bounded queue of its own. */
-export class StatusFeed {
-  readonly #readers = new Set<StatusReader>();
+export class StatusFeed<Event = StatusEvent> {
+  readonly #readers = new Set<StatusReader<Event>>();
 
   /** A new reader, which sees events from now on. */
-  open(): AsyncIterableIterator<StatusEvent> {
-    const reader = new StatusReader(() => this.#readers.delete(reader));
+  open(): AsyncIterableIterator<Event> {
+    const reader = new StatusReader<Event>(() => this.#readers.delete(reader));
     this.#readers.add(reader);
     return reader;
   }
 
   /** Gives an event to every reader. */
-  emit(event: StatusEvent): void {
+  emit(event: Event): void {
     for (const reader of this.#readers) reader.push(event);
   }
 
@@ -68,17 +102,17 @@ export class StatusFeed {
   }
 }
 
-class StatusReader implements AsyncIterableIterator<StatusEvent> {
-  readonly #events: StatusEvent[] = [];
+class StatusReader<Event> implements AsyncIterableIterator<Event> {
+  readonly #events: Event[] = [];
   readonly #leave: () => void;
-  #waiting: ((result: IteratorResult<StatusEvent>) => void) | undefined;
+  #waiting: ((result: IteratorResult<Event>) => void) | undefined;
   #isEnded = false;
 
   constructor(leave: () => void) {
     this.#leave = leave;
   }
 
-  push(event: StatusEvent): void {
+  push(event: Event): void {
     const waiting = this.#waiting;
     this.#waiting = undefined;
     if (waiting !== undefined) waiting({ done: false, value: event });
@@ -94,7 +128,7 @@ class StatusReader implements AsyncIterableIterator<StatusEvent> {
     this.#waiting = undefined;
   }
 
-  next(): Promise<IteratorResult<StatusEvent>> {
+  next(): Promise<IteratorResult<Event>> {
     const value = this.#events.shift();
     if (value !== undefined) return Promise.resolve({ done: false, value });
     if (this.#isEnded) return Promise.resolve({ done: true, value: undefined });
@@ -103,7 +137,7 @@ class StatusReader implements AsyncIterableIterator<StatusEvent> {
     });
   }
 
-  return(): Promise<IteratorResult<StatusEvent>> {
+  return(): Promise<IteratorResult<Event>> {
     this.#leave();
     this.end();
     this.#events.length = 0;

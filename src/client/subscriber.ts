@@ -3,7 +3,7 @@
  * it takes away. The mirror of publisher.ts; which messages go where is inbound.ts's.
  */
 
-import { ArgumentError } from "../errors.ts";
+import { ArgumentError, LimitError, RejectedError } from "../errors.ts";
 import type { ControlMap } from "../protocol/control-body.ts";
 import {
   decodeSubscribeAck,
@@ -13,6 +13,9 @@ import {
 import { OPCODE } from "../protocol/opcodes.ts";
 import { checkPattern } from "../protocol/topics.ts";
 import type { Inbound } from "./inbound.ts";
+import { RESTORE_BATCH } from "./limits.ts";
+import type { Repeat } from "./link.ts";
+import type { Restorable } from "./restorable.ts";
 import {
   type AnySubscription,
   type SubscribeOptions,
@@ -21,10 +24,10 @@ import {
 } from "./subscription.ts";
 
 /** Sends a request. @returns the body of its ACK; rejects where it is refused or the bus has ended */
-export type Requester = (opcode: number, body: ControlMap) => Promise<Uint8Array>;
+export type Requester = (opcode: number, body: ControlMap, repeat?: Repeat) => Promise<Uint8Array>;
 
 /** The subscribing half of a bus. */
-export class Subscriber implements SubscriptionHost {
+export class Subscriber implements SubscriptionHost, Restorable {
   readonly #inbound: Inbound;
   readonly #request: Requester;
   readonly #onLost: (count: number) => void;
@@ -34,12 +37,24 @@ export class Subscriber implements SubscriptionHost {
   readonly #revokedEarly = new Map<number, Error>();
   /** Subscribe requests under way. */
   #subscribing = 0;
+  /** Those that the lost connection had and the next one does not have yet. */
+  readonly #unrestored = new Set<AnySubscription>();
+  readonly #onRefused: (pattern: string, error: RejectedError | LimitError) => void;
 
-  /** @param onLost told how many messages a subscription dropped because its iterator is slow */
-  constructor(inbound: Inbound, request: Requester, onLost: (count: number) => void) {
+  /**
+   * @param onLost told how many messages a subscription dropped because its iterator is slow
+   * @param onRefused told of a subscription that the broker grants no more after it came back
+   */
+  constructor(
+    inbound: Inbound,
+    request: Requester,
+    onLost: (count: number) => void,
+    onRefused: (pattern: string, error: RejectedError | LimitError) => void = () => {},
+  ) {
     this.#inbound = inbound;
     this.#request = request;
     this.#onLost = onLost;
+    this.#onRefused = onRefused;
   }
 
   /** See Bus.subscribe(). */
@@ -74,6 +89,43 @@ export class Subscriber implements SubscriptionHost {
     if (this.#subscribing > 0) this.#revokedEarly.set(number, error);
   }
 
+  /** Subscriptions that the broker has confirmed. */
+  get count(): number {
+    return this.#numbers.size;
+  }
+
+  /** Restorable */
+  onLost(): void {
+    this.#revokedEarly.clear();
+    for (const subscription of this.#numbers.keys()) {
+      this.#unrestored.add(subscription);
+      subscription.noteDisconnect();
+    }
+    this.#numbers.clear();
+  }
+
+  /** Restorable */
+  async restore(): Promise<void> {
+    const all = [...this.#unrestored];
+    for (let start = 0; start < all.length; start += RESTORE_BATCH) {
+      const batch = all.slice(start, start + RESTORE_BATCH);
+      await Promise.all(batch.map((subscription) => this.#reopen(subscription)));
+    }
+  }
+
+  /** Restorable */
+  async retire(): Promise<void> {
+    const all = [...this.#inbound.subscriptions];
+    await Promise.all(
+      all.map(async (subscription) => {
+        await this.#unsubscribe(subscription);
+        this.#inbound.removeSubscription(subscription);
+        subscription.end(undefined);
+        await subscription.finished();
+      }),
+    );
+  }
+
   /** SubscriptionHost */
   noteLost(count: number): void {
     this.#onLost(count);
@@ -82,24 +134,55 @@ export class Subscriber implements SubscriptionHost {
   /** SubscriptionHost */
   async unsubscribe(subscription: AnySubscription): Promise<void> {
     this.#inbound.removeSubscription(subscription);
+    await this.#unsubscribe(subscription);
+  }
+
+  /** Messages that the broker sent before it knew still come. */
+  async #unsubscribe(subscription: AnySubscription): Promise<void> {
+    this.#unrestored.delete(subscription);
     const number = this.#numbers.get(subscription);
     this.#numbers.delete(subscription);
-    if (number === undefined) return;
+    if (number !== undefined) await this.#takeBack(number);
+  }
+
+  async #takeBack(number: number): Promise<void> {
     const body = unsubscribeBody({ subscription: number });
     // Where it is refused no message comes any more either: the bus has ended, and closed() says
-    // why; or the broker took the subscription away just before, and REVOKED says so.
-    await this.#request(OPCODE.UNSUBSCRIBE, body).catch(() => {});
+    // why; or the connection did; or the broker took the subscription away just before, and REVOKED
+    // says so.
+    await this.#request(OPCODE.UNSUBSCRIBE, body, "once").catch(() => {});
   }
 
   async #open(subscription: AnySubscription): Promise<void> {
-    const { pattern } = subscription;
+    const number = await this.#ask(subscription, "until-answered");
+    this.#numbers.set(subscription, number);
+  }
+
+  async #reopen(subscription: AnySubscription): Promise<void> {
+    if (!this.#unrestored.has(subscription)) return;
+    try {
+      const number = await this.#ask(subscription, "once");
+      // It may have been closed meanwhile.
+      if (this.#unrestored.delete(subscription)) this.#numbers.set(subscription, number);
+      else void this.#takeBack(number);
+    } catch (error) {
+      if (!(error instanceof RejectedError || error instanceof LimitError)) throw error;
+      this.#unrestored.delete(subscription);
+      this.#inbound.removeSubscription(subscription);
+      subscription.end(error);
+      this.#onRefused(subscription.pattern, error);
+    }
+  }
+
+  /** @returns the broker's number for it */
+  async #ask({ pattern }: AnySubscription, repeat: Repeat): Promise<number> {
     this.#subscribing += 1;
     try {
-      const body = await this.#request(OPCODE.SUBSCRIBE, subscribeBody({ pattern }));
+      const body = await this.#request(OPCODE.SUBSCRIBE, subscribeBody({ pattern }), repeat);
       const number = decodeSubscribeAck(body, 0, body.byteLength).subscription;
       const revocation = this.#revokedEarly.get(number);
       if (revocation !== undefined) throw revocation;
-      this.#numbers.set(subscription, number);
+      return number;
     } finally {
       this.#subscribing -= 1;
       if (this.#subscribing === 0) this.#revokedEarly.clear();

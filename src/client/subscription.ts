@@ -57,6 +57,12 @@ export class Subscription<Data = unknown>
   #handedOut: Message<Data>[] = [];
   #unreportedLoss = 0;
   #lost = 0;
+  #disconnects = 0;
+  /** Callbacks that were called and have not finished. */
+  #running = 0;
+  /** The iterator was handed a message and has not asked for the next one yet. */
+  #isInHand = false;
+  #onFinished: (() => void)[] = [];
   #isEnded = false;
   #error: Error | undefined;
   #signal: AbortSignal | undefined;
@@ -74,6 +80,14 @@ export class Subscription<Data = unknown>
     return this.#lost;
   }
 
+  /**
+   * How often the connection was lost while this subscription stood: each time it missed what was
+   * published until the next one, and nobody can know how many messages. `lost` does not count them.
+   */
+  get disconnects(): number {
+    return this.#disconnects;
+  }
+
   /** Messages that wait for the iterator. */
   get queued(): number {
     return this.#queue.length - this.#head;
@@ -82,12 +96,14 @@ export class Subscription<Data = unknown>
   /** The next message. After the end of the bus it rejects with the reason, if there was one. */
   next(): Promise<IteratorResult<Message<Data>>> {
     this.#letGoOfHandedOut();
+    this.#isInHand = false;
     if (this.#head < this.#queue.length) {
       const value = this.#shift();
       this.#handOut(value);
       return Promise.resolve({ done: false, value });
     }
     if (this.#isEnded) {
+      this.#noteFinished();
       const error = this.#error;
       this.#error = undefined;
       if (error !== undefined) return Promise.reject(error);
@@ -145,6 +161,19 @@ export class Subscription<Data = unknown>
     this.#lost += count;
   }
 
+  /** For the bus: the connection is lost, so messages are missing here, nobody knows how many. */
+  noteDisconnect(): void {
+    this.#disconnects += 1;
+  }
+
+  /** For the bus: resolves when all that came is done with; for that the iterator must ask on. */
+  finished(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#onFinished.push(resolve);
+      this.#noteFinished();
+    });
+  }
+
   /** For the bus: no message comes any more. What is queued can still be read. */
   end(error: Error | undefined): void {
     if (this.#isEnded) return;
@@ -177,8 +206,25 @@ export class Subscription<Data = unknown>
       });
       return;
     }
-    if (result instanceof Promise) void result.finally(() => message.fds.close());
+    if (result instanceof Promise) void this.#finish(result, message);
     else if (message.fds.length > 0) message.fds.close();
+  }
+
+  async #finish(result: Promise<void>, message: Message<Data>): Promise<void> {
+    this.#running += 1;
+    try {
+      await result;
+    } finally {
+      message.fds.close();
+      this.#running -= 1;
+      this.#noteFinished();
+    }
+  }
+
+  #noteFinished(): void {
+    if (this.#onFinished.length === 0) return;
+    if (this.#running > 0 || this.#isInHand || this.queued > 0) return;
+    for (const resolve of this.#onFinished.splice(0)) resolve();
   }
 
   #drop(message: Message<Data>): void {
@@ -209,6 +255,7 @@ export class Subscription<Data = unknown>
   }
 
   #handOut(message: Message<Data>): void {
+    this.#isInHand = true;
     if (message.fds.length > 0) this.#handedOut.push(message);
   }
 
@@ -225,5 +272,7 @@ export class Subscription<Data = unknown>
     this.#queue = [];
     this.#head = 0;
     this.#queuedMemoryBytes = 0;
+    this.#isInHand = false;
+    this.#noteFinished();
   }
 }

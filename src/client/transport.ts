@@ -48,9 +48,11 @@ export interface Transport {
 
 const NOOP_PACKET = noopPacket();
 
-/** The part of Bun's socket that is used here. Its types lack connecting to an fd. */
-interface BunSocket {
+/** The part of Bun's socket that is used here. */
+export interface BunSocket {
   write(data: Uint8Array): number;
+  pause(): void;
+  resume(): void;
   terminate(): void;
 }
 
@@ -63,6 +65,9 @@ type ConnectFd = (options: {
     error(socket: BunSocket, error: Error): void;
   };
 }) => Promise<BunSocket>;
+
+/** Bun.connect() on a connected fd, which it takes over. Bun's types lack that. */
+export const connectFd: ConnectFd = Bun.connect as unknown as ConnectFd;
 
 /** A SEQPACKET socket in Bun's event loop. */
 export class SeqpacketTransport implements Transport {
@@ -96,7 +101,7 @@ export class SeqpacketTransport implements Transport {
     unused.use(lane);
     const writing = unused.use(OwnedFd.adopt(duplicateFd(socket.number)));
     const transport = new SeqpacketTransport(writing, lane, events);
-    transport.#socket = await (Bun.connect as unknown as ConnectFd)({
+    transport.#socket = await connectFd({
       fd: socket.release(),
       socket: {
         data: (_socket, packet) => events.onPacket(packet),

@@ -116,7 +116,7 @@ describe("messages", () => {
       gid: process.getgid?.(),
       pid: process.pid,
     });
-    const shared = { sender, fds: [], withheld: false };
+    const shared = { sender, fds: [], withheld: false, retained: false };
     expect(await python.next()).toEqual({ ...shared, topic: "a.b.c", encoding: 1, body: "first" });
     expect(await python.next()).toEqual({
       ...shared,
@@ -131,6 +131,40 @@ describe("messages", () => {
       body: '"third"',
     });
     await python.finish();
+  });
+
+  testWithPython("that were kept reach Python later, marked, also from who has gone", async () => {
+    await using at = await openBus();
+    const writer = await connect({ path: at.broker.path });
+    const { connection } = writer.self;
+    writer.publish("state.a", "kept", { retain: true });
+    await writer.flush();
+    await writer.close();
+    await eventually(() => at.broker.find("disconnected"), "the writer is gone");
+    await using python = runScript(
+      at.broker,
+      `
+bus = Connection()
+bus.request(SUBSCRIBE, {"pattern": "state.*"})
+first = bus.receive()
+bus.request(SYNC)
+show(body=first.body.decode(), sender=first.sender["connection"], known=len(bus.senders), retained=first.retained)
+second = bus.receive()
+show(body=second.body.decode(), retained=second.retained)
+topic = bus.request(OPEN_TOPIC, {"topic": "state.b"})["topic"]
+bus.send(RETAIN, topic, struct.pack("<II", 0, 0) + b"of Python", TEXT)
+show(cleared=bus.request(CLEAR_RETAINED, {"topic": "state.a"})["cleared"])
+`,
+    );
+    const kept = { body: "kept", sender: connection, known: 0, retained: true };
+    expect(await python.next()).toEqual(kept);
+    at.bus.publish("state.a", "live");
+    expect(await python.next()).toEqual({ body: "live", retained: false });
+    expect(await python.next()).toEqual({ cleared: true });
+    await python.finish();
+
+    const message = await nextOf(await at.bus.subscribe("state.*"));
+    expect(message).toMatchObject({ topic: "state.b", data: "of Python", retained: true });
   });
 
   testWithPython("that several subscriptions match come once", async () => {

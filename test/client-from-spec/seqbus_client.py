@@ -6,6 +6,7 @@ Standard library only, one blocking socket. Calls name opcodes: request(SUBSCRIB
 import argparse, array, collections, fcntl, json, os, socket, struct
 
 HELLO, OPEN_TOPIC, CLOSE_TOPIC, SUBSCRIBE, UNSUBSCRIBE, SYNC, NOOP, MESSAGE = *range(1, 8), 0x10  # (4)
+RETAIN, CLEAR_RETAINED = 0x20, 0x21
 WELCOME, ACK, ERROR, TOPIC, SENDER, SENDER_GONE, GAP, GOODBYE, REVOKED, POLICY_CHANGED = range(0x80, 0x8a)
 BYTES, TEXT, JSON, MSGPACK = range(4)  # encodings: the two lowest flags of MESSAGE
 LARGE, RETAINED, FDS_ON_LANE, FDS_WITHHELD, FATAL, FD_LANE = 0x04, 0x08, 0x40, 0x80, 0x01, 0x01
@@ -19,7 +20,7 @@ KEYS = {  # what the body of each frame from the broker must hold; more than tha
     GOODBYE: dict(status=int, message=str), REVOKED: dict(message=str, action=str, topic=str)}
 ANSWER_KEYS = {  # and what the ACK of each request must hold
     OPEN_TOPIC: dict(topic=int, sendFds=bool), SUBSCRIBE: dict(subscription=int), HELLO: KEYS[WELCOME],
-    UNSUBSCRIBE: {}, SYNC: dict(published=int, matched=int, delivered=int, dropped=int, denied=int)}
+    UNSUBSCRIBE: {}, CLEAR_RETAINED: dict(cleared=bool), SYNC: dict.fromkeys("published matched delivered dropped denied".split(), int)}
 NOTICES = GAP, GOODBYE, REVOKED, POLICY_CHANGED
 ALLOWED_FLAGS = dict.fromkeys(KEYS, 0) | {MESSAGE: 0x03 | LARGE | RETAINED | FDS_ON_LANE | FDS_WITHHELD, ERROR: FATAL}
 CONSTANTS = {0xc0: None, 0xc2: False, 0xc3: True}  # msgpack; below, the numbers and lengths behind a byte
@@ -28,7 +29,7 @@ FORMS |= {0xd9: ("text", ">B"), 0xda: ("text", ">H"), 0xdb: ("text", ">I"), 0xdc
           0xdd: ("array", ">I"), 0xde: ("map", ">H"), 0xdf: ("map", ">I")}
 
 Frame = collections.namedtuple("Frame", "opcode flags fd_count detail id origin body")
-Message = collections.namedtuple("Message", "topic sender encoding body fds withheld")
+Message = collections.namedtuple("Message", "topic sender encoding body fds withheld retained")
 Notice = collections.namedtuple("Notice", "opcode details")  # of NOTICES, or ERROR for a refused publish
 
 
@@ -217,7 +218,7 @@ class Connection:
             fds = self._read_lane(frame.fd_count) if frame.flags & FDS_ON_LANE else fds
             body = unseal(fds.pop(0), frame.body) if frame.flags & LARGE else frame.body
             self.events.append(Message(self.topics[frame.id], self.senders[frame.origin], frame.flags & 0x03,
-                                       body, fds, bool(frame.flags & FDS_WITHHELD)))
+                                       body, fds, bool(frame.flags & FDS_WITHHELD), bool(frame.flags & RETAINED)))
         elif frame.opcode == TOPIC:
             self.topics[frame.id] = details["topic"]
         elif frame.opcode == SENDER:

@@ -11,6 +11,7 @@ import {
   TemporaryDirectory,
 } from "../support/cli-process.ts";
 import { eventually } from "../support/eventually.ts";
+import { spawnBroker } from "../support/spawned-broker.ts";
 
 let broker: CliBroker;
 let bus: Bus;
@@ -105,10 +106,10 @@ describe("seqbus sub", () => {
     expect(await shell.result()).toMatchObject({ exitCode: 0, stderr: "" });
   });
 
-  test("says why when the broker ends", async () => {
+  test("says why when the broker ends, and it is not to wait for the next", async () => {
     await using own = await CliBroker.start();
     await using probe = await connect({ path: own.socket });
-    await using sub = new CliProcess(["sub", "a"], { env: own.env });
+    await using sub = new CliProcess(["sub", "a", "--no-reconnect"], { env: own.env });
     await eventually(async () => {
       probe.publish("a", "x");
       return (await probe.flush()).delivered === 1;
@@ -117,6 +118,44 @@ describe("seqbus sub", () => {
     const { exitCode, stderr } = await sub.result();
     expect(stderr).toBe("seqbus: The broker is shutting down\n");
     expect(exitCode).toBe(1);
+  });
+
+  test("ends on Ctrl-C while it waits for the next broker", async () => {
+    await using own = await CliBroker.start();
+    await using sub = await own.subscribe(["a"]);
+    own.process.signal("SIGTERM");
+    await sub.logged("trying to connect again");
+    sub.signal("SIGINT");
+    const { exitCode } = await sub.result();
+    expect(exitCode).toBe(130);
+  });
+
+  test("goes on with the next broker, and tells of the gap", async () => {
+    using directory = new TemporaryDirectory();
+    const path = directory.file("bus.sock");
+    const words = ["sub", "a", "--json", "--verbose", "--count", "2", "--socket", path];
+    let own = await spawnBroker({ path });
+    try {
+      await using sub = new CliProcess(words);
+      await sub.logged("subscribed to");
+      await runCli(["pub", "a", "before", "--socket", path]);
+      await own.stop();
+      await sub.logged("trying to connect again");
+      own = await spawnBroker({ path });
+      await sub.logged("connected again");
+      await runCli(["pub", "a", "after", "--socket", path]);
+      const { exitCode, stdout, stderr } = await sub.result();
+      expect(exitCode).toBe(0);
+      const lines = stdout.trim().split("\n");
+      expect(lines.map((line) => JSON.parse(line))).toMatchObject([
+        { data: "before" },
+        { gap: { topic: null, count: null, reason: "disconnected" } },
+        { data: "after" },
+      ]);
+      expect(stderr).toContain("Messages may be missing: disconnected");
+    } finally {
+      await own[Symbol.asyncDispose]();
+    }
   });
 });
 
@@ -199,5 +238,42 @@ any = true
     const help = await runCli(["help", "pub"]);
     expect(help.stdout).toContain("--file");
     expect(help.exitCode).toBe(0);
+  });
+});
+
+describe("seqbus pub --retain", () => {
+  test("leaves a last value that a later seqbus sub shows as such", async () => {
+    const options = { env: broker.env };
+    expect(await runCli(["pub", "kept.a", "on", "--retain"], options)).toMatchObject({
+      exitCode: 0,
+    });
+    await using human = startSub("kept.*", "--count", "1");
+    await using json = startSub("kept.*", "--count", "1", "--json");
+
+    expect((await human.result()).stdout).toMatch(
+      /^kept\.a {2}uid=\d+ pid=\d+ {2}on {2}\[retained\]\n$/,
+    );
+    expect(JSON.parse((await json.result()).stdout)).toMatchObject({ data: "on", retained: true });
+
+    expect(await runCli(["pub", "kept.a", "--clear"], options)).toMatchObject({ exitCode: 0 });
+    expect(await bus.clearRetained("kept.a")).toBe(false);
+  });
+
+  test("keeps it for so long with --retain-for", async () => {
+    const words = ["pub", "kept.b", "on", "--retain-for", "60000"];
+    expect(await runCli(words, { env: broker.env })).toMatchObject({ exitCode: 0 });
+
+    expect(await bus.clearRetained("kept.b")).toBe(true);
+  });
+
+  test.each([
+    [["kept.c", "on", "--retain-for", "soon"], "--retain-for wants milliseconds"],
+    [["kept.c", "on", "--retain-for", "0"], "it must be a whole number of milliseconds"],
+    [["kept.c", "on", "--clear"], "--clear publishes nothing"],
+  ])("refuses %j", async (words, complaint) => {
+    const { exitCode, stderr } = await runCli(["pub", ...words], { env: broker.env });
+
+    expect(exitCode).toBe(2);
+    expect(stderr).toContain(complaint);
   });
 });

@@ -39,7 +39,7 @@ let bus: Bus;
 
 beforeEach(async () => {
   broker = await spawnBroker();
-  bus = await connect({ path: broker.path });
+  bus = await connect({ path: broker.path, reconnect: false });
 });
 
 afterEach(async () => {
@@ -204,7 +204,7 @@ describe("the end of a bus", () => {
     expect(await next).toBe(reason);
     const events: StatusEvent[] = [];
     for await (const event of status) events.push(event);
-    expect(events).toEqual([{ type: "closed", error: reason as Error }]);
+    expect(events).toEqual([{ type: "closed", error: reason as Error, unconfirmed: 0 }]);
     expect(thrownBy(() => bus.publish("a", 1))).toBe(reason);
     expect(await rejectionOf(bus.subscribe("b"))).toBe(reason);
     expect(await rejectionOf(bus.flush())).toBe(reason);

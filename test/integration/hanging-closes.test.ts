@@ -4,7 +4,9 @@ import { describe, expect, test } from "bun:test";
 import { existsSync } from "node:fs";
 import { FDS_CLOSING_PER_UID_MAX } from "../../src/broker/limits.ts";
 import { Listener } from "../../src/broker/listener.ts";
+import { connect } from "../../src/client/index.ts";
 import { STATUS } from "../../src/protocol/status-codes.ts";
+import { CliBroker } from "../support/cli-process.ts";
 import { eventually } from "../support/eventually.ts";
 import { testUnless } from "../support/loud-skip.ts";
 import { mapOf, messagePacket, RawClient, type RawFrame } from "../support/raw-client.ts";
@@ -57,6 +59,18 @@ describe("a broker whose close of a client's file hangs", () => {
     expect(event).toMatchObject({ uid: process.geteuid?.(), count: 3 });
     await sender.sync();
     expect(broker.findAll("fd-close-stuck")).toHaveLength(1);
+  });
+
+  testWithSilentFiles("reads its policy anew, which an execve(2) of it could not", async () => {
+    const policy = '[[rule]]\nallow = ["publish", "send-fds"]\ntopics = [">"]\nany = true\n';
+    await using broker = await CliBroker.start(policy);
+    await using files = await SilentFiles.mount();
+    using sender = await RawClient.open(broker.socket);
+    sender.sendMessage(await sender.openTopic("files.silent"), "", [files.fd]);
+    await eventually(() => files.held === 1, "the first close hangs");
+    await using administrator = await connect({ path: broker.socket });
+    expect(await administrator.reloadPolicy()).toBe(1);
+    expect(files.held).toBe(1);
   });
 
   testWithSilentFiles("has closed all of them once the server answers", async () => {

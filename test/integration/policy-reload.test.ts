@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { chmodSync } from "node:fs";
-import { type Bus, connect, type StatusEvent } from "../../src/client/index.ts";
+import { type Bus, connect, type Message, type StatusEvent } from "../../src/client/index.ts";
 import { CliBroker } from "../support/cli-process.ts";
 import { eventually } from "../support/eventually.ts";
 
@@ -75,6 +75,25 @@ describe("a reload of the policy", () => {
       if (seen.length === 3) break;
     }
     expect(seen).toEqual(["secret.a before", "open.a before", "open.a after"]);
+  });
+
+  test("lets go of the last values of topics that have none any more, and of no other", async () => {
+    await using broker = await CliBroker.start(OPEN);
+    await using bus = await connect({ path: broker.socket });
+    for (const topic of ["secret.a", "open.a"]) bus.publish(topic, topic, { retain: true });
+    await bus.flush();
+    writePolicy(broker, `${OPEN}\n[[topic]]\ntopics = ["secret.>"]\nretain = false\n`);
+    await bus.reloadPolicy();
+
+    const given = async () => {
+      const topics: string[] = [];
+      const onMessage = ({ topic }: Message) => void topics.push(topic);
+      await using _everything = await bus.subscribe(">", { onMessage });
+      await bus.flush();
+      return topics;
+    };
+    await eventually(async () => !(await given()).includes("secret.a"), "it is gone");
+    expect(await given()).toEqual(["open.a"]);
   });
 
   test("counts messages under way on a revoked topic as denied and keeps the connection", async () => {

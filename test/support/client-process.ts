@@ -6,7 +6,10 @@
 
 import { readdirSync } from "node:fs";
 import type { Bus } from "../../src/client/bus.ts";
+import type { CallOptions, Reply } from "../../src/client/calls.ts";
 import { connect } from "../../src/client/connect.ts";
+import type { ServeOptions, Service } from "../../src/client/service.ts";
+import { reply, type ServiceRequest } from "../../src/client/service-request.ts";
 import type { Subscription } from "../../src/client/subscription.ts";
 import { dropPrivileges, type TargetCredentials } from "../../src/ffi/process-credentials.ts";
 import { readText, TestFiles } from "./test-files.ts";
@@ -32,6 +35,71 @@ export interface ReportedError {
 let bus: Bus | undefined;
 let subscription: Subscription | undefined;
 
+let service: Service | undefined;
+
+/** What the handlers of this process have seen. */
+export interface Handled {
+  started: number;
+  /** Codes of why requests were aborted. */
+  readonly aborted: string[];
+  /** Parts that a generator made. */
+  parts: number;
+  /** Whether its `finally` has run. */
+  isStopped: boolean;
+}
+
+const handled: Handled = { started: 0, aborted: [], parts: 0, isStopped: false };
+
+/** A reply as it crosses the IPC channel. */
+export interface ReportedReply {
+  readonly data: unknown;
+  readonly byteLength: number;
+  readonly sender: { readonly uid: number; readonly pid: number };
+  readonly fdTexts: readonly string[];
+}
+
+async function reportReply(reply: Reply): Promise<ReportedReply> {
+  const { byteLength, sender } = reply;
+  const data = byteLength > 1_000 ? undefined : reply.data;
+  const fdTexts = await Promise.all(Array.from(reply.fds, (file) => file.text()));
+  return { data, byteLength, sender: { uid: sender.uid, pid: sender.pid }, fdTexts };
+}
+
+function codeOf(error: unknown): string {
+  return (error as { readonly code?: string }).code ?? String(error);
+}
+
+const HANDLERS = {
+  echo: (request: ServiceRequest) => {
+    handled.started += 1;
+    return reply(request.bytes, { fds: [...request.fds] });
+  },
+  pid: () => process.pid,
+  /** Never answers. */
+  hang: ({ signal }: ServiceRequest) => {
+    handled.started += 1;
+    signal.addEventListener("abort", () => handled.aborted.push(codeOf(signal.reason)));
+    return new Promise(() => {});
+  },
+  fail: () => {
+    throw Object.assign(new Error("disk"), { code: "E_FULL" });
+  },
+  /** Never ends by itself. */
+  parts: async function* () {
+    try {
+      for (;;) {
+        handled.parts += 1;
+        yield handled.parts;
+      }
+    } finally {
+      handled.isStopped = true;
+    }
+  },
+};
+
+/** A handler by its name. */
+export type HandlerKind = keyof typeof HANDLERS;
+
 function theBus(): Bus {
   if (bus === undefined) throw new Error("connect first");
   return bus;
@@ -55,6 +123,13 @@ const COMMANDS = {
   publishFile(topic: string, text: string): void {
     using files = new TestFiles([text]);
     theBus().publish(topic, text, { fds: files.fds });
+  },
+  retain(topic: string, data: unknown): void {
+    theBus().publish(topic, data, { retain: true });
+  },
+  retainFile(topic: string, text: string): void {
+    using files = new TestFiles([text]);
+    theBus().publish(topic, text, { fds: files.fds, retain: true });
   },
   async flush(): Promise<unknown> {
     return await theBus().flush();
@@ -85,6 +160,39 @@ const COMMANDS = {
   counts(): { queued: number; lost: number } {
     const { queued, lost } = subscription as Subscription;
     return { queued, lost };
+  },
+  async serve(topic: string, kind: HandlerKind, options: ServeOptions = {}): Promise<boolean> {
+    service = await theBus().serve(topic, HANDLERS[kind], options);
+    return service.isOwner;
+  },
+  async stopServing(): Promise<void> {
+    await service?.close();
+  },
+  /** What ended the service. */
+  async serviceEnd(): Promise<string | undefined> {
+    const error = await service?.closed();
+    return error === undefined ? undefined : codeOf(error);
+  },
+  handled(): Handled {
+    return handled;
+  },
+  async call(topic: string, data: unknown, options: CallOptions = {}): Promise<ReportedReply> {
+    using reply = await theBus().call(topic, data, options);
+    return await reportReply(reply);
+  },
+  async callWithFile(topic: string, text: string): Promise<ReportedReply> {
+    using files = new TestFiles([text]);
+    using reply = await theBus().call(topic, text, { fds: files.fds });
+    return await reportReply(reply);
+  },
+  /** Reads so many parts, and leaves the loop. */
+  async stream(topic: string, count: number): Promise<unknown[]> {
+    const parts: unknown[] = [];
+    for await (const part of theBus().callStream(topic, "x")) {
+      parts.push(part.data);
+      if (parts.length >= count) break;
+    }
+    return parts;
   },
   countFds(): number {
     return readdirSync("/proc/self/fd").length;

@@ -10,8 +10,17 @@ import { connectPath, openSeqpacket, sendPacket } from "../../src/ffi/seqpacket.
 import { outcomeName, PEER_CLOSED, WOULD_BLOCK } from "../../src/ffi/syscall-result.ts";
 import { type ControlMap, decodeControlBody } from "../../src/protocol/control-body.ts";
 import { detailOf, fdCountOf, flagsOf, opcodeOf } from "../../src/protocol/frame.ts";
-import { FRAME_HEADER_BYTES, PACKET_BYTES_MAX } from "../../src/protocol/limits.ts";
-import { FEATURE_FD_LANE, FLAG_FDS_ON_LANE, OPCODE } from "../../src/protocol/opcodes.ts";
+import {
+  BODY_PREFIX_BYTES,
+  FRAME_HEADER_BYTES,
+  PACKET_BYTES_MAX,
+} from "../../src/protocol/limits.ts";
+import {
+  carriesBody,
+  FEATURE_FD_LANE,
+  FLAG_FDS_ON_LANE,
+  OPCODE,
+} from "../../src/protocol/opcodes.ts";
 import { PacketReader, PacketWriter } from "../../src/protocol/packet.ts";
 import { eventually } from "./eventually.ts";
 
@@ -164,6 +173,27 @@ export class RawClient implements Disposable {
     return Number((await this.request(OPCODE.SUBSCRIBE, { pattern }))["subscription"]);
   }
 
+  /** Opens a service for calling. @returns its id */
+  async openService(service: string): Promise<number> {
+    return Number((await this.request(OPCODE.OPEN_SERVICE, { service }))["service"]);
+  }
+
+  /** Serves. @returns the id of the service */
+  async serve(service: string, options: ControlMap = {}): Promise<number> {
+    return Number((await this.request(OPCODE.SERVE, { service, ...options }))["service"]);
+  }
+
+  /** Sends one request alone in its packet. */
+  sendRequest(serviceId: number, call: number, body: Uint8Array | string, flags = 0): void {
+    this.send(packetOf((writer) => appendRequest(writer, { serviceId, call, body, flags })));
+  }
+
+  /** Sends one reply alone in its packet. */
+  sendReply(request: number, body: Uint8Array | string, flags = 0): void {
+    const bytes = bytesOf(body);
+    this.send(packetOf((writer) => writer.append(OPCODE.REPLY, flags, 0, request, 0, bytes)));
+  }
+
   /** Waits until the broker has routed all that was sent. @returns the figures */
   async sync(): Promise<ControlMap> {
     return await this.request(OPCODE.SYNC);
@@ -288,8 +318,40 @@ export function packetOf(build: PacketBuilder): Uint8Array {
 
 /** One message as a packet. */
 export function messagePacket(topicId: number, body: Uint8Array | string, fdCount = 0): Uint8Array {
-  const bytes = typeof body === "string" ? new TextEncoder().encode(body) : body;
+  const bytes = bytesOf(body);
   return packetOf((writer) => writer.append(OPCODE.MESSAGE, 0, fdCount, topicId, 0, bytes));
+}
+
+/** A request to be sent. */
+export interface RequestFields {
+  readonly serviceId: number;
+  readonly call: number;
+  readonly body: Uint8Array | string;
+  readonly flags?: number;
+  readonly fdCount?: number;
+  /** Default: for ever. */
+  readonly timeoutMs?: number;
+}
+
+/** Appends a request with its prefix. */
+export function appendRequest(writer: PacketWriter, fields: RequestFields): void {
+  const { serviceId, call, body, flags = 0, fdCount = 0, timeoutMs = 0 } = fields;
+  const bytes = bytesOf(body);
+  const whole = new Uint8Array(BODY_PREFIX_BYTES + bytes.byteLength);
+  new Uint32Array(whole.buffer, 0, 2).set([call, timeoutMs]);
+  whole.set(bytes, BODY_PREFIX_BYTES);
+  writer.append(OPCODE.REQUEST, flags, fdCount, serviceId, 0, whole);
+}
+
+/** What a REQUEST from the broker holds behind its header. */
+export function requestOf({ body }: RawFrame): { call: number; timeoutMs: number; text: string } {
+  const view = new DataView(body.buffer, body.byteOffset);
+  const text = new TextDecoder().decode(body.subarray(BODY_PREFIX_BYTES));
+  return { call: view.getUint32(0, true), timeoutMs: view.getUint32(4, true), text };
+}
+
+function bytesOf(body: Uint8Array | string): Uint8Array {
+  return typeof body === "string" ? new TextEncoder().encode(body) : body;
 }
 
 /** The map of a control frame. */
@@ -303,7 +365,7 @@ export function textOf(frame: RawFrame): string {
 }
 
 function describe(frame: RawFrame): string {
-  const isMap = frame.opcode !== OPCODE.MESSAGE && frame.body.length > 0;
+  const isMap = !carriesBody(frame.opcode) && frame.body.length > 0;
   const body = isMap ? JSON.stringify(mapOf(frame)) : `${frame.body.length} bytes`;
   return `opcode 0x${frame.opcode.toString(16)} id ${frame.id}: ${body}`;
 }

@@ -52,7 +52,8 @@ function* oneClient({ table, now }: ClientTables, question: Question): Generator
     if (connection.id !== id || !maySee(question, connection)) continue;
     const { groups, cgroup, label } = connection.identity;
     const shown = { groups: groups.slice(0, GROUPS_TOLD_MAX), cgroup, label };
-    const value = { ...clientValue(connection, now()), ...shown, quotas: quotasOf(connection) };
+    const about = { ...shown, services: servicesOf(connection), quotas: quotasOf(connection) };
+    const value = { ...clientValue(connection, now()), ...about };
     yield { key: String(connection.slot), value };
     return;
   }
@@ -77,6 +78,20 @@ function clientValue(connection: Connection, now: number): object {
     queuedFds: queue.queuedFds,
     fdsOnTheirWay: connection.fdAccount.waiting,
     ...figuresOf(connection),
+  };
+}
+
+/** What it has to do with services; undefined for nothing so far. */
+function servicesOf({ services }: Connection): object | undefined {
+  if (services === undefined) return undefined;
+  const { open, served, watched, calls, requests, lateReplies } = services;
+  return {
+    open: open.size,
+    served: served.size,
+    watched: watched.size,
+    calls: calls.size,
+    requests: requests.size,
+    lateReplies,
   };
 }
 
@@ -117,11 +132,13 @@ function* topics({ table, state }: ClientTables, question: Question): Generator<
   const { about, isAdministrator } = question;
   const own = isAdministrator ? undefined : topicIdsOf(table, question);
   for (const topic of state.topics.above(numberKey(question.after) ?? 0)) {
-    const { id, name, holders, published, matched, dropped } = topic;
+    const { id, name, publishers, published, matched, dropped } = topic;
     const isMeant = about === undefined || topicMatches(about, name);
-    const isShown = isMeant && own?.has(id) !== false;
+    // The others are services, which have ids of the same kind.
+    const isTopic = publishers > 0 || published > 0;
+    const isShown = isMeant && isTopic && own?.has(id) !== false;
     const figures = { published, delivered: matched - dropped, dropped };
-    const value = { topic: name, publishers: holders, ...figures };
+    const value = { topic: name, publishers, ...figures };
     yield { key: String(id), value: isShown ? value : undefined };
   }
 }

@@ -16,10 +16,13 @@ export type AuditEventName =
   | "denied"
   | "would-deny"
   | "revoked"
+  | "serving"
+  | "serving-ended"
   | "fds-refused"
   | "fds-undelivered"
   | "body-refused"
   | "limited"
+  | "retain-refused"
   | "fd-close-stuck"
   | "policy-loaded"
   | "policy-refused"
@@ -48,6 +51,8 @@ export interface AuditFields {
   readonly reason?: string | undefined;
   /** The deciding rule, or the setting of the topic; left out where none spoke. */
   readonly rule?: string | undefined;
+  /** Of the service; grows whenever who serves it changes. */
+  readonly generation?: number | undefined;
   /** Would-be denials since the broker started, with this one; or fds that are not closed. */
   readonly count?: number | undefined;
   readonly code?: string | undefined;
@@ -94,6 +99,8 @@ export function auditRecord(event: BrokerEvent): AuditRecord {
     case "would-deny":
     case "revoked":
       return decisionRecord(event);
+    case "service-owner":
+      return serviceOwnerRecord(event);
     case "fds-refused":
       return fdsRefusedRecord(event);
     case "fds-undelivered":
@@ -102,6 +109,10 @@ export function auditRecord(event: BrokerEvent): AuditRecord {
       return warn({ event: event.type, ...who(event), topic: event.topic, code: event.code });
     case "limited":
       return limitedRecord(event);
+    case "retain-refused": {
+      const { topic, code, rule } = event;
+      return warn({ event: event.type, ...who(event), topic, code, rule });
+    }
     case "fd-close-stuck":
       return warn({ event: event.type, uid: event.uid, count: event.count });
     case "policy-loaded":
@@ -111,6 +122,12 @@ export function auditRecord(event: BrokerEvent): AuditRecord {
     case "accept-paused":
       return warn({ event: "accept-paused" }, event.reason);
   }
+}
+
+function serviceOwnerRecord(event: Extract<BrokerEvent, { type: "service-owner" }>): AuditRecord {
+  const { topic, generation, isOwner } = event;
+  const name = isOwner ? "serving" : "serving-ended";
+  return info({ event: name, ...who(event), topic, generation });
 }
 
 function fdsRefusedRecord(event: Extract<BrokerEvent, { type: "fds-refused" }>): AuditRecord {

@@ -1,7 +1,7 @@
 /** `seqbus demo-actor`: one client process of the demo. Started by `seqbus demo`, not by people. */
 
-import { connect } from "../../client/connect.ts";
 import { dropPrivileges } from "../../ffi/process-credentials.ts";
+import { connectOnce } from "../bus-connection.ts";
 import {
   type Direction,
   playDisplay,
@@ -33,7 +33,7 @@ export async function runDemoActor(text: string): Promise<number> {
   if (becomes !== undefined) dropPrivileges({ uid: becomes, gid: becomes, groups: [] });
   const tell: Tell = (report) => stdout.write(`${JSON.stringify(report)}\n`);
   try {
-    await using bus = await connect({ path: SOCKET_FILE });
+    await using bus = await connectOnce(SOCKET_FILE);
     switch (engagement.part) {
       case "sensor":
         await playSensor(bus, tell);

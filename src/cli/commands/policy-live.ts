@@ -2,7 +2,8 @@
 
 import { NO_GROUP } from "../../broker/policy/condition-words.ts";
 import { type Explanation, explanationLines } from "../../broker/policy/explain.ts";
-import { connect, type PolicyQuestion } from "../../client/index.ts";
+import type { PolicyQuestion } from "../../client/bus.ts";
+import { connectOnce } from "../bus-connection.ts";
 import { EXIT } from "../exit-codes.ts";
 import { stdout } from "../output.ts";
 import type { ClientOptions, PolicyQuestion as ParsedQuestion } from "../policy-question.ts";
@@ -23,7 +24,7 @@ export async function explainLive(
   question: ParsedQuestion,
   options: LiveOptions & ClientOptions,
 ): Promise<number> {
-  await using bus = await connect(socketOf(options));
+  await using bus = await connectOnce(options.socket);
   const answer = (await bus.explain(wireQuestion(question, options))) as Explanation;
   if (options.json === true) stdout.write(`${JSON.stringify(answer)}\n`);
   else for (const line of explanationLines(answer)) stdout.write(`${printable(line)}\n`);
@@ -36,15 +37,11 @@ export async function explainLive(
  * @throws {RejectedError} REJECTED_NOT_ADMINISTRATOR
  */
 export async function runPolicyReload(options: LiveOptions): Promise<number> {
-  await using bus = await connect(socketOf(options));
+  await using bus = await connectOnce(options.socket);
   const rules = await bus.reloadPolicy();
   if (options.json === true) stdout.write(`${JSON.stringify({ ok: true, rules })}\n`);
   else stdout.write(`ok: ${rules} rule${rules === 1 ? " is" : "s are"} in force\n`);
   return EXIT.OK;
-}
-
-function socketOf({ socket }: LiveOptions): { path: string } | undefined {
-  return socket === undefined ? undefined : { path: socket };
 }
 
 /** Who asks about nobody but itself needs no administrator, and is answered as the kernel sees it. */

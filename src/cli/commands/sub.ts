@@ -1,15 +1,22 @@
 /** `seqbus sub`: prints the messages of a topic or pattern, until it has enough or is ended. */
 
 import type { Bus } from "../../client/bus.ts";
-import { connect } from "../../client/connect.ts";
 import type { Message } from "../../client/message.ts";
 import type { ReceivedFd } from "../../client/received-fds.ts";
 import type { StatusEvent } from "../../client/status.ts";
-import { ArgumentError } from "../../errors.ts";
+import { connectTo } from "../bus-connection.ts";
 import { EXIT, isOperatingError } from "../exit-codes.ts";
 import { FileSaver, type SaveOutcome } from "../file-saver.ts";
 import { interruptedExitCode, settledBefore, watchSignals } from "../interruption.ts";
-import { countOf, humanLine, humanNotice, jsonFields, jsonNotice } from "../message-lines.ts";
+import {
+  connectionNotice,
+  countOf,
+  humanLine,
+  humanNotice,
+  jsonFields,
+  jsonNotice,
+} from "../message-lines.ts";
+import { parsePositive } from "../number-option.ts";
 import { stdout, warn } from "../output.ts";
 import { describeFd, toBase64 } from "../received-file.ts";
 
@@ -32,16 +39,18 @@ export interface SubCommandOptions {
   readonly saveFds?: string;
   readonly saveMax?: string;
   readonly verbose?: boolean;
+  /** False where --no-reconnect is given. */
+  readonly reconnect?: boolean;
 }
 
 /**
  * Prints messages.
  * @returns the exit code: 0 after --count messages or when nobody reads the output any more, that
  *   of the signal after an interruption
- * @throws {ClosedError} where the broker ends, and all that connect() and subscribe() throw
+ * @throws {ClosedError} where the broker ends and --no-reconnect is given, and all that connect() and subscribe() throw
  */
 export async function runSub(pattern: string, options: SubCommandOptions): Promise<number> {
-  const count = parseCount(options.count, "--count") ?? Number.POSITIVE_INFINITY;
+  const count = parsePositive(options.count, "--count") ?? Number.POSITIVE_INFINITY;
   using saver = openSaver(options);
   const stop = watchSignals();
   const work = printMessages(pattern, count, new Printer(options, saver), options);
@@ -55,10 +64,10 @@ async function printMessages(
   printer: Printer,
   options: SubCommandOptions,
 ): Promise<void> {
-  await using bus = await connect(options.socket === undefined ? {} : { path: options.socket });
+  await using bus = await connectTo(options.socket, options.reconnect !== false);
   const messages = await bus.subscribe(pattern);
   if (options.verbose === true) warn(`subscribed to ${pattern}`);
-  void printNotices(bus, printer);
+  void printNotices(bus, printer, options.verbose === true);
   let printed = 0;
   for await (const message of messages) {
     await printer.printMessage(message);
@@ -68,7 +77,7 @@ async function printMessages(
 }
 
 function openSaver({ saveFds, saveMax }: SubCommandOptions): FileSaver | undefined {
-  const bytesMax = parseCount(saveMax, "--save-max") ?? SAVE_BYTES_MAX_DEFAULT;
+  const bytesMax = parsePositive(saveMax, "--save-max") ?? SAVE_BYTES_MAX_DEFAULT;
   return saveFds === undefined
     ? undefined
     : new FileSaver(saveFds, { bytesMax, idleMs: SAVE_IDLE_MS });
@@ -82,8 +91,12 @@ function formatOf({ json, bytes }: SubCommandOptions): Format {
   return bytes === true ? "bytes" : "human";
 }
 
-async function printNotices(bus: Bus, printer: Printer): Promise<void> {
-  for await (const event of bus.status()) printer.printNotice(event);
+async function printNotices(bus: Bus, printer: Printer, isVerbose: boolean): Promise<void> {
+  for await (const event of bus.status()) {
+    const words = isVerbose ? connectionNotice(event) : undefined;
+    if (words !== undefined) warn(words);
+    printer.printNotice(event);
+  }
 }
 
 /** Keeps messages and notices from running into one another: a file may take long to print. */
@@ -203,13 +216,4 @@ async function writeBase64(file: ReceivedFd): Promise<void> {
 function readFailure(error: unknown): string {
   if (!isOperatingError(error)) throw error;
   return error.message;
-}
-
-/** @returns undefined where the option is not given */
-function parseCount(text: string | undefined, option: string): number | undefined {
-  if (text === undefined) return undefined;
-  const count = Number(text);
-  if (/^[0-9]+$/.test(text) && Number.isSafeInteger(count) && count > 0) return count;
-  const message = `Cannot take "${text}": ${option} must be a whole number of 1 or more`;
-  throw new ArgumentError("ARGUMENT_OPTION", message, option.slice(2));
 }

@@ -18,9 +18,24 @@ const SENDER = {
   exe: undefined,
 };
 
-function received(encoding: Encoding, body: Uint8Array, fdsWithheld = false): Message {
+function received(
+  encoding: Encoding,
+  body: Uint8Array,
+  { fdsWithheld = false, retained = false } = {},
+): Message {
   const none = ReceivedFds.NONE;
-  return new Message("a.b", SENDER, encoding, body, 0, body.length, none, fdsWithheld);
+  return new Message(
+    "a.b",
+    SENDER,
+    encoding,
+    body,
+    0,
+    body.length,
+    none,
+    fdsWithheld,
+    undefined,
+    retained,
+  );
 }
 
 function encoded(data: unknown, name: EncodingName = "auto"): Message {
@@ -58,8 +73,14 @@ describe("humanLine()", () => {
   });
 
   test("says that files were withheld", () => {
-    const message = received(ENCODING.TEXT, new Uint8Array(), true);
+    const message = received(ENCODING.TEXT, new Uint8Array(), { fdsWithheld: true });
     expect(humanLine(message)).toEndWith("  [files withheld by the policy]");
+  });
+
+  test("marks a last value", () => {
+    const message = received(ENCODING.TEXT, new Uint8Array(), { retained: true });
+    expect(humanLine(message)).toEndWith("  [retained]");
+    expect(jsonFields(message)).toEndWith('"retained":true');
   });
 
   test("survives a body that nests too deep to be written", () => {
@@ -104,8 +125,21 @@ describe("notices", () => {
     expect(humanNotice(lost)).toStartWith('1 file lost on "a.b"');
   });
 
+  test("jsonNotice() and humanNotice() tell of a gap that nobody can count", () => {
+    const unknown = {
+      type: "gap",
+      topic: undefined,
+      count: undefined,
+      reason: "disconnected",
+    } as const;
+    expect(JSON.parse(jsonNotice(unknown) ?? "")).toEqual({
+      gap: { topic: null, count: null, reason: "disconnected" },
+    });
+    expect(humanNotice(unknown)).toBe("Messages may be missing: disconnected");
+  });
+
   test("jsonNotice() and humanNotice() are silent about a normal end", () => {
-    const closed = { type: "closed", error: undefined } as const;
+    const closed = { type: "closed", error: undefined, unconfirmed: 0 } as const;
     expect([jsonNotice(closed), humanNotice(closed)]).toEqual([undefined, undefined]);
   });
 });

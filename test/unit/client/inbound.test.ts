@@ -11,6 +11,7 @@ import {
   FLAG_FATAL,
   FLAG_FDS_ON_LANE,
   FLAG_FDS_WITHHELD,
+  FLAG_RETAINED,
   OPCODE,
   WITHHELD_REASON,
 } from "../../../src/protocol/opcodes.ts";
@@ -40,15 +41,18 @@ beforeEach(() => {
     onPolicyChanged: () => void events.push(["policy changed"]),
     onFdsLost: (topic, count) => void events.push(["fds lost", topic, count]),
     onBodyLost: (topic) => void events.push(["body lost", topic]),
+    onServiceFrame: (_packet, _words, at) => void events.push(["service frame", at]),
     takeLaneFds: () => [...laneFds],
   };
   inbound = new Inbound(host);
 });
 
-function subscribe(pattern: string): Subscription {
+/** @param bodies where the bodies that it gets are noted as text */
+function subscribe(pattern: string, bodies: unknown[] = []): Subscription {
   const subscriptionHost = { unsubscribe: async () => {}, noteLost: () => {} };
   const onMessage = (message: Message) => {
     received.push(message);
+    bodies.push(new TextDecoder().decode(message.bytes));
     // Fds would be closed behind the callback; the tests look at them first.
     if (message.fds.length > 0) return new Promise<void>(() => {});
     return undefined;
@@ -129,6 +133,23 @@ describe("Inbound.take()", () => {
     inbound.removeSubscription(subscription);
     inbound.take(message("three"));
     expect(texts()).toEqual(["two"]);
+  });
+
+  test("brings a last value to those alone that have had nothing on its topic", () => {
+    const early: unknown[] = [];
+    const late: unknown[] = [];
+    subscribe("a.*", early);
+    introduce();
+    inbound.take(message("live"));
+    subscribe("a.>", late);
+
+    inbound.take(message("kept", { flags: FLAG_RETAINED }));
+    inbound.take(message("kept", { flags: FLAG_RETAINED }));
+    inbound.take(message("newer"));
+
+    expect(early).toEqual(["live", "newer"]);
+    expect(late).toEqual(["kept", "newer"]);
+    expect(received.map(({ retained }) => retained)).toEqual([false, true, false, false]);
   });
 
   test("reads a packet that lies misaligned in its memory", () => {

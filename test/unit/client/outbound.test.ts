@@ -1,10 +1,14 @@
 import { beforeEach, describe, expect, test } from "bun:test";
+import { duplicateAll } from "../../../src/client/borrowed-fds.ts";
 import { OUTBOUND_BYTES_MAX } from "../../../src/client/limits.ts";
 import { type MessageWithFds, Outbound } from "../../../src/client/outbound.ts";
+import { unpackMessages } from "../../../src/client/unsent-messages.ts";
 import { LimitError, type RejectedError } from "../../../src/errors.ts";
+import { PinnedBuffer } from "../../../src/ffi/pinned-buffer.ts";
 import { FDS_REFUSED, FDS_UNWANTED } from "../../../src/ffi/syscall-result.ts";
 import { MESSAGE_BODY_BYTES_MAX } from "../../../src/protocol/limits.ts";
 import { ENCODING, OPCODE } from "../../../src/protocol/opcodes.ts";
+import { PacketWriter } from "../../../src/protocol/packet.ts";
 import { TestFiles } from "../../support/test-files.ts";
 import { isOpenFd, SimulatedTransport } from "./simulated-transport.ts";
 
@@ -175,5 +179,63 @@ describe("Outbound.messageWithFds()", () => {
     outbound.onWritable();
     expect(transport.numbers()).toEqual([1, 3]);
     expect(refused.map((error) => error.code)).toEqual([code]);
+  });
+});
+
+describe("Outbound.detach()", () => {
+  test("gives back what did not leave, as messages in order, and no control frames", () => {
+    using files = new TestFiles(["a"]);
+    write(1);
+    outbound.flush();
+    transport.room = 0;
+    write(2);
+    outbound.control({ opcode: OPCODE.SYNC, id: 9 });
+    write(3, 40_000);
+    write(4, 40_000);
+    outbound.messageWithFds(8, { ...withFds(ENCODING.TEXT, files.fds), memoryBytes: 77 });
+    write(5);
+    expect(outbound.messageCount).toBe(6);
+    const unsent = outbound.detach();
+    expect(unsent.map(({ topicId, body }) => [topicId, body[0], body.length])).toEqual([
+      [7, 2, 1],
+      [7, 3, 40_000],
+      [7, 4, 40_000],
+      [8, 2, 1],
+      [7, 5, 1],
+    ]);
+    const withFile = unsent[3];
+    expect(withFile).toMatchObject({ flags: ENCODING.TEXT, memoryBytes: 77 });
+    expect(withFile?.fds.map(({ number }) => isOpenFd(number))).toEqual([true]);
+    for (const fd of withFile?.fds ?? []) fd.close();
+    expect([outbound.messageCount, outbound.waitingBytes]).toEqual([0, 0]);
+    const next = new SimulatedTransport();
+    outbound.attach(next);
+    expect(next.packets).toEqual([]);
+  });
+
+  test("gives back what met a broker that had gone", () => {
+    using files = new TestFiles(["a"]);
+    transport.isGone = true;
+    write(1);
+    outbound.flush();
+    outbound.messageWithFds(7, withFds(ENCODING.BYTES, files.fds));
+    write(3);
+    const unsent = outbound.detach();
+    expect(unsent.map(({ body }) => body[0])).toEqual([1, 2, 3]);
+    for (const { fds } of unsent) for (const fd of fds) fd.close();
+  });
+});
+
+describe("unpackMessages()", () => {
+  test("closes the files of a packet that has no message to own them", () => {
+    using files = new TestFiles(["a"]);
+    const writer = new PacketWriter();
+    writer.appendControl(OPCODE.SYNC, 0, 1, undefined);
+    const packet = new PinnedBuffer(writer.packetBytes);
+    packet.bytes.set(writer.bytes.subarray(0, writer.packetBytes));
+    const fds = duplicateAll(files.fds);
+    const numbers = fds.map(({ number }) => number);
+    expect(unpackMessages(packet, packet.byteLength, { fds, memoryBytes: 0 })).toEqual([]);
+    expect(numbers.some(isOpenFd)).toBe(false);
   });
 });

@@ -1,5 +1,10 @@
 import { beforeEach, describe, expect, test } from "bun:test";
-import { OPEN_TOPICS_MAX } from "../../../src/client/limits.ts";
+import { readdirSync } from "node:fs";
+import {
+  OPEN_TOPICS_MAX,
+  OUTBOUND_BYTES_HIGH,
+  OUTBOUND_BYTES_MAX,
+} from "../../../src/client/limits.ts";
 import { Outbound } from "../../../src/client/outbound.ts";
 import { Publisher } from "../../../src/client/publisher.ts";
 import { ArgumentError, LimitError, RejectedError } from "../../../src/errors.ts";
@@ -230,3 +235,163 @@ describe("Publisher with very many topics", () => {
     expect(transport.packets).toHaveLength(1);
   });
 });
+
+describe("Publisher.publish() with retain", () => {
+  test.each([
+    [{ retainFor: 5 }],
+    [{ retain: true, retainFor: 0 }],
+    [{ retain: true, retainFor: 1.5 }],
+    [{ retain: true, retainFor: 2 ** 32 }],
+    [{ retain: true, retainFor: Number.NaN }],
+  ])("refuses %j, and asks for no topic", (options) => {
+    expect(() => publisher.publish("a", "x", options)).toThrow(ArgumentError);
+    expect([...asked.keys()]).toEqual([]);
+  });
+
+  test("publishes as ever without it", async () => {
+    publisher.publish("a", Uint8Array.of(1), { retain: false });
+    await grant("a", 5);
+    expect(transport.frames().map(({ opcode }) => opcode)).toEqual([OPCODE.MESSAGE]);
+  });
+});
+
+describe("Publisher.suspend() and resume()", () => {
+  /** Goes over to another connection. */
+  function reconnect(): void {
+    publisher.suspend(outbound.detach(), OUTBOUND_BYTES_MAX);
+    transport = new SimulatedTransport();
+    asked.clear();
+    outbound.attach(transport);
+    publisher.resume();
+  }
+
+  test("keep what did not leave, and ask for its topics anew", async () => {
+    say("a", 1);
+    await grant("a", 5);
+    transport.room = 0;
+    say("a", 2);
+    say("b", 3);
+    reconnect();
+    expect([...asked.keys()]).toEqual(["a", "b"]);
+    await grant("b", 5);
+    await grant("a", 6);
+    expect(transport.frames().map(({ id, body }) => [id, body[0]])).toEqual([
+      [6, 2],
+      [5, 3],
+    ]);
+    say("a", 4);
+    outbound.flush();
+    expect(transport.numbers()).toEqual([2, 3, 4]);
+  });
+
+  test("keep messages that are to be retained as such", async () => {
+    using files = new TestFiles(["a"]);
+    say("a", 1);
+    await grant("a", 5);
+    transport.room = 0;
+    publisher.publish("a", Uint8Array.of(2), { retain: true, retainFor: 258 });
+    outbound.flush();
+    publisher.publish("a", Uint8Array.of(3), { retain: true, fds: files.fds });
+    publisher.publish("b", Uint8Array.of(4), { retain: true });
+    expect(outbound.messageCount).toBe(3);
+    reconnect();
+    await grant("a", 6);
+    await grant("b", 7);
+    const frames = transport.frames();
+    expect(frames.map(({ opcode, id }) => [opcode, id])).toEqual([
+      [OPCODE.RETAIN, 6],
+      [OPCODE.RETAIN, 6],
+      [OPCODE.RETAIN, 7],
+    ]);
+    expect(frames.map(({ body }) => [...body])).toEqual([
+      [2, 1, 0, 0, 0, 0, 0, 0, 2],
+      [0, 0, 0, 0, 0, 0, 0, 0, 3],
+      [0, 0, 0, 0, 0, 0, 0, 0, 4],
+    ]);
+    expect(transport.packets.map(({ fds }) => fds.length)).toEqual([0, 1, 0]);
+  });
+
+  test("ask for no topic that nothing waits for, until something does", async () => {
+    say("a", 1);
+    await grant("a", 5);
+    reconnect();
+    expect([...asked.keys()]).toEqual([]);
+    say("a", 2);
+    expect([...asked.keys()]).toEqual(["a"]);
+  });
+
+  test("do not listen to answers of the connection before", async () => {
+    say("a", 1);
+    const late = asked.get("a");
+    reconnect();
+    say("b", 2);
+    await grant("a", 6);
+    await grant("b", 5);
+    late?.grant(5);
+    await settle();
+    transport.room = 0;
+    say("b", 3);
+    reconnect();
+    expect([...asked.keys()]).toEqual(["b"]);
+  });
+
+  test("forget what was denied: the next broker may think otherwise", async () => {
+    say("a", 1);
+    await refuse("a");
+    expect(() => say("a", 2)).toThrow(RejectedError);
+    reconnect();
+    say("a", 3);
+    await grant("a", 5);
+    expect(transport.numbers()).toEqual([3]);
+  });
+
+  test("keep barriers behind the messages that they wait for", async () => {
+    let isPassed = false;
+    say("a", 1);
+    publisher.barrier(() => {
+      isPassed = true;
+    });
+    reconnect();
+    expect(isPassed).toBe(false);
+    await grant("a", 5);
+    expect(isPassed).toBe(true);
+  });
+
+  test("send no faster than the broker reads", async () => {
+    publisher.suspend(outbound.detach(), OUTBOUND_BYTES_MAX);
+    const body = new Uint8Array(60_000);
+    const count = Math.ceil((3 * OUTBOUND_BYTES_HIGH) / body.byteLength);
+    for (let index = 0; index < count; index += 1) publisher.publish("a", body);
+    transport.room = 0;
+    outbound.attach(transport);
+    publisher.resume();
+    await grant("a", 5);
+    expect(outbound.waitingBytes).toBeLessThan(OUTBOUND_BYTES_HIGH + 2 * 65_536);
+    while (publisher.holdsMessages) {
+      transport.room = 4;
+      outbound.onWritable();
+      expect(outbound.waitingBytes).toBeLessThan(OUTBOUND_BYTES_HIGH + 2 * 65_536);
+    }
+    transport.room = Number.POSITIVE_INFINITY;
+    outbound.onWritable();
+    expect(transport.frames()).toHaveLength(count);
+  });
+
+  test("close the files of what is let go meanwhile, and say how much it was", () => {
+    using files = new TestFiles(["a"]);
+    transport.room = 0;
+    publisher.suspend([], OUTBOUND_BYTES_MAX);
+    const before = openFds();
+    publisher.publish("a", 1, { fds: files.fds });
+    say("b", 2);
+    expect(openFds()).toBe(before + 1);
+    expect(publisher.clear()).toBe(2);
+    expect(openFds()).toBe(before);
+    publisher.resume();
+    expect([...asked.keys()]).toEqual([]);
+  });
+});
+
+function openFds(): number {
+  return readdirSync("/proc/self/fd").length;
+}

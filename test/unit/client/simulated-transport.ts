@@ -4,7 +4,7 @@ import type { Transport } from "../../../src/client/transport.ts";
 import { F_GETFD } from "../../../src/ffi/constants.ts";
 import { libc } from "../../../src/ffi/libc.ts";
 import type { PinnedBuffer } from "../../../src/ffi/pinned-buffer.ts";
-import { FDS_REFUSED, WOULD_BLOCK } from "../../../src/ffi/syscall-result.ts";
+import { FDS_REFUSED, PEER_CLOSED, WOULD_BLOCK } from "../../../src/ffi/syscall-result.ts";
 import { fdCountOf, flagsOf, opcodeOf } from "../../../src/protocol/frame.ts";
 import { FRAME_HEADER_BYTES } from "../../../src/protocol/limits.ts";
 import { PacketReader } from "../../../src/protocol/packet.ts";
@@ -34,9 +34,12 @@ export class SimulatedTransport implements Transport {
   /** What a send with fds comes to while refusesFds is set. */
   refusal = FDS_REFUSED;
   isClosed = false;
+  /** The other side has hung up. */
+  isGone = false;
   readonly #reader = new PacketReader();
 
   send(buffer: PinnedBuffer, bytes: number, fds: readonly number[]): number {
+    if (this.isGone) return PEER_CLOSED;
     if (this.room === 0) return WOULD_BLOCK;
     if (fds.length > 0 && this.refusesFds) return this.refusal;
     for (const fd of fds) if (!isOpenFd(fd)) throw new Error(`fd ${fd} was closed before`);

@@ -182,3 +182,61 @@ describe("onMessage", () => {
     expect(numbers.map(isOpenFd)).toEqual([false]);
   });
 });
+
+describe("Subscription.finished()", () => {
+  /** Whether it has resolved once promises had their turn. */
+  async function isFinished(each: Subscription): Promise<boolean> {
+    let isDone = false;
+    void each.finished().then(() => {
+      isDone = true;
+    });
+    await new Promise((resolve) => setImmediate(resolve));
+    return isDone;
+  }
+
+  test("resolves at once where nothing came", async () => {
+    const each = subscription();
+    expect(await isFinished(each)).toBe(true);
+  });
+
+  test("waits until the iterator has read all, and asks for more", async () => {
+    const each = subscription();
+    each.accept(message(1));
+    each.end(undefined);
+    expect(await isFinished(each)).toBe(false);
+    await each.next();
+    expect(await isFinished(each)).toBe(false);
+    expect((await each.next()).done).toBe(true);
+    expect(await isFinished(each)).toBe(true);
+  });
+
+  test("waits for a message that went to a waiting next()", async () => {
+    const each = subscription();
+    const next = each.next();
+    each.accept(message(1));
+    each.end(undefined);
+    await next;
+    expect(await isFinished(each)).toBe(false);
+    await each.next();
+    expect(await isFinished(each)).toBe(true);
+  });
+
+  test("waits for callbacks that were called", async () => {
+    const gate = Promise.withResolvers<void>();
+    const each = subscription({ onMessage: () => gate.promise });
+    each.accept(message(1));
+    expect(await isFinished(each)).toBe(false);
+    gate.resolve();
+    expect(await isFinished(each)).toBe(true);
+  });
+
+  test("resolves where the loop is left, since the rest is let go", async () => {
+    const each = subscription();
+    each.accept(message(1));
+    each.accept(message(2));
+    const finished = each.finished();
+    for await (const _first of each) break;
+    await finished;
+    expect(each.queued).toBe(0);
+  });
+});

@@ -2,6 +2,7 @@
 
 import { describe, expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
+import { RETAINED_OVERHEAD_BYTES, RETAINED_PER_UID_MAX } from "../../../../src/broker/limits.ts";
 import { decide, decideSubscribe } from "../../../../src/broker/policy/decide.ts";
 import {
   type Explanation,
@@ -76,12 +77,24 @@ describe("docs/policy.md", () => {
     expect([...firstColumn("## Limits"), "user"]).toEqual(keysOf("[limits]\nx = 1\n"));
   });
 
-  test("has the default of each limit", () => {
-    const start = DOCUMENT.indexOf("\n## Limits");
-    const rows = DOCUMENT.slice(start).matchAll(/^\| `([a-z-]+)` \| ([0-9]+) \|/gm);
-    const documented = [...rows].map(([, key, value]) => [key, Number(value)]);
+  test("says how much may be retained", () => {
+    const section = DOCUMENT.slice(DOCUMENT.indexOf("### Last values"));
+    for (const figure of [
+      QUOTA_DEFAULTS.retainedBytes,
+      RETAINED_OVERHEAD_BYTES,
+      RETAINED_PER_UID_MAX,
+    ]) {
+      expect(section).toContain(` ${figure.toLocaleString("en")}`);
+    }
+  });
+
+  test("shows what each limit is where the policy says nothing", () => {
+    const rows = [...DOCUMENT.matchAll(/^\| `([a-z-]+)` \| ([0-9,]+) \|/gm)];
+    const shown = rows.map(([, key, figure]) => [key, Number(figure?.replaceAll(",", ""))]);
     const names = Object.keys(LIMIT_KEY_OF) as (keyof typeof LIMIT_KEY_OF)[];
-    expect(documented).toEqual(names.map((name) => [LIMIT_KEY_OF[name], QUOTA_DEFAULTS[name]]));
+    expect(shown.toSorted()).toEqual(
+      names.map((name) => [LIMIT_KEY_OF[name], QUOTA_DEFAULTS[name]]).toSorted(),
+    );
   });
 
   test("names each word that a setting may have", () => {

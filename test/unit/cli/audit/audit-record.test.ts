@@ -47,6 +47,10 @@ const CASES: Record<BrokerEvent["type"], [BrokerEvent, AuditRecord]> = {
     warn({ event: "would-deny", ...WHO, ...USE, count: 7 }),
   ],
   revoked: [{ type: "revoked", ...CLIENT, ...USE }, warn({ event: "revoked", ...WHO, ...USE })],
+  "service-owner": [
+    { type: "service-owner", ...CLIENT, topic: "a.b", isOwner: true, generation: 5 },
+    info({ event: "serving", ...WHO, topic: "a.b", generation: 5 }),
+  ],
   "fds-refused": [
     { type: "fds-refused", ...CLIENT, kind: "tty", topic: "a", rule: "policy.toml:3" },
     warn({ event: "fds-refused", ...WHO, kind: "tty", topic: "a", rule: "policy.toml:3" }),
@@ -62,6 +66,16 @@ const CASES: Record<BrokerEvent["type"], [BrokerEvent, AuditRecord]> = {
   limited: [
     { type: "limited", ...CLIENT, ...LIMITED, message: "topics: 8 of 8 of uid 1000" },
     warn({ event: "limited", ...WHO, ...LIMITED }, "topics: 8 of 8 of uid 1000"),
+  ],
+  "retain-refused": [
+    { type: "retain-refused", ...CLIENT, topic: "a.b", code: "REJECTED_RETAIN", rule: "p.toml:3" },
+    warn({
+      event: "retain-refused",
+      ...WHO,
+      topic: "a.b",
+      code: "REJECTED_RETAIN",
+      rule: "p.toml:3",
+    }),
   ],
   "fd-close-stuck": [
     { type: "fd-close-stuck", uid: 1000, count: 3 },
@@ -97,6 +111,13 @@ test.each(Object.values(CASES))("auditRecord() of $type", (event, record) => {
   expect(auditRecord(event)).toEqual(record);
 });
 
+test("auditRecord() calls it serving-ended where a client serves no more", () => {
+  const change = { topic: "a.b", isOwner: false, generation: 6 } as const;
+  expect(auditRecord({ type: "service-owner", ...CLIENT, ...change })).toEqual(
+    info({ event: "serving-ended", ...WHO, topic: "a.b", generation: 6 }),
+  );
+});
+
 test("auditRecord() names no kind where fds were refused for want of room", () => {
   expect(auditRecord({ type: "fds-refused", ...CLIENT })).toEqual(
     warn({ event: "fds-refused", ...WHO }),
@@ -123,7 +144,8 @@ test("docs/audit.md has every event and field", () => {
   const text = readFileSync(join(import.meta.dir, "../../../../docs/audit.md"), "utf8");
   const rows = [...text.matchAll(/^\| `([a-z-]+)` \|/gim)].map(([, name]) => name);
   const records = Object.values(CASES).map(([, record]) => record);
-  const events = [...records.map(({ fields }) => fields.event), "evicted", "suppressed"];
+  const others = ["evicted", "suppressed", "serving-ended"];
+  const events = [...records.map(({ fields }) => fields.event), ...others];
   const figures = ["suppressed", "suppressedOthers", "dropped"];
   const fields = records.flatMap(({ fields: each }) => Object.keys(each));
   const names = ["level", "time", "message", "code", ...figures, ...fields, ...events];

@@ -1,0 +1,164 @@
+/**
+ * The same work by way of the floors, seqbus and its peers. Everybody gets the same messages and the
+ * same window. A work's baseline is the floor in TypeScript, which every machine can run.
+ *
+ * Calls are no work here yet.
+ */
+
+import { PEER_KINDS, type PeerKind } from "./peers/peer-kinds.ts";
+import type { IdleScenario, LatencyScenario, RateScenario, Scenario } from "./scenarios.ts";
+import type { ClientKind, RelayKind } from "./work-order.ts";
+
+/** Who does the work, and with which client. */
+interface Contestant {
+  readonly relay: RelayKind;
+  readonly client: Exclude<ClientKind, "library-iterator">;
+}
+
+/** What all contestants of a work have in common. */
+type RateShape = Pick<
+  RateScenario,
+  | "messageBytes"
+  | "subscribers"
+  | "publishers"
+  | "packetBytes"
+  | "topics"
+  | "fds"
+  | "readsAll"
+  | "idleSubscriptions"
+>;
+
+const KIB = 1024;
+const MIB = 1024 * KIB;
+
+/** Who can pass fds on. */
+const FD_PEERS: readonly PeerKind[] = ["dbus-daemon", "dbus-broker"];
+
+/** What a D-Bus broker can look through in a bearable time. */
+const DBUS_SUBSCRIPTIONS = 10_000;
+const SUBSCRIPTIONS = 100_000;
+
+const FLOORS: readonly Contestant[] = [
+  { relay: "floor", client: "raw" },
+  { relay: "floor-c", client: "raw" },
+];
+const MEMORY_FLOORS: readonly Contestant[] = [
+  { relay: "floor", client: "memory" },
+  { relay: "floor-c", client: "memory" },
+];
+const RAW: Contestant = { relay: "broker", client: "raw" };
+const LIBRARY: Contestant = { relay: "broker", client: "library" };
+const MEMORY: Contestant = { relay: "broker", client: "memory" };
+const RAW_OF_PEERS: readonly Contestant[] = PEER_KINDS.map((relay) => ({ relay, client: "raw" }));
+const NPM_OF_PEERS: readonly Contestant[] = PEER_KINDS.map((relay) => ({ relay, client: "npm" }));
+const FD_OF_PEERS: readonly Contestant[] = FD_PEERS.map((relay) => ({ relay, client: "raw" }));
+
+const EVERYBODY = [...FLOORS, RAW, LIBRARY, ...RAW_OF_PEERS, ...NPM_OF_PEERS];
+const RAW_ONES = [...FLOORS, RAW, ...RAW_OF_PEERS];
+const FD_ONES = [...FLOORS, RAW, ...FD_OF_PEERS];
+const LARGE_ONES = [...MEMORY_FLOORS, MEMORY, LIBRARY, ...RAW_OF_PEERS, ...NPM_OF_PEERS];
+const LARGE_TO_MANY = [...MEMORY_FLOORS, MEMORY, LIBRARY, ...RAW_OF_PEERS];
+
+const SMALL: RateShape = {
+  messageBytes: 64,
+  subscribers: 1,
+  packetBytes: 32 * KIB,
+  topics: 1,
+  fds: 0,
+};
+
+/** A message of 64 bytes, alone in its packet. */
+const FD_SHAPE: RateShape = { ...SMALL, packetBytes: 80, fds: 1 };
+
+/** A message that fills a chunk alone. */
+const LARGE: RateShape = { ...SMALL, messageBytes: 256 * KIB, packetBytes: 64 * KIB };
+const HUGE: RateShape = { ...LARGE, messageBytes: 4 * MIB };
+
+const RATE_WORKS: readonly (readonly [string, RateShape, readonly Contestant[]])[] = [
+  ["1 to 1, 64 B", SMALL, EVERYBODY],
+  ["1 to 1, 1 KiB", { ...SMALL, messageBytes: KIB }, EVERYBODY],
+  ["1 to 1, 16 KiB", { ...SMALL, messageBytes: 16 * KIB, packetBytes: 64 * KIB }, EVERYBODY],
+  ["1 to 1, 256 KiB", LARGE, LARGE_ONES],
+  ["1 to 1, 4 MiB", HUGE, LARGE_ONES],
+  ["1 to 16, 64 B", { ...SMALL, subscribers: 16 }, EVERYBODY],
+  ["1 to 64, 64 B", { ...SMALL, subscribers: 64 }, RAW_ONES],
+  ["1,000 topics, 64 B", { ...SMALL, topics: 1_000 }, EVERYBODY],
+  ["16 to 1, 64 B", { ...SMALL, publishers: 16, topics: 16 }, EVERYBODY],
+  ["fds to 1", FD_SHAPE, FD_ONES],
+  ["fds to 16", { ...FD_SHAPE, subscribers: 16 }, FD_ONES],
+  ["256 KiB to 16, every byte read", { ...LARGE, subscribers: 16, readsAll: true }, LARGE_TO_MANY],
+  ["256 KiB to 16, front read", { ...LARGE, subscribers: 16 }, LARGE_TO_MANY],
+  ["4 MiB to 16, every byte read", { ...HUGE, subscribers: 16, readsAll: true }, LARGE_TO_MANY],
+  ["4 MiB to 16, front read", { ...HUGE, subscribers: 16 }, LARGE_TO_MANY],
+];
+
+/** How a contestant is called. */
+export function contestantName({ relay, client }: Contestant): string {
+  if (relay === "floor") return "floor in TypeScript";
+  if (relay === "floor-c") return "floor in C";
+  return `${relay === "broker" ? "seqbus" : relay}, ${client === "memory" ? "raw" : client}`;
+}
+
+/** What every scenario of a work has. The first contestant is the baseline. */
+function nameIn(work: string, contestant: Contestant, [first = contestant]: readonly Contestant[]) {
+  return {
+    name: `${work}: ${contestantName(contestant)}`,
+    work,
+    baseline: `${work}: ${contestantName(first)}`,
+    relay: contestant.relay,
+  };
+}
+
+function rateScenarios(
+  work: string,
+  shape: RateShape,
+  contestants: readonly Contestant[],
+): RateScenario[] {
+  return contestants.map((contestant) => ({
+    kind: "rate",
+    ...nameIn(work, contestant, contestants),
+    publisher: contestant.client,
+    subscriber: contestant.client,
+    payload: "bytes",
+    ...shape,
+    ...(contestant.client === "library" && { packetBytes: 64 * KIB }),
+  }));
+}
+
+function latencyScenarios(work: string, messageBytes: number): LatencyScenario[] {
+  return EVERYBODY.map((contestant) => ({
+    kind: "latency",
+    ...nameIn(work, contestant, EVERYBODY),
+    client: contestant.client,
+    messageBytes,
+  }));
+}
+
+function idleScenarios(work: string, connections: number): IdleScenario[] {
+  return RAW_ONES.map((contestant) => ({
+    kind: "idle",
+    ...nameIn(work, contestant, RAW_ONES),
+    messageBytes: 0,
+    connections,
+  }));
+}
+
+/** Each is compared to itself without the other subscriptions. */
+function subscriptionScenarios(): RateScenario[] {
+  return [RAW, ...RAW_OF_PEERS].map((contestant) => {
+    const isDbus = FD_PEERS.some((peer) => peer === contestant.relay);
+    const idleSubscriptions = isDbus ? DBUS_SUBSCRIPTIONS : SUBSCRIPTIONS;
+    const work = "100,000 other subscriptions (D-Bus: 10,000), 64 B";
+    const [scenario] = rateScenarios(work, { ...SMALL, idleSubscriptions }, [contestant]);
+    if (scenario === undefined) throw new Error("A contestant has its scenario");
+    return { ...scenario, baseline: `1 to 1, 64 B: ${contestantName(contestant)}` };
+  });
+}
+
+/** All comparisons, those of one work side by side. */
+export const COMPARISONS: readonly Scenario[] = [
+  ...RATE_WORKS.flatMap((work) => rateScenarios(...work)),
+  ...subscriptionScenarios(),
+  ...latencyScenarios("ping-pong, 64 B", 64),
+  ...idleScenarios("1,000 idle connections", 1_000),
+];

@@ -1,0 +1,35 @@
+/** Maps the sealed memory that comes, past any library, and checks each body. */
+
+import { Mapping } from "../../src/ffi/mapping.ts";
+import { closeFd } from "../../src/ffi/owned-fd.ts";
+import { RawSession } from "../raw-session.ts";
+import { readEveryByte, SubscriberCheck } from "../subscriber-check.ts";
+import { readWorkOrder, report } from "../work-order.ts";
+import { BENCH_PATTERN } from "./topic-names.ts";
+
+const order = readWorkOrder();
+const session = new RawSession(order.path, order.relay, { publish: [], subscribe: BENCH_PATTERN });
+const { words } = session.buffer;
+const subscriber = new SubscriberCheck(order);
+const { check } = subscriber;
+report({ type: "ready" });
+
+while (!check.isEnded) {
+  const bytes = session.receive();
+  const [fd] = session.takeFds();
+  if (fd === undefined) check.takePacket(words, bytes);
+  else takeMemory(fd);
+  subscriber.acknowledge();
+}
+subscriber.finish();
+session.close();
+
+/** @param fd owned */
+function takeMemory(fd: number): void {
+  const mapping = Mapping.open(fd, order.messageBytes);
+  closeFd(fd);
+  const [a = 0, b = 0, c = 0, d = 0] = mapping.bytes;
+  check.take((a | (b << 8) | (c << 16) | (d << 24)) >>> 0, mapping.bytes.byteLength);
+  if (order.readsAll) readEveryByte(mapping.bytes);
+  mapping.release();
+}

@@ -1,0 +1,121 @@
+/**
+ * Who pays for a last value. The sender's user does, also when its connection is gone, until the
+ * value is replaced, cleared or expired; the connection does besides while it lives (quota.ts).
+ * Counting only.
+ */
+
+import { assert } from "../../assert.ts";
+import { RETAINED_OVERHEAD_BYTES, RETAINED_PER_UID_MAX } from "../limits.ts";
+import { type ConnectionQuota, RESOURCE, type UserQuota } from "../quota.ts";
+
+/** What a last value is charged for. */
+export interface RetainedSize {
+  /** Bytes of its frame, of the memory behind a large body, and of the name of its topic. */
+  readonly bytes: number;
+  /** Files that the broker keeps open, a large body among them. */
+  readonly fds: number;
+}
+
+/** What a last value was charged for, and to whom. */
+export interface RetainedCharge extends RetainedSize {
+  readonly account: ConnectionQuota;
+}
+
+/** Why a last value is not kept. */
+export interface RetainedExcess {
+  /** What is used up, in words. */
+  readonly what: string;
+  /** What would be in use. */
+  readonly actual: number;
+  readonly limit: number;
+}
+
+/** Charges for last values, and gives back. */
+export class RetainedCharges {
+  readonly #valuesByUser = new Map<UserQuota, number>();
+  #bytes = 0;
+  #fds = 0;
+
+  /** What is charged for now, of all users. */
+  get total(): RetainedSize {
+    return { bytes: this.#bytes, fds: this.#fds };
+  }
+
+  /** Last values of one user. */
+  valuesOf(user: UserQuota): number {
+    return this.#valuesByUser.get(user) ?? 0;
+  }
+
+  /**
+   * Whether a value fits, seen as if the one that it replaces were gone. Nothing is charged.
+   * @returns undefined where it does
+   */
+  excess(
+    account: ConnectionQuota,
+    size: RetainedSize,
+    replaced: RetainedCharge | undefined,
+  ): RetainedExcess | undefined {
+    const { user } = account;
+    const ofUser = replaced?.account.user === user ? replaced : undefined;
+    const values = this.valuesOf(user) - (ofUser === undefined ? 0 : 1) + 1;
+    if (values > RETAINED_PER_UID_MAX) {
+      return { what: "last values", actual: values, limit: RETAINED_PER_UID_MAX };
+    }
+    return excessBytes(account, size, replaced) ?? excessFds(user, size, ofUser);
+  }
+
+  /** Charges for a value that excess() found to fit, once the one that it replaces is released. */
+  charge(account: ConnectionQuota, size: RetainedSize): RetainedCharge {
+    const hasRoom = account.charge(RESOURCE.retainedBytes, chargedBytes(size));
+    assert(hasRoom, "what is charged was found to fit");
+    // Of the user alone: what a connection has on its way is waited for, and this is not.
+    account.user.impose(RESOURCE.fds, size.fds);
+    this.#valuesByUser.set(account.user, this.valuesOf(account.user) + 1);
+    this.#bytes += chargedBytes(size);
+    this.#fds += size.fds;
+    return { account, ...size };
+  }
+
+  /** Gives back what charge() took; also after the connection is gone. */
+  release({ account, ...size }: RetainedCharge): void {
+    const values = this.valuesOf(account.user) - 1;
+    if (values === 0) this.#valuesByUser.delete(account.user);
+    else this.#valuesByUser.set(account.user, values);
+    this.#bytes -= chargedBytes(size);
+    this.#fds -= size.fds;
+    account.user.release(RESOURCE.fds, size.fds);
+    account.release(RESOURCE.retainedBytes, chargedBytes(size));
+  }
+}
+
+/** The rule of ConnectionQuota.charge(): at most half of what the others of the user leave free. */
+function excessBytes(
+  account: ConnectionQuota,
+  size: RetainedSize,
+  replaced: RetainedCharge | undefined,
+): RetainedExcess | undefined {
+  const { user } = account;
+  const freed = replaced === undefined ? 0 : chargedBytes(replaced);
+  const own = account.used(RESOURCE.retainedBytes) - (replaced?.account === account ? freed : 0);
+  const all = user.used(RESOURCE.retainedBytes) - (replaced?.account.user === user ? freed : 0);
+  const limit = Math.floor((user.limit(RESOURCE.retainedBytes) - (all - own)) / 2);
+  const actual = own + chargedBytes(size);
+  if (actual <= limit) return undefined;
+  return { what: "bytes of last values", actual, limit: Math.max(0, limit) };
+}
+
+/** Files that are kept leave half of what the user may have open to those that are on their way. */
+function excessFds(
+  user: UserQuota,
+  { fds }: RetainedSize,
+  replaced: RetainedSize | undefined,
+): RetainedExcess | undefined {
+  if (fds === 0) return undefined;
+  const limit = Math.floor(user.limit(RESOURCE.fds) / 2);
+  const actual = user.used(RESOURCE.fds) - (replaced?.fds ?? 0) + fds;
+  return actual <= limit ? undefined : { what: "files", actual, limit };
+}
+
+function chargedBytes({ bytes }: RetainedSize): number {
+  return bytes + RETAINED_OVERHEAD_BYTES;
+}

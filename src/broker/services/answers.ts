@@ -1,0 +1,96 @@
+/** Answers to requests about services: granted, or refused with the words and the audit event. */
+
+import type { RejectedErrorCode } from "../../errors.ts";
+import type { ControlMap } from "../../protocol/control-body.ts";
+import { errorBody, revokedBody } from "../../protocol/control-messages.ts";
+import { OPCODE } from "../../protocol/opcodes.ts";
+import { STATUS, type StatusName } from "../../protocol/status-codes.ts";
+import { checkTopicName, isReservedTopic } from "../../protocol/topics.ts";
+import type { Connection } from "../connection.ts";
+import type { BrokerEventListener } from "../events.ts";
+import type { ControlSender } from "../introductions.ts";
+import type { Action } from "../policy/rules.ts";
+import { refusalMessage } from "../refusal.ts";
+
+/** A code that an ERROR can carry back to whoever asked. */
+export type RefusalCode =
+  | RejectedErrorCode
+  | Extract<StatusName, `LIMIT_${string}`>
+  | "CLOSED_BY_SERVICE";
+
+/** Sends answers. */
+export class Answers {
+  readonly #send: ControlSender;
+  readonly #onEvent: BrokerEventListener;
+
+  constructor(send: ControlSender, onEvent: BrokerEventListener) {
+    this.#send = send;
+    this.#onEvent = onEvent;
+  }
+
+  /** ACK. */
+  grant(connection: Connection, id: number, body?: ControlMap): void {
+    if (body === undefined) this.#send(connection, { opcode: OPCODE.ACK, id });
+    else this.#send(connection, { opcode: OPCODE.ACK, id, body });
+  }
+
+  /** Whether a name can be a service's; where not, the client has been told. */
+  acceptsName(connection: Connection, id: number, name: string, verb: string): boolean {
+    const flaw = isReservedTopic(name) ? "it belongs to the bus" : checkTopicName(name);
+    if (flaw === undefined) return true;
+    this.refuse(connection, id, "REJECTED_TOPIC_NAME", `Cannot ${verb}: ${flaw}`);
+    return false;
+  }
+
+  /** ERROR, not fatal. */
+  refuse(
+    connection: Connection,
+    id: number,
+    code: RefusalCode,
+    message: string,
+    fields: { topic?: string; rule?: string | undefined } = {},
+  ): void {
+    const body = errorBody({ status: STATUS[code as StatusName], message, ...fields });
+    this.#send(connection, { opcode: OPCODE.ERROR, id, body });
+  }
+
+  /** ERROR REJECTED_BY_POLICY, for what was told to the log before. */
+  refuseByPolicy(
+    connection: Connection,
+    id: number,
+    action: Action,
+    topic: string,
+    rule: string | undefined,
+  ): void {
+    const message = refusalMessage(connection.identity, action, topic, rule);
+    this.refuse(connection, id, "REJECTED_BY_POLICY", message, { topic, rule });
+  }
+
+  /** The same, and the event for the log. */
+  deny(
+    connection: Connection,
+    id: number,
+    action: Action,
+    topic: string,
+    rule: string | undefined,
+  ): void {
+    this.refuseByPolicy(connection, id, action, topic, rule);
+    const { identity } = connection;
+    this.#onEvent({ type: "denied", connection: connection.id, identity, action, topic, rule });
+  }
+
+  /** REVOKED: a right on a service is gone. */
+  revoke(
+    connection: Connection,
+    id: number,
+    action: Action,
+    topic: string,
+    rule: string | undefined,
+  ): void {
+    const { identity } = connection;
+    const message = refusalMessage(identity, action, topic, rule);
+    const body = revokedBody({ message, action, topic, rule });
+    this.#send(connection, { opcode: OPCODE.REVOKED, id, body });
+    this.#onEvent({ type: "revoked", connection: connection.id, identity, action, topic, rule });
+  }
+}

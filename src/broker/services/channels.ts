@@ -1,0 +1,215 @@
+/**
+ * Private channels: the broker asks the policy, makes the sockets, tells both sides who the other
+ * is, and keeps nothing. What goes over a channel afterwards it never sees.
+ *
+ *     asker ◄── CHANNEL [packet end, lane end] ── broker ── CHANNEL [packet end, lane end] ──► server
+ *       ╰──────────────────────────── packets and fds ───────────────────────────────────────────╯
+ *
+ * The server is sent its ends first. Whoever does not get his has none, and the ends of the other
+ * side close with that: it finds the end of the channel where it would have found its beginning.
+ */
+
+import { assert } from "../../assert.ts";
+import { SyscallError } from "../../errors.ts";
+import { closeFd } from "../../ffi/owned-fd.ts";
+import { openSeqpacketPair } from "../../ffi/seqpacket.ts";
+import { setPassRights, setSendBufferBytes } from "../../ffi/socket-options.ts";
+import { CHANNEL_FDS } from "../../protocol/limits.ts";
+import { OPCODE } from "../../protocol/opcodes.ts";
+import { channelBody, decodeOpenChannel } from "../../protocol/service-messages.ts";
+import type { Area, CarryOut, ClientFrame } from "../area.ts";
+import type { BusState } from "../bus-state.ts";
+import type { Connection } from "../connection.ts";
+import { CONTROL_FRAME_BUFFER, encodeControlFrame } from "../control-frames.ts";
+import { type DeliveryHost, noteDelivery } from "../delivery.ts";
+import type { FdBudget } from "../fd-budget.ts";
+import { FdBundle } from "../fd-bundle.ts";
+import type { FdsInFlight } from "../fds-in-flight.ts";
+import type { Introductions } from "../introductions.ts";
+import { MEMBERS_TRIED_MAX, SEND_QUEUE_BYTES_MAX, SOCKET_SEND_BUFFER_BYTES } from "../limits.ts";
+import { bodyEnd, bodyStart, checkRequestId } from "../requests.ts";
+import { ACCEPTED, QUEUE_FULL } from "../send-queue.ts";
+import type { Answers, RefusalCode } from "./answers.ts";
+import type { Member } from "./least-busy.ts";
+import type { MemberChoice } from "./member-choice.ts";
+import type { Service, ServiceTable } from "./service-table.ts";
+
+/** What channels are opened with. */
+export interface ChannelsParts {
+  readonly state: BusState;
+  readonly table: ServiceTable<Connection>;
+  readonly choice: MemberChoice;
+  readonly introductions: Introductions;
+  readonly answers: Answers;
+  readonly inFlight: FdsInFlight;
+  readonly budget: FdBudget;
+  readonly host: DeliveryHost;
+}
+
+/** Opens private channels. */
+export class Channels implements Area {
+  readonly opcodes = [OPCODE.OPEN_CHANNEL];
+  readonly #parts: ChannelsParts;
+
+  constructor(parts: ChannelsParts) {
+    this.#parts = parts;
+  }
+
+  /** Area */
+  read(connection: Connection, frame: ClientFrame): CarryOut {
+    checkRequestId(frame);
+    const { service } = decodeOpenChannel(frame.bytes, bodyStart(frame), bodyEnd(frame));
+    return () => this.#open(connection, frame.id, service);
+  }
+
+  /** Area: the broker keeps nothing of a channel. */
+  leave(): void {}
+
+  /** Area: a channel that is open is out of reach. */
+  refresh(): void {}
+
+  #open(asker: Connection, id: number, name: string): void {
+    const { state, table, answers } = this.#parts;
+    if (!answers.acceptsName(asker, id, name, "open channel")) return;
+    const decision = state.decide(asker, "channel", name);
+    if (!decision.allowed) return answers.deny(asker, id, "channel", name, decision.rule);
+    const service = table.find(name);
+    if (service === undefined || service.ownerCount === 0) {
+      return this.#refuse(asker, id, name, "REJECTED_NO_SERVICE", "nobody serves it");
+    }
+    const member = this.#takerFrom(service, this.#parts.choice.first(service));
+    if (member === undefined) {
+      const why = "whoever serves it takes no channels";
+      return this.#refuse(asker, id, name, "REJECTED_NO_CHANNEL", why);
+    }
+    if (!this.#hasRoom(asker)) {
+      const why = "too many fds are on their way";
+      return this.#refuse(asker, id, name, "LIMIT_QUEUED_FDS", why);
+    }
+    try {
+      this.#connect(asker, id, service, member);
+    } catch (error) {
+      if (!(error instanceof SyscallError)) throw error;
+      this.#refuse(asker, id, name, "LIMIT_QUEUED_FDS", error.message);
+    }
+  }
+
+  #hasRoom({ fdAccount }: Connection): boolean {
+    const { inFlight, budget } = this.#parts;
+    inFlight.tick();
+    const { waiting, limit } = fdAccount;
+    return waiting + 2 * CHANNEL_FDS <= limit && budget.hasRoomForFds(2 * CHANNEL_FDS);
+  }
+
+  /** @throws {SyscallError} where no sockets can be made, for want of fds or memory */
+  #connect(
+    asker: Connection,
+    id: number,
+    service: Service<Connection>,
+    first: Member<Connection>,
+  ): void {
+    const { name } = service.topic;
+    const [ours, theirs] = this.#openEnds(asker);
+    const server = this.#sendToServer(asker, service, first, theirs);
+    theirs.release();
+    if (server === undefined) {
+      this.#refuse(asker, id, name, "LIMIT_QUEUED_FDS", "whoever serves it cannot take it now");
+    } else {
+      const why = "it cannot be passed to you now";
+      ours.onRefused = () => this.#refuse(asker, id, name, "LIMIT_QUEUED_FDS", why);
+      const outcome = this.#send(asker, id, server, name, ours, asker);
+      if (outcome !== ACCEPTED) ours.onRefused();
+    }
+    ours.release();
+  }
+
+  /** @returns who takes the other end; undefined where nobody can */
+  #sendToServer(
+    asker: Connection,
+    service: Service<Connection>,
+    first: Member<Connection>,
+    ends: FdBundle,
+  ): Connection | undefined {
+    let member: Member<Connection> | undefined = first;
+    for (let tries = 0; member !== undefined && tries < MEMBERS_TRIED_MAX; tries += 1) {
+      const server = member.client;
+      const { name } = service.topic;
+      if (this.#send(server, 0, asker, name, ends, asker) === ACCEPTED) return server;
+      member = this.#takerFrom(service, this.#parts.choice.after(service, member));
+    }
+    return undefined;
+  }
+
+  /** The first member from there on that takes channels. */
+  #takerFrom(
+    service: Service<Connection>,
+    from: Member<Connection> | undefined,
+  ): Member<Connection> | undefined {
+    let member = from;
+    while (member?.takesChannels === false) member = this.#parts.choice.after(service, member);
+    return member;
+  }
+
+  /** @returns as SendQueue.deliverWithFds() */
+  #send(
+    to: Connection,
+    id: number,
+    peer: Connection,
+    service: string,
+    ends: FdBundle,
+    asker: Connection,
+  ): number {
+    // A reader that is behind must not be closed for the introduction of what it does not get.
+    if (to.queue.queuedBytes >= SEND_QUEUE_BYTES_MAX) return QUEUE_FULL;
+    this.#parts.introductions.introduceSender(to, peer);
+    assert(asker.fdAccount.charge(CHANNEL_FDS), "there is room for the fds of a channel");
+    const body = channelBody({ service, peer: peer.id });
+    const bytes = encodeControlFrame({ opcode: OPCODE.CHANNEL, fdCount: CHANNEL_FDS, id, body });
+    const outcome = to.queue.deliverWithFds(CONTROL_FRAME_BUFFER, 0, bytes, ends);
+    noteDelivery(this.#parts.host, to, outcome);
+    return outcome;
+  }
+
+  #refuse(asker: Connection, id: number, topic: string, code: RefusalCode, why: string): void {
+    const message = `Cannot open channel on "${topic}": ${why}`;
+    this.#parts.answers.refuse(asker, id, code, message, { topic });
+  }
+
+  /**
+   * Two sockets, and the ends of each side, paid by the asker.
+   * @throws {SyscallError} EMFILE, ENFILE, ENOMEM
+   */
+  #openEnds({ fdAccount }: Connection): [FdBundle, FdBundle] {
+    const { budget } = this.#parts;
+    const packets = openPackets();
+    const close = (fd: number): void => {
+      closeFd(fd);
+      budget.letGo(1);
+    };
+    try {
+      const lane = openSeqpacketPair();
+      budget.hold(2 * CHANNEL_FDS);
+      return [
+        new FdBundle([packets[0], lane[0]], close, 0, fdAccount),
+        new FdBundle([packets[1], lane[1]], close, 0, fdAccount),
+      ];
+    } catch (error) {
+      for (const end of packets) closeFd(end);
+      throw error;
+    }
+  }
+}
+
+/**
+ * The sockets for packets.
+ * @throws {SyscallError} EMFILE, ENFILE, ENOMEM
+ */
+function openPackets(): [number, number] {
+  const packets = openSeqpacketPair();
+  for (const end of packets) {
+    setSendBufferBytes(end, SOCKET_SEND_BUFFER_BYTES);
+    // Fds have the lane; in here they would be what nobody expects.
+    setPassRights(end, false);
+  }
+  return packets;
+}

@@ -1,0 +1,360 @@
+/**
+ * What clients ask for about services: to call one, to serve one, to be told who does. The questions
+ * to the policy and the limits of one client stand here; who serves is service-table.ts's, and the
+ * calls themselves are calls.ts's.
+ */
+
+import { ProtocolError } from "../../errors.ts";
+import { OPCODE } from "../../protocol/opcodes.ts";
+import {
+  decodeOpenService,
+  decodeServe,
+  decodeUnserve,
+  decodeUnwatch,
+  decodeWatch,
+  openServiceAckBody,
+  ownershipBody,
+  type Serve,
+  serveAckBody,
+  watchAckBody,
+} from "../../protocol/service-messages.ts";
+import type { Area, CarryOut, ClientFrame } from "../area.ts";
+import type { BusState } from "../bus-state.ts";
+import type { Connection } from "../connection.ts";
+import type { BrokerEventListener } from "../events.ts";
+import type { FdGate } from "../fd-gate.ts";
+import type { ControlSender } from "../introductions.ts";
+import { SERVICES_PER_CONNECTION_MAX, TOPICS_PER_CONNECTION_MAX } from "../limits.ts";
+import { bodyEnd, bodyStart, checkRequestId, unknownOpcode } from "../requests.ts";
+import type { Answers } from "./answers.ts";
+import { ConnectionServices } from "./connection-services.ts";
+import type { OwnerChange, Service, ServiceTable } from "./service-table.ts";
+import type { ServiceWatch } from "./service-watch.ts";
+
+type BusService = Service<Connection>;
+
+/** What they are carried out with. */
+export interface ServiceRequestsParts {
+  readonly state: BusState;
+  readonly table: ServiceTable<Connection>;
+  readonly watch: ServiceWatch;
+  readonly answers: Answers;
+  readonly fdGate: FdGate;
+  readonly send: ControlSender;
+  readonly onEvent: BrokerEventListener;
+}
+
+/** Carries out requests about services. */
+export class ServiceRequests implements Area {
+  readonly opcodes = [
+    OPCODE.OPEN_SERVICE,
+    OPCODE.CLOSE_SERVICE,
+    OPCODE.SERVE,
+    OPCODE.UNSERVE,
+    OPCODE.WATCH,
+    OPCODE.UNWATCH,
+  ];
+  readonly #parts: ServiceRequestsParts;
+
+  constructor(parts: ServiceRequestsParts) {
+    this.#parts = parts;
+  }
+
+  /** Area */
+  read(connection: Connection, frame: ClientFrame): CarryOut {
+    const { opcode, id, bytes, offset } = frame;
+    if (opcode === OPCODE.CLOSE_SERVICE) {
+      if (connection.services?.open.has(id) !== true) throw notOpen(offset);
+      return () => this.#close(connection, id, offset);
+    }
+    checkRequestId(frame);
+    const start = bodyStart(frame);
+    const end = bodyEnd(frame);
+    switch (opcode) {
+      case OPCODE.OPEN_SERVICE: {
+        const { service } = decodeOpenService(bytes, start, end);
+        return () => this.#open(connection, id, service);
+      }
+      case OPCODE.SERVE: {
+        const request = decodeServe(bytes, start, end);
+        return () => this.#serve(connection, id, request);
+      }
+      case OPCODE.UNSERVE: {
+        const { service } = decodeUnserve(bytes, start, end);
+        return () => this.#unserve(connection, id, service);
+      }
+      case OPCODE.WATCH: {
+        const { service } = decodeWatch(bytes, start, end);
+        return () => this.#watch(connection, id, service);
+      }
+      case OPCODE.UNWATCH: {
+        const { service } = decodeUnwatch(bytes, start, end);
+        return () => this.#unwatch(connection, id, service);
+      }
+      default:
+        throw unknownOpcode(frame);
+    }
+  }
+
+  /** Area: the connection's calls have ended before. */
+  leave(connection: Connection): void {
+    const { services } = connection;
+    if (services === undefined) return;
+    const { table, watch } = this.#parts;
+    for (const service of services.served.values()) {
+      this.#stopServing(connection, service);
+      table.release(service);
+    }
+    for (const service of services.watched.values()) {
+      watch.forget(connection, service);
+      table.release(service);
+    }
+    for (const { service } of services.open.values()) table.release(service);
+    watch.drop(connection);
+    connection.services = undefined;
+  }
+
+  /** Area */
+  refresh(connection: Connection): void {
+    const { services } = connection;
+    if (services === undefined) return;
+    for (const service of services.served.values()) this.#refreshServed(connection, service);
+    for (const service of services.watched.values()) this.#refreshWatched(connection, service);
+    const { state, answers } = this.#parts;
+    for (const open of services.open.values()) {
+      const { id, name } = open.service.topic;
+      const call = state.decide(connection, "call", name);
+      const sendFds = state.peek(connection, "send-fds", name);
+      if (open.call.allowed && !call.allowed) {
+        answers.revoke(connection, id, "call", name, call.rule);
+      }
+      if (open.sendFds.allowed && !sendFds.allowed) {
+        answers.revoke(connection, id, "send-fds", name, sendFds.rule);
+      }
+      open.call = call;
+      open.sendFds = sendFds;
+      open.messageBytesMax = state.messageBytesMax(connection, name);
+      if (connection.state === "DOOMED") return;
+    }
+  }
+
+  #refreshServed(connection: Connection, service: BusService): void {
+    const { state, table, answers } = this.#parts;
+    const { id, name } = service.topic;
+    const decision = state.decide(connection, "serve", name);
+    if (decision.allowed) return;
+    connection.services?.served.delete(id);
+    this.#stopServing(connection, service);
+    answers.revoke(connection, id, "serve", name, decision.rule);
+    table.release(service);
+  }
+
+  #refreshWatched(connection: Connection, service: BusService): void {
+    const { state, table, watch, answers } = this.#parts;
+    const { id, name } = service.topic;
+    const decision = state.decide(connection, "call", name);
+    if (decision.allowed) return;
+    connection.services?.watched.delete(id);
+    watch.forget(connection, service);
+    // The same is told of a service that is open, too.
+    const isTold = connection.services?.open.get(id)?.call.allowed === true;
+    if (!isTold) answers.revoke(connection, id, "call", name, decision.rule);
+    table.release(service);
+  }
+
+  #open(connection: Connection, id: number, name: string): void {
+    const { state, table, answers, fdGate } = this.#parts;
+    if (!answers.acceptsName(connection, id, name, "open service")) return;
+    const known = table.find(name);
+    const open = known && connection.services?.open.get(known.topic.id);
+    if (open?.call.allowed === true) {
+      const body = { service: open.service.topic.id, sendFds: open.sendFds.allowed };
+      return answers.grant(connection, id, openServiceAckBody(body));
+    }
+    const call = state.decide(connection, "call", name);
+    if (!call.allowed) return answers.deny(connection, id, "call", name, call.rule);
+    const isFull = (connection.services?.open.size ?? 0) >= TOPICS_PER_CONNECTION_MAX;
+    const service = open?.service ?? (isFull ? undefined : table.hold(name));
+    if (service === undefined) {
+      const message = `Cannot open service "${name}": too many topics are open`;
+      return answers.refuse(connection, id, "LIMIT_TOPICS", message, { topic: name });
+    }
+    const sendFds = state.peek(connection, "send-fds", name);
+    const messageBytesMax = state.messageBytesMax(connection, name);
+    const rights = { call, sendFds, messageBytesMax };
+    this.#servicesOf(connection).open.set(service.topic.id, { service, ...rights });
+    fdGate.set(connection, true);
+    const body = { service: service.topic.id, sendFds: sendFds.allowed };
+    answers.grant(connection, id, openServiceAckBody(body));
+  }
+
+  #close(connection: Connection, serviceId: number, offset: number): void {
+    const open = connection.services?.open.get(serviceId);
+    if (open === undefined) throw notOpen(offset);
+    connection.services?.open.delete(serviceId);
+    this.#parts.table.release(open.service);
+  }
+
+  #serve(connection: Connection, id: number, request: Serve): void {
+    const { state, table, answers } = this.#parts;
+    const { service: name, channels = false } = request;
+    if (!answers.acceptsName(connection, id, name, "serve")) return;
+    const decision = state.decide(connection, "serve", name);
+    if (!decision.allowed) return answers.deny(connection, id, "serve", name, decision.rule);
+    const known = table.find(name);
+    const member = known?.member(connection);
+    if (known !== undefined && member !== undefined) {
+      member.takesChannels = channels;
+      return this.#ackServe(connection, id, known);
+    }
+    const isWaiting = known?.isWaiting(connection) === true;
+    const ties = connection.services?.tiesCount ?? 0;
+    const isFull = !isWaiting && ties >= SERVICES_PER_CONNECTION_MAX;
+    const service = isFull ? undefined : table.hold(name);
+    if (service === undefined) return this.#refuseTie(connection, id, name);
+    const isPlaced = this.#place(connection, id, service, request);
+    // Who waited already held it before.
+    if (isWaiting || !isPlaced) table.release(service);
+  }
+
+  /** @returns whether the client serves or waits now; where not, it was told why */
+  #place(connection: Connection, id: number, service: BusService, request: Serve): boolean {
+    const { state, answers } = this.#parts;
+    const { service: name, shared = false, channels = false, ifOwned = "fail" } = request;
+    const claim = { shared, channels };
+    if (service.hasRoomFor(claim)) {
+      service.join(connection, claim);
+      this.#begin(connection, id, service, { gained: [], lost: [] });
+    } else if (ifOwned === "replace") {
+      const decision = state.decide(connection, "replace", name);
+      if (!decision.allowed) {
+        answers.deny(connection, id, "replace", name, decision.rule);
+        return service.isWaiting(connection);
+      }
+      this.#begin(connection, id, service, service.replace(connection, claim));
+    } else if (ifOwned === "queue" || service.isWaiting(connection)) {
+      if (!service.isWaiting(connection)) service.wait(connection, claim);
+      this.#servicesOf(connection).served.set(service.topic.id, service);
+      this.#ackServe(connection, id, service);
+    } else {
+      const message = `Cannot serve "${name}": somebody else serves it`;
+      answers.refuse(connection, id, "REJECTED_SERVICE_OWNED", message, { topic: name });
+      return false;
+    }
+    return true;
+  }
+
+  /** A client has come to serve by its own request. */
+  #begin(
+    connection: Connection,
+    id: number,
+    service: BusService,
+    change: OwnerChange<Connection>,
+  ): void {
+    this.#servicesOf(connection).served.set(service.topic.id, service);
+    this.#parts.fdGate.set(connection, true);
+    this.#ackServe(connection, id, service);
+    this.#noteOwner(connection, service, true);
+    this.#tellChange(service, change);
+  }
+
+  #ackServe(connection: Connection, id: number, service: BusService): void {
+    const isOwner = service.member(connection) !== undefined;
+    const { generation } = service;
+    const body = serveAckBody({ service: service.topic.id, generation, isOwner });
+    this.#parts.answers.grant(connection, id, body);
+  }
+
+  #unserve(connection: Connection, id: number, serviceId: number): void {
+    const { table, answers } = this.#parts;
+    const service = connection.services?.served.get(serviceId);
+    if (service === undefined) return this.#refuseNumber(connection, id, serviceId, "serve");
+    connection.services?.served.delete(serviceId);
+    this.#stopServing(connection, service);
+    table.release(service);
+    answers.grant(connection, id);
+  }
+
+  #watch(connection: Connection, id: number, name: string): void {
+    const { state, table, watch, answers } = this.#parts;
+    if (!answers.acceptsName(connection, id, name, "watch")) return;
+    const decision = state.decide(connection, "call", name);
+    if (!decision.allowed) return answers.deny(connection, id, "call", name, decision.rule);
+    const known = table.find(name);
+    const isWatched = known?.watchers.has(connection) === true;
+    const ties = connection.services?.tiesCount ?? 0;
+    const isFull = !isWatched && ties >= SERVICES_PER_CONNECTION_MAX;
+    const service = isWatched ? known : isFull ? undefined : table.hold(name);
+    if (service === undefined) return this.#refuseTie(connection, id, name);
+    this.#servicesOf(connection).watched.set(service.topic.id, service);
+    const body = { service: service.topic.id, ...watch.snapshot(connection, service) };
+    answers.grant(connection, id, watchAckBody(body));
+  }
+
+  #unwatch(connection: Connection, id: number, serviceId: number): void {
+    const { table, watch, answers } = this.#parts;
+    const service = connection.services?.watched.get(serviceId);
+    if (service === undefined) return this.#refuseNumber(connection, id, serviceId, "watch");
+    connection.services?.watched.delete(serviceId);
+    watch.forget(connection, service);
+    table.release(service);
+    answers.grant(connection, id);
+  }
+
+  /** A client serves no more, or does not wait any more. */
+  #stopServing(connection: Connection, service: BusService): void {
+    const wasOwner = service.member(connection) !== undefined;
+    const change = service.leave(connection);
+    if (!wasOwner || change === undefined) return;
+    this.#noteOwner(connection, service, false);
+    this.#tellChange(service, change);
+  }
+
+  /** Tells those whom a change made owners or not, and those who watch. */
+  #tellChange(service: BusService, { gained, lost }: OwnerChange<Connection>): void {
+    const { table, fdGate, watch } = this.#parts;
+    for (const owner of lost) {
+      this.#tellOwner(owner, service, false);
+      owner.services?.served.delete(service.topic.id);
+      table.release(service);
+    }
+    for (const owner of gained) {
+      this.#tellOwner(owner, service, true);
+      fdGate.set(owner, true);
+    }
+    watch.noteChange(service);
+  }
+
+  #tellOwner(owner: Connection, service: BusService, isOwner: boolean): void {
+    const body = ownershipBody({ generation: service.generation, isOwner });
+    this.#parts.send(owner, { opcode: OPCODE.OWNERSHIP, id: service.topic.id, body });
+    this.#noteOwner(owner, service, isOwner);
+  }
+
+  #noteOwner({ id, identity }: Connection, service: BusService, isOwner: boolean): void {
+    const topic = service.topic.name;
+    const { generation } = service;
+    const event = { connection: id, identity, topic, isOwner, generation };
+    this.#parts.onEvent({ type: "service-owner", ...event });
+  }
+
+  #servicesOf(connection: Connection): ConnectionServices {
+    connection.services ??= new ConnectionServices();
+    return connection.services;
+  }
+
+  #refuseTie(connection: Connection, id: number, topic: string): void {
+    const message = `Cannot serve or watch "${topic}": there are too many services`;
+    this.#parts.answers.refuse(connection, id, "LIMIT_SERVICES", message, { topic });
+  }
+
+  #refuseNumber(connection: Connection, id: number, serviceId: number, verb: string): void {
+    const message = `Cannot stop: this connection does not ${verb} service ${serviceId}`;
+    this.#parts.answers.refuse(connection, id, "REJECTED_SERVICE", message);
+  }
+}
+
+function notOpen(offset: number): ProtocolError {
+  const message = `Cannot close service at byte ${offset}: its id is not open on this connection`;
+  return new ProtocolError("PROTOCOL_TOPIC_ID", message, offset);
+}

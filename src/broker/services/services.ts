@@ -1,0 +1,119 @@
+/** Puts the parts of services together: requests, calls, channels, and who is told of changes. */
+
+import type { PinnedBuffer } from "../../ffi/pinned-buffer.ts";
+import type { Area, CarryOut, ClientFrame } from "../area.ts";
+import type { Background } from "../background.ts";
+import type { BusState } from "../bus-state.ts";
+import type { Connection } from "../connection.ts";
+import type { BrokerEventListener } from "../events.ts";
+import type { FdBudget } from "../fd-budget.ts";
+import type { FdGate } from "../fd-gate.ts";
+import type { FdIntake } from "../fd-intake.ts";
+import type { FdsInFlight } from "../fds-in-flight.ts";
+import type { ControlSender, Introductions } from "../introductions.ts";
+import type { Presence } from "../presence.ts";
+import type { QueryProvider } from "../queries/query-provider.ts";
+import { unknownOpcode } from "../requests.ts";
+import type { RouterHost } from "../router.ts";
+import { Answers } from "./answers.ts";
+import { CallDelivery } from "./call-delivery.ts";
+import { type CallCounters, type CallHost, Calls } from "./calls.ts";
+import { Channels } from "./channels.ts";
+import { HeldWords } from "./held-words.ts";
+import { MemberChoice } from "./member-choice.ts";
+import { serviceProvider } from "./service-entries.ts";
+import { ServiceRequests } from "./service-requests.ts";
+import { ServiceTable } from "./service-table.ts";
+import { ServiceWatch } from "./service-watch.ts";
+
+/** What services need of the process around them. */
+export interface ServicesHost extends CallHost, RouterHost {
+  /** Computes the rights of one connection anew, after the policy was replaced. */
+  refreshRights(connection: Connection): void;
+}
+
+/** What services are made with. */
+export interface ServicesParts {
+  readonly state: BusState;
+  readonly introductions: Introductions;
+  readonly intake: FdIntake;
+  readonly fdGate: FdGate;
+  readonly background: Background;
+  readonly presence: Presence;
+  readonly send: ControlSender;
+  readonly onEvent: BrokerEventListener;
+  readonly inFlight: FdsInFlight;
+  readonly budget: FdBudget;
+  readonly host: ServicesHost;
+}
+
+/** The services of one broker. */
+export class Services implements Area {
+  readonly opcodes: readonly number[];
+  readonly #areas: readonly Area[];
+  readonly #areaOf = new Map<number, Area>();
+  readonly #calls: Calls;
+  readonly #held: HeldWords;
+  readonly #watch: ServiceWatch;
+  /** Answers questions about services. */
+  readonly provider: QueryProvider;
+
+  constructor(parts: ServicesParts) {
+    const answers = new Answers(parts.send, parts.onEvent);
+    const table = new ServiceTable<Connection>(parts.state.topics);
+    this.provider = serviceProvider({ state: parts.state, table });
+    this.#held = new HeldWords(parts.send);
+    this.#watch = new ServiceWatch(parts);
+    const delivery = new CallDelivery(parts);
+    const { host } = parts;
+    const choice = new MemberChoice(parts.state, (connection) => host.refreshRights(connection));
+    this.#calls = new Calls({ ...parts, choice, answers, delivery, held: this.#held });
+    const shared = { table, watch: this.#watch, answers };
+    const requests = new ServiceRequests({ ...parts, ...shared });
+    // When a connection ends its calls go first: they need what it served and called.
+    const channels = new Channels({ ...parts, table, choice, answers });
+    this.#areas = [this.#calls, requests, channels];
+    this.opcodes = this.#areas.flatMap((area) => area.opcodes);
+    for (const area of this.#areas) {
+      for (const opcode of area.opcodes) this.#areaOf.set(opcode, area);
+    }
+  }
+
+  /** What calls came to, since the start. */
+  get counters(): Readonly<CallCounters> {
+    return this.#calls.counters;
+  }
+
+  /** A packet of nothing but calls: see Calls.routePacket(). */
+  routePacket(connection: Connection, buffer: PinnedBuffer, packetBytes: number): number {
+    return this.#calls.routePacket(connection, buffer, packetBytes);
+  }
+
+  /** Area */
+  read(connection: Connection, frame: ClientFrame): CarryOut {
+    const area = this.#areaOf.get(frame.opcode);
+    if (area === undefined) throw unknownOpcode(frame);
+    return area.read(connection, frame);
+  }
+
+  /** Area */
+  takesFds(connection: Connection): boolean {
+    return this.#calls.takesFds(connection);
+  }
+
+  /** Area */
+  leave(connection: Connection): void {
+    for (const area of this.#areas) area.leave(connection);
+  }
+
+  /** Area */
+  refresh(connection: Connection): void {
+    for (const area of this.#areas) area.refresh(connection);
+  }
+
+  /** Tells clients what they had no room for before; to be called once a turn. */
+  settle(): void {
+    this.#held.settle();
+    this.#watch.settle();
+  }
+}

@@ -1,0 +1,74 @@
+/** `seqbus call`: calls a service and prints its answer, or the parts of it. */
+
+import type { Bus } from "../../client/bus.ts";
+import type { CallOptions } from "../../client/calls.ts";
+import { connect } from "../../client/connect.ts";
+import { ServiceError } from "../../errors.ts";
+import { type AnswerFormat, printAnswer } from "../answer-printer.ts";
+import { EXIT } from "../exit-codes.ts";
+import { interruptedExitCode, settledBefore, watchSignals } from "../interruption.ts";
+import { type InputOptions, openInput } from "../message-input.ts";
+import { parsePositive } from "../number-option.ts";
+import { stdout, warn } from "../output.ts";
+
+/** Options of the command, as commander has them. */
+export interface CallCommandOptions extends InputOptions {
+  readonly socket?: string;
+  readonly timeout?: string;
+  readonly stream?: boolean;
+}
+
+/**
+ * Calls. An interruption gives the call up, and the service is told.
+ * @param data undefined or "-": read from standard input
+ * @returns the exit code; 1 where the service says that it failed
+ * @throws all that connect() and call() throw, but ServiceError
+ */
+export async function runCall(
+  topic: string,
+  data: string | undefined,
+  options: CallCommandOptions,
+): Promise<number> {
+  const timeoutMs = parsePositive(options.timeout, "--timeout");
+  using input = await openInput(data, options);
+  const stop = watchSignals();
+  await using bus = await connect(options.socket === undefined ? {} : { path: options.socket });
+  const { encoding, fds } = input;
+  const choices = {
+    encoding,
+    fds,
+    signal: stop,
+    ...(timeoutMs === undefined ? {} : { timeoutMs }),
+  };
+  const work = printAnswers(bus, topic, input.data, choices, options);
+  try {
+    await Promise.race([settledBefore(stop, work), stdout.closed()]);
+  } catch (error) {
+    if (!(error instanceof ServiceError)) throw error;
+    warn(`${topic} failed: ${error.code}: ${error.message}`);
+    return EXIT.FAILED;
+  }
+  return interruptedExitCode(stop) ?? EXIT.OK;
+}
+
+async function printAnswers(
+  bus: Bus,
+  topic: string,
+  data: unknown,
+  choices: CallOptions,
+  { stream, ...options }: CallCommandOptions,
+): Promise<void> {
+  const format = formatOf(options);
+  try {
+    if (stream !== true) return await printAnswer(await bus.call(topic, data, choices), format);
+    for await (const part of bus.callStream(topic, data, choices)) await printAnswer(part, format);
+  } catch (error) {
+    // What the signal was aborted with is no error of the call.
+    if (choices.signal?.aborted !== true) throw error;
+  }
+}
+
+function formatOf({ json, bytes }: InputOptions): AnswerFormat {
+  if (json === true) return "json";
+  return bytes === true ? "bytes" : "human";
+}

@@ -1,0 +1,85 @@
+/** `seqbus serve`: serves a service by a shell command, until it is ended. */
+
+import { connect } from "../../client/connect.ts";
+import type { Service } from "../../client/service.ts";
+import type { PreparedReply, ServiceRequest } from "../../client/service-request.ts";
+import type { IfOwned } from "../../protocol/words.ts";
+import { runCommand } from "../exec-handler.ts";
+import { EXIT } from "../exit-codes.ts";
+import { interruptedExitCode, settledBefore, watchSignals } from "../interruption.ts";
+import { toJson } from "../message-lines.ts";
+import { parsePositive } from "../number-option.ts";
+import { stdout, warn } from "../output.ts";
+
+/** Commands that run at a time, unless told otherwise. Guess: more would not be done any sooner. */
+const CONCURRENCY_DEFAULT = 8;
+
+/** Options of the command, as commander has them. */
+export interface ServeCommandOptions {
+  readonly socket?: string;
+  /** For `sh -c`. */
+  readonly exec: string;
+  readonly shared?: boolean;
+  readonly ifOwned: IfOwned;
+  readonly concurrency?: string;
+  readonly json?: boolean;
+  readonly verbose?: boolean;
+}
+
+/**
+ * Serves. The first signal lets commands that run come to their end, the second does not.
+ * @returns the exit code
+ * @throws {RejectedError} REJECTED_SERVICE_OWNED, also where somebody takes it over later
+ * @throws all that connect() and serve() throw; ClosedError where the broker ends
+ */
+export async function runServe(topic: string, options: ServeCommandOptions): Promise<number> {
+  const { socket, exec, shared = false, ifOwned, json, verbose } = options;
+  const concurrency = parsePositive(options.concurrency, "--concurrency") ?? CONCURRENCY_DEFAULT;
+  const stop = watchSignals();
+  await using bus = await connect(socket === undefined ? {} : { path: socket });
+  const handler = async (request: ServiceRequest) => {
+    const startedAt = performance.now();
+    return await tell(request, startedAt, runCommand(exec, request), json === true);
+  };
+  await using service = await bus.serve(topic, handler, { shared, ifOwned, concurrency });
+  if (verbose === true) void tellTurns(service);
+  const ended = service.closed();
+  if (await settledBefore(stop, ended)) {
+    const error = await ended;
+    if (error !== undefined) throw error;
+  }
+  return interruptedExitCode(stop) ?? EXIT.OK;
+}
+
+async function tellTurns(service: Service): Promise<void> {
+  const events = service.status();
+  warn(service.isOwner ? `serving ${service.topic}` : `waiting in line for ${service.topic}`);
+  for await (const event of events) {
+    if (event.type === "owner-gained") warn(`serving ${service.topic}`);
+  }
+}
+
+/** Waits for an answer, and with --json tells of it when it is there. */
+async function tell(
+  request: ServiceRequest,
+  startedAt: number,
+  work: Promise<PreparedReply>,
+  isJson: boolean,
+): Promise<PreparedReply> {
+  let code = "OK";
+  try {
+    return await work;
+  } catch (error) {
+    code = request.signal.aborted ? codeOf(request.signal.reason) : codeOf(error);
+    throw error;
+  } finally {
+    const ms = Math.round(performance.now() - startedAt);
+    const { topic, sender, byteLength } = request;
+    if (isJson) stdout.write(`${toJson({ topic, sender, bytes: byteLength, code, ms })}\n`);
+  }
+}
+
+function codeOf(error: unknown): string {
+  const hasCode = error instanceof Error && "code" in error && typeof error.code === "string";
+  return hasCode ? (error.code as string) : "FAILED";
+}

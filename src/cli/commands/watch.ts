@@ -1,0 +1,80 @@
+/** `seqbus watch` and `seqbus wait`: who serves a service, and when somebody does. */
+
+import { connect } from "../../client/connect.ts";
+import type { ServiceState } from "../../client/service-watch.ts";
+import { EXIT } from "../exit-codes.ts";
+import { interruptedExitCode, settledBefore, watchSignals } from "../interruption.ts";
+import { toJson } from "../message-lines.ts";
+import { parsePositive } from "../number-option.ts";
+import { stdout } from "../output.ts";
+import { printable } from "../printable-text.ts";
+
+/** Options of `watch`, as commander has them. */
+export interface WatchCommandOptions {
+  readonly socket?: string;
+  readonly count?: string;
+  readonly json?: boolean;
+}
+
+/** Options of `wait`, as commander has them. */
+export interface WaitCommandOptions {
+  readonly socket?: string;
+  readonly timeout?: string;
+  readonly json?: boolean;
+}
+
+/**
+ * Prints the state of a service, and each change.
+ * @returns the exit code: 0 after --count lines, or when nobody reads the output any more
+ * @throws all that connect() and watch() throw; ClosedError where the broker ends
+ */
+export async function runWatch(service: string, options: WatchCommandOptions): Promise<number> {
+  const count = parsePositive(options.count, "--count") ?? Number.POSITIVE_INFINITY;
+  const stop = watchSignals();
+  const work = printStates(service, count, options);
+  await Promise.race([settledBefore(stop, work), stdout.closed()]);
+  return interruptedExitCode(stop) ?? EXIT.OK;
+}
+
+/**
+ * Waits until somebody serves a service.
+ * @throws {TimeoutError} TIMEOUT_SERVICE, and all that connect() and watch() throw
+ */
+export async function runWait(service: string, options: WaitCommandOptions): Promise<number> {
+  const timeoutMs = parsePositive(options.timeout, "--timeout");
+  const stop = watchSignals();
+  await using bus = await connect(options.socket === undefined ? {} : { path: options.socket });
+  const waiting = bus.waitFor(service, timeoutMs === undefined ? {} : { timeoutMs });
+  if (await settledBefore(stop, waiting)) {
+    if (options.json === true) stdout.write(`${jsonLine(await waiting)}\n`);
+  } else waiting.catch(() => {});
+  return interruptedExitCode(stop) ?? EXIT.OK;
+}
+
+async function printStates(
+  service: string,
+  count: number,
+  { socket, json }: WatchCommandOptions,
+): Promise<void> {
+  await using bus = await connect(socket === undefined ? {} : { path: socket });
+  let printed = 0;
+  for await (const state of await bus.watch(service)) {
+    stdout.write(`${json === true ? jsonLine(state) : humanLine(state)}\n`);
+    await stdout.ready();
+    printed += 1;
+    if (printed >= count) return;
+  }
+}
+
+function jsonLine(state: ServiceState): string {
+  return toJson(state);
+}
+
+function humanLine({ service, generation, owners, count }: ServiceState): string {
+  const all = owners.map(({ uid, pid, exe }) => {
+    const program = exe === undefined ? "" : ` exe=${printable(exe)}`;
+    return `uid=${uid} pid=${pid}${program}`;
+  });
+  if (count > owners.length) all.push(`and ${count - owners.length} more`);
+  return `${service}  generation=${generation}  ${count === 0 ? "nobody" : all.join(", ")}`;
+}

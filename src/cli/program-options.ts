@@ -1,0 +1,37 @@
+/** Options that several commands have, in the words that all of them use. */
+
+import { type Command, Option } from "commander";
+import type { Attachment } from "./message-input.ts";
+
+/** The broker's socket. */
+export const SOCKET_OPTION = "-s, --socket <path>";
+export const CLIENT_SOCKET_HELP =
+  "the broker's socket (default: $SEQBUS_SOCKET, else the user's bus, else the system's)";
+
+/**
+ * Adds the options of a command that sends DATA.
+ * @returns what --file and --memfd name, filled when the arguments are read
+ */
+export function addInputOptions(
+  command: Command,
+  jsonHelp: string,
+  bytesHelp: string,
+): Attachment[] {
+  const attachments: Attachment[] = [];
+  const attach = (how: Attachment["how"]) => (path: string) => {
+    attachments.push({ how, path });
+    return path;
+  };
+  command
+    .addOption(new Option("--text", "DATA is text in UTF-8 (default)").conflicts(["json", "bytes"]))
+    .addOption(new Option("--json", jsonHelp).conflicts(["text", "bytes"]))
+    .addOption(new Option("--bytes", bytesHelp).conflicts(["text", "json"]))
+    .option("-f, --file <path>", "open a file and pass it along; may be repeated", attach("file"))
+    .option(
+      "-m, --memfd <path>",
+      "copy a file, or standard input for -, into sealed memory and pass that along; may be " +
+        "repeated; --file and --memfd keep their order",
+      attach("memfd"),
+    );
+  return attachments;
+}

@@ -1,0 +1,200 @@
+/**
+ * Serving: offers services to the broker, and gives requests to their handlers. The mirror of
+ * calls.ts.
+ */
+
+import { ArgumentError, LimitError, ProtocolError, RejectedError } from "../errors.ts";
+import { OPCODE } from "../protocol/opcodes.ts";
+import {
+  decodeServeAck,
+  type OwnershipBody,
+  serveBody,
+  unserveBody,
+} from "../protocol/service-messages.ts";
+import { STATUS } from "../protocol/status-codes.ts";
+import { checkTopicName } from "../protocol/topics.ts";
+import type { Outbound } from "./outbound.ts";
+import {
+  type ArrivedRequest,
+  RequestRun,
+  type RunHost,
+  type ServiceHandler,
+} from "./request-run.ts";
+import { type ServeOptions, Service, type ServiceHost } from "./service.ts";
+import type { ServiceLink } from "./service-link.ts";
+
+/** A REQUEST, but for what its service id stands for. */
+export type RequestFrame = Omit<ArrivedRequest, "name"> & { readonly serviceId: number };
+
+/** A request that is not done, and whose it is. */
+interface OpenRequest {
+  readonly service: Service;
+  readonly run: RequestRun;
+}
+
+/** The serving half of a bus. */
+export class Server implements ServiceHost, RunHost {
+  readonly outbound: Outbound;
+  readonly #link: ServiceLink;
+  readonly #services = new Map<string, Service>();
+  readonly #byId = new Map<number, Service>();
+  /** By the broker's number of the request. */
+  readonly #requests = new Map<number, OpenRequest>();
+
+  constructor(link: ServiceLink) {
+    this.#link = link;
+    this.outbound = link.outbound;
+  }
+
+  /** See Bus.serve(). */
+  async serve(name: string, handler: ServiceHandler, options: ServeOptions): Promise<Service> {
+    checkServe(name, options);
+    options.signal?.throwIfAborted();
+    this.#link.assertOpen();
+    if (this.#services.has(name)) throw servedHere(name);
+    const service = new Service(name, handler, this, options);
+    this.#services.set(name, service);
+    await this.#open(service, options);
+    service.obey(options.signal);
+    return service;
+  }
+
+  /** The service of this name that this bus serves. */
+  find(name: string): Service | undefined {
+    return this.#services.get(name);
+  }
+
+  /**
+   * A REQUEST came.
+   * @throws {ProtocolError} PROTOCOL_TOPIC_ID where this bus serves nothing under that id
+   */
+  onRequest(frame: RequestFrame): void {
+    const service = this.#byId.get(frame.serviceId);
+    if (service === undefined) {
+      const message = `Cannot take request: nothing is served under the id ${frame.serviceId}`;
+      throw new ProtocolError("PROTOCOL_TOPIC_ID", message);
+    }
+    const run = new RequestRun(this, { ...frame, name: service.topic });
+    this.#requests.set(frame.call, { service, run });
+    const { fdsLost, isBodyLost } = frame.body;
+    if (fdsLost > 0) {
+      this.#link.noteStatus({ type: "fds-lost", topic: service.topic, count: fdsLost });
+    }
+    if (isBodyLost) run.refuse(bodyLost(service.topic));
+    else service.accept(run);
+  }
+
+  /** A CANCEL came. */
+  onCancel(call: number, flags: number): void {
+    const request = this.#requests.get(call);
+    request?.service.cancel(request.run, flags);
+  }
+
+  /** A CREDIT came. */
+  onCredit(call: number, count: number): void {
+    this.#requests.get(call)?.run.addCredit(count);
+  }
+
+  /** An OWNERSHIP came. */
+  onOwnership(serviceId: number, body: OwnershipBody): void {
+    const service = this.#byId.get(serviceId);
+    if (service === undefined) return;
+    if (body.isOwner) return service.gain(body);
+    const message = `Somebody else took over "${service.topic}"`;
+    const fields = { status: STATUS.REJECTED_SERVICE_OWNED, topic: service.topic };
+    const error = new RejectedError("REJECTED_SERVICE_OWNED", message, fields);
+    this.#remove(service);
+    service.end(error, body.generation);
+  }
+
+  /** The policy took the right to serve away. */
+  revoke(name: string, error: Error): void {
+    const service = this.#services.get(name);
+    if (service === undefined || service.id === 0) return;
+    this.#remove(service);
+    service.end(error);
+  }
+
+  /** The bus has ended. @param reason undefined where the program wished it @param error for handlers */
+  end(reason: Error | undefined, error: Error): void {
+    const services = new Set(this.#services.values());
+    for (const { service } of this.#requests.values()) services.add(service);
+    this.#services.clear();
+    this.#byId.clear();
+    for (const service of services) {
+      service.end(reason);
+      service.abort(error);
+    }
+  }
+
+  /** ServiceHost */
+  async unserve(service: Service): Promise<void> {
+    const body = unserveBody({ service: service.id });
+    // Where it is refused somebody took it over just before; where the bus has ended all is over.
+    await this.#link.request(OPCODE.UNSERVE, body).catch(() => {});
+    this.#remove(service);
+  }
+
+  /** RunHost */
+  noteFailure(name: string, error: unknown): void {
+    this.#link.noteStatus({ type: "request-failed", topic: name, error });
+  }
+
+  /** RunHost */
+  onRunEnd(run: RequestRun): void {
+    const request = this.#requests.get(run.call);
+    this.#requests.delete(run.call);
+    request?.service.onRunEnd(run);
+  }
+
+  /** The waiter runs before what follows the ACK, which may be a request already. */
+  #open(service: Service, { shared, ifOwned }: ServeOptions): Promise<void> {
+    const channels = service.takesChannels ? true : undefined;
+    const body = serveBody({ service: service.topic, shared, ifOwned, channels });
+    return new Promise((resolve, reject) => {
+      this.#link.send(OPCODE.SERVE, body, {
+        resolve: (bytes) => {
+          service.open(decodeServeAck(bytes, 0, bytes.byteLength));
+          this.#byId.set(service.id, service);
+          resolve();
+        },
+        reject: (error) => {
+          this.#remove(service);
+          reject(error);
+        },
+      });
+    });
+  }
+
+  #remove(service: Service): void {
+    if (this.#services.get(service.topic) === service) this.#services.delete(service.topic);
+    if (this.#byId.get(service.id) === service) this.#byId.delete(service.id);
+  }
+}
+
+function checkServe(name: string, { concurrency = 1, shared, ifOwned }: ServeOptions): void {
+  const flaw = checkTopicName(name);
+  if (flaw !== undefined) {
+    throw new ArgumentError("ARGUMENT_TOPIC", `Cannot serve: ${flaw}`, "topic");
+  }
+  if (!(concurrency >= 1)) {
+    const message = `Cannot serve "${name}": concurrency must be 1 or more`;
+    throw new ArgumentError("ARGUMENT_OPTION", message, "concurrency");
+  }
+  if (shared === true && ifOwned === "replace") {
+    const message = `Cannot serve "${name}": who shares a service replaces nobody`;
+    throw new ArgumentError("ARGUMENT_OPTION", message, "ifOwned");
+  }
+}
+
+function servedHere(name: string): RejectedError {
+  const message = `Cannot serve "${name}": this bus serves it already`;
+  const fields = { status: STATUS.REJECTED_SERVICE_OWNED, topic: name };
+  return new RejectedError("REJECTED_SERVICE_OWNED", message, fields);
+}
+
+/** The body of a request that this process had no fd left for. */
+function bodyLost(name: string): LimitError {
+  const message = `Cannot take request to "${name}": the service may hold no more fds`;
+  return new LimitError("LIMIT_QUEUED_FDS", message);
+}

@@ -1,0 +1,239 @@
+/**
+ * A service that this program serves: whose turn it is, which requests run, and which wait because
+ * as many run as may.
+ */
+
+import type { OwnershipBody, ServeAck } from "../protocol/service-messages.ts";
+import type { IfOwned } from "../protocol/words.ts";
+import type { Channel } from "./channel.ts";
+import type { RequestRun, ServiceHandler } from "./request-run.ts";
+import { StatusFeed } from "./status.ts";
+
+/** Choices for one service. */
+export interface ServeOptions {
+  /** Share the service with others that do; each call goes to one of them. Default false. */
+  readonly shared?: boolean;
+  /** Where somebody else serves it: wait behind it, fail, or take its place. Default "fail". */
+  readonly ifOwned?: IfOwned;
+  /** Takes private channels. The channel is the callback's to close. */
+  readonly onChannel?: (channel: Channel) => void | Promise<void>;
+  /** Requests that the handler works on at a time; others wait. Default: no limit but the broker's. */
+  readonly concurrency?: number;
+  /** Aborting closes the service. */
+  readonly signal?: AbortSignal;
+}
+
+/** What happened to a service. */
+export type ServiceEvent =
+  /** From now on requests come here: it had waited in line. */
+  | { readonly type: "owner-gained"; readonly generation: number }
+  /** It ends: somebody took it over, the policy took the right away, or the bus has ended. */
+  | { readonly type: "owner-lost"; readonly generation: number; readonly error: Error }
+  | { readonly type: "closed" };
+
+/** What a service needs of Server. */
+export interface ServiceHost {
+  /** Resolves when the broker has confirmed that no request comes any more. */
+  unserve(service: Service): Promise<void>;
+}
+
+/**
+ * An open service.
+ * @example
+ * await using service = await bus.serve("clock.now", () => Date.now());
+ */
+export class Service implements AsyncDisposable {
+  readonly topic: string;
+  readonly #host: ServiceHost;
+  readonly #handler: ServiceHandler;
+  readonly #concurrency: number;
+  readonly #onChannel: ServeOptions["onChannel"];
+  readonly #status = new StatusFeed<ServiceEvent>();
+  readonly #closed = Promise.withResolvers<Error | undefined>();
+  readonly #running = new Set<RequestRun>();
+  /** Those whose turn has not come, the oldest first. */
+  readonly #waiting = new Set<RequestRun>();
+  #onIdle: (() => void)[] = [];
+  #id = 0;
+  #generation = 0;
+  #isOwner = false;
+  #isEnded = false;
+  #isStarting = false;
+  #closing: Promise<void> | undefined;
+  #signal: AbortSignal | undefined;
+
+  /** Made by Bus.serve(). */
+  constructor(topic: string, handler: ServiceHandler, host: ServiceHost, options: ServeOptions) {
+    this.topic = topic;
+    this.#handler = handler;
+    this.#host = host;
+    this.#concurrency = options.concurrency ?? Number.POSITIVE_INFINITY;
+    this.#onChannel = options.onChannel;
+  }
+
+  /** Whether requests come here; false while others come first, and after the end. */
+  get isOwner(): boolean {
+    return this.#isOwner;
+  }
+
+  /** Of the service when this last changed; grows whenever who serves it changes. */
+  get generation(): number {
+    return this.#generation;
+  }
+
+  /** Requests that the handler works on. */
+  get running(): number {
+    return this.#running.size;
+  }
+
+  /** Requests that wait for `concurrency`. */
+  get waiting(): number {
+    return this.#waiting.size;
+  }
+
+  /** What happens to it from now on. Each call has its own queue. */
+  status(): AsyncIterableIterator<ServiceEvent> {
+    return this.#status.open();
+  }
+
+  /** Resolves at its end: with the reason, or undefined after close(). */
+  closed(): Promise<Error | undefined> {
+    return this.#closed.promise;
+  }
+
+  /**
+   * Serves no more. Requests that came before are still answered; resolves when they are, or when
+   * the bus has ended.
+   */
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  /** For the bus: the broker's number of it. */
+  get id(): number {
+    return this.#id;
+  }
+
+  /** For the bus: whether it takes channels. */
+  get takesChannels(): boolean {
+    return this.#onChannel !== undefined;
+  }
+
+  /** For the bus: the broker has granted it. */
+  open({ service, generation, isOwner }: ServeAck): void {
+    this.#id = service;
+    this.#generation = generation;
+    this.#isOwner = isOwner;
+  }
+
+  /** For the bus: from now on aborting the signal closes it. */
+  obey(signal: AbortSignal | undefined): void {
+    this.#signal = signal;
+    if (signal?.aborted) this.#onAbort();
+    else signal?.addEventListener("abort", this.#onAbort);
+  }
+
+  /** For the bus: a request came. */
+  accept(run: RequestRun): void {
+    if (this.#running.size >= this.#concurrency) this.#waiting.add(run);
+    else this.#start(run);
+  }
+
+  /** For the bus: nobody waits for this request any more. @param flags of CANCEL */
+  cancel(run: RequestRun, flags: number): void {
+    if (this.#waiting.delete(run)) run.discard();
+    else run.cancel(flags);
+  }
+
+  /** For the bus: a request is done. */
+  onRunEnd(run: RequestRun): void {
+    this.#running.delete(run);
+    this.#startWaiting();
+    if (this.#running.size + this.#waiting.size > 0) return;
+    for (const resolve of this.#onIdle.splice(0)) resolve();
+  }
+
+  /** For the bus: a private channel to it was opened. */
+  acceptChannel(channel: Channel): void {
+    const onChannel = this.#onChannel;
+    if (onChannel === undefined) return void channel.close();
+    void callBack(onChannel, channel);
+  }
+
+  /** For the bus: its turn has come. */
+  gain({ generation }: OwnershipBody): void {
+    this.#generation = generation;
+    this.#isOwner = true;
+    this.#status.emit({ type: "owner-gained", generation });
+  }
+
+  /** For the bus: no request comes any more. @param error undefined after close() */
+  end(error: Error | undefined, generation = this.#generation): void {
+    if (this.#isEnded) return;
+    this.#isEnded = true;
+    this.#isOwner = false;
+    this.#generation = generation;
+    this.#signal?.removeEventListener("abort", this.#onAbort);
+    if (error !== undefined) this.#status.emit({ type: "owner-lost", generation, error });
+    this.#status.emit({ type: "closed" });
+    this.#status.end();
+    this.#closed.resolve(error);
+  }
+
+  /** For the bus: it has ended, and with it all that runs. */
+  abort(error: Error): void {
+    for (const run of [...this.#waiting]) {
+      this.#waiting.delete(run);
+      run.discard();
+    }
+    for (const run of [...this.#running]) run.abort(error);
+    // Handlers may go on for as long as they like, but nothing waits for them.
+    for (const resolve of this.#onIdle.splice(0)) resolve();
+  }
+
+  readonly #onAbort = (): void => void this.close();
+
+  /** A request may be done as soon as it is started, and must not start the next from within. */
+  #startWaiting(): void {
+    if (this.#isStarting) return;
+    this.#isStarting = true;
+    for (const next of this.#waiting) {
+      if (this.#running.size >= this.#concurrency) break;
+      this.#waiting.delete(next);
+      this.#start(next);
+    }
+    this.#isStarting = false;
+  }
+
+  #start(run: RequestRun): void {
+    this.#running.add(run);
+    run.start(this.#handler);
+  }
+
+  async #close(): Promise<void> {
+    if (!this.#isEnded) await this.#host.unserve(this);
+    this.end(undefined);
+    if (this.#running.size + this.#waiting.size === 0) return;
+    await new Promise<void>((resolve) => this.#onIdle.push(resolve));
+  }
+}
+
+/** What the callback throws is thrown again outside, as an uncaught error of the program. */
+async function callBack(
+  onChannel: NonNullable<ServeOptions["onChannel"]>,
+  channel: Channel,
+): Promise<void> {
+  try {
+    await onChannel(channel);
+  } catch (error) {
+    void channel.close();
+    queueMicrotask(() => {
+      throw error;
+    });
+  }
+}

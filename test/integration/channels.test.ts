@@ -1,0 +1,227 @@
+/** Private channels: who gets one, what comes of it, and that the broker keeps nothing. */
+
+import { afterAll, afterEach, beforeAll, describe, expect, test } from "bun:test";
+import { PacketReceiver, sendPacketWithFds } from "../../src/ffi/ancillary.ts";
+import { closeFd, OwnedFd } from "../../src/ffi/owned-fd.ts";
+import { PinnedBuffer } from "../../src/ffi/pinned-buffer.ts";
+import { openSeqpacket, sendPacket } from "../../src/ffi/seqpacket.ts";
+import { setPassRights } from "../../src/ffi/socket-options.ts";
+import { FDS_UNWANTED, PEER_CLOSED } from "../../src/ffi/syscall-result.ts";
+import { OPCODE } from "../../src/protocol/opcodes.ts";
+import { STATUS } from "../../src/protocol/status-codes.ts";
+import { testUnless } from "../support/loud-skip.ts";
+import { mapOf, packetOf, RawClient, type RawFrame } from "../support/raw-client.ts";
+import { type SpawnedBroker, spawnBroker } from "../support/spawned-broker.ts";
+import { TestFiles, takeTexts } from "../support/test-files.ts";
+
+const ASK = 900;
+const NO_PASSRIGHTS = "the kernel does not know SO_PASSRIGHTS";
+
+const POLICY = `
+[[rule]]
+id = "all"
+allow = ["publish", "subscribe", "call", "serve", "channel", "send-fds", "receive-fds"]
+topics = [">"]
+any = true
+
+[[rule]]
+id = "no-channel"
+deny = ["channel"]
+topics = ["closed.>"]
+any = true
+`;
+
+let broker: SpawnedBroker;
+let fdsAlone: number;
+
+beforeAll(async () => {
+  broker = await spawnBroker({ policy: POLICY });
+  fdsAlone = broker.countFds();
+});
+
+afterEach(async () => {
+  await broker.expectFds(fdsAlone);
+});
+
+afterAll(async () => {
+  await broker[Symbol.asyncDispose]();
+});
+
+/** One side's ends. */
+class Ends implements Disposable {
+  readonly packets: OwnedFd;
+  readonly lane: OwnedFd;
+  readonly #receiver = new PacketReceiver(new PinnedBuffer(64));
+  readonly #buffer = new PinnedBuffer(64);
+
+  constructor({ fds }: RawFrame) {
+    const [packets, lane] = fds;
+    if (fds.length !== 2) throw new Error(`A channel has two ends, not ${fds.length}`);
+    this.packets = OwnedFd.adopt(packets ?? -1);
+    this.lane = OwnedFd.adopt(lane ?? -1);
+  }
+
+  send(text: string): number {
+    const { written } = new TextEncoder().encodeInto(text, this.#buffer.bytes);
+    return sendPacket(this.packets.number, this.#buffer, 0, written);
+  }
+
+  sendFds(socket: OwnedFd, fds: readonly number[]): number {
+    return sendPacketWithFds(socket.number, this.#buffer, 0, 8, fds);
+  }
+
+  /** What came; undefined at the end. */
+  receive(): string | undefined {
+    const bytes = this.#receiver.receive(this.packets.number);
+    if (bytes === PEER_CLOSED) return undefined;
+    return new TextDecoder().decode(this.#receiver.buffer.bytes.slice(0, Math.max(0, bytes)));
+  }
+
+  receiveFds(): number[] {
+    this.#receiver.receive(this.lane.number);
+    return this.#receiver.takeFds();
+  }
+
+  [Symbol.dispose](): void {
+    this.packets.close();
+    this.lane.close();
+  }
+}
+
+function knowsPassRights(): boolean {
+  using socket = OwnedFd.adopt(openSeqpacket());
+  return setPassRights(socket.number, true);
+}
+
+async function refusal(client: RawClient, service: string): Promise<unknown> {
+  client.sendControl(OPCODE.OPEN_CHANNEL, ASK, { service });
+  const error = await client.nextOf(OPCODE.ERROR);
+  expect(error.id).toBe(ASK);
+  return mapOf(error);
+}
+
+describe("OPEN_CHANNEL", () => {
+  test.each([
+    [false, false],
+    [true, true],
+    [true, false],
+  ])("gives both their ends, and who the other is; lanes: %p and %p", async (first, second) => {
+    using asker = await RawClient.open(broker.path, { lane: first });
+    using server = await RawClient.open(broker.path, { lane: second });
+    await server.serve("channel.one", { channels: true });
+    asker.sendControl(OPCODE.OPEN_CHANNEL, ASK, { service: "channel.one" });
+    expect(await server.next()).toMatchObject({ opcode: OPCODE.SENDER, id: asker.connection });
+    const served = await server.next();
+    expect(served).toMatchObject({ opcode: OPCODE.CHANNEL, id: 0, fdCount: 2 });
+    expect(mapOf(served)).toEqual({ service: "channel.one", peer: asker.connection });
+    expect(await asker.next()).toMatchObject({ opcode: OPCODE.SENDER, id: server.connection });
+    const asked = await asker.next();
+    expect(asked).toMatchObject({ opcode: OPCODE.CHANNEL, id: ASK, fdCount: 2 });
+    expect(mapOf(asked)).toEqual({ service: "channel.one", peer: server.connection });
+    using ours = new Ends(asked);
+    using theirs = new Ends(served);
+    await broker.expectFds(fdsAlone + 2 + Number(first) + Number(second));
+    ours.send("to them");
+    theirs.send("to us");
+    expect([theirs.receive(), ours.receive()]).toEqual(["to them", "to us"]);
+    using files = new TestFiles(["mine"]);
+    expect(theirs.sendFds(theirs.lane, files.fds)).toBe(8);
+    expect(takeTexts(ours.receiveFds())).toEqual(["mine"]);
+    ours.packets.close();
+    expect(theirs.receive()).toBeUndefined();
+  });
+
+  testUnless(
+    !knowsPassRights(),
+    NO_PASSRIGHTS,
+    "gives ends for packets that take no fds",
+    async () => {
+      using client = await RawClient.open(broker.path);
+      await client.serve("channel.self", { channels: true });
+      client.sendControl(OPCODE.OPEN_CHANNEL, ASK, { service: "channel.self" });
+      using one = new Ends(await client.nextOf(OPCODE.CHANNEL));
+      using other = new Ends(await client.nextOf(OPCODE.CHANNEL));
+      using files = new TestFiles(["mine"]);
+      expect(one.sendFds(one.packets, files.fds)).toBe(FDS_UNWANTED);
+      expect(other.sendFds(other.packets, files.fds)).toBe(FDS_UNWANTED);
+    },
+  );
+
+  test("is refused with the reason", async () => {
+    using asker = await RawClient.open(broker.path);
+    using server = await RawClient.open(broker.path);
+    await server.serve("channel.none");
+    await server.serve("closed.one", { channels: true });
+    expect(await refusal(asker, "channel.none")).toMatchObject({
+      status: STATUS.REJECTED_NO_CHANNEL,
+      topic: "channel.none",
+    });
+    expect(await refusal(asker, "channel.nobody")).toMatchObject({
+      status: STATUS.REJECTED_NO_SERVICE,
+    });
+    expect(await refusal(asker, "closed.one")).toMatchObject({
+      status: STATUS.REJECTED_BY_POLICY,
+      rule: "no-channel",
+    });
+    expect(await refusal(asker, "$bus.a")).toMatchObject({ status: STATUS.REJECTED_TOPIC_NAME });
+    const denied = broker.findAll("denied").map(({ action, topic }) => `${action} ${topic}`);
+    expect(denied).toEqual(["channel closed.one"]);
+  });
+
+  test("finds the member of a shared service that takes channels", async () => {
+    using asker = await RawClient.open(broker.path);
+    using first = await RawClient.open(broker.path);
+    using second = await RawClient.open(broker.path);
+    await first.serve("channel.shared", { shared: true });
+    await second.serve("channel.shared", { shared: true, channels: true });
+    asker.sendControl(OPCODE.OPEN_CHANNEL, ASK, { service: "channel.shared" });
+    using _theirs = new Ends(await second.nextOf(OPCODE.CHANNEL));
+    using _ours = new Ends(await asker.nextOf(OPCODE.CHANNEL));
+    await first.sync();
+    expect(first.received()).toEqual([]);
+  });
+
+  testUnless(
+    !knowsPassRights(),
+    NO_PASSRIGHTS,
+    "ends at both where one side cannot take fds",
+    async () => {
+      for (const refuser of ["asker", "server"]) {
+        using asker = await RawClient.open(broker.path);
+        using server = await RawClient.open(broker.path);
+        await server.serve("channel.deaf", { channels: true });
+        const deaf = refuser === "asker" ? asker : server;
+        setPassRights(deaf.socket.number, false);
+        asker.sendControl(OPCODE.OPEN_CHANNEL, ASK, { service: "channel.deaf" });
+        const other = deaf === asker ? server : asker;
+        if (deaf === asker) {
+          const error = await asker.nextOf(OPCODE.ERROR);
+          expect(error.id).toBe(ASK);
+          expect(mapOf(error)["status"]).toBe(STATUS.LIMIT_QUEUED_FDS);
+        }
+        using ends = new Ends(await other.nextOf(OPCODE.CHANNEL));
+        expect(ends.receive()).toBeUndefined();
+        for (const client of [asker, server]) {
+          await client.sync();
+          expect(client.received().filter(({ opcode }) => opcode !== OPCODE.SENDER)).toEqual([]);
+        }
+        await server.request(OPCODE.UNSERVE, { service: await server.serve("channel.deaf") });
+      }
+    },
+  );
+
+  test("leaves nothing behind where the asker goes at once", async () => {
+    using server = await RawClient.open(broker.path);
+    await server.serve("channel.gone", { channels: true });
+    for (let count = 0; count < 50; count += 1) {
+      using asker = await RawClient.open(broker.path);
+      const packet = packetOf((writer) =>
+        writer.appendControl(OPCODE.OPEN_CHANNEL, 0, ASK, { service: "channel.gone" }),
+      );
+      asker.send(packet);
+      asker.socket.close();
+      const frame = await server.nextOf(OPCODE.CHANNEL);
+      for (const fd of frame.fds) closeFd(fd);
+    }
+  });
+});

@@ -1,0 +1,74 @@
+/** The clean way to leave a bus, against a real broker. */
+
+import { afterEach, beforeEach, describe, expect, test } from "bun:test";
+import { eventually } from "../support/eventually.ts";
+import { isGone, MortalBroker, rejectionOf } from "../support/mortal-broker.ts";
+
+let broker: MortalBroker;
+
+beforeEach(async () => {
+  broker = await MortalBroker.start();
+});
+
+afterEach(async () => {
+  await broker[Symbol.asyncDispose]();
+});
+
+describe("Bus.drain()", () => {
+  test("lets queued messages, callbacks and what they publish finish", async () => {
+    const bus = await broker.open();
+    const reader = await broker.open();
+    const results = await reader.subscribe("result.>");
+    const seen: unknown[] = [];
+    const queued = await bus.subscribe("queued");
+    const gate = Promise.withResolvers<void>();
+    await bus.subscribe("called", {
+      onMessage: async ({ data }) => {
+        await gate.promise;
+        bus.publish("result.called", data);
+      },
+    });
+    for (let index = 0; index < 10; index += 1) reader.publish("queued", index);
+    reader.publish("called", "done");
+    await reader.flush();
+    await eventually(() => queued.queued === 10, "all are queued");
+    const drained = bus.drain();
+    expect(await rejectionOf(bus.subscribe("more"))).toMatchObject({ code: "CLOSED_BY_USER" });
+    for await (const { data } of queued) {
+      await new Promise((resolve) => setImmediate(resolve));
+      seen.push(data);
+      bus.publish("result.queued", data);
+    }
+    gate.resolve();
+    await drained;
+    expect(seen).toEqual([0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
+    expect(await bus.closed()).toBeUndefined();
+    const topics: string[] = [];
+    while (topics.length < 11) topics.push((await results.next()).value.topic);
+    expect(topics.filter((topic) => topic === "result.called")).toHaveLength(1);
+  });
+
+  test("closes all the same after timeoutMs, and says so", async () => {
+    const bus = await broker.open();
+    await bus.subscribe("a", { onMessage: () => new Promise(() => {}) });
+    bus.publish("a", 1);
+    await bus.flush();
+    const error = await rejectionOf(bus.drain({ timeoutMs: 30 }));
+    expect(error).toMatchObject({ code: "TIMEOUT_DRAIN" });
+    expect(await bus.closed()).toBeUndefined();
+  });
+
+  test("waits for the next broker with what is kept, and for none with nothing", async () => {
+    const idle = await broker.open();
+    const full = await broker.open();
+    await broker.kill();
+    await isGone(idle);
+    await isGone(full);
+    await idle.drain();
+    full.publish("a", 1);
+    const drained = full.drain();
+    await broker.start();
+    await drained;
+    expect(await full.closed()).toBeUndefined();
+  });
+});
