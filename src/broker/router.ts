@@ -22,7 +22,7 @@ import { type Connection, type OpenTopic, openTopicOf } from "./connection.ts";
 import type { FdBundle } from "./fd-bundle.ts";
 import type { FdsInFlight } from "./fds-in-flight.ts";
 import type { Introductions } from "./introductions.ts";
-import { FDS_STALLED_MS, ROUTING_COST_PER_LOOK } from "./limits.ts";
+import { FDS_STALLED_MS, REFUSALS_TOLD_PER_PACKET, ROUTING_COST_PER_LOOK } from "./limits.ts";
 import { RESOURCE } from "./quota.ts";
 import type { Route } from "./route.ts";
 import { ACCEPTED, PEER_GONE } from "./send-queue.ts";
@@ -32,11 +32,20 @@ import type { Topic } from "./topic-table.ts";
 const PLAIN_MASK = ~(FLAGS_ENCODING_MASK << 8);
 const PLAIN_KIND = kindWord(OPCODE.MESSAGE, 0, 0);
 
+/** No topic has this id. */
+const NO_TOPIC = -1;
+
+/** Stands in the place of the number of messages: there is one, and it is too large. */
+const TOO_LARGE = -1;
+
 /** Numbers in one run record: first byte, byte after the last, messages. */
 const RUN_WORDS = 3;
 
 /** Stands for the route of a topic on which the sender may not publish any more. */
 const REVOKED_ROUTE: Route = { destinations: [] };
+
+/** Stands for the route of messages that are larger than their sender may publish on the topic. */
+const TOO_LARGE_ROUTE: Route = { destinations: [] };
 
 /** routePacket(): the packet holds something else than plain messages. */
 export const NOT_PLAIN = -1;
@@ -66,6 +75,8 @@ export interface RouterHost {
   noteUnflushed(connection: Connection): void;
   /** The connection's socket is dead. */
   notePeerGone(connection: Connection): void;
+  /** A message went nowhere, because its body is larger than the topic or the sender's user may have. */
+  noteTooLarge(sender: Connection, open: OpenTopic, bodyBytes: number): void;
 }
 
 /**
@@ -84,6 +95,10 @@ export class Router {
   readonly #runs = new Int32Array(PACKET_FRAMES_MAX * RUN_WORDS);
   readonly #runTopics: (OpenTopic | undefined)[] = new Array(PACKET_FRAMES_MAX).fill(undefined);
   #runCount = 0;
+  /** The first run that is to be delivered. */
+  #firstRun = 0;
+  /** Refusals that the sender of this packet was told. */
+  #refusalsTold = 0;
   /** Destinations served since hasTime() was last asked; a computed route counts as many. */
   #cost = 0;
 
@@ -158,11 +173,13 @@ export class Router {
         this.#fdsInFlight.counters.stalled += bundle.count;
       } else if (isWithheld) outcome = queue.deliverWithheld(buffer, 0, frameBytes, bundle);
       else outcome = queue.deliverWithFds(buffer, 0, frameBytes, bundle);
-      this.#settle(sender, destination, outcome, 1);
+      if (!this.#settle(sender, destination, outcome, 1, frameBytes)) open.topic.dropped += 1;
       matched += 1;
     }
     sender.counters.published += 1;
     sender.counters.matched += matched;
+    sender.figures.publishedBytes += frameBytes;
+    open.topic.countOne(matched);
     return 0;
   }
 
@@ -198,9 +215,11 @@ export class Router {
   #walk(sender: Connection, words: Uint32Array, start: number, end: number): number {
     const origin = sender.id;
     const runs = this.#runs;
+    this.#refusalsTold = 0;
     let count = 0;
-    let topicId = -1;
+    let topicId = NO_TOPIC;
     let messages = 0;
+    let frameBytesMax = 0;
     let at = start;
     while (at < end) {
       const word = at >>> 2;
@@ -210,14 +229,21 @@ export class Router {
       if (frameBytes < FRAME_HEADER_BYTES || frameBytes > end - at) break;
       const id = words[word + 2] as number;
       words[word + 3] = origin;
-      if (id !== topicId) {
+      if (id !== topicId || frameBytes > frameBytesMax) {
         if (count > 0) runs[count * RUN_WORDS - 1] = messages;
         runs[count * RUN_WORDS] = at;
         if (count > 0) runs[(count - 1) * RUN_WORDS + 1] = at;
-        this.#runTopics[count] = openTopicOf(sender, id, at);
+        const open = openTopicOf(sender, id, at);
+        this.#runTopics[count] = open;
+        frameBytesMax = open.messageBytesMax + FRAME_HEADER_BYTES;
         count += 1;
         topicId = id;
         messages = 0;
+        if (frameBytes > frameBytesMax) {
+          // It is a run of its own, and goes nowhere.
+          topicId = NO_TOPIC;
+          messages = TOO_LARGE - 1;
+        }
       }
       messages += 1;
       at += (frameBytes + 7) & -8;
@@ -236,30 +262,37 @@ export class Router {
    */
   #routeRuns(sender: Connection, buffer: PinnedBuffer): number {
     const runs = this.#runs;
+    const runCount = this.#runCount;
     let route: Route | undefined;
-    let start = 0;
-    let end = 0;
     let messages = 0;
-    for (let run = 0; run < this.#runCount; run += 1) {
-      const open = this.#runTopics[run];
-      assert(open !== undefined, "a run has a topic");
-      const at = run * RUN_WORDS;
-      const next = open.mayPublish ? this.#routeFor(sender, open) : REVOKED_ROUTE;
+    for (let run = 0; run < runCount; run += 1) {
+      const runMessages = runs[run * RUN_WORDS + 2] as number;
+      const next = this.#routeOfRun(sender, run, runMessages);
       if (next !== route) {
-        if (route !== undefined) this.#deliverRun(sender, route, buffer, start, end, messages);
+        if (route !== undefined) this.#deliverRuns(sender, route, buffer, run, messages);
         route = next;
-        start = runs[at] as number;
         messages = 0;
+        this.#firstRun = run;
       }
-      end = runs[at + 1] as number;
-      messages += runs[at + 2] as number;
-      if (this.#cost >= ROUTING_COST_PER_LOOK && run + 1 < this.#runCount && this.#isTimeUp()) {
-        this.#deliverRun(sender, route, buffer, start, end, messages);
-        return end;
+      messages += runMessages;
+      if (this.#cost >= ROUTING_COST_PER_LOOK && run + 1 < runCount && this.#isTimeUp()) {
+        this.#deliverRuns(sender, route, buffer, run + 1, messages);
+        return runs[run * RUN_WORDS + 1] as number;
       }
     }
-    if (route !== undefined) this.#deliverRun(sender, route, buffer, start, end, messages);
+    if (route !== undefined) this.#deliverRuns(sender, route, buffer, runCount, messages);
     return ALL_ROUTED;
+  }
+
+  #routeOfRun(sender: Connection, run: number, messages: number): Route {
+    const open = this.#runTopics[run];
+    assert(open !== undefined, "a run has a topic");
+    if (!open.mayPublish) return REVOKED_ROUTE;
+    if (messages === TOO_LARGE) return TOO_LARGE_ROUTE;
+    const route = this.#routeFor(sender, open);
+    // Behind it: a route that is new counts from here on.
+    open.topic.published += messages;
+    return route;
   }
 
   #isTimeUp(): boolean {
@@ -267,36 +300,77 @@ export class Router {
     return !this.#host.hasTime();
   }
 
-  #deliverRun(
+  /** Delivers the runs from #firstRun on, up to `past`, in one piece: all have this route. */
+  #deliverRuns(
     sender: Connection,
     route: Route,
     buffer: PinnedBuffer,
-    start: number,
-    end: number,
+    past: number,
     messages: number,
   ): void {
-    if (route === REVOKED_ROUTE) {
-      sender.counters.denied += messages;
-      return;
-    }
+    const runs = this.#runs;
+    const first = this.#firstRun;
+    const start = runs[first * RUN_WORDS] as number;
+    const bytes = (runs[past * RUN_WORDS - 2] as number) - start;
     const destinations = route.destinations;
+    if (route === REVOKED_ROUTE || route === TOO_LARGE_ROUTE) {
+      return this.#refuseRuns(sender, route, buffer.words, past);
+    }
     this.#cost += destinations.length;
     sender.counters.published += messages;
     sender.counters.matched += messages * destinations.length;
+    sender.figures.publishedBytes += bytes;
+    let missing = 0;
     for (let index = 0; index < destinations.length; index += 1) {
       const destination = destinations[index] as Connection;
-      const outcome = destination.queue.deliver(buffer, start, end - start);
-      this.#settle(sender, destination, outcome, messages);
+      const outcome = destination.queue.deliver(buffer, start, bytes);
+      if (!this.#settle(sender, destination, outcome, messages, bytes)) missing += 1;
+    }
+    if (missing > 0) this.#countDropped(past, missing);
+  }
+
+  #countDropped(past: number, copies: number): void {
+    for (let run = this.#firstRun; run < past; run += 1) {
+      const messages = this.#runs[run * RUN_WORDS + 2] as number;
+      (this.#runTopics[run] as OpenTopic).topic.dropped += messages * copies;
     }
   }
 
-  #settle(sender: Connection, destination: Connection, outcome: number, messages: number): void {
-    if (outcome !== ACCEPTED) sender.counters.dropped += messages;
-    else if (destination.watchedFd >= 0) sender.counters.queued += messages;
+  /** Tells of a few that are too large, and not of all that one packet may hold. */
+  #refuseRuns(sender: Connection, route: Route, words: Uint32Array, past: number): void {
+    for (let run = this.#firstRun; run < past; run += 1) {
+      const at = run * RUN_WORDS;
+      sender.counters.denied += Math.abs(this.#runs[at + 2] as number);
+      if (route === REVOKED_ROUTE || this.#refusalsTold >= REFUSALS_TOLD_PER_PACKET) continue;
+      this.#refusalsTold += 1;
+      const frameBytes = words[(this.#runs[at] as number) >>> 2] as number;
+      const open = this.#runTopics[run] as OpenTopic;
+      this.#host.noteTooLarge(sender, open, frameBytes - FRAME_HEADER_BYTES);
+    }
+  }
+
+  /** @returns whether it was delivered */
+  #settle(
+    sender: Connection,
+    destination: Connection,
+    outcome: number,
+    messages: number,
+    bytes: number,
+  ): boolean {
+    const isDelivered = outcome === ACCEPTED;
+    if (isDelivered) {
+      destination.figures.received += messages;
+      destination.figures.receivedBytes += bytes;
+      if (destination.watchedFd >= 0) sender.counters.queued += messages;
+    } else {
+      destination.figures.missed += messages;
+      sender.counters.dropped += messages;
+    }
     if (outcome === PEER_GONE) this.#host.notePeerGone(destination);
     else if (!destination.isUnflushed && destination.watchedFd < 0 && !destination.queue.isEmpty) {
       this.#host.noteUnflushed(destination);
     }
+    return isDelivered;
   }
 
   /** The route of a topic; its destinations know topic and sender when this returns. */

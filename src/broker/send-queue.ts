@@ -13,7 +13,7 @@
  */
 
 import { assert } from "../assert.ts";
-import { copyPinned, PinnedBuffer } from "../ffi/pinned-buffer.ts";
+import { copyPinned, type PinnedBuffer } from "../ffi/pinned-buffer.ts";
 import { gapBody } from "../protocol/control-messages.ts";
 import { GAP_REASON, OPCODE, WITHHELD_REASON } from "../protocol/opcodes.ts";
 import { CONTROL_FRAME_BUFFER, encodeControlFrame } from "./control-frames.ts";
@@ -46,7 +46,7 @@ import {
   SEND_QUEUE_MEMORY_BYTES_RESUME,
 } from "./limits.ts";
 import { PacketLine } from "./packet-line.ts";
-import { type PacketPool, QueuedPacket } from "./packet-pool.ts";
+import type { PacketShare, QueuedPacket } from "./packet-pool.ts";
 
 /** deliver() and push(): taken, sent or queued. */
 export const ACCEPTED = 1;
@@ -63,7 +63,7 @@ export const FDS_NOT_PASSED = 5;
 export class SendQueue {
   readonly #fd: number;
   readonly #sink: PacketSink;
-  readonly #pool: PacketPool;
+  readonly #pool: PacketShare;
   readonly #outletHost: FdOutletHost;
   readonly #ledger = new GapLedger();
   readonly #packets = new PacketLine();
@@ -84,10 +84,10 @@ export class SendQueue {
   /**
    * @param fd the connection's socket, borrowed
    * @param sink the kernel
-   * @param pool shared by all queues of a broker
+   * @param pool what the connection takes its packets from
    * @param outletHost for the outlet of this queue
    */
-  constructor(fd: number, sink: PacketSink, pool: PacketPool, outletHost: FdOutletHost) {
+  constructor(fd: number, sink: PacketSink, pool: PacketShare, outletHost: FdOutletHost) {
     this.#fd = fd;
     this.#sink = sink;
     this.#pool = pool;
@@ -170,11 +170,11 @@ export class SendQueue {
       this.#queuedBytes + bytes <= SEND_QUEUE_BYTES_MAX &&
       this.#queuedFds + fds.length <= SEND_QUEUE_FDS_MAX &&
       this.#queuedMemoryBytes + memoryBytes <= SEND_QUEUE_MEMORY_BYTES_MAX;
-    if (!fits) {
+    const packet = fits ? this.#pool.acquireSized(bytes, !this.isEmpty) : undefined;
+    if (packet === undefined) {
       bundle.payer.release(fds.length);
       return this.#lose(source, offset, bytes);
     }
-    const packet = new QueuedPacket(new PinnedBuffer(bytes));
     packet.bundle = bundle.retain();
     packet.fds = fds;
     packet.queuedAt = this.#outletHost.fdClock;
@@ -250,7 +250,7 @@ export class SendQueue {
     }
     const tail = this.#packets.last;
     const hasRoom = tail !== undefined && tail.bundle === undefined && tail.room >= bytes;
-    const packet = hasRoom ? tail : this.#pool.acquire(false);
+    const packet = hasRoom ? tail : this.#pool.acquireControl(!this.isEmpty);
     if (packet === undefined) return QUEUE_FULL;
     if (!hasRoom) this.#packets.push(packet);
     this.#copyInto(packet, source, 0, bytes);

@@ -6,6 +6,7 @@
 import { Command, Option } from "commander";
 import { VERSION } from "../version.ts";
 import { EXIT_CODE_HELP } from "./exit-codes.ts";
+import { addInspectionCommands } from "./inspection-program.ts";
 import { stderr, stdout } from "./output.ts";
 import { addPolicyCommands } from "./policy-program.ts";
 import {
@@ -37,6 +38,7 @@ export function buildProgram(finish: (exitCode: number) => void): Command {
   addBroker(program, finish);
   addPub(program, finish);
   addSub(program, finish);
+  addInspectionCommands(program, finish);
   addServiceCommands(program, finish);
   addPolicyCommands(program, finish);
   addDemo(program, finish);

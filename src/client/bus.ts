@@ -20,6 +20,7 @@ import { GAP_REASON, OPCODE } from "../protocol/opcodes.ts";
 import { clearRetainedBody, decodeClearRetainedAck } from "../protocol/service-messages.ts";
 import { STATUS } from "../protocol/status-codes.ts";
 import { checkTopicName } from "../protocol/topics.ts";
+import type { QuerySubject } from "../protocol/words.ts";
 import { Deadlines } from "./deadlines.ts";
 import type { Self } from "./dial.ts";
 import { Flushes, type Receipt } from "./flushes.ts";
@@ -27,6 +28,7 @@ import { Inbound, type InboundHost } from "./inbound.ts";
 import { CLOSE_DRAIN_MS, DRAIN_TIMEOUT_MS_DEFAULT, FLUSH_TIMEOUT_MS_DEFAULT } from "./limits.ts";
 import type { Link, LinkHost } from "./link.ts";
 import { Publisher, type PublishOptions } from "./publisher.ts";
+import { type QueryEntry, type QueryOptions, queryEntries } from "./queries.ts";
 import type { ReconnectPlan } from "./reconnection.ts";
 import type { Restorable } from "./restorable.ts";
 import { ServiceApi } from "./service-api.ts";
@@ -220,6 +222,18 @@ export class Bus<Topics extends TopicMap = TopicMap>
   async explain(about: PolicyQuestion): Promise<unknown> {
     const body = await this.#link.request(OPCODE.EXPLAIN, explainBody(about));
     return JSON.parse(decodeExplainAck(body, 0, body.byteLength).explanation);
+  }
+
+  /**
+   * Asks the broker what it knows: its figures, clients, services, topics, subscriptions.
+   * Administrators are told everything, others what concerns connections of their own user.
+   * @example
+   * for await (const { topic, published } of bus.query("topics", { about: "sensors.>" })) { … }
+   * @throws {RejectedError} REJECTED_PATTERN
+   * @throws {ClosedError} where the connection ends before the last answer
+   */
+  query(what: QuerySubject, options: QueryOptions = {}): AsyncGenerator<QueryEntry, void> {
+    return queryEntries((opcode, body) => this.#link.request(opcode, body), what, options);
   }
 
   /**

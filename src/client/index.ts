@@ -16,6 +16,7 @@ export {
 } from "../errors.ts";
 export type { FdKind, FoundFdKind } from "../fd-kinds.ts";
 export type { MappedMemory } from "../ffi/mapping.ts";
+export type { QuerySubject } from "../protocol/words.ts";
 export type { EncodingName } from "./body-codec.ts";
 export {
   Bus,
@@ -41,6 +42,7 @@ export {
 export { Message, type Sender } from "./message.ts";
 export type { FdLike, SendOptions } from "./outgoing-body.ts";
 export type { PublishOptions } from "./publisher.ts";
+export type { QueryEntry, QueryOptions } from "./queries.ts";
 export { type ReadFileOptions, ReceivedFd, ReceivedFds } from "./received-fds.ts";
 export type { ReconnectOptions } from "./reconnection.ts";
 export { ReplyStream } from "./reply-stream.ts";

@@ -13,6 +13,12 @@ export const CONNECT_TIMEOUT_MS_DEFAULT = 5_000;
 /** Milliseconds that flush() waits for the broker's confirmation unless told otherwise. */
 export const FLUSH_TIMEOUT_MS_DEFAULT = 30_000;
 
+/**
+ * Topics that one bus keeps open for publishing; then the half that was used longest ago is closed.
+ * Half of what the broker lets one connection have, where its user has no other.
+ */
+export const OPEN_TOPICS_MAX = 4_096;
+
 /** Milliseconds that close() waits for unsent messages to leave. */
 export const CLOSE_DRAIN_MS = 1_000;
 
