@@ -20,6 +20,7 @@ import { OwnedFd } from "../src/ffi/owned-fd.ts";
 import { openSeqpacket } from "../src/ffi/seqpacket.ts";
 import { decodeControlBody, encodeControlBody } from "../src/protocol/control-body.ts";
 import { topicBody } from "../src/protocol/control-messages.ts";
+import { LARGE_BODY_BYTES_MAX } from "../src/protocol/limits.ts";
 import { ENCODING } from "../src/protocol/opcodes.ts";
 import { PacketReader } from "../src/protocol/packet.ts";
 import { topicMatches } from "../src/protocol/topics.ts";
@@ -44,6 +45,7 @@ function routerFixture(topicCount: number): { route: () => number } {
     countUnreadRecords: () => 0,
   };
   const inFlight = new FdsInFlight(() => 0);
+  const pool = new PacketPool();
   const quotas = new Quotas(() => QUOTA_DEFAULTS);
   const connect = (id: number) => {
     const quota = quotas.open(0);
@@ -55,7 +57,7 @@ function routerFixture(topicCount: number): { route: () => number } {
       queue: new SendQueue(
         id,
         sink,
-        new PacketPool(),
+        pool.open(quota),
         inFlight.outletHost(() => {}),
       ),
       quota,
@@ -72,6 +74,7 @@ function routerFixture(topicCount: number): { route: () => number } {
     sender.openTopics.set(topic.id, {
       topic,
       mayPublish: true,
+      messageBytesMax: LARGE_BODY_BYTES_MAX,
       sendFds: { allowed: false, rule: undefined },
       introducedTo: undefined,
     });
@@ -84,6 +87,7 @@ function routerFixture(topicCount: number): { route: () => number } {
     noteSlowReader: () => {},
     noteHeld: () => {},
     unreadBytes: () => 0,
+    noteTooLarge: () => {},
   };
   const router = new Router(state, new Introductions(() => {}), inFlight, host);
   const { buffer, bytes } = firstPacket(topicIds);

@@ -39,10 +39,11 @@ export const ERROR_CODES = {
   REJECTED_REPLY: "The service answered in a way that the call does not allow.",
   REJECTED_LARGE_BODY: "The body of a large message is not sealed memory of the length it claims.",
   REJECTED_BROKER: "The process that listens on the socket is not one this client trusts.",
-  LIMIT_CONNECTIONS: "The broker serves as many connections as it may.",
-  LIMIT_TOPICS: "The connection has opened as many topics as it may, or the broker is full.",
-  LIMIT_SUBSCRIPTIONS: "The connection has as many subscriptions as it may.",
-  LIMIT_MESSAGE_BYTES: "A message is larger than the bus carries.",
+  LIMIT_CONNECTIONS: "The broker serves as many connections as it may, or as this user may have.",
+  LIMIT_TOPICS:
+    "The connection or its user has opened as many topics as it may, or the broker is full.",
+  LIMIT_SUBSCRIPTIONS: "The connection or its user has as many subscriptions as it may.",
+  LIMIT_MESSAGE_BYTES: "A message is larger than the bus, its topic or its user may carry.",
   LIMIT_MESSAGE_FDS: "A message carries more file descriptors than one packet can.",
   LIMIT_QUEUED_FDS: "More file descriptors are on their way, or open, than may be.",
   LIMIT_FILE_BYTES: "A file or memory holds more bytes than the program allowed for.",
@@ -170,7 +171,7 @@ export class LimitError extends RangeError {
   constructor(
     code: LimitErrorCode,
     message: string,
-    fields: { limit?: number; actual?: number } = {},
+    fields: { limit?: number | undefined; actual?: number | undefined } = {},
     options?: ErrorOptions,
   ) {
     super(message, options);

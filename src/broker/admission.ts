@@ -19,7 +19,7 @@ import type { FdsInFlight } from "./fds-in-flight.ts";
 import { type IdentityOptions, type PeerIdentity, readPeerIdentity } from "./identity.ts";
 import { setSendBuffer } from "./last-word.ts";
 import { PacketPool } from "./packet-pool.ts";
-import type { Quotas } from "./quota.ts";
+import { type Quotas, RESOURCE } from "./quota.ts";
 import { SendQueue } from "./send-queue.ts";
 import type { SocketWatch } from "./socket-watch.ts";
 import type { SpareFds } from "./spare-fds.ts";
@@ -72,6 +72,11 @@ export class Admission {
     this.#parts = parts;
   }
 
+  /** Bytes that wait for slow readers and are charged to them. */
+  get backlogBytes(): number {
+    return this.#pool.backlogBytes;
+  }
+
   /**
    * Makes a connection of an accepted socket, also where it is to be refused.
    * @param fd owned by the connection from here on
@@ -85,13 +90,13 @@ export class Admission {
     try {
       const { identity, tookSpareFds } = this.#identify(fd);
       setSendBuffer(fd);
-      const isExhausted = administratorsOnly || tookSpareFds;
-      const hasRoom = !isExhausted && this.#hasRoomFor(identity.uid);
+      const isExhausted = administratorsOnly || tookSpareFds || !budget.hasRoomForConnection();
       connection = this.#makeConnection(socket, identity);
+      const lack = this.#lackOfRoomFor(connection, isExhausted);
       options.watch.add(connection);
       const evicted = table.add(connection);
       budget.addConnection();
-      return { connection, refusal: this.#refusalOf(connection, hasRoom), evicted };
+      return { connection, refusal: this.#refusalOf(connection, lack), evicted };
     } catch (error) {
       connection?.quota.close();
       socket.close();
@@ -123,7 +128,7 @@ export class Admission {
       ...place,
       socket,
       identity,
-      queue: new SendQueue(socket.number, SINK, this.#pool, outletHost),
+      queue: new SendQueue(socket.number, SINK, this.#pool.open(quota), outletHost),
       quota,
       fdAccount: inFlight.account(quota),
       acceptedAt: options.now(),
@@ -131,15 +136,18 @@ export class Admission {
     });
   }
 
-  #hasRoomFor(uid: number): boolean {
-    const { table, budget } = this.#parts;
-    return table.hasRoomFor(uid) && budget.hasRoomForConnection();
+  /** Why there is no room for a connection that does not stand in the tables yet. */
+  #lackOfRoomFor({ identity, quota }: Connection, isExhausted: boolean): Cause | undefined {
+    if (isExhausted) return tooManyConnections(undefined);
+    const limit = quota.user.limit(RESOURCE.connections);
+    const excess = this.#parts.table.excessFor(identity.uid, limit);
+    return excess && tooManyConnections(excess);
   }
 
-  #refusalOf(connection: Connection, hasRoom: boolean): Cause | undefined {
+  #refusalOf(connection: Connection, lack: Cause | undefined): Cause | undefined {
     const { ownUid, servesOwnUidOnly } = this.#parts.options;
     const { uid } = connection.identity;
-    if (!hasRoom && !this.#isAdmittedBeyond(connection)) return tooManyConnections();
+    if (lack !== undefined && !this.#isAdmittedBeyond(connection)) return lack;
     return servesOwnUidOnly && uid !== ownUid ? notOwner(uid) : undefined;
   }
 

@@ -5,15 +5,19 @@
  * Touches no socket.
  */
 
+import { LARGE_BODY_BYTES_MAX } from "../protocol/limits.ts";
 import { isReservedTopic } from "../protocol/topics.ts";
 import { AskedOverflow } from "./asked-overflow.ts";
 import type { Connection, GroupMember, SubscriptionWish } from "./connection.ts";
+import { type Excess, excessOf } from "./excess.ts";
 import { type FdRules, fdRulesOf } from "./fd-rules.ts";
 import type { PeerIdentity } from "./identity.ts";
+import { SUBSCRIPTIONS_MAX, TOPICS_MAX } from "./limits.ts";
 import { type BlockGrant, blockGrantOf, overflowRuleOf } from "./overflow-rules.ts";
 import { type Decision, decide, decideSubscribe } from "./policy/decide.ts";
 import { type ExplainOptions, type Explanation, explain } from "./policy/explain.ts";
 import type { Action, Policy } from "./policy/rules.ts";
+import { RESOURCE } from "./quota.ts";
 import { type RetainRefusal, retainRefusalOf } from "./retained/retain-rules.ts";
 import { makeRoute, type Route, type RouteGroup, RouteTable } from "./route.ts";
 import { SubscriptionIndex } from "./subscription-index.ts";
@@ -202,6 +206,16 @@ export class BusState {
     return withheld;
   }
 
+  /**
+   * Bytes of the largest body that a connection may publish on a topic: what the topic's setting
+   * and its uid's limit allow. Kept in OpenTopic; a new policy may change it.
+   */
+  messageBytesMax({ quota }: Pick<Connection, "quota">, topic: string): number {
+    const ofTopic = this.#policy.settings.find(topic, "messageBytesMax")?.messageBytesMax;
+    const ofUid = Math.min(quota.user.messageBytesMax, LARGE_BODY_BYTES_MAX);
+    return Math.min(ofTopic ?? LARGE_BODY_BYTES_MAX, ofUid);
+  }
+
   /** Which fds messages on a topic may carry; looked up once for each policy. */
   fdRulesOf(topic: Topic): FdRules {
     if (topic.fdRules !== undefined && topic.fdRulesGeneration === this.#policyGeneration) {
@@ -231,11 +245,19 @@ export class BusState {
   /**
    * Adds a subscription to the index; routes that it changes are computed at their next use.
    * @param wish a valid group name, and an overflow that the policy grants
+   * @returns undefined, or the limit that leaves no room for it: then nothing has changed
    */
-  subscribe(connection: Connection, pattern: string, wish?: SubscriptionWish): void {
+  subscribe(connection: Connection, pattern: string, wish?: SubscriptionWish): Excess | undefined {
+    const size = this.subscriptionCount;
+    if (size >= SUBSCRIPTIONS_MAX) {
+      return { resource: "subscriptions", actual: size, limit: SUBSCRIPTIONS_MAX };
+    }
+    const { quota } = connection;
+    if (!quota.charge(RESOURCE.subscriptions, 1)) return excessOf(quota, "subscriptions");
     this.#put(connection, pattern, wish);
     if (isReservedTopic(pattern)) this.reservedSubscriptions += 1;
     this.onSubscription?.(connection, pattern, true);
+    return undefined;
   }
 
   #put(connection: Connection, pattern: string, wish: SubscriptionWish | undefined): void {
@@ -259,6 +281,7 @@ export class BusState {
   }
 
   #take(connection: Connection, pattern: string, wish: SubscriptionWish | undefined): void {
+    connection.quota.release(RESOURCE.subscriptions, 1);
     if (isReservedTopic(pattern)) this.reservedSubscriptions -= 1;
     const overflow = wish?.overflow;
     if (wish?.group === undefined) {
@@ -280,6 +303,28 @@ export class BusState {
   }
 
   /**
+   * Makes a connection a holder of a topic; what it may do there is the caller's.
+   * @returns the topic, or the limit that leaves no room for it
+   */
+  holdTopic({ quota }: Connection, name: string): Topic | Excess {
+    if (!quota.charge(RESOURCE.topics, 1)) return excessOf(quota, "topics");
+    const topic = this.topics.hold(name);
+    if (topic !== undefined) {
+      topic.publishers += 1;
+      return topic;
+    }
+    quota.release(RESOURCE.topics, 1);
+    return { resource: "topics", actual: this.topics.size, limit: TOPICS_MAX };
+  }
+
+  /** Takes back what holdTopic() gave. */
+  releaseTopic({ quota }: Connection, topic: Topic): void {
+    quota.release(RESOURCE.topics, 1);
+    topic.publishers -= 1;
+    this.topics.release(topic);
+  }
+
+  /**
    * Takes a connection out of all tables, so that no route leads to it any more.
    * @returns connections that were told of it and must be told that it is gone
    */
@@ -290,7 +335,7 @@ export class BusState {
     if (connection.subscriptions.size > 0) this.#routes.forgetAll();
     connection.subscriptions.clear();
     connection.wishes.clear();
-    for (const open of connection.openTopics.values()) this.topics.release(open.topic);
+    for (const open of connection.openTopics.values()) this.releaseTopic(connection, open.topic);
     connection.openTopics.clear();
     connection.knownTopics.clear();
     for (const sender of connection.knownSenders) sender.introducedTo.delete(connection);

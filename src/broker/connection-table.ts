@@ -4,6 +4,7 @@
  */
 
 import type { Connection } from "./connection.ts";
+import type { Excess } from "./excess.ts";
 import { IdSequence } from "./id-sequence.ts";
 import {
   ADMINISTRATORS_EXTRA_MAX,
@@ -36,6 +37,7 @@ export class ConnectionTable {
   /** All that have not said HELLO, oldest first. */
   readonly #awaitingHello = new Set<Connection>();
   readonly #connectionsMax: number;
+  /** What the broker's own room allows, whatever the quota says. */
   readonly #connectionsPerUidMax: number;
   readonly #ids: IdSequence;
   readonly #idsInUse = new Set<number>();
@@ -47,7 +49,7 @@ export class ConnectionTable {
     const { connectionsMax = CONNECTIONS_MAX, servesOneUid = false } = options;
     this.#connectionsMax = Math.min(connectionsMax, CONNECTIONS_MAX);
     const share = servesOneUid ? connectionsMax : Math.max(1, Math.floor(connectionsMax / 2));
-    this.#connectionsPerUidMax = Math.min(share, CONNECTIONS_PER_UID_MAX);
+    this.#connectionsPerUidMax = share;
     this.#ids = options.ids ?? new IdSequence();
   }
 
@@ -65,15 +67,32 @@ export class ConnectionTable {
     for (const connection of this.#bySlot) if (connection !== undefined) yield connection;
   }
 
+  /** Those in this slot and behind it, in the order of slots. */
+  *from(slot: number): Generator<Connection> {
+    for (let next = slot; next < this.#bySlot.length; next += 1) {
+      const connection = this.#bySlot[next];
+      if (connection !== undefined) yield connection;
+    }
+  }
+
   /** The connection that has waited longest without saying HELLO. */
   oldestAwaitingHello(): Connection | undefined {
     return this.#awaitingHello.values().next().value;
   }
 
-  /** Whether one more connection of this user is within the limits. */
-  hasRoomFor(uid: number): boolean {
-    if (this.#size - this.#extras >= this.#connectionsMax) return false;
-    return (this.#byUid.get(uid)?.connections ?? 0) < this.#connectionsPerUidMax;
+  /**
+   * Asks whether one more connection of this user is within the limits.
+   * @param perUidMax of this uid, by its quota
+   * @returns undefined where it is, else which figure has reached which limit
+   */
+  excessFor(uid: number, perUidMax: number = CONNECTIONS_PER_UID_MAX): Excess | undefined {
+    const total = this.#size - this.#extras;
+    if (total >= this.#connectionsMax) {
+      return { resource: "connections", actual: total, limit: this.#connectionsMax };
+    }
+    const actual = this.#byUid.get(uid)?.connections ?? 0;
+    const limit = Math.min(perUidMax, this.#connectionsPerUidMax);
+    return actual < limit ? undefined : { resource: "connections", actual, limit, uid };
   }
 
   /**

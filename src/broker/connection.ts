@@ -7,6 +7,7 @@ import { ProtocolError } from "../errors.ts";
 import type { OwnedFd } from "../ffi/owned-fd.ts";
 import type { OverflowPolicy } from "../protocol/words.ts";
 import type { FdAccount } from "./fds-in-flight.ts";
+import type { Figures, ReceiverFigures } from "./figures.ts";
 import { IdSequence } from "./id-sequence.ts";
 import type { PeerIdentity } from "./identity.ts";
 import type { Decision } from "./policy/decide.ts";
@@ -21,6 +22,8 @@ export interface OpenTopic {
   readonly topic: Topic;
   /** False once a reload of the policy took the right away. */
   mayPublish: boolean;
+  /** Bytes of the largest body that it may publish there. */
+  messageBytesMax: number;
   /** May messages there carry fds, and by which rule. */
   sendFds: Decision;
   /** The route whose destinations have all been told who this sender is. */
@@ -44,14 +47,10 @@ export interface GroupMember {
 /** Where a connection is in its life; named for what may come next. */
 export type ConnectionState = "AWAIT_HELLO" | "OPEN" | "DOOMED";
 
+const PUBLISH_COUNTERS = ["published", "matched", "dropped", "denied", "queued"] as const;
+
 /** Figures that SYNC reports and starts again; docs/protocol.md section 4. */
-export interface PublishCounters {
-  published: number;
-  matched: number;
-  dropped: number;
-  denied: number;
-  queued: number;
-}
+export type PublishCounters = { [C in (typeof PUBLISH_COUNTERS)[number]]: number };
 
 /** One accepted socket. */
 export class Connection {
@@ -74,6 +73,21 @@ export class Connection {
     dropped: 0,
     denied: 0,
     queued: 0,
+  };
+  /** What SYNC has reported already. */
+  readonly settled: PublishCounters = {
+    published: 0,
+    matched: 0,
+    dropped: 0,
+    denied: 0,
+    queued: 0,
+  };
+  /** Counted since it connected; figures.ts adds the others. */
+  readonly figures: ReceiverFigures & Pick<Figures, "publishedBytes"> = {
+    publishedBytes: 0,
+    received: 0,
+    receivedBytes: 0,
+    missed: 0,
   };
   readonly openTopics = new Map<number, OpenTopic>();
   readonly subscriptions = new Map<number, string>();
@@ -148,11 +162,10 @@ export class Connection {
   /** The counters since the last call, and a fresh start. */
   takeCounters(): PublishCounters {
     const taken = { ...this.counters };
-    this.counters.published = 0;
-    this.counters.matched = 0;
-    this.counters.dropped = 0;
-    this.counters.denied = 0;
-    this.counters.queued = 0;
+    for (const name of PUBLISH_COUNTERS) {
+      this.settled[name] += taken[name];
+      this.counters[name] = 0;
+    }
     return taken;
   }
 }

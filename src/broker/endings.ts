@@ -1,24 +1,24 @@
 /** Why the broker ends connections, as code and words. The wording of all endings stands here. */
 
 import type { ErrorCode, SyscallError } from "../errors.ts";
+import { type Excess, excessWords } from "./excess.ts";
 import { HELLO_TIMEOUT_MS, SEND_QUEUE_BYTES_MAX, STALL_LIMIT_MS } from "./limits.ts";
 
 /** Why a connection ends, where it is not the client's own wish. */
 export interface Cause {
   readonly code: ErrorCode;
   readonly message: string;
+  /** The limit that was reached, where it is one that is counted. */
+  readonly excess?: Excess | undefined;
 }
 
-/** What an ERROR that ends a connection says beside why. */
-export interface FatalFields {
-  readonly offset?: number;
-  readonly protocol?: number | undefined;
-}
-
-/** More connections, of all users or of this one, than the limits allow. */
-export function tooManyConnections(): Cause {
-  const message = "Cannot serve client: too many connections are open";
-  return { code: "LIMIT_CONNECTIONS", message };
+/**
+ * More connections, of all users or of this one, than the limits allow.
+ * @param excess undefined where the process may open no more files
+ */
+export function tooManyConnections(excess: Excess | undefined): Cause {
+  const why = excess === undefined ? "the broker may open no more files" : excessWords(excess);
+  return { code: "LIMIT_CONNECTIONS", message: `Cannot serve client: ${why}`, excess };
 }
 
 /** The broker could not make the fd lane that the client asked for. */
@@ -63,9 +63,13 @@ export function fdsDoNotClose(uid: number): Cause {
   return { code: "LIMIT_QUEUED_FDS", message };
 }
 
-/** The client left its queue to overflow, the reserve for control frames included. */
-export function doesNotRead(): Cause {
-  const message = "Cannot serve client: it does not read, and control frames no longer fit";
+/**
+ * The client left its queue to overflow, the reserve for control frames included.
+ * @param queuedBytes what is in it
+ */
+export function doesNotRead(queuedBytes: number): Cause {
+  const why = "it does not read, and control frames no longer fit";
+  const message = `Cannot serve client: ${why} behind the ${queuedBytes} bytes that wait`;
   return { code: "LIMIT_CONTROL_QUEUE", message };
 }
 

@@ -93,6 +93,20 @@ export type BrokerEvent =
       readonly code: ErrorCode;
     }
   | {
+      /** A request or message was refused, because a limit leaves no room for it. */
+      readonly type: "limited";
+      readonly connection: number;
+      readonly identity: PeerIdentity;
+      readonly code: ErrorCode;
+      /** The topic, or the pattern of a subscription. */
+      readonly topic: string;
+      readonly limit: number;
+      /** How much there is, or how large it is. */
+      readonly actual: number;
+      /** The same in words, with whose limit it is. */
+      readonly message: string;
+    }
+  | {
       /** A last value was refused: by the setting at `rule`, or because too much is kept. */
       readonly type: "retain-refused";
       readonly connection: number;

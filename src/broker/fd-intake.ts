@@ -9,7 +9,7 @@ import type { FoundFdKind } from "../fd-kinds.ts";
 import { errorBody } from "../protocol/control-messages.ts";
 import { FRAME_KIND_WORD } from "../protocol/frame.ts";
 import { OPCODE } from "../protocol/opcodes.ts";
-import { isLarge, largeBodyBytes } from "../protocol/packet.ts";
+import { isLarge } from "../protocol/packet.ts";
 import { STATUS } from "../protocol/status-codes.ts";
 import type { BusState } from "./bus-state.ts";
 import type { Connection, OpenTopic } from "./connection.ts";
@@ -19,6 +19,7 @@ import { FdBundle } from "./fd-bundle.ts";
 import { findRefusedFd, type RefusedFd } from "./fd-rules.ts";
 import type { ControlSender } from "./introductions.ts";
 import { type LargeBodyFlaw, largeBodyFlaw } from "./large-body.ts";
+import { bodyBytesOf, isTooLarge, tellTooLarge } from "./message-limit.ts";
 import type { ReceivedPacket } from "./packet-handler.ts";
 import { fdKindMessage, refusalMessage } from "./refusal.ts";
 import type { Router } from "./router.ts";
@@ -65,8 +66,13 @@ export class FdIntake {
    */
   take(connection: Connection, open: OpenTopic, packet: ReceivedPacket, frameBytes: number): void {
     const { router } = this.#parts;
+    const { words } = packet.buffer;
     this.lend(connection, packet, (bundle) => {
-      if (!this.admits(connection, open, bundle, largeBodyBytes(packet.buffer.words, 0))) return;
+      const bodyBytes = bodyBytesOf(words, 0);
+      if (open.mayPublish && isTooLarge(bodyBytes, open.messageBytesMax)) {
+        return this.#refuseSize(connection, open, bodyBytes);
+      }
+      if (!this.admits(connection, open, bundle, bodyBytes)) return;
       const copies = router.routeWithFds(connection, open, packet.buffer, frameBytes, bundle);
       if (copies > 0) this.refuseForQuota(connection, open.topic.name, copies);
     });
@@ -151,6 +157,12 @@ export class FdIntake {
     const figures = `${waiting} of ${limit} are on their way`;
     const message = `Cannot pass fds on from "${topic}": ${copies} copies do not fit, ${figures}`;
     this.#refuseForLimit(connection, topic, message, requestId);
+  }
+
+  #refuseSize(connection: Connection, open: OpenTopic, actual: number): void {
+    connection.counters.denied += 1;
+    const about = { topic: open.topic.name, limit: open.messageBytesMax, actual };
+    tellTooLarge(this.#parts, connection, about);
   }
 
   #refuseForLimit(

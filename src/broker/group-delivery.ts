@@ -25,7 +25,13 @@ export interface GroupDeliveryHost<Sender> {
   /** Bytes that a client has not read of what was sent to it. */
   unreadBytes(connection: Connection): number;
   /** Books what became of messages for one member. */
-  settle(sender: Sender, member: Connection, outcome: number, messages: number): void;
+  settle(
+    sender: Sender,
+    member: Connection,
+    outcome: number,
+    messages: number,
+    bytes: number,
+  ): void;
 }
 
 /** Shares messages out among the members of groups. Not reentrant. */
@@ -62,7 +68,7 @@ export class GroupDelivery<Sender> {
       }
       const member = this.#choose(topic, members, next - at);
       const outcome = member.queue.deliver(buffer, at, next - at);
-      this.#host.settle(sender, member, outcome, count);
+      this.#host.settle(sender, member, outcome, count, next - at);
       at = next;
     }
   }
@@ -94,7 +100,7 @@ export class GroupDelivery<Sender> {
     else if (gets === GETS_BODY) outcome = queue.deliverWithheld(buffer, 0, frameBytes, bundle);
     else outcome = queue.deliverWithFds(buffer, 0, frameBytes, bundle);
     buffer.words[ID_WORD] = plainId;
-    this.#host.settle(sender, member, outcome, 1);
+    this.#host.settle(sender, member, outcome, 1, frameBytes);
     return true;
   }
 
@@ -103,7 +109,7 @@ export class GroupDelivery<Sender> {
     const [member] = members;
     if (member === undefined) return;
     member.queue.losses.recordUntold(messages);
-    this.#host.settle(sender, member, QUEUE_FULL, messages);
+    this.#host.settle(sender, member, QUEUE_FULL, messages, 0);
   }
 
   /**

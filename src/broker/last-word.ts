@@ -1,12 +1,11 @@
-/** The last word to a client: why it is closed, also where it does not read and its socket is full. */
+/**
+ * Room in a client's socket for the last word, also where it does not read and the socket is full.
+ * What that word is stands in fatal-frame.ts.
+ */
 
 import { sendPacket } from "../ffi/seqpacket.ts";
 import { getSendBufferBytes, setSendBufferBytes } from "../ffi/socket-options.ts";
-import { errorBody } from "../protocol/control-messages.ts";
-import { FLAG_FATAL, OPCODE } from "../protocol/opcodes.ts";
-import { STATUS, type StatusName } from "../protocol/status-codes.ts";
-import { CONTROL_FRAME_BUFFER, encodeControlFrame } from "./control-frames.ts";
-import type { Cause, FatalFields } from "./endings.ts";
+import { CONTROL_FRAME_BUFFER } from "./control-frames.ts";
 import { LAST_WORD_BYTES, SOCKET_SEND_BUFFER_BYTES } from "./limits.ts";
 
 /**
@@ -19,17 +18,6 @@ export function setSendBuffer(fd: number): void {
   const attained = getSendBufferBytes(fd) / 2;
   const kept = attained - LAST_WORD_BYTES;
   if (attained < SOCKET_SEND_BUFFER_BYTES && kept > 0) setSendBufferBytes(fd, kept);
-}
-
-/**
- * Encodes the ERROR that ends a connection.
- * @param fields what goes along; docs/protocol.md section 4
- * @returns bytes of the frame in CONTROL_FRAME_BUFFER
- */
-export function encodeFatalError(cause: Cause, fields: FatalFields = {}): number {
-  const status = STATUS[cause.code as StatusName];
-  const body = errorBody({ status, message: cause.message, ...fields });
-  return encodeControlFrame({ opcode: OPCODE.ERROR, flags: FLAG_FATAL, id: 0, body });
 }
 
 /**

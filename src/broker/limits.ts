@@ -184,6 +184,17 @@ export const SEND_QUEUE_MEMORY_BYTES_HOLD = SEND_QUEUE_MEMORY_BYTES_MAX - LARGE_
 export const GAP_TOPICS_MAX = 64;
 
 /**
+ * Bytes that wait for slow connections of one uid, where the policy says nothing else: thirty stalled
+ * ones, with full queues. One alone gets half of it, far more than its queue may hold.
+ */
+export const QUEUED_BYTES_PER_UID_MAX = 128 * 1024 * 1024;
+
+/**
+ * Bytes that wait for slow connections of all uids together: eight users who do their worst. A uid
+ * gets half of what the others leave free, so that there is always some left for the next.
+ */
+export const BACKLOG_BYTES_MAX = 8 * QUEUED_BYTES_PER_UID_MAX;
+/**
  * Last values at a time in one broker. Each holds its topic, and half of the topics stay for those
  * that are only published on.
  */
@@ -219,9 +230,6 @@ export const REPLAY_MS_PER_TURN = 2;
 
 /** Milliseconds of one turn spent on letting go of last values whose time is up. */
 export const EXPIRY_MS_PER_TURN = 2;
-
-/** Packets (of PACKET_BYTES_MAX bytes) that all backlogged connections may hold together: 256 MiB. */
-export const BACKLOG_PACKETS_MAX = 4_096;
 
 /** Free packets kept for the next burst instead of being left to the garbage collector: 8 MiB. */
 export const FREE_PACKETS_KEPT = 128;
@@ -274,6 +282,21 @@ export const COSTLY_MS_PER_TURN = 2;
 
 /** Destinations served before the router looks at the clock again. Guess: a tenth of a millisecond. */
 export const ROUTING_COST_PER_LOOK = 4_096;
+
+/**
+ * Messages of one packet that are too large whose sender is told so, one by one: a packet may hold
+ * thousands, and the answers must fit the sender's queue. All are counted.
+ */
+export const REFUSALS_TOLD_PER_PACKET = 16;
+
+/** Users, and units, without a connection whose figures are kept apart. Guess: days of a desktop. */
+export const FOLDED_SUMS_MAX = 1_024;
+
+/** Bytes of JSON in one answer to QUERY; a longer one has several. Far below the control reserve. */
+export const QUERY_ANSWER_BYTES_MAX = 16 * 1024;
+
+/** Entries looked at for one answer to QUERY, those that it does not tell of included. */
+export const QUERY_ENTRIES_PER_LOOK = 2_048;
 
 /** Milliseconds of one turn spent on work in the background, such as a reload of the policy. */
 export const BACKGROUND_MS_PER_TURN = 2;

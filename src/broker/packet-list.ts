@@ -3,19 +3,18 @@
  * compaction; a queue that is being filled gathers in waiting-packets.ts.
  */
 
-import { copyPinned, PinnedBuffer } from "../ffi/pinned-buffer.ts";
-import { PACKET_BYTES_MAX } from "../protocol/limits.ts";
-import { type PacketPool, QueuedPacket } from "./packet-pool.ts";
+import { copyPinned, type PinnedBuffer } from "../ffi/pinned-buffer.ts";
+import type { PacketShare, QueuedPacket } from "./packet-pool.ts";
 
 /** Packets in order. */
 export class PacketList {
   readonly packets: QueuedPacket[] = [];
-  readonly #pool: PacketPool;
+  readonly #pool: PacketShare;
   /** The last packet, where frames may still join it. */
   #open: QueuedPacket | undefined;
 
   /** @param pool where new packets come from */
-  constructor(pool: PacketPool) {
+  constructor(pool: PacketShare) {
     this.#pool = pool;
   }
 
@@ -33,8 +32,7 @@ export class PacketList {
     if (bytes === 0) return;
     if (this.#open === undefined || this.#open.room < bytes) {
       // Packets are given back meanwhile, so this is never many more than there were.
-      const fresh = () => new QueuedPacket(new PinnedBuffer(PACKET_BYTES_MAX));
-      this.#open = this.#pool.acquire(true) ?? fresh();
+      this.#open = this.#pool.acquireBeyond();
       this.packets.push(this.#open);
     }
     copyPinned(source, offset, this.#open.buffer, this.#open.bytes, bytes);

@@ -1,13 +1,21 @@
 /**
  * Packets that wait to be sent, and the pool they come from: 64 KiB of pinned memory each, used
- * again, so that routing allocates nothing. A backlog limit keeps all slow readers together from
- * taking the machine's memory. Knows nothing of sockets.
+ * again, so that routing allocates nothing. What waits is charged to whoever does not read it: its
+ * connection and uid (quota.ts), so slow readers take nothing from those of another user. Knows
+ * nothing of sockets.
+ *
+ *     queue of one connection   [first packet][packet][packet][control]
+ *     paid by                    nobody        quota   quota   quota, or the connection's reserve
+ *
+ * The first packet is free: an empty queue takes any one, and most queues never hold a second. So
+ * nothing is counted for a client that keeps up.
  */
 
 import { PinnedBuffer } from "../ffi/pinned-buffer.ts";
 import { PACKET_BYTES_MAX } from "../protocol/limits.ts";
 import type { FdBundle } from "./fd-bundle.ts";
-import { BACKLOG_PACKETS_MAX, FREE_PACKETS_KEPT } from "./limits.ts";
+import { BACKLOG_BYTES_MAX, FREE_PACKETS_KEPT, SEND_QUEUE_CONTROL_BYTES_MAX } from "./limits.ts";
+import { type ConnectionQuota, RESOURCE } from "./quota.ts";
 
 /** One packet being filled or waiting. */
 export class QueuedPacket {
@@ -23,8 +31,10 @@ export class QueuedPacket {
   queuedAt = 0;
   /** Bytes of the large body behind the first of them; 0 for none. */
   memoryBytes = 0;
-  /** Counted against the pool's backlog limit. */
-  isBacklog = false;
+  /** Charged to the quota of its connection. */
+  chargedBytes = 0;
+  /** Charged to the reserve of its connection. */
+  reserveBytes = 0;
 
   constructor(buffer: PinnedBuffer) {
     this.buffer = buffer;
@@ -36,35 +46,98 @@ export class QueuedPacket {
   }
 }
 
-/** Hands out packets and takes them back. */
+/** Hands out packets and takes them back. One for a broker. */
 export class PacketPool {
   readonly #free: QueuedPacket[] = [];
-  #backlog = 0;
+  #backlogBytes = 0;
 
-  /** Packets held by connections that could not be served at once. */
-  get backlogPackets(): number {
-    return this.#backlog;
+  /** Bytes of packets that are charged to somebody. */
+  get backlogBytes(): number {
+    return this.#backlogBytes;
+  }
+
+  /** What one connection takes its packets from. @param quota charged for them */
+  open(quota: ConnectionQuota): PacketShare {
+    return new PacketShare(this, quota);
+  }
+
+  /**
+   * Whether a uid that holds so much may hold more, all uids considered: half of what the others
+   * leave free, as within a uid.
+   */
+  hasRoomFor(heldByUid: number, bytes: number): boolean {
+    const others = this.#backlogBytes - heldByUid;
+    return heldByUid + bytes <= (BACKLOG_BYTES_MAX - others) / 2;
+  }
+
+  /** For PacketShare: an empty packet of PACKET_BYTES_MAX bytes. */
+  take(): QueuedPacket {
+    return this.#free.pop() ?? new QueuedPacket(new PinnedBuffer(PACKET_BYTES_MAX));
+  }
+
+  /** For PacketShare: keeps a packet for the next use, where it is worth it. */
+  put(packet: QueuedPacket): void {
+    if (packet.buffer.byteLength !== PACKET_BYTES_MAX) return;
+    if (this.#free.length < FREE_PACKETS_KEPT) this.#free.push(packet);
+  }
+
+  /** For PacketShare: so many charged bytes more, or with a negative number less. */
+  count(bytes: number): void {
+    this.#backlogBytes += bytes;
+  }
+}
+
+/** The packets of one connection, and who pays for them. */
+export class PacketShare {
+  readonly #pool: PacketPool;
+  readonly #quota: ConnectionQuota;
+  #reserveBytes = 0;
+
+  /** Made by PacketPool.open() alone. */
+  constructor(pool: PacketPool, quota: ConnectionQuota) {
+    this.#pool = pool;
+    this.#quota = quota;
   }
 
   /**
    * An empty packet of PACKET_BYTES_MAX bytes.
-   * @param isBacklog true where the connection already has packets waiting: then the limit counts
-   * @returns undefined where BACKLOG_PACKETS_MAX packets wait already
+   * @param isBacklog the connection already has packets waiting, so this one is charged
+   * @returns undefined where its quota, or that of its uid, does not allow it
    */
   acquire(isBacklog: boolean): QueuedPacket | undefined {
-    if (isBacklog && this.#backlog >= BACKLOG_PACKETS_MAX) return undefined;
-    return this.#take(isBacklog);
+    if (!isBacklog) return this.#pool.take();
+    return this.hasRoomFor(PACKET_BYTES_MAX) ? this.acquireBeyond() : undefined;
   }
 
-  /** The same for what must not be lost: the limit does not hold, and it counts. */
+  /** The same, always charged, for what must not be lost: whether it is allowed or not. */
   acquireBeyond(): QueuedPacket {
-    return this.#take(true);
+    const packet = this.#pool.take();
+    this.#charge(packet, PACKET_BYTES_MAX);
+    return packet;
   }
 
-  #take(isBacklog: boolean): QueuedPacket {
-    const packet = this.#free.pop() ?? new QueuedPacket(new PinnedBuffer(PACKET_BYTES_MAX));
-    packet.isBacklog = isBacklog;
-    if (isBacklog) this.#backlog += 1;
+  /**
+   * The same for control frames, which have a reserve of SEND_QUEUE_CONTROL_BYTES_MAX beyond the
+   * quota: so a client whose siblings read nothing is still told what it must know.
+   * @returns undefined where the reserve is used up, too
+   */
+  acquireControl(isBacklog: boolean): QueuedPacket | undefined {
+    const packet = this.acquire(isBacklog);
+    if (packet !== undefined) return packet;
+    if (this.#reserveBytes + PACKET_BYTES_MAX > SEND_QUEUE_CONTROL_BYTES_MAX) return undefined;
+    const reserve = this.#pool.take();
+    reserve.reserveBytes = PACKET_BYTES_MAX;
+    this.#reserveBytes += PACKET_BYTES_MAX;
+    return reserve;
+  }
+
+  /**
+   * An empty packet of a size of its own, whether its quota allows that or not: hasRoomFor() says so.
+   * @param isBacklog as for acquire()
+   */
+  acquireSized(bytes: number, isBacklog: boolean): QueuedPacket {
+    const packet = new QueuedPacket(new PinnedBuffer(bytes));
+    if (isBacklog) this.#charge(packet, bytes);
     return packet;
   }
 
@@ -81,10 +154,29 @@ export class PacketPool {
     packet.bundle = undefined;
     packet.memoryBytes = 0;
     packet.bytes = 0;
-    if (packet.isBacklog) this.#backlog -= 1;
-    packet.isBacklog = false;
-    if (packet.buffer.byteLength === PACKET_BYTES_MAX && this.#free.length < FREE_PACKETS_KEPT) {
-      this.#free.push(packet);
-    }
+    if (packet.chargedBytes > 0) this.#discharge(packet);
+    this.#reserveBytes -= packet.reserveBytes;
+    packet.reserveBytes = 0;
+    this.#pool.put(packet);
+  }
+
+  /** Whether so many bytes more may wait. */
+  hasRoomFor(bytes: number): boolean {
+    const held = this.#quota.user.used(RESOURCE.queuedBytes);
+    if (!this.#pool.hasRoomFor(held, bytes)) return false;
+    const used = this.#quota.used(RESOURCE.queuedBytes);
+    return used + bytes <= this.#quota.limit(RESOURCE.queuedBytes);
+  }
+
+  #charge(packet: QueuedPacket, bytes: number): void {
+    packet.chargedBytes = bytes;
+    this.#quota.impose(RESOURCE.queuedBytes, bytes);
+    this.#pool.count(bytes);
+  }
+
+  #discharge(packet: QueuedPacket): void {
+    this.#quota.release(RESOURCE.queuedBytes, packet.chargedBytes);
+    this.#pool.count(-packet.chargedBytes);
+    packet.chargedBytes = 0;
   }
 }

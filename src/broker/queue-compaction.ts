@@ -26,7 +26,7 @@ import {
   SEND_QUEUE_MEMORY_BYTES_RESUME,
 } from "./limits.ts";
 import { PacketList } from "./packet-list.ts";
-import type { PacketPool, QueuedPacket } from "./packet-pool.ts";
+import type { PacketShare, QueuedPacket } from "./packet-pool.ts";
 
 /** What happens to the messages of a topic id; undefined for what must stay. */
 export type OverflowOf = (topicId: number) => OverflowPolicy | undefined;
@@ -59,7 +59,7 @@ const TOLD_DROPPED = 5;
 export function compactPackets(
   packets: readonly QueuedPacket[],
   overflowOf: OverflowOf,
-  pool: PacketPool,
+  pool: PacketShare,
 ): CompactedPackets {
   return new Compaction(packets, overflowOf, pool).run();
 }
@@ -67,7 +67,7 @@ export function compactPackets(
 class Compaction {
   readonly #packets: readonly QueuedPacket[];
   readonly #overflowOf: OverflowOf;
-  readonly #pool: PacketPool;
+  readonly #pool: PacketShare;
   readonly #out: PacketList;
   readonly #withFdsDropped: QueuedPacket[] = [];
   /** Frames are numbered from 0 on, over all packets. The last TOPIC frame of an id. */
@@ -91,7 +91,7 @@ class Compaction {
   #lastOverflow: OverflowPolicy | undefined;
   #lastRenamedAt = -1;
 
-  constructor(packets: readonly QueuedPacket[], overflowOf: OverflowOf, pool: PacketPool) {
+  constructor(packets: readonly QueuedPacket[], overflowOf: OverflowOf, pool: PacketShare) {
     this.#packets = packets;
     this.#overflowOf = overflowOf;
     this.#pool = pool;

@@ -8,7 +8,7 @@ import { FRAME_BYTES_OFFSET, FRAME_ID_OFFSET, paddedBytes } from "../protocol/fr
 import type { OverflowPolicy } from "../protocol/words.ts";
 import { COMPACTION_BYTES_MIN, SEND_QUEUE_FDS_MAX, SEND_QUEUE_MEMORY_BYTES_MAX } from "./limits.ts";
 import { OVERFLOW_DEFAULT } from "./overflow-rules.ts";
-import type { PacketPool } from "./packet-pool.ts";
+import type { PacketShare } from "./packet-pool.ts";
 import { compactPackets } from "./queue-compaction.ts";
 import type { WaitingPackets } from "./waiting-packets.ts";
 
@@ -54,7 +54,7 @@ export class QueueOverflow {
    * Drops what may go of a full queue, where that is worth it.
    * @returns whether the queue was gone through
    */
-  compact(waiting: WaitingPackets, pool: PacketPool): boolean {
+  compact(waiting: WaitingPackets, pool: PacketShare): boolean {
     const isWorthIt =
       waiting.bytesTaken - this.#bytesSeen >= COMPACTION_BYTES_MIN ||
       waiting.fdsTaken - this.#fdsSeen >= COMPACTION_FDS_MIN ||

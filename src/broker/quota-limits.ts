@@ -7,11 +7,12 @@ import { assert } from "../assert.ts";
 import { LARGE_BODY_BYTES_MAX } from "../protocol/limits.ts";
 import {
   CONNECTIONS_PER_UID_MAX,
+  QUEUED_BYTES_PER_UID_MAX,
   SUBSCRIPTIONS_PER_CONNECTION_MAX,
   TOPICS_PER_CONNECTION_MAX,
 } from "./limits.ts";
 import { isInRanges, type LimitValues, type PolicyLimits } from "./policy/rules.ts";
-import type { Limits, LimitsOfUid, ResourceName } from "./quota.ts";
+import type { Limits, LimitsOfUid } from "./quota.ts";
 
 /**
  * What one uid may hold where the policy says nothing. One connection alone gets half of it.
@@ -22,14 +23,15 @@ export const QUOTA_DEFAULTS: Limits = {
   connections: CONNECTIONS_PER_UID_MAX,
   subscriptions: 2 * SUBSCRIPTIONS_PER_CONNECTION_MAX,
   topics: 2 * TOPICS_PER_CONNECTION_MAX,
-  queuedBytes: 128 * 1024 * 1024,
+  queuedBytes: QUEUED_BYTES_PER_UID_MAX,
   retainedBytes: 4 * LARGE_BODY_BYTES_MAX,
   fds: 16_384,
   pendingCalls: 16_384,
+  messageBytes: LARGE_BODY_BYTES_MAX,
 };
 
-/** Each resource as `[limits]` of a policy file spells it. */
-export const LIMIT_KEY_OF: { readonly [R in ResourceName]: keyof LimitValues } = {
+/** Each limit as `[limits]` of a policy file spells it. */
+export const LIMIT_KEY_OF: { readonly [R in keyof Limits]: keyof LimitValues } = {
   connections: "connections",
   subscriptions: "subscriptions",
   topics: "topics",
@@ -37,6 +39,7 @@ export const LIMIT_KEY_OF: { readonly [R in ResourceName]: keyof LimitValues } =
   retainedBytes: "retained-bytes",
   fds: "fds",
   pendingCalls: "pending-calls",
+  messageBytes: "message-bytes",
 };
 
 /**
@@ -62,7 +65,7 @@ export function limitsOfPolicy({ defaults, overrides }: PolicyLimits, base: Limi
 }
 
 function merge(base: Limits, values: LimitValues): Limits {
-  const names = Object.keys(LIMIT_KEY_OF) as ResourceName[];
+  const names = Object.keys(LIMIT_KEY_OF) as (keyof Limits)[];
   const merged = names.map((name) => [name, values[LIMIT_KEY_OF[name]] ?? base[name]] as const);
   return Object.fromEntries(merged) as Limits;
 }

@@ -34,8 +34,8 @@ export type ResourceName = keyof typeof RESOURCE;
 /** The place of a resource. */
 export type Resource = (typeof RESOURCE)[ResourceName];
 
-/** A number for each resource. */
-export type Limits = { readonly [R in ResourceName]: number };
+/** A number for each resource, and the bytes of the largest message body. */
+export type Limits = { readonly [R in ResourceName | "messageBytes"]: number };
 
 /** The limits of one uid. */
 export type LimitsOfUid = (uid: number) => Limits;
@@ -125,6 +125,11 @@ export class UserQuota {
     return this.#limits[resource] as number;
   }
 
+  /** Bytes of the largest message body that it may publish, whatever the topic allows. */
+  get messageBytesMax(): number {
+    return this.#quotas.limitsOf(this.uid).messageBytes;
+  }
+
   /** Whether the uid holds more than it may: by impose(), or since its limit was lowered. */
   isOver(resource: Resource): boolean {
     return this.used(resource) > this.limit(resource);
@@ -159,12 +164,13 @@ export class UserQuota {
   /** A connection of this uid is there. For ConnectionQuota. */
   join(): void {
     this.#connections += 1;
+    this.impose(RESOURCE.connections, 1);
   }
 
   /** A connection of this uid is gone. For ConnectionQuota. */
   leave(): void {
     this.#connections -= 1;
-    if (this.#connections === 0) this.#forgetIfIdle();
+    this.release(RESOURCE.connections, 1);
   }
 
   #forgetIfIdle(): void {
@@ -209,12 +215,17 @@ export class ConnectionQuota {
   charge(resource: Resource, amount: number): boolean {
     const used = this.used(resource);
     if (amount > 0 && used + amount > this.limit(resource)) return false;
-    this.user.impose(resource, amount);
-    this.#used[resource] = used + amount;
+    this.impose(resource, amount);
     return true;
   }
 
-  /** Gives back what charge() took; also after close(). */
+  /** Charges the connection, and with it its uid, whether it fits or not. */
+  impose(resource: Resource, amount: number): void {
+    this.user.impose(resource, amount);
+    this.#used[resource] = this.used(resource) + amount;
+  }
+
+  /** Gives back what charge() or impose() took; also after close(). */
   release(resource: Resource, amount: number): void {
     const rest = this.used(resource) - amount;
     assert(rest >= 0, "no more is released than was charged");

@@ -34,19 +34,15 @@ import type { Area, CarryOut, ClientFrame } from "./area.ts";
 import type { BusState } from "./bus-state.ts";
 import type { Connection } from "./connection.ts";
 import type { BrokerEventListener } from "./events.ts";
+import { type Excess, excessWords } from "./excess.ts";
 import type { FdGate } from "./fd-gate.ts";
 import type { FdSweep } from "./fd-sweep.ts";
 import type { ControlSender } from "./introductions.ts";
-import {
-  GROUPS_PER_CONNECTION_MAX,
-  SUBSCRIPTIONS_MAX,
-  SUBSCRIPTIONS_PER_CONNECTION_MAX,
-  TOPICS_PER_CONNECTION_MAX,
-} from "./limits.ts";
+import { GROUPS_PER_CONNECTION_MAX } from "./limits.ts";
 import type { Action } from "./policy/rules.ts";
 import { blockRefusalMessage, refusalMessage } from "./refusal.ts";
 import type { Replay } from "./retained/replay.ts";
-import type { Topic } from "./topic-table.ts";
+import { Topic } from "./topic-table.ts";
 
 /** A control frame that was read and found good. */
 export type Request =
@@ -63,6 +59,9 @@ export type Request =
   | { readonly opcode: typeof OPCODE.RELOAD_POLICY; readonly id: number }
   | { readonly opcode: typeof OPCODE.EXPLAIN; readonly id: number; readonly question: Explain }
   | { readonly opcode: "area"; readonly carryOut: CarryOut };
+
+/** Statuses that tell of a limit. */
+type LimitStatus = Extract<StatusName, `LIMIT_${string}`>;
 
 /** What they are carried out with. */
 export interface RequestsParts {
@@ -198,15 +197,21 @@ export class Requests {
     if (!decision.allowed) {
       return this.#deny(connection, id, "publish", name, decision.rule);
     }
-    const topic = open?.topic ?? this.#holdTopic(connection, name);
-    if (topic === undefined) {
-      const message = `Cannot open topic "${name}": too many topics are open`;
-      return this.#refuse(connection, id, "LIMIT_TOPICS", message, { topic: name });
+    const topic = open?.topic ?? this.#state.holdTopic(connection, name);
+    if (!(topic instanceof Topic)) {
+      const cannot = `Cannot open topic "${name}"`;
+      return this.#refuseForLimit(
+        connection,
+        id,
+        { code: "LIMIT_TOPICS", cannot, topic: name },
+        topic,
+      );
     }
     const sendFds = this.#state.peek(connection, "send-fds", name);
     connection.openTopics.set(topic.id, {
       topic,
       mayPublish: true,
+      messageBytesMax: this.#state.messageBytesMax(connection, name),
       sendFds,
       introducedTo: undefined,
     });
@@ -215,18 +220,12 @@ export class Requests {
     this.#send(connection, { opcode: OPCODE.ACK, id: id, body });
   }
 
-  /** @returns undefined where the connection or the broker has as many topics as it may */
-  #holdTopic(connection: Connection, name: string): Topic | undefined {
-    if (connection.openTopics.size >= TOPICS_PER_CONNECTION_MAX) return undefined;
-    return this.#state.topics.hold(name);
-  }
-
   /** A second CLOSE_TOPIC in one packet finds nothing to close any more. */
   #closeTopic(connection: Connection, topicId: number): void {
     const open = connection.openTopics.get(topicId);
     if (open === undefined) return;
     connection.openTopics.delete(topicId);
-    this.#state.topics.release(open.topic);
+    this.#state.releaseTopic(connection, open.topic);
   }
 
   #subscribe(connection: Connection, id: number, wanted: Subscribe): void {
@@ -241,21 +240,16 @@ export class Requests {
       return this.#deny(connection, id, "subscribe", pattern, decision.rule);
     }
     if (!this.#grantsWish(connection, id, wanted)) return;
-    const isFull =
-      connection.subscriptions.size >= SUBSCRIPTIONS_PER_CONNECTION_MAX ||
-      this.#state.subscriptionCount >= SUBSCRIPTIONS_MAX ||
-      (group !== undefined &&
-        !connection.groups.has(group) &&
-        connection.groups.size >= GROUPS_PER_CONNECTION_MAX);
-    if (isFull) {
-      const message = `Cannot subscribe to "${pattern}": there are too many subscriptions`;
-      return this.#refuse(connection, id, "LIMIT_SUBSCRIPTIONS", message, { topic: pattern });
+    const wish = group === undefined && overflow === undefined ? undefined : { group, overflow };
+    const excess = this.#state.subscribe(connection, pattern, wish);
+    if (excess !== undefined) {
+      const refused = { code: "LIMIT_SUBSCRIPTIONS" as const, topic: pattern };
+      const cannot = `Cannot subscribe to "${pattern}"`;
+      return this.#refuseForLimit(connection, id, { ...refused, cannot }, excess);
     }
     const subscription = connection.nextSubscription();
-    const wish = group === undefined && overflow === undefined ? undefined : { group, overflow };
     connection.subscriptions.set(subscription, pattern);
     if (wish !== undefined) connection.wishes.set(subscription, wish);
-    this.#state.subscribe(connection, pattern, wish);
     const body = subscribeAckBody({ subscription });
     this.#send(connection, { opcode: OPCODE.ACK, id: id, body });
     if (group === undefined) this.#replay.begin(connection, subscription, pattern);
@@ -268,6 +262,13 @@ export class Requests {
     if (flaw !== undefined) {
       const message = `Cannot join the queue group: ${flaw}`;
       this.#refuse(connection, id, "REJECTED_GROUP", message, {});
+      return false;
+    }
+    const isOneMore = group !== undefined && !connection.groups.has(group);
+    if (isOneMore && connection.groups.size >= GROUPS_PER_CONNECTION_MAX) {
+      const message = `Cannot join the queue group: one connection is in no more than ${GROUPS_PER_CONNECTION_MAX}`;
+      const limits = { limit: GROUPS_PER_CONNECTION_MAX, actual: connection.groups.size };
+      this.#refuse(connection, id, "LIMIT_SUBSCRIPTIONS", message, { topic: pattern, ...limits });
       return false;
     }
     if (overflow !== "block") return true;
@@ -324,19 +325,41 @@ export class Requests {
     this.#onEvent({ type: "denied", connection: connection.id, identity, action, topic, rule });
   }
 
+  #refuseForLimit(
+    connection: Connection,
+    requestId: number,
+    { code, cannot, topic }: { code: LimitStatus; cannot: string; topic: string },
+    excess: Excess,
+  ): void {
+    const { limit, actual } = excess;
+    const message = `${cannot}: ${excessWords(excess)}`;
+    this.#refuse(connection, requestId, code, message, { topic, limit, actual });
+    const { id, identity } = connection;
+    this.#onEvent({
+      type: "limited",
+      connection: id,
+      identity,
+      code,
+      topic,
+      limit,
+      actual,
+      message,
+    });
+  }
+
   #refuse(
     connection: Connection,
     requestId: number,
-    code: RejectedErrorCode | Extract<StatusName, `LIMIT_${string}`>,
+    code: RejectedErrorCode | LimitStatus,
     message: string,
-    fields: { topic?: string; rule?: string | undefined },
+    fields: { topic?: string; rule?: string | undefined; limit?: number; actual?: number },
   ): void {
     const body: ControlMap = errorBody({ status: STATUS[code as StatusName], message, ...fields });
     this.#send(connection, { opcode: OPCODE.ERROR, id: requestId, body });
   }
 }
 
-/** @throws {ProtocolError} PROTOCOL_REQUEST_ID where a request has the id 0 */
+/** @throws {ProtocolError} PROTOCOL_REQUEST_ID where a request could not be answered */
 export function checkRequestId(frame: ClientFrame): void {
   if (frame.id !== 0) return;
   const message = "Cannot answer request: its id is 0";
@@ -349,12 +372,12 @@ export function unknownOpcode({ opcode, offset }: ClientFrame): ProtocolError {
   return new ProtocolError("PROTOCOL_OPCODE", message, offset);
 }
 
-/** Where the body of a frame starts in its buffer. */
+/** Where the body of a frame starts, in bytes of its buffer. */
 export function bodyStart(frame: ClientFrame): number {
   return frame.offset + FRAME_HEADER_BYTES;
 }
 
-/** Where it ends. */
+/** The byte behind the body of a frame. */
 export function bodyEnd(frame: ClientFrame): number {
   return frame.offset + frame.frameBytes;
 }

@@ -128,6 +128,7 @@ export class Rights {
     }
     open.mayPublish = publish.allowed;
     open.sendFds = sendFds;
+    open.messageBytesMax = this.#state.messageBytesMax(connection, name);
   }
 
   #revoke(

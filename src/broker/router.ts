@@ -24,7 +24,7 @@ import { FdPlan, GETS_BODY, GETS_NO_FDS, GETS_NOTHING } from "./fd-plan.ts";
 import type { FdsInFlight } from "./fds-in-flight.ts";
 import { GroupDelivery } from "./group-delivery.ts";
 import type { Introductions } from "./introductions.ts";
-import { FDS_STALLED_MS, ROUTING_COST_PER_LOOK } from "./limits.ts";
+import { FDS_STALLED_MS, REFUSALS_TOLD_PER_PACKET, ROUTING_COST_PER_LOOK } from "./limits.ts";
 import { makeRoute, type Route } from "./route.ts";
 import { ACCEPTED, PEER_GONE, SLOW_READER } from "./send-queue.ts";
 import type { Topic } from "./topic-table.ts";
@@ -33,11 +33,20 @@ import type { Topic } from "./topic-table.ts";
 const PLAIN_MASK = ~(FLAGS_ENCODING_MASK << 8);
 const PLAIN_KIND = kindWord(OPCODE.MESSAGE, 0, 0);
 
+/** No topic has this id. */
+const NO_TOPIC = -1;
+
+/** Stands in the place of the number of messages: there is one, and it is too large. */
+const TOO_LARGE = -1;
+
 /** Numbers in one run record: first byte, byte after the last, messages. */
 const RUN_WORDS = 3;
 
 /** Stands for the route of a topic on which the sender may not publish any more. */
 const REVOKED_ROUTE: Route = makeRoute([]);
+
+/** Stands for the route of messages that are larger than their sender may publish on the topic. */
+const TOO_LARGE_ROUTE: Route = makeRoute([]);
 
 /** routePacket(): the packet holds something else than plain messages. */
 export const NOT_PLAIN = -1;
@@ -53,12 +62,14 @@ export interface RouterHost {
   noteUnflushed(connection: Connection): void;
   /** The connection's socket is dead. */
   notePeerGone(connection: Connection): void;
-  /** The connection's queue is full, and it asked to be closed then. */
+  /** The connection's queue is full, and it asked to miss nothing. */
   noteSlowReader(connection: Connection): void;
   /** Routing stops here: nothing more is to be read from the sender until one of these has read. */
   noteHeld(by: readonly Connection[]): void;
   /** Bytes that a client has not read of what was sent to it. */
   unreadBytes(connection: Connection): number;
+  /** A message went nowhere, because its body is larger than the topic or the sender's user may have. */
+  noteTooLarge(sender: Connection, open: OpenTopic, bodyBytes: number): void;
 }
 
 /**
@@ -66,6 +77,12 @@ export interface RouterHost {
  * destination knows the topic by then.
  */
 export type FirstMessageListener = (destination: Connection, topic: Topic) => void;
+
+/** Messages on one topic, of one sender. */
+interface Publication {
+  readonly sender: Connection;
+  readonly topic: Topic;
+}
 
 /** Routes messages. One for a broker; not reentrant. */
 export class Router {
@@ -76,8 +93,12 @@ export class Router {
   readonly #onFirstMessage: FirstMessageListener;
   readonly #runs = new Int32Array(PACKET_FRAMES_MAX * RUN_WORDS);
   readonly #runTopics: (OpenTopic | undefined)[] = new Array(PACKET_FRAMES_MAX).fill(undefined);
-  readonly #groups: GroupDelivery<Connection>;
+  readonly #groups: GroupDelivery<Publication>;
   #runCount = 0;
+  /** The first run that is to be delivered. */
+  #firstRun = 0;
+  /** Refusals that the sender of this packet was told. */
+  #refusalsTold = 0;
   /** Destinations served since hasTime() was last asked; a computed route counts as many. */
   #cost = 0;
 
@@ -94,8 +115,9 @@ export class Router {
     this.#host = host;
     this.#groups = new GroupDelivery({
       unreadBytes: (connection) => host.unreadBytes(connection),
-      settle: (sender, member, outcome, messages) =>
-        this.#settle(sender, member, outcome, messages),
+      settle: ({ sender, topic }, member, outcome, messages, bytes) => {
+        if (!this.#settle(sender, member, outcome, messages, bytes)) topic.dropped += messages;
+      },
     });
     this.#onFirstMessage = onFirstMessage;
   }
@@ -166,16 +188,20 @@ export class Router {
       } else if (gets === GETS_BODY) {
         outcome = queue.deliverWithheld(buffer, 0, frameBytes, bundle);
       } else outcome = queue.deliverWithFds(buffer, 0, frameBytes, bundle);
-      this.#settle(sender, destination, outcome, 1);
+      if (!this.#settle(sender, destination, outcome, 1, frameBytes)) open.topic.dropped += 1;
       matched += 1;
     }
     for (const share of plan.groups) {
       if (share.group.topic?.untold !== undefined) this.#introductions.tellLate(share.group.topic);
       if (share.gets === GETS_NO_FDS) this.#fdsInFlight.counters.stalled += bundle.count;
-      if (this.#groups.deliverWithFds(sender, share, { buffer, frameBytes, bundle })) matched += 1;
+      const publication = { sender, topic: open.topic };
+      const message = { buffer, frameBytes, bundle };
+      if (this.#groups.deliverWithFds(publication, share, message)) matched += 1;
     }
     sender.counters.published += 1;
     sender.counters.matched += matched;
+    sender.figures.publishedBytes += frameBytes;
+    open.topic.countOne(matched);
     return 0;
   }
 
@@ -203,9 +229,11 @@ export class Router {
   #walk(sender: Connection, words: Uint32Array, start: number, end: number): number {
     const origin = sender.id;
     const runs = this.#runs;
+    this.#refusalsTold = 0;
     let count = 0;
-    let topicId = -1;
+    let topicId = NO_TOPIC;
     let messages = 0;
+    let frameBytesMax = 0;
     let at = start;
     while (at < end) {
       const word = at >>> 2;
@@ -215,14 +243,21 @@ export class Router {
       if (frameBytes < FRAME_HEADER_BYTES || frameBytes > end - at) break;
       const id = words[word + 2] as number;
       words[word + 3] = origin;
-      if (id !== topicId) {
+      if (id !== topicId || frameBytes > frameBytesMax) {
         if (count > 0) runs[count * RUN_WORDS - 1] = messages;
         runs[count * RUN_WORDS] = at;
         if (count > 0) runs[(count - 1) * RUN_WORDS + 1] = at;
-        this.#runTopics[count] = openTopicOf(sender, id, at);
+        const open = openTopicOf(sender, id, at);
+        this.#runTopics[count] = open;
+        frameBytesMax = open.messageBytesMax + FRAME_HEADER_BYTES;
         count += 1;
         topicId = id;
         messages = 0;
+        if (frameBytes > frameBytesMax) {
+          // It is a run of its own, and goes nowhere.
+          topicId = NO_TOPIC;
+          messages = TOO_LARGE - 1;
+        }
       }
       messages += 1;
       at += (frameBytes + 7) & -8;
@@ -242,30 +277,30 @@ export class Router {
    */
   #routeRuns(sender: Connection, buffer: PinnedBuffer): number {
     const runs = this.#runs;
+    const runCount = this.#runCount;
     let route: Route | undefined;
-    let start = 0;
-    let end = 0;
     let messages = 0;
-    for (let run = 0; run < this.#runCount; run += 1) {
-      const open = this.#runTopics[run];
-      assert(open !== undefined, "a run has a topic");
-      const at = run * RUN_WORDS;
-      const next = open.mayPublish ? this.#routeFor(sender, open) : REVOKED_ROUTE;
+    for (let run = 0; run < runCount; run += 1) {
+      const runMessages = runs[run * RUN_WORDS + 2] as number;
+      const next = this.#routeOfRun(sender, run, runMessages);
       if (next !== route) {
-        if (route !== undefined) this.#deliverRun(sender, route, buffer, start, end, messages);
-        if (this.#isHeld(next)) return runs[at] as number;
+        if (route !== undefined) this.#deliverRuns(sender, route, buffer, run, messages);
+        if (this.#isHeld(next)) return runs[run * RUN_WORDS] as number;
         route = next;
-        start = runs[at] as number;
         messages = 0;
+        this.#firstRun = run;
       }
-      end = runs[at + 1] as number;
-      messages += runs[at + 2] as number;
-      if (this.#cost >= ROUTING_COST_PER_LOOK && run + 1 < this.#runCount && this.#isTimeUp()) {
-        this.#deliverRun(sender, route, buffer, start, end, messages);
-        return end;
+      messages += runMessages;
+      // Behind finding the route: one that is new counts from here on.
+      if (next !== REVOKED_ROUTE && next !== TOO_LARGE_ROUTE) {
+        (this.#runTopics[run] as OpenTopic).topic.published += runMessages;
+      }
+      if (this.#cost >= ROUTING_COST_PER_LOOK && run + 1 < runCount && this.#isTimeUp()) {
+        this.#deliverRuns(sender, route, buffer, run + 1, messages);
+        return runs[run * RUN_WORDS + 1] as number;
       }
     }
-    if (route !== undefined) this.#deliverRun(sender, route, buffer, start, end, messages);
+    if (route !== undefined) this.#deliverRuns(sender, route, buffer, runCount, messages);
     return ALL_ROUTED;
   }
 
@@ -286,33 +321,55 @@ export class Router {
     return false;
   }
 
+  #routeOfRun(sender: Connection, run: number, messages: number): Route {
+    const open = this.#runTopics[run];
+    assert(open !== undefined, "a run has a topic");
+    if (!open.mayPublish) return REVOKED_ROUTE;
+    return messages === TOO_LARGE ? TOO_LARGE_ROUTE : this.#routeFor(sender, open);
+  }
+
   #isTimeUp(): boolean {
     this.#cost = 0;
     return !this.#host.hasTime();
   }
 
-  #deliverRun(
+  /** Delivers the runs from #firstRun on, up to `past`, in one piece: all have this route. */
+  #deliverRuns(
     sender: Connection,
     route: Route,
     buffer: PinnedBuffer,
-    start: number,
-    end: number,
+    past: number,
     messages: number,
   ): void {
-    if (route === REVOKED_ROUTE) {
-      sender.counters.denied += messages;
-      return;
-    }
+    const runs = this.#runs;
+    const first = this.#firstRun;
+    const start = runs[first * RUN_WORDS] as number;
+    const bytes = (runs[past * RUN_WORDS - 2] as number) - start;
     const destinations = route.destinations;
+    if (route === REVOKED_ROUTE || route === TOO_LARGE_ROUTE) {
+      return this.#refuseRuns(sender, route, buffer.words, past);
+    }
     this.#cost += destinations.length;
     sender.counters.published += messages;
     sender.counters.matched += messages * destinations.length;
+    sender.figures.publishedBytes += bytes;
+    let missing = 0;
     for (let index = 0; index < destinations.length; index += 1) {
       const destination = destinations[index] as Connection;
-      const outcome = destination.queue.deliver(buffer, start, end - start);
-      this.#settle(sender, destination, outcome, messages);
+      const outcome = destination.queue.deliver(buffer, start, bytes);
+      if (!this.#settle(sender, destination, outcome, messages, bytes)) missing += 1;
     }
-    if (route.groups.length > 0) this.#deliverToGroups(sender, route, buffer, start, end, messages);
+    if (missing > 0) this.#countDropped(past, missing);
+    if (route.groups.length > 0) {
+      this.#deliverToGroups(sender, route, buffer, { start, end: start + bytes, messages });
+    }
+  }
+
+  #countDropped(past: number, copies: number): void {
+    for (let run = this.#firstRun; run < past; run += 1) {
+      const messages = this.#runs[run * RUN_WORDS + 2] as number;
+      (this.#runTopics[run] as OpenTopic).topic.dropped += messages * copies;
+    }
   }
 
   /** Behind all other destinations: the messages bear other topic ids from here on. */
@@ -320,21 +377,48 @@ export class Router {
     sender: Connection,
     { groups }: Route,
     buffer: PinnedBuffer,
-    start: number,
-    end: number,
-    messages: number,
+    run: { readonly start: number; readonly end: number; readonly messages: number },
   ): void {
-    sender.counters.matched += messages * groups.length;
+    // A route with groups is its topic's alone.
+    const { topic } = this.#runTopics[this.#firstRun] as OpenTopic;
+    sender.counters.matched += run.messages * groups.length;
     for (const group of groups) {
       if (group.topic?.untold !== undefined) this.#introductions.tellLate(group.topic);
       this.#cost += group.members.length;
-      this.#groups.deliverRun(sender, group, buffer, { start, end, messages });
+      this.#groups.deliverRun({ sender, topic }, group, buffer, run);
     }
   }
 
-  #settle(sender: Connection, destination: Connection, outcome: number, messages: number): void {
-    if (outcome !== ACCEPTED) sender.counters.dropped += messages;
-    else if (destination.watchedFd >= 0) sender.counters.queued += messages;
+  /** Tells of a few that are too large, and not of all that one packet may hold. */
+  #refuseRuns(sender: Connection, route: Route, words: Uint32Array, past: number): void {
+    for (let run = this.#firstRun; run < past; run += 1) {
+      const at = run * RUN_WORDS;
+      sender.counters.denied += Math.abs(this.#runs[at + 2] as number);
+      if (route === REVOKED_ROUTE || this.#refusalsTold >= REFUSALS_TOLD_PER_PACKET) continue;
+      this.#refusalsTold += 1;
+      const frameBytes = words[(this.#runs[at] as number) >>> 2] as number;
+      const open = this.#runTopics[run] as OpenTopic;
+      this.#host.noteTooLarge(sender, open, frameBytes - FRAME_HEADER_BYTES);
+    }
+  }
+
+  /** @returns whether it was delivered */
+  #settle(
+    sender: Connection,
+    destination: Connection,
+    outcome: number,
+    messages: number,
+    bytes: number,
+  ): boolean {
+    const isDelivered = outcome === ACCEPTED;
+    if (isDelivered) {
+      destination.figures.received += messages;
+      destination.figures.receivedBytes += bytes;
+      if (destination.watchedFd >= 0) sender.counters.queued += messages;
+    } else {
+      destination.figures.missed += messages;
+      sender.counters.dropped += messages;
+    }
     if (outcome === PEER_GONE) this.#host.notePeerGone(destination);
     else if (outcome === SLOW_READER) this.#host.noteSlowReader(destination);
     else if (
@@ -344,6 +428,7 @@ export class Router {
     ) {
       this.#host.noteUnflushed(destination);
     }
+    return isDelivered;
   }
 
   /** The route of a topic; its destinations know topic and sender when this returns. */

@@ -13,7 +13,7 @@
  */
 
 import { assert } from "../assert.ts";
-import { PinnedBuffer } from "../ffi/pinned-buffer.ts";
+import type { PinnedBuffer } from "../ffi/pinned-buffer.ts";
 import { PACKET_BYTES_MAX } from "../protocol/limits.ts";
 import { GAP_REASON, WITHHELD_REASON } from "../protocol/opcodes.ts";
 import type { OverflowPolicy } from "../protocol/words.ts";
@@ -29,15 +29,18 @@ import {
 } from "./fd-outlet.ts";
 import {
   encodeGap,
+  type FdLoss,
   isMessage,
+  KERNEL_REFUSED,
   laneKind,
   memoryBytesOf,
+  NOT_TAKEN,
   needsFds,
   withheldKind,
 } from "./frame-marks.ts";
 import { DIRECT_SEND_BYTES_MIN, LATEST_BYTES_KEPT } from "./limits.ts";
 import { OVERFLOW_DEFAULT } from "./overflow-rules.ts";
-import { type PacketPool, QueuedPacket } from "./packet-pool.ts";
+import type { PacketShare, QueuedPacket } from "./packet-pool.ts";
 import { QueueLosses } from "./queue-losses.ts";
 import { QueueOverflow } from "./queue-overflow.ts";
 import { fits, fitsReserve, fitsWithFds, hasRoomAgain, isHigh, isLow } from "./queue-room.ts";
@@ -62,7 +65,7 @@ const NOT_TURNED_AWAY = 0;
 export class SendQueue {
   readonly #fd: number;
   readonly #sink: PacketSink;
-  readonly #pool: PacketPool;
+  readonly #pool: PacketShare;
   readonly #outletHost: FdOutletHost;
   readonly #waiting: WaitingPackets;
   #isAbandoned = false;
@@ -83,10 +86,10 @@ export class SendQueue {
   /**
    * @param fd the connection's socket, borrowed
    * @param sink the kernel
-   * @param pool shared by all queues of a broker
+   * @param pool what the connection takes its packets from
    * @param outletHost for the outlet of this queue
    */
-  constructor(fd: number, sink: PacketSink, pool: PacketPool, outletHost: FdOutletHost) {
+  constructor(fd: number, sink: PacketSink, pool: PacketShare, outletHost: FdOutletHost) {
     this.#fd = fd;
     this.#sink = sink;
     this.#pool = pool;
@@ -119,7 +122,8 @@ export class SendQueue {
 
   /** Publishers are to be held back for a client that asked for it, until isLow. */
   get isHigh(): boolean {
-    return isHigh(this.#waiting);
+    if (isHigh(this.#waiting)) return true;
+    return !this.isEmpty && !this.#pool.hasRoomFor(PACKET_BYTES_MAX);
   }
 
   /** At most half of what may wait does. */
@@ -134,8 +138,7 @@ export class SendQueue {
 
   /** Whether a run would be taken without dropping anything. */
   hasRoomFor(bytes: number): boolean {
-    if (this.losses.isShedding || this.#isAbandoned) return false;
-    return fits(this.#waiting, bytes);
+    return !this.losses.isShedding && !this.#isAbandoned && fits(this.#waiting, bytes);
   }
 
   /** Whether names of topics are to be sent: not while messages are lost, or are about to be. */
@@ -201,14 +204,14 @@ export class SendQueue {
     }
     if (outcome === NOT_TURNED_AWAY) {
       const more = { bytes, fds: fds.length, memoryBytes };
-      const hasRoom = () => this.hasRoomFor(bytes) && fitsWithFds(this.#waiting, more);
+      const hasRoom = () => this.#canAdd(bytes) && fitsWithFds(this.#waiting, more);
       outcome = hasRoom() ? ACCEPTED : this.#makeRoom(source, offset, bytes, hasRoom);
     }
     if (outcome !== ACCEPTED) {
       bundle.payer.release(fds.length);
       return outcome;
     }
-    const packet = new QueuedPacket(new PinnedBuffer(bytes));
+    const packet = this.#pool.acquireSized(bytes, !this.isEmpty);
     packet.bundle = bundle.retain();
     packet.fds = fds;
     packet.queuedAt = this.#outletHost.fdClock;
@@ -240,8 +243,7 @@ export class SendQueue {
   deliverStalled(source: PinnedBuffer, offset: number, bytes: number): number {
     const outcome = this.#turnAway(source, offset, bytes);
     if (outcome !== NOT_TURNED_AWAY) return outcome;
-    const [withheld, gap] = [WITHHELD_REASON.EXPIRED, GAP_REASON.BODY_EXPIRED];
-    return this.#deliverWithoutFds(source, offset, bytes, withheld, gap);
+    return this.#deliverWithoutFds(source, offset, bytes, NOT_TAKEN);
   }
 
   /**
@@ -264,7 +266,7 @@ export class SendQueue {
     if (!fitsReserve(this.#waiting, bytes)) return QUEUE_FULL;
     const tail = this.#waiting.last;
     const hasRoom = tail !== undefined && tail.bundle === undefined && tail.room >= bytes;
-    const packet = hasRoom ? tail : this.#pool.acquire(false);
+    const packet = hasRoom ? tail : this.#pool.acquireControl(!this.isEmpty);
     if (packet === undefined) return QUEUE_FULL;
     if (!hasRoom) this.#waiting.push(packet);
     this.#waiting.append(packet, source, 0, bytes);
@@ -353,10 +355,7 @@ export class SendQueue {
   ): number {
     const sent = this.outlet.send(source, offset, bytes, bundle, fds);
     if (isRefusal(sent) || isGone(sent)) bundle.payer.release(fds.length);
-    if (isRefusal(sent)) {
-      const [withheld, gap] = [WITHHELD_REASON.KERNEL, GAP_REASON.BODY_REFUSED];
-      return this.#deliverWithoutFds(source, offset, bytes, withheld, gap);
-    }
+    if (isRefusal(sent)) return this.#deliverWithoutFds(source, offset, bytes, KERNEL_REFUSED);
     if (isGone(sent)) return PEER_GONE;
     if (sent < 0) {
       this.#noteFdsBlocked(sent);
@@ -373,20 +372,14 @@ export class SendQueue {
   }
 
   /** Delivers a frame that does not get its fds: as withheld, or where it needs them, as lost. */
-  #deliverWithoutFds(
-    source: PinnedBuffer,
-    offset: number,
-    bytes: number,
-    withheldReason: number,
-    gapReason: number,
-  ): number {
+  #deliverWithoutFds(source: PinnedBuffer, offset: number, bytes: number, loss: FdLoss): number {
     const word = (offset >>> 2) + 1;
     const kind = source.words[word] ?? 0;
     if (!needsFds(kind)) {
-      return this.#deliverAs(withheldKind(kind, withheldReason), source, offset, bytes);
+      return this.#deliverAs(withheldKind(kind, loss.withheld), source, offset, bytes);
     }
     if (!isMessage(kind)) return FDS_NOT_PASSED;
-    const gapBytes = encodeGap(source.words[word + 1] ?? 0, 1, gapReason);
+    const gapBytes = encodeGap(source.words[word + 1] ?? 0, 1, loss.gap);
     if (this.losses.isShedding) return this.#lose(source, offset, bytes);
     const isTold = this.push(CONTROL_FRAME_BUFFER, gapBytes) === ACCEPTED;
     return isTold ? QUEUE_FULL : this.#lose(source, offset, bytes);
@@ -415,7 +408,7 @@ export class SendQueue {
     }
     if (sent < 0) {
       bundle.payer.release(packet.fds.length);
-      this.#waiting.loseFds(packet, WITHHELD_REASON.KERNEL, GAP_REASON.BODY_REFUSED);
+      this.#waiting.loseFds(packet, KERNEL_REFUSED);
     } else this.#waiting.letGoOfFds(packet);
     if (sent > 0 && !this.outlet.isOnLane) return sent;
     if (sent > 0) packet.buffer.words[1] = laneKind(packet.buffer.words[1] ?? 0);
@@ -444,7 +437,9 @@ export class SendQueue {
 
   /** A run that does not fit, or that comes while others are lost. */
   #deliverFull(source: PinnedBuffer, offset: number, bytes: number): number {
-    const outcome = this.#makeRoom(source, offset, bytes, () => this.hasRoomFor(bytes));
+    const outcome = this.#makeRoom(source, offset, bytes, () =>
+      this.#canAdd(PACKET_BYTES_MAX, bytes),
+    );
     if (outcome !== ACCEPTED) return outcome;
     const packet = this.#packetFor(bytes) ?? this.#pool.acquireBeyond();
     if (packet !== this.#waiting.last) this.#waiting.push(packet);
@@ -477,6 +472,11 @@ export class SendQueue {
     if (!fitsReserve(this.#waiting, bytes)) return SLOW_READER;
     // Word of what was lost before it has the reserve.
     return this.tellGaps() === QUEUE_FULL ? SLOW_READER : ACCEPTED;
+  }
+
+  /** Whether a run may wait, and the quota has room for the packet that it takes. */
+  #canAdd(packetBytes: number, bytes = packetBytes): boolean {
+    return this.hasRoomFor(bytes) && (this.isEmpty || this.#pool.hasRoomFor(packetBytes));
   }
 
   /** The packet at the end of the queue with room for `bytes`, or a new one; undefined when full. */

@@ -14,199 +14,70 @@ import { goodbyeBody, type Hello } from "../protocol/control-messages.ts";
 import { PROTOCOL_VERSION } from "../protocol/limits.ts";
 import { OPCODE } from "../protocol/opcodes.ts";
 import { STATUS } from "../protocol/status-codes.ts";
-import { Administration, type AdministrationHost } from "./administration.ts";
-import { Admission } from "./admission.ts";
-import type { Area } from "./area.ts";
-import { BackPressure } from "./back-pressure.ts";
-import { Background } from "./background.ts";
-import { Burials } from "./burials.ts";
-import { BusState } from "./bus-state.ts";
-import { ClientFiles } from "./client-files.ts";
-import type { Connection } from "./connection.ts";
-import { ConnectionTable } from "./connection-table.ts";
+import type { Background } from "./background.ts";
+import {
+  assembleParts,
+  type BrokerParts,
+  type PartsHost,
+  type SessionsOptions,
+} from "./broker-parts.ts";
+import type { Connection, OpenTopic } from "./connection.ts";
 import { CONTROL_FRAME_BUFFER, encodeControlFrame } from "./control-frames.ts";
 import {
   type Cause,
   doesNotRead,
   doesNotTakeFds,
-  type FatalFields,
   fdsDoNotClose,
   noFdsLeft,
   noHello,
   readsTooSlowly,
   tooManyAwaitingHello,
 } from "./endings.ts";
-import type { BrokerEventListener } from "./events.ts";
-import { FdBudget } from "./fd-budget.ts";
-import { FdCloser } from "./fd-closer.ts";
-import { FdGate } from "./fd-gate.ts";
-import { FdIntake } from "./fd-intake.ts";
-import { FdSweep, type FdSweepHost } from "./fd-sweep.ts";
-import { FdsInFlight } from "./fds-in-flight.ts";
-import { Flusher, type FlushHost } from "./flusher.ts";
-import { HeldOff } from "./held-off.ts";
-import type { IdentityOptions } from "./identity.ts";
-import { type ControlSender, Introductions } from "./introductions.ts";
-import { encodeFatalError, sendLastWord } from "./last-word.ts";
+import { encodeFatal, type FatalFields } from "./fatal-frame.ts";
+import type { FdCloser } from "./fd-closer.ts";
+import type { ControlSender } from "./introductions.ts";
+import { sendLastWord } from "./last-word.ts";
 import {
   BACKGROUND_MS_PER_TURN,
   BURIAL_MS_PER_TURN,
   COSTLY_MS_PER_TURN,
   HELLO_TIMEOUT_MS,
 } from "./limits.ts";
-import { LingeringSockets } from "./lingering-sockets.ts";
-import { PacketHandler, type PacketHost } from "./packet-handler.ts";
-import { PacketRests } from "./packet-rests.ts";
-import { PacketSource } from "./packet-source.ts";
+import { tellTooLarge } from "./message-limit.ts";
 import type { Policy } from "./policy/rules.ts";
-import { Presence } from "./presence.ts";
-import { type LimitsOfUid, Quotas } from "./quota.ts";
 import { limitsOfPolicy, quotaDefaults } from "./quota-limits.ts";
-import { Reading, type ReadingHost } from "./reading.ts";
-import { Requests } from "./requests.ts";
-import { Retained } from "./retained/retained.ts";
-import { Rights } from "./rights.ts";
-import { Router, type RouterHost } from "./router.ts";
 import { QUEUE_FULL } from "./send-queue.ts";
-import { Services } from "./services/services.ts";
-import type { SocketWatch } from "./socket-watch.ts";
-import type { SpareFds } from "./spare-fds.ts";
 import { welcome } from "./welcome.ts";
 
-/** What sessions are made from. */
-export interface SessionsOptions {
-  readonly policy: Policy;
-  /** The broker's effective uid. */
-  readonly ownUid: number;
-  /** Serve the broker's own uid alone, for want of a policy file. */
-  readonly servesOwnUidOnly: boolean;
-  /** What administrators may ask for. */
-  readonly administration: AdministrationHost;
-  /** RLIMIT_NOFILE of this process. */
-  readonly openFilesMax: number;
-  /** Milliseconds after which fds that a subscriber did not take are withdrawn. */
-  readonly fdTtlMs: number;
-  /** For administrators, where the process may open no more. */
-  readonly spareFds: SpareFds;
-  /** How identities are read. */
-  readonly identity: IdentityOptions;
-  /** Whether each packet must come from the process that connected. */
-  readonly verifiesPackets: boolean;
-  /** Whether the kernel keeps fds out of connections that are not opened for them. */
-  readonly keepsFdsOut: boolean;
-  readonly watch: SocketWatch;
-  /** Milliseconds, monotonic. */
-  readonly now: () => number;
-  readonly onEvent: BrokerEventListener;
-}
-
 /** All connections of one broker. */
-export class Sessions implements RouterHost, PacketHost, FlushHost, FdSweepHost, ReadingHost {
-  /** Work that settle() does a little of each time. */
-  readonly background = new Background();
-  /** Closes what clients sent. */
-  readonly closer: FdCloser;
+export class Sessions implements PartsHost {
   readonly #options: SessionsOptions;
-  readonly #state: BusState;
-  readonly #table: ConnectionTable;
-  readonly #introductions: Introductions;
-  readonly #rights: Rights;
-  readonly #files: ClientFiles;
-  readonly #flusher: Flusher;
-  readonly #reading: Reading;
-  readonly #backPressure: BackPressure;
-  readonly #presence: Presence;
-  readonly #services: Services;
-  readonly #retained: Retained;
-  readonly #heldOff: HeldOff;
-  readonly #areas: Area[] = [];
-  readonly #administration: Administration;
-  readonly #admission: Admission;
-  readonly #quotas: Quotas;
-  readonly #budget: FdBudget;
-  readonly #fdsInFlight: FdsInFlight;
-  readonly #fdSweep: FdSweep;
-  readonly #lingering: LingeringSockets;
-  readonly #burials: Burials;
+  readonly #parts: BrokerParts;
   /** When this turn's time for costly work is up; 0 where none was asked for yet. */
   #costlyEndsAt = 0;
 
   constructor(options: SessionsOptions) {
     this.#options = options;
-    this.closer = new FdCloser({ now: options.now, onEvent: options.onEvent });
-    this.#heldOff = new HeldOff(this.closer, options.watch);
-    this.#flusher = new Flusher(options.watch, this);
-    const rests = new PacketRests();
-    this.#backPressure = new BackPressure({
-      watch: options.watch,
-      flusher: this.#flusher,
-      rests,
-      now: options.now,
-      end: (connection, cause) => this.#endUnread(connection, cause),
-    });
-    this.#state = new BusState(options.policy, ({ id, identity }, denial) =>
-      options.onEvent({ type: "would-deny", connection: id, identity, ...denial }),
-    );
-    const { openFilesMax, servesOwnUidOnly: servesOneUid, ownUid, onEvent, watch, now } = options;
-    this.#budget = new FdBudget(openFilesMax);
-    const { connectionsMax } = this.#budget;
-    this.#table = new ConnectionTable({ connectionsMax, servesOneUid });
-    this.#quotas = new Quotas(this.#limitsOf(options.policy));
-    this.#files = new ClientFiles(this.closer, this.#quotas, this.#budget);
-    const source = new PacketSource(this.closer, this.#files);
-    this.#fdsInFlight = new FdsInFlight(options.now);
-    const inFlight = this.#fdsInFlight;
-    this.#lingering = new LingeringSockets(this.#budget);
-    this.#introductions = new Introductions(this.#send);
-    const { administration } = options;
-    this.#administration = new Administration(this.#state, administration, ownUid, this.#send);
-    this.#admission = new Admission({
-      table: this.#table,
-      budget: this.#budget,
-      quotas: this.#quotas,
-      inFlight,
-      administration: this.#administration,
-      policyGeneration: () => this.#state.policyGeneration,
-      options,
-    });
-    const fdGate = new FdGate(options.keepsFdsOut);
-    const areas = this.#areas;
-    const shared = { state: this.#state, areas, fdGate, send: this.#send, onEvent };
-    const tables = { ...shared, lingering: this.#lingering, budget: this.#budget };
-    const fdWork = { inFlight, table: this.#table, watch, flusher: this.#flusher };
-    this.#fdSweep = new FdSweep({ ...tables, ...fdWork, ttlMs: options.fdTtlMs, host: this });
-    const introductions = this.#introductions;
-    this.#presence = new Presence({ ...shared, introductions, host: this });
-    this.#retained = new Retained({ ...shared, introductions, inFlight, now, host: this });
-    const { replay } = this.#retained;
-    this.#flusher.onFlushed = replay.wake;
-    const router = new Router(this.#state, introductions, inFlight, this, replay.giveBefore);
-    const intake = new FdIntake({ ...tables, router, host: this.#files });
-    const known = { ...tables, introductions, presence: this.#presence };
-    const { background } = this;
-    this.#services = new Services({ ...known, intake, inFlight, background, host: this });
-    areas.push(this.#services, this.#retained.area(router, intake));
-    const asked = { administration: this.#administration, fdSweep: this.#fdSweep, replay };
-    const requests = new Requests({ ...shared, ...asked });
-    this.#rights = new Rights({ ...shared, background });
-    const routing = { router, rights: this.#rights, services: this.#services };
-    const handler = new PacketHandler({ ...routing, requests, intake, host: this });
-    const packets = { source, files: this.#files };
-    this.#burials = new Burials({ ...known, ...fdWork, ...packets });
-    const { closer } = this;
-    const { verifiesPackets } = options;
-    const holding = { rests, backPressure: this.#backPressure, heldOff: this.#heldOff };
-    const reading = { ...packets, ...holding, closer, handler, verifiesPackets };
-    this.#reading = new Reading({ ...reading, host: this });
+    this.#parts = assembleParts(options, this);
+  }
+
+  /** Work that settle() does a little of each time. */
+  get background(): Background {
+    return this.#parts.background;
+  }
+
+  /** Closes what clients sent. */
+  get closer(): FdCloser {
+    return this.#parts.closer;
   }
 
   get size(): number {
-    return this.#table.size;
+    return this.#parts.table.size;
   }
 
   /** The connection behind a reactor token, if it is still there. */
   at(slot: number): Connection | undefined {
-    return this.#table.at(slot);
+    return this.#parts.table.at(slot);
   }
 
   /**
@@ -216,32 +87,35 @@ export class Sessions implements RouterHost, PacketHost, FlushHost, FdSweepHost,
    * @throws {SyscallError} where the kernel does not say who it is; the socket is closed then
    */
   adopt(fd: number, administratorsOnly: boolean): void {
-    const { connection, refusal, evicted } = this.#admission.admit(fd, administratorsOnly);
+    const { connection, refusal, evicted } = this.#parts.admission.admit(fd, administratorsOnly);
     const { id, identity } = connection;
-    this.#options.onEvent({ type: "connected", connection: id, identity });
+    this.#parts.onEvent({ type: "connected", connection: id, identity });
     if (evicted !== undefined) this.end(evicted, tooManyAwaitingHello());
     if (refusal !== undefined) this.end(connection, refusal);
-    else if (this.closer.isStuck(identity.uid)) this.#endForCloses(connection);
+    else if (this.#parts.closer.isStuck(identity.uid)) this.#endForCloses(connection);
   }
 
   /** Handles one readiness event of a connection's socket or lane. */
   ready(connection: Connection, events: number): void {
-    if ((events & EPOLLOUT) !== 0) this.#flusher.flush(connection);
+    if ((events & EPOLLOUT) !== 0) this.#parts.flusher.flush(connection);
     if ((events & (EPOLLIN | EPOLLHUP | EPOLLERR)) === 0 || connection.state === "DOOMED") return;
     if (connection.isReadingStopped) return this.doom(connection);
-    if (connection.isHeld) return this.#backPressure.noteEnded(connection, events);
-    this.#reading.read(connection);
+    if (connection.isHeld) return this.#parts.backPressure.noteEnded(connection, events);
+    this.#parts.reading.read(connection);
   }
 
   /** The lane of a connection whose queue waits for it takes records again, or is closed. */
   laneReady(connection: Connection): void {
-    if (connection.state !== "DOOMED") this.#flusher.flush(connection);
+    if (connection.state !== "DOOMED") this.#parts.flusher.flush(connection);
   }
 
   /** Whether settle() has nothing to do before something happens. */
   get isSettled(): boolean {
-    const hasWork = !this.#reading.isIdle || !this.#burials.isEmpty;
-    const isIdle = this.#retained.replay.isIdle && this.#flusher.isIdle && this.background.isIdle;
+    const hasWork = !this.#parts.reading.isIdle || !this.#parts.burials.isEmpty;
+    const isIdle =
+      this.#parts.retained.replay.isIdle &&
+      this.#parts.flusher.isIdle &&
+      this.#parts.background.isIdle;
     return isIdle && !hasWork;
   }
 
@@ -251,26 +125,27 @@ export class Sessions implements RouterHost, PacketHost, FlushHost, FdSweepHost,
    */
   settle(): void {
     this.#expireHellos();
-    this.#fdSweep.runIfDue();
-    if (this.closer.pending > 0) this.#settleCloses();
-    this.#backPressure.look();
-    if (!this.#reading.isIdle) {
+    this.#parts.fdSweep.runIfDue();
+    if (this.#parts.closer.pending > 0) this.#settleCloses();
+    this.#parts.backPressure.look();
+    if (!this.#parts.reading.isIdle) {
       this.#costlyEndsAt = 0;
-      this.#reading.goOn();
+      this.#parts.reading.goOn();
     }
     this.#costlyEndsAt = 0;
-    this.#services.settle();
-    if (!this.background.isIdle) this.background.run(this.#timer(BACKGROUND_MS_PER_TURN));
-    this.#retained.work((milliseconds) => this.#timer(milliseconds));
-    this.#flusher.flushAll();
-    if (this.#burials.isEmpty) return;
-    this.#burials.run(this.#timer(BURIAL_MS_PER_TURN));
-    this.#flusher.flushAll();
+    this.#parts.services.settle();
+    if (!this.#parts.background.isIdle)
+      this.#parts.background.run(this.#timer(BACKGROUND_MS_PER_TURN));
+    this.#parts.retained.work((milliseconds) => this.#timer(milliseconds));
+    this.#parts.flusher.flushAll();
+    if (this.#parts.burials.isEmpty) return;
+    this.#parts.burials.run(this.#timer(BURIAL_MS_PER_TURN));
+    this.#parts.flusher.flushAll();
   }
 
   #settleCloses(): void {
-    this.#files.settle();
-    this.#heldOff.settle(this.#endForCloses);
+    this.#parts.files.settle();
+    this.#parts.heldOff.settle(this.#endForCloses);
   }
 
   readonly #endForCloses = (connection: Connection): void =>
@@ -278,17 +153,17 @@ export class Sessions implements RouterHost, PacketHost, FlushHost, FdSweepHost,
 
   /** RouterHost */
   noteHeld(by: readonly Connection[]): void {
-    this.#reading.noteHeld(by);
+    this.#parts.reading.noteHeld(by);
   }
 
   /** PacketHost */
   keepFds(fds: number[]): void {
-    this.#reading.keepFds(fds);
+    this.#parts.reading.keepFds(fds);
   }
 
   /** FlushHost */
   noteDrained(connection: Connection): void {
-    this.#backPressure.noteDrained(connection);
+    this.#parts.backPressure.noteDrained(connection);
   }
 
   /** @returns asks whether there is time left, counted from now */
@@ -302,20 +177,17 @@ export class Sessions implements RouterHost, PacketHost, FlushHost, FdSweepHost,
    * are taken from a connection before its next packet, and told to it in the following turns.
    */
   replacePolicy(policy: Policy): void {
-    this.#state.replacePolicy(policy);
-    this.#quotas.replaceLimits(this.#limitsOf(policy));
-    this.background.add(this.#retained.sweep());
-    this.background.add(this.#rights.sweep(this.#table.all()));
-  }
-
-  #limitsOf({ limits }: Policy): LimitsOfUid {
-    return limitsOfPolicy(limits, quotaDefaults(this.#options.openFilesMax));
+    this.#parts.state.replacePolicy(policy);
+    const defaults = quotaDefaults(this.#options.openFilesMax);
+    this.#parts.quotas.replaceLimits(limitsOfPolicy(policy.limits, defaults));
+    this.#parts.background.add(this.#parts.retained.sweep());
+    this.#parts.background.add(this.#parts.rights.sweep(this.#parts.table.all()));
   }
 
   /** Ends connections that took too long to say HELLO. */
   #expireHellos(): void {
     for (;;) {
-      const oldest = this.#table.oldestAwaitingHello();
+      const oldest = this.#parts.table.oldestAwaitingHello();
       if (oldest === undefined || this.#helloDeadline() > this.#options.now()) return;
       this.end(oldest, noHello());
     }
@@ -323,12 +195,16 @@ export class Sessions implements RouterHost, PacketHost, FlushHost, FdSweepHost,
 
   /** When settle() has to look at the clock again; Infinity where nothing is awaited. */
   deadline(): number {
-    const looks = Math.min(this.#fdSweep.deadline(), this.#backPressure.lookDue);
-    return Math.min(this.#helloDeadline(), looks, this.#retained.nextDeadline);
+    return Math.min(
+      this.#helloDeadline(),
+      this.#parts.fdSweep.deadline(),
+      this.#parts.backPressure.lookDue,
+      this.#parts.retained.nextDeadline,
+    );
   }
 
   #helloDeadline(): number {
-    const oldest = this.#table.oldestAwaitingHello();
+    const oldest = this.#parts.table.oldestAwaitingHello();
     return oldest === undefined ? Number.POSITIVE_INFINITY : oldest.acceptedAt + HELLO_TIMEOUT_MS;
   }
 
@@ -336,20 +212,20 @@ export class Sessions implements RouterHost, PacketHost, FlushHost, FdSweepHost,
   sayGoodbye(): void {
     const message = "The broker is shutting down";
     const body = goodbyeBody({ status: STATUS.CLOSED_BY_BROKER, message });
-    this.#reading.clear();
-    this.#retained.replay.clear();
-    for (const connection of this.#table.all()) {
+    this.#parts.reading.clear();
+    this.#parts.retained.replay.clear();
+    for (const connection of this.#parts.table.all()) {
       if (connection.state === "DOOMED") continue;
       this.#options.watch.stopReading(connection);
       if (connection.queue.tellGaps() === QUEUE_FULL) this.evict(connection);
-      this.#send(connection, { opcode: OPCODE.GOODBYE, id: 0, body });
+      this.send(connection, { opcode: OPCODE.GOODBYE, id: 0, body });
     }
-    this.#flusher.flushAll();
+    this.#parts.flusher.flushAll();
   }
 
   /** Whether any client has not taken all that is meant for it. */
   hasQueued(): boolean {
-    for (const connection of this.#table.all()) {
+    for (const connection of this.#parts.table.all()) {
       if (connection.state !== "DOOMED" && !connection.queue.isEmpty) return true;
     }
     return false;
@@ -357,10 +233,10 @@ export class Sessions implements RouterHost, PacketHost, FlushHost, FdSweepHost,
 
   /** Closes every connection. */
   closeAll(): void {
-    for (const connection of this.#table.all()) this.doom(connection);
-    this.#burials.run(() => true);
-    this.#lingering.closeAll();
-    this.#retained.close();
+    for (const connection of this.#parts.table.all()) this.doom(connection);
+    this.#parts.burials.run(() => true);
+    this.#parts.lingering.closeAll();
+    this.#parts.retained.close();
   }
 
   /** RouterHost, PacketHost */
@@ -372,22 +248,28 @@ export class Sessions implements RouterHost, PacketHost, FlushHost, FdSweepHost,
 
   /** ServicesHost */
   refreshRights(connection: Connection): void {
-    this.#rights.refresh(connection);
+    this.#parts.rights.refresh(connection);
   }
 
   /** RouterHost */
   noteUnflushed(connection: Connection): void {
-    this.#flusher.note(connection);
+    this.#parts.flusher.note(connection);
   }
 
   /** RouterHost */
   notePeerGone(connection: Connection): void {
-    this.#flusher.notePeerGone(connection);
+    this.#parts.flusher.notePeerGone(connection);
+  }
+
+  /** RouterHost */
+  noteTooLarge(sender: Connection, open: OpenTopic, actual: number): void {
+    const about = { topic: open.topic.name, limit: open.messageBytesMax, actual };
+    tellTooLarge({ send: this.send, onEvent: this.#parts.onEvent }, sender, about);
   }
 
   /** RouterHost */
   noteSlowReader(connection: Connection): void {
-    this.#endUnread(connection, readsTooSlowly(connection.queue.queuedBytes));
+    this.endUnread(connection, readsTooSlowly(connection.queue.queuedBytes));
   }
 
   /** RouterHost */
@@ -397,7 +279,7 @@ export class Sessions implements RouterHost, PacketHost, FlushHost, FdSweepHost,
 
   /** FlushHost */
   evict(connection: Connection): void {
-    this.#endUnread(connection, doesNotRead());
+    this.endUnread(connection, doesNotRead(connection.queue.queuedBytes));
   }
 
   /** FlushHost */
@@ -407,20 +289,20 @@ export class Sessions implements RouterHost, PacketHost, FlushHost, FdSweepHost,
 
   /** FdSweepHost */
   evictForFds(connection: Connection, fds: number): void {
-    this.#endUnread(connection, doesNotTakeFds(fds, this.#options.fdTtlMs));
+    this.endUnread(connection, doesNotTakeFds(fds, this.#options.fdTtlMs));
   }
 
   /** Clients that something waits for have taken fds. */
   fdsTaken(): void {
-    this.#fdSweep.noteTaking();
+    this.#parts.fdSweep.noteTaking();
   }
 
   /** PacketHost */
   welcome(connection: Connection, hello: Hello): void {
-    this.#table.noteHello(connection);
+    this.#parts.table.noteHello(connection);
     connection.state = "OPEN";
     try {
-      if (this.#welcome(connection, hello)) this.#presence.noteConnected(connection);
+      if (this.#welcome(connection, hello)) this.#parts.presence.noteConnected(connection);
       else this.doom(connection);
     } catch (error) {
       if (!(error instanceof SyscallError)) throw error;
@@ -431,16 +313,16 @@ export class Sessions implements RouterHost, PacketHost, FlushHost, FdSweepHost,
   /** An administrator's lane may take the spare fds. */
   #welcome(connection: Connection, hello: Hello): boolean {
     try {
-      return welcome(connection, hello, this.#send);
+      return welcome(connection, hello, this.send);
     } catch (error) {
-      const isAdministrator = this.#administration.isAdministrator(connection.identity);
+      const isAdministrator = this.#parts.administration.isAdministrator(connection.identity);
       if (!(error instanceof SyscallError) || !isAdministrator) throw error;
-      return this.#options.spareFds.lend(() => welcome(connection, hello, this.#send));
+      return this.#options.spareFds.lend(() => welcome(connection, hello, this.send));
     }
   }
 
   /** Queues a control frame; it leaves at the end of the turn. */
-  readonly #send: ControlSender = (connection, frame) => {
+  readonly send: ControlSender = (connection, frame) => {
     if (connection.state === "DOOMED") return;
     const bytes = encodeControlFrame(frame);
     if (connection.queue.push(CONTROL_FRAME_BUFFER, bytes) === QUEUE_FULL) this.evict(connection);
@@ -457,27 +339,25 @@ export class Sessions implements RouterHost, PacketHost, FlushHost, FdSweepHost,
   /** Tells a client why it is closed, and closes it. */
   end(connection: Connection, cause: Cause, fields: FatalFields = {}): void {
     if (connection.state === "DOOMED") return;
-    connection.queue.push(CONTROL_FRAME_BUFFER, encodeFatalError(cause, fields));
-    this.#flusher.flush(connection);
+    connection.queue.push(CONTROL_FRAME_BUFFER, encodeFatal(cause, fields));
+    this.#parts.flusher.flush(connection);
     this.doom(connection, cause);
   }
 
-  /** Closes a client that does not read what it was sent. */
-  #endUnread(connection: Connection, cause: Cause): void {
+  /** Closes a client that does not read what it was sent, and tells it why, if that is possible. */
+  endUnread(connection: Connection, cause: Cause): void {
     if (connection.state === "DOOMED") return;
-    if (connection.state === "OPEN") {
-      sendLastWord(connection.socket.number, encodeFatalError(cause));
-    }
+    if (connection.state === "OPEN") sendLastWord(connection.socket.number, encodeFatal(cause, {}));
     this.doom(connection, cause);
   }
 
   /** Closes a client at the end of the turn. */
   doom(connection: Connection, cause?: Cause): void {
     if (connection.state === "DOOMED") return;
-    this.#table.noteHello(connection);
+    this.#parts.table.noteHello(connection);
     connection.state = "DOOMED";
     connection.queue.abandon();
-    this.#reading.leave(connection);
-    this.#burials.add(connection, cause);
+    this.#parts.reading.leave(connection);
+    this.#parts.burials.add(connection, cause);
   }
 }

@@ -8,7 +8,7 @@ import { assert } from "../assert.ts";
 import type { Connection } from "./connection.ts";
 import type { FdRules } from "./fd-rules.ts";
 import { GROUP_TOPICS_MAX, TOPICS_MAX } from "./limits.ts";
-import type { Route } from "./route.ts";
+import { EMPTY_ROUTE, type Route } from "./route.ts";
 
 /** A topic that at least one connection has open for publishing. */
 export class Topic {
@@ -16,10 +16,14 @@ export class Topic {
   readonly name: string;
   /** The queue group whose messages bear the id; undefined for the topic itself. */
   readonly group: string | undefined;
-  /** Connections that have it open. */
+  /** Connections that have it open, services of this name, its last value. */
   holders = 0;
-  /** Where its messages go; valid while `routeGeneration` is the subscription index's. */
-  route: Route | undefined = undefined;
+  /** Of these, connections that have it open for publishing. */
+  publishers = 0;
+  /** Messages that were routed since it was opened first. */
+  published = 0;
+  /** Of the pairs of such a message and a subscriber, those that were not delivered. */
+  dropped = 0;
   /** The generation of the subscription index at which `route` was computed; -1 for never. */
   routeGeneration = -1;
   /** Destinations of `route` that do not get fds; undefined until the first message with fds. */
@@ -33,10 +37,41 @@ export class Topic {
   /** Ids for the messages of queue groups on it, by group; undefined where there never was one. */
   groupTopics: Map<string, GroupTopic> | undefined = undefined;
 
+  /** Pairs up to the time when the route was set, … */
+  #matched = 0;
+  /** … and what was published then. */
+  #publishedBefore = 0;
+  #route: Route | undefined = undefined;
+
   constructor(id: number, name: string, group?: string) {
     this.id = id;
     this.name = name;
     this.group = group;
+  }
+
+  /** Where its messages go; valid while `routeGeneration` is the subscription index's. */
+  get route(): Route | undefined {
+    return this.#route;
+  }
+
+  set route(route: Route | undefined) {
+    this.#matched = this.matched;
+    this.#publishedBefore = this.published;
+    this.#route = route;
+  }
+
+  /** Pairs of a message and a subscriber or group: not counted for each message, but for each route. */
+  get matched(): number {
+    const { destinations, groups } = this.#route ?? EMPTY_ROUTE;
+    const each = destinations.length + groups.length;
+    return this.#matched + (this.published - this.#publishedBefore) * each;
+  }
+
+  /** Counts a message that does not go to all of its route. @param matched those it goes to */
+  countOne(matched: number): void {
+    this.published += 1;
+    this.#publishedBefore += 1;
+    this.#matched += matched;
   }
 
   /** The subscriptions changed for this topic: find its route anew at the next message. */
@@ -57,6 +92,8 @@ export class GroupTopic extends Topic {
 /** All topics of a broker. */
 export class TopicTable {
   readonly #byName = new Map<string, Topic>();
+  /** By id; there is none at 0. */
+  readonly #byId: (Topic | undefined)[] = [];
   readonly #freeIds: number[] = [];
   #idsUsed = 0;
   #groupTopics = 0;
@@ -70,6 +107,14 @@ export class TopicTable {
     return this.#byName.get(name);
   }
 
+  /** The topics with ids above this one, in the order of their ids. */
+  *above(id: number): Generator<Topic> {
+    for (let next = id + 1; next < this.#byId.length; next += 1) {
+      const topic = this.#byId[next];
+      if (topic !== undefined) yield topic;
+    }
+  }
+
   /**
    * Adds a holder to a topic, which is made if need be.
    * @returns undefined where TOPICS_MAX topics are open
@@ -80,6 +125,7 @@ export class TopicTable {
       if (this.#byName.size >= TOPICS_MAX) return undefined;
       topic = new Topic(this.#takeId(), name);
       this.#byName.set(name, topic);
+      this.#byId[topic.id] = topic;
     }
     topic.holders += 1;
     return topic;
@@ -93,6 +139,7 @@ export class TopicTable {
     topic.forgetRoute();
     this.keepGroups(topic, new Set());
     this.#byName.delete(topic.name);
+    this.#byId[topic.id] = undefined;
     this.#freeIds.push(topic.id);
   }
 

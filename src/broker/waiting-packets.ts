@@ -5,14 +5,13 @@
 
 import { copyPinned, type PinnedBuffer } from "../ffi/pinned-buffer.ts";
 import { FRAME_KIND_WORD, paddedBytes } from "../protocol/frame.ts";
-import { GAP_REASON, WITHHELD_REASON } from "../protocol/opcodes.ts";
-import { isMessage, markFdsLost } from "./frame-marks.ts";
+import { type FdLoss, isMessage, markFdsLost, NOT_TAKEN } from "./frame-marks.ts";
 import { PacketLine } from "./packet-line.ts";
-import type { PacketPool, QueuedPacket } from "./packet-pool.ts";
+import type { PacketShare, QueuedPacket } from "./packet-pool.ts";
 
 /** Packets in order, oldest first. */
 export class WaitingPackets {
-  readonly #pool: PacketPool;
+  readonly #pool: PacketShare;
   #packets = new PacketLine();
   /** Bytes of all that wait. */
   bytes = 0;
@@ -28,7 +27,7 @@ export class WaitingPackets {
   packetsSent = 0;
 
   /** @param pool gets back what is shifted or cleared */
-  constructor(pool: PacketPool) {
+  constructor(pool: PacketShare) {
     this.#pool = pool;
   }
 
@@ -86,12 +85,10 @@ export class WaitingPackets {
   /**
    * A frame that waits will never have its fds: it says so, or where nothing is left of it, who brought
    * it about is told. Who pays for the fds is the caller's to release.
-   * @param withheldReason a value of WITHHELD_REASON
-   * @param gapReason a value of GAP_REASON
    */
-  loseFds(packet: QueuedPacket, withheldReason: number, gapReason: number): void {
+  loseFds(packet: QueuedPacket, loss: FdLoss): void {
     const { bytes, memoryBytes, bundle } = packet;
-    const isLeft = markFdsLost(packet, withheldReason, gapReason);
+    const isLeft = markFdsLost(packet, loss);
     this.bytes += packet.bytes - bytes;
     this.memoryBytes += packet.memoryBytes - memoryBytes;
     // The packet still has its bundle, so whatever is queued now goes into another one.
@@ -111,7 +108,7 @@ export class WaitingPackets {
       if (packet.queuedAt > before) break;
       expired += packet.fds.length;
       packet.bundle.payer.expire(packet.fds.length);
-      this.loseFds(packet, WITHHELD_REASON.EXPIRED, GAP_REASON.BODY_EXPIRED);
+      this.loseFds(packet, NOT_TAKEN);
     }
     return expired;
   }

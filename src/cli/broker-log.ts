@@ -45,6 +45,10 @@ export function brokerLogLine(event: BrokerEvent, isVerbose: boolean): string | 
       const where = `on "${printable(event.topic)}": ${event.code}`;
       return `refused a large message of ${who(event.connection, event.identity)} ${where}`;
     }
+    case "limited": {
+      const subject = who(event.connection, event.identity);
+      return printable(`refused ${subject}: ${event.code}: ${event.message}`);
+    }
     case "retain-refused": {
       const where = `on "${printable(event.topic)}": ${event.code}`;
       return `refused a last value of ${who(event.connection, event.identity)} ${where}`;

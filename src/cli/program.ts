@@ -7,6 +7,7 @@ import { Command, Option } from "commander";
 import { OVERFLOW_POLICIES } from "../protocol/words.ts";
 import { VERSION } from "../version.ts";
 import { EXIT_CODE_HELP } from "./exit-codes.ts";
+import { addInspectionCommands } from "./inspection-program.ts";
 import { stderr, stdout } from "./output.ts";
 import { addPolicyCommands } from "./policy-program.ts";
 import {
@@ -38,6 +39,7 @@ export function buildProgram(finish: (exitCode: number) => void): Command {
   addBroker(program, finish);
   addPub(program, finish);
   addSub(program, finish);
+  addInspectionCommands(program, finish);
   addServiceCommands(program, finish);
   addPolicyCommands(program, finish);
   addDemo(program, finish);

@@ -19,6 +19,7 @@ import { OPCODE } from "../protocol/opcodes.ts";
 import { clearRetainedBody, decodeClearRetainedAck } from "../protocol/service-messages.ts";
 import { STATUS } from "../protocol/status-codes.ts";
 import { checkTopicName } from "../protocol/topics.ts";
+import type { QuerySubject } from "../protocol/words.ts";
 import { Deadlines } from "./deadlines.ts";
 import type { Self } from "./dial.ts";
 import { Inbound, type InboundHost } from "./inbound.ts";
@@ -26,6 +27,7 @@ import { CLOSE_DRAIN_MS, DRAIN_TIMEOUT_MS_DEFAULT, FLUSH_TIMEOUT_MS_DEFAULT } fr
 import type { Link, LinkHost } from "./link.ts";
 import type { Gap } from "./message-queue.ts";
 import { Publisher, type PublishOptions } from "./publisher.ts";
+import { type QueryEntry, type QueryOptions, queryEntries } from "./queries.ts";
 import { ReadGate } from "./read-gate.ts";
 import { type Receipt, Receipts } from "./receipts.ts";
 import type { ReconnectPlan } from "./reconnection.ts";
@@ -237,6 +239,18 @@ export class Bus<Topics extends TopicMap = TopicMap>
   async explain(about: PolicyQuestion): Promise<unknown> {
     const body = await this.#link.request(OPCODE.EXPLAIN, explainBody(about));
     return JSON.parse(decodeExplainAck(body, 0, body.byteLength).explanation);
+  }
+
+  /**
+   * Asks the broker what it knows: its figures, clients, services, topics, subscriptions.
+   * Administrators are told everything, others what concerns connections of their own user.
+   * @example
+   * for await (const { topic, published } of bus.query("topics", { about: "sensors.>" })) { … }
+   * @throws {RejectedError} REJECTED_PATTERN
+   * @throws {ClosedError} where the connection ends before the last answer
+   */
+  query(what: QuerySubject, options: QueryOptions = {}): AsyncGenerator<QueryEntry, void> {
+    return queryEntries((opcode, body) => this.#link.request(opcode, body), what, options);
   }
 
   /**

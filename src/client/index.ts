@@ -17,7 +17,7 @@ export {
 } from "../errors.ts";
 export type { FdKind, FoundFdKind } from "../fd-kinds.ts";
 export type { MappedMemory } from "../ffi/mapping.ts";
-export type { OverflowPolicy } from "../protocol/words.ts";
+export type { OverflowPolicy, QuerySubject } from "../protocol/words.ts";
 export type { EncodingName } from "./body-codec.ts";
 export {
   Bus,
@@ -43,6 +43,7 @@ export { Message, type Sender } from "./message.ts";
 export type { Gap } from "./message-queue.ts";
 export type { FdLike, SendOptions } from "./outgoing-body.ts";
 export type { PublishOptions } from "./publisher.ts";
+export type { QueryEntry, QueryOptions } from "./queries.ts";
 export type { Receipt } from "./receipts.ts";
 export { type ReadFileOptions, ReceivedFd, ReceivedFds } from "./received-fds.ts";
 export type { ReconnectOptions } from "./reconnection.ts";

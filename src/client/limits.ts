@@ -13,6 +13,12 @@ export const CONNECT_TIMEOUT_MS_DEFAULT = 5_000;
 /** Milliseconds that flush() waits for the broker's confirmation unless told otherwise. */
 export const FLUSH_TIMEOUT_MS_DEFAULT = 30_000;
 
+/**
+ * Topics that one bus keeps open for publishing; then the half that was used longest ago is closed.
+ * Half of what the broker lets one connection have, where its user has no other.
+ */
+export const OPEN_TOPICS_MAX = 4_096;
+
 /** Milliseconds that close() waits for unsent messages to leave. */
 export const CLOSE_DRAIN_MS = 1_000;
 
@@ -97,6 +103,9 @@ export const CHANNEL_MESSAGES_HIGH = 1_024;
 
 /** Bytes of such messages, large bodies included. One packet more may come, and one large body. */
 export const CHANNEL_BYTES_HIGH = 1024 * 1024;
+
+/** What a received file counts as in these: some 256 that nobody reads stop the socket. */
+export const CHANNEL_FD_BYTES = 4_096;
 
 /** Milliseconds until the lane of a channel is tried again: Bun does not watch it. First and longest. */
 export const LANE_RETRY_MS_FIRST = 1;

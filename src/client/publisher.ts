@@ -23,6 +23,7 @@ import {
   PREFIXED_BODY_BYTES_MAX,
 } from "./limits.ts";
 import { assertSealed, Memory } from "./memory.ts";
+import { type OpenedTopic, OpenTopics } from "./open-topics.ts";
 import type { MessageWithFds, Outbound } from "./outbound.ts";
 import {
   checkEncodingOfMemory,
@@ -40,14 +41,6 @@ export interface PublishOptions extends SendOptions, RetainOptions {}
 
 /** Asks the broker for a topic id. */
 export type TopicOpener = (name: string) => Promise<number>;
-
-interface OpenedTopic {
-  readonly name: string;
-  /** 0 until the broker has answered. */
-  id: number;
-  /** Why nothing can be published here. */
-  denial: Error | undefined;
-}
 
 interface HeldMessage {
   readonly topic: OpenedTopic;
@@ -70,8 +63,8 @@ export class Publisher {
   readonly #outbound: Outbound;
   readonly #openTopic: TopicOpener;
   readonly #onDenied: (error: Error) => void;
-  readonly #topics = new Map<string, OpenedTopic>();
-  /** What each id of this connection means. */
+  readonly #topics = new OpenTopics();
+  /** What each id of this connection means; of a closed topic, until the id comes to mean another. */
   readonly #names = new Map<number, string>();
   /** Messages and barriers that came while a topic before them was not open yet. */
   #held: (HeldMessage | (() => void))[] = [];
@@ -91,7 +84,7 @@ export class Publisher {
   /** See Bus.publish(). */
   publish(name: string, data: unknown, options?: PublishOptions): boolean {
     const keptMs = options === undefined ? undefined : keptMsOf(options);
-    const topic = this.#topics.get(name) ?? this.#open(name);
+    const topic = this.#topics.use(name) ?? this.#open(name);
     if (keptMs !== undefined) this.#writeRetained(topic, data, options, keptMs);
     else if (options === undefined && data instanceof Uint8Array) {
       this.#write(topic, ENCODING.BYTES, data, NO_FDS);
@@ -113,15 +106,13 @@ export class Publisher {
 
   /** The broker took the right to publish on a topic away: publish() throws from now on. */
   revoke(name: string, error: Error): void {
-    const topic = this.#topics.get(name);
+    const topic = this.#topics.find(name);
     if (topic !== undefined) topic.denial = error;
   }
 
   /** The policy changed: topics that were denied are asked for again at their next message. */
   forgetDenials(): void {
-    for (const topic of this.#topics.values()) {
-      if (topic.denial !== undefined) this.#topics.delete(topic.name);
-    }
+    this.#topics.forgetDenials();
   }
 
   /**
@@ -173,7 +164,7 @@ export class Publisher {
         continue;
       }
       count += 1;
-      for (const fd of held.fds) fd.close();
+      this.#drop(held);
     }
     return count;
   }
@@ -265,6 +256,7 @@ export class Publisher {
     const copy = { body: body.slice(), fds: duplicateAll(fds) };
     const held = { topic, opcode, flags, ...copy, memoryBytes };
     this.#held.push(held);
+    topic.held += 1;
     this.#heldBytes += heldBytesOf(held);
   }
 
@@ -273,14 +265,9 @@ export class Publisher {
     if (flaw !== undefined) {
       throw new ArgumentError("ARGUMENT_TOPIC", `Cannot publish: ${flaw}`, "topic");
     }
-    const topic = this.#add(name);
+    if (this.#topics.areTooMany) this.#closeIdle();
+    const topic = this.#topics.add(name);
     if (!this.#isSuspended) this.#ask(topic);
-    return topic;
-  }
-
-  #add(name: string): OpenedTopic {
-    const topic: OpenedTopic = { name, id: 0, denial: undefined };
-    this.#topics.set(name, topic);
     return topic;
   }
 
@@ -292,11 +279,25 @@ export class Publisher {
       topic.denial = denial;
       if (denial === undefined) this.#names.set(id, topic.name);
       this.#release();
+      if (denial instanceof LimitError) this.#makeRoom(topic);
     };
     this.#openTopic(topic.name).then(
       (id) => answered(id, undefined),
       (error: Error) => answered(0, error),
     );
+  }
+
+  /** There are too many topics, at the broker or of this user: that may pass, so it is asked again. */
+  #makeRoom(refused: OpenedTopic): void {
+    this.#topics.forget(refused);
+    this.#closeIdle();
+  }
+
+  /** Their messages went out before, and the broker takes everything in order. */
+  #closeIdle(): void {
+    for (const { id } of this.#topics.takeIdle()) {
+      if (id !== 0) this.#outbound.control({ opcode: OPCODE.CLOSE_TOPIC, id });
+    }
   }
 
   #nameOf(id: number): string {
@@ -308,7 +309,8 @@ export class Publisher {
   /** A message for the next connection, which has not opened its topic yet. */
   #keep(message: Omit<HeldMessage, "topic">, name: string): HeldMessage {
     const { opcode, flags, body, fds, memoryBytes } = message;
-    const topic = this.#topics.get(name) ?? this.#add(name);
+    const topic = this.#topics.find(name) ?? this.#topics.add(name);
+    topic.held += 1;
     return { topic, opcode, flags, body, fds, memoryBytes };
   }
 
@@ -346,6 +348,11 @@ export class Publisher {
 
   #forget(held: HeldMessage): void {
     this.#heldBytes -= heldBytesOf(held);
+    this.#drop(held);
+  }
+
+  #drop(held: HeldMessage): void {
+    held.topic.held -= 1;
     for (const fd of held.fds) fd.close();
   }
 }

@@ -40,7 +40,11 @@ export function errorFromWire(body: ErrorBody): WireError {
     const fields = { status, rule: body.rule, topic: body.topic };
     return new RejectedError((code ?? "REJECTED_BY_POLICY") as RejectedErrorCode, message, fields);
   }
-  if (status < 96) return new LimitError((code ?? "LIMIT_CONNECTIONS") as LimitErrorCode, message);
+  if (status < 96) {
+    const { limit, actual } = body;
+    const fields = { limit, actual };
+    return new LimitError((code ?? "LIMIT_CONNECTIONS") as LimitErrorCode, message, fields);
+  }
   if (status >= 128 && status < 160) {
     return new TimeoutError((code ?? "TIMEOUT_HELLO") as TimeoutErrorCode, message, 0);
   }

@@ -143,6 +143,10 @@ export interface ErrorBody {
   readonly offset?: number | undefined;
   /** The version that the broker speaks, with PROTOCOL_VERSION. */
   readonly protocol?: number | undefined;
+  /** The limit that leaves no room for it, with a status of 64 to 95. */
+  readonly limit?: number | undefined;
+  /** What there is already, or how large it is, in the unit of `limit`. */
+  readonly actual?: number | undefined;
 }
 
 /** TOPIC, to the client. */
@@ -246,6 +250,8 @@ const ERROR: Shape<ErrorBody> = {
   rule: optional(TEXT),
   offset: optional(U32),
   protocol: optional(U32),
+  limit: optional(COUNT),
+  actual: optional(COUNT),
 };
 const TOPIC: Shape<TopicBody> = { topic: TEXT, group: optional(TEXT) };
 const SENDER: Shape<SenderBody> = {

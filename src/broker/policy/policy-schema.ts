@@ -142,6 +142,7 @@ const LIMIT_ENTRIES = {
   "retained-bytes": LIMIT_VALUE,
   fds: LIMIT_VALUE,
   "pending-calls": LIMIT_VALUE,
+  "message-bytes": LIMIT_VALUE,
 } satisfies Record<(typeof LIMIT_KEYS)[number], unknown>;
 
 const LIMITS_USER = tableOf(

@@ -108,6 +108,7 @@ export const LIMIT_KEYS = [
   "retained-bytes",
   "fds",
   "pending-calls",
+  "message-bytes",
 ] as const;
 
 /** Limits by name; one that is not there is not changed by the policy. */

@@ -19,7 +19,6 @@ import {
 } from "../../protocol/frame.ts";
 import { BODY_PREFIX_BYTES, FRAME_HEADER_BYTES } from "../../protocol/limits.ts";
 import { FLAG_RETAINED, OPCODE } from "../../protocol/opcodes.ts";
-import { largeBodyBytes } from "../../protocol/packet.ts";
 import { clearRetainedAckBody, decodeClearRetained } from "../../protocol/service-messages.ts";
 import { STATUS } from "../../protocol/status-codes.ts";
 import { checkTopicName, isReservedTopic } from "../../protocol/topics.ts";
@@ -30,6 +29,7 @@ import type { BrokerEventListener } from "../events.ts";
 import type { FdIntake } from "../fd-intake.ts";
 import { memoryBytesOf } from "../frame-marks.ts";
 import type { ControlSender } from "../introductions.ts";
+import { bodyBytesOf, isTooLarge, tellTooLarge } from "../message-limit.ts";
 import { refusalMessage } from "../refusal.ts";
 import type { Router } from "../router.ts";
 import type { Replay } from "./replay.ts";
@@ -137,21 +137,24 @@ export class RetainedArea implements Area {
       return false;
     }
     const { name } = open.topic;
+    const actual = bodyBytesOf(buffer.words, offset);
+    if (isTooLarge(actual, open.messageBytesMax)) {
+      connection.counters.denied += 1;
+      tellTooLarge(this.#parts, connection, { topic: name, limit: open.messageBytesMax, actual });
+      return false;
+    }
     const refusal = state.retainRefusalOf(name);
     if (refusal?.mode === "enforce") {
       const message = retainRefusalMessage(name, refusal);
       this.#refuse(connection, "REJECTED_RETAIN", { topic: name, message, rule: refusal.place });
       return false;
     }
-    if (bundle !== undefined) {
-      if (!intake.admits(connection, open, bundle, largeBodyBytes(buffer.words, offset))) {
-        return false;
-      }
-    }
+    if (bundle !== undefined && !intake.admits(connection, open, bundle, actual)) return false;
     const excess = table.excess(connection.quota, name, size);
     if (excess !== undefined) {
       const message = excessMessage(name, excess);
-      this.#refuse(connection, "LIMIT_RETAINED", { topic: name, message });
+      const { limit, actual } = excess;
+      this.#refuse(connection, "LIMIT_RETAINED", { topic: name, message, limit, actual });
       return false;
     }
     if (refusal !== undefined) {
@@ -164,7 +167,7 @@ export class RetainedArea implements Area {
   #refuse(
     connection: Connection,
     code: "REJECTED_RETAIN" | "LIMIT_RETAINED",
-    about: { topic: string; message: string; rule?: string },
+    about: { topic: string; message: string; rule?: string; limit?: number; actual?: number },
   ): void {
     connection.counters.denied += 1;
     const body = errorBody({ status: STATUS[code], ...about });

@@ -33,6 +33,13 @@ export interface RetainedExcess {
 /** Charges for last values, and gives back. */
 export class RetainedCharges {
   readonly #valuesByUser = new Map<UserQuota, number>();
+  #bytes = 0;
+  #fds = 0;
+
+  /** What is charged for now, of all users. */
+  get total(): RetainedSize {
+    return { bytes: this.#bytes, fds: this.#fds };
+  }
 
   /** Last values of one user. */
   valuesOf(user: UserQuota): number {
@@ -64,6 +71,8 @@ export class RetainedCharges {
     // Of the user alone: what a connection has on its way is waited for, and this is not.
     account.user.impose(RESOURCE.fds, size.fds);
     this.#valuesByUser.set(account.user, this.valuesOf(account.user) + 1);
+    this.#bytes += chargedBytes(size);
+    this.#fds += size.fds;
     return { account, ...size };
   }
 
@@ -72,6 +81,8 @@ export class RetainedCharges {
     const values = this.valuesOf(account.user) - 1;
     if (values === 0) this.#valuesByUser.delete(account.user);
     else this.#valuesByUser.set(account.user, values);
+    this.#bytes -= chargedBytes(size);
+    this.#fds -= size.fds;
     account.user.release(RESOURCE.fds, size.fds);
     account.release(RESOURCE.retainedBytes, chargedBytes(size));
   }

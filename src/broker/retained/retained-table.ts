@@ -43,6 +43,11 @@ export class RetainedTable {
     return this.#byName.size;
   }
 
+  /** What all values are charged for. */
+  get charged(): RetainedSize {
+    return this.#charges.total;
+  }
+
   /** When expire() has something to do; Infinity for never. */
   get nextDeadline(): number {
     return this.#deadlines.first()?.deadline ?? Number.POSITIVE_INFINITY;

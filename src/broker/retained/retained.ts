@@ -38,6 +38,11 @@ export class Retained {
     });
   }
 
+  /** How many last values there are, and what they are charged for. */
+  get counters(): Readonly<Record<"values" | "bytes" | "fds", number>> {
+    return { values: this.#table.size, ...this.#table.charged };
+  }
+
   /** When work() has to look at the clock again; Infinity for never. */
   get nextDeadline(): number {
     return this.#table.nextDeadline;

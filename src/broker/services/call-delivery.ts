@@ -10,14 +10,17 @@ import { largeBodyBytes } from "../../protocol/packet.ts";
 import type { BusState } from "../bus-state.ts";
 import type { Connection } from "../connection.ts";
 import { type DeliveryHost, noteDelivery } from "../delivery.ts";
+import type { BrokerEventListener } from "../events.ts";
 import type { FdBundle } from "../fd-bundle.ts";
 import type { FdIntake } from "../fd-intake.ts";
 import type { FdsInFlight } from "../fds-in-flight.ts";
-import type { Introductions } from "../introductions.ts";
+import type { ControlSender, Introductions } from "../introductions.ts";
 import { SEND_QUEUE_BYTES_MAX } from "../limits.ts";
+import { type TooLarge, tellTooLarge } from "../message-limit.ts";
 import type { Decision } from "../policy/decide.ts";
 import { QUEUE_FULL } from "../send-queue.ts";
 import type { Topic } from "../topic-table.ts";
+import type { Member } from "./least-busy.ts";
 
 /** deliver(): the receiver may not have the fds, and the topic gives all or nothing. */
 export const FDS_DENIED = -1;
@@ -28,6 +31,8 @@ export interface CallDeliveryParts {
   readonly introductions: Introductions;
   readonly intake: FdIntake;
   readonly inFlight: Pick<FdsInFlight, "tick">;
+  readonly send: ControlSender;
+  readonly onEvent: BrokerEventListener;
   readonly host: DeliveryHost;
 }
 
@@ -58,6 +63,21 @@ export class CallDelivery {
     if (waiting + bundle.count <= limit) return true;
     intake.refuseForQuota(sender, topic.name, bundle.count, requestId);
     return false;
+  }
+
+  /** Bytes of the largest body that a member may reply with; looked up once for each policy. */
+  replyBytesMax(member: Member<Connection>, topic: Topic): number {
+    const { state } = this.#parts;
+    if (member.limitGeneration !== state.policyGeneration) {
+      member.replyBytesMax = state.messageBytesMax(member.client, topic.name);
+      member.limitGeneration = state.policyGeneration;
+    }
+    return member.replyBytesMax;
+  }
+
+  /** Tells the caller, and the log, that a request or reply is larger than its sender's may be. */
+  tellTooLarge(sender: Connection, what: TooLarge, caller: Connection, call: number): void {
+    tellTooLarge(this.#parts, sender, what, { to: caller, id: call });
   }
 
   /**

@@ -40,6 +40,7 @@ import type { BusState } from "../bus-state.ts";
 import type { Connection } from "../connection.ts";
 import type { FdBundle } from "../fd-bundle.ts";
 import { CALLS_PER_LOOK, MEMBERS_TRIED_MAX } from "../limits.ts";
+import { bodyBytesOf, isTooLarge } from "../message-limit.ts";
 import { RESOURCE } from "../quota.ts";
 import { bodyEnd, bodyStart, unknownOpcode } from "../requests.ts";
 import { NOT_PLAIN } from "../router.ts";
@@ -76,8 +77,18 @@ export interface CallsParts {
   readonly host: CallHost;
 }
 
+/**
+ * pending: calls without an answer. requests: handed to who serves them. replies: handed to who
+ * called, parts included. lateReplies: dropped, because their call was over.
+ */
+export type CallCounters = {
+  [C in "pending" | "requests" | "replies" | "lateReplies"]: number;
+};
+
 /** All calls of a broker. */
 export class Calls implements Area {
+  /** Since the start. */
+  readonly counters: CallCounters = { pending: 0, requests: 0, replies: 0, lateReplies: 0 };
   readonly opcodes = [OPCODE.REQUEST, OPCODE.REPLY, OPCODE.CANCEL, OPCODE.CREDIT];
   readonly #parts: CallsParts;
 
@@ -171,6 +182,11 @@ export class Calls implements Area {
     if (services.calls.has(call)) throw badCall(offset, `call ${call} is not answered yet`);
     const { service } = open;
     if (!open.call.allowed) return this.#deny(caller, call, open);
+    const actual = bodyBytesOf(buffer.words, offset);
+    if (isTooLarge(actual, open.messageBytesMax)) {
+      const about = { topic: service.topic.name, limit: open.messageBytesMax, actual };
+      return this.#parts.delivery.tellTooLarge(caller, { ...about, kind: "request" }, caller, call);
+    }
     if (bundle !== undefined && !this.#admits(caller, open, call, buffer, bundle)) return;
     if (!caller.quota.charge(RESOURCE.pendingCalls, 1)) {
       const used = caller.quota.used(RESOURCE.pendingCalls);
@@ -239,6 +255,8 @@ export class Calls implements Area {
     pending.caller.services?.calls.set(pending.call, pending);
     responder.requests.set(pending.request, pending);
     pending.service.chargeRequest(pending.member);
+    this.counters.pending += 1;
+    this.counters.requests += 1;
   }
 
   #reply(
@@ -254,12 +272,17 @@ export class Calls implements Area {
     const pending = services.requests.get(words[word + FRAME_ID_WORD] as number);
     if (pending === undefined) {
       services.lateReplies += 1;
+      this.counters.lateReplies += 1;
       return;
     }
     const flags = flagsOf(words[word + FRAME_KIND_WORD] as number);
     const isPart = (flags & FLAG_MORE) !== 0;
     const flaw = isPart ? partFlaw(pending, flags) : undefined;
     if (flaw !== undefined) return this.#reject(pending, isPart, "REJECTED_REPLY", flaw);
+    const { delivery } = this.#parts;
+    const limit = delivery.replyBytesMax(pending.member, pending.service.topic);
+    const actual = bodyBytesOf(words, offset);
+    if (isTooLarge(actual, limit)) return this.#rejectSize(pending, isPart, limit, actual);
     if (bundle !== undefined && !this.#admitsReply(responder, pending, buffer, bundle)) {
       const why = "the service answered with fds that it may not send";
       return this.#reject(pending, isPart, "REJECTED_REPLY", why);
@@ -269,10 +292,10 @@ export class Calls implements Area {
     const { caller, call, service } = pending;
     words[word + FRAME_ID_WORD] = call;
     words[word + FRAME_ORIGIN_WORD] = responder.id;
-    const { delivery } = this.#parts;
     const { topic } = service;
     const outcome = delivery.deliverReply(responder, caller, topic, buffer, offset, bytes, bundle);
     if (outcome === ACCEPTED) {
+      this.counters.replies += 1;
       if (bundle !== undefined) bundle.onRefused = () => this.#loseReply(pending, isPart);
       return;
     }
@@ -314,6 +337,14 @@ export class Calls implements Area {
     this.#refuse(pending.caller, pending.call, pending.service, code, why);
   }
 
+  #rejectSize(pending: PendingCall, goesOn: boolean, limit: number, actual: number): void {
+    if (goesOn) this.#cancel(pending, 0);
+    else this.#end(pending);
+    const { responder, caller, call, service } = pending;
+    const what = { topic: service.topic.name, limit, actual, kind: "reply" as const };
+    this.#parts.delivery.tellTooLarge(responder, what, caller, call);
+  }
+
   #fail(pending: PendingCall, code: RefusalCode, why: string): void {
     this.#end(pending);
     this.#refuse(pending.caller, pending.call, pending.service, code, why);
@@ -340,6 +371,7 @@ export class Calls implements Area {
     const { caller, call, responder, request, service, member } = pending;
     const isKnown = responder.services?.requests.delete(request) === true;
     assert(isKnown, "a call ends once");
+    this.counters.pending -= 1;
     caller.services?.calls.delete(call);
     caller.quota.release(RESOURCE.pendingCalls, 1);
     service.releaseRequest(member);

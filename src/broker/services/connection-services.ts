@@ -20,6 +20,8 @@ export interface OpenService {
   call: Decision;
   /** May requests carry fds, and by which rule. */
   sendFds: Decision;
+  /** Bytes of the largest body of a request. */
+  messageBytesMax: number;
 }
 
 /** A request on its way, until its last answer. The one object that a call costs the broker. */

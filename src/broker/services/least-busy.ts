@@ -19,6 +19,10 @@ export class Member<Client> {
   takesChannels: boolean;
   /** Requests that it has not answered. */
   unanswered = 0;
+  /** Bytes of the largest body of a reply; valid while `limitGeneration` is the policy's. */
+  replyBytesMax = 0;
+  /** The generation of the policy that `replyBytesMax` is from; -1 for never. */
+  limitGeneration = -1;
   /** For LeastBusy alone: its neighbours in its list, and whether it is in one. */
   previous: Member<Client> | undefined = undefined;
   next: Member<Client> | undefined = undefined;

@@ -133,6 +133,7 @@ export class ServiceRequests implements Area {
       }
       open.call = call;
       open.sendFds = sendFds;
+      open.messageBytesMax = state.messageBytesMax(connection, name);
       if (connection.state === "DOOMED") return;
     }
   }
@@ -179,7 +180,9 @@ export class ServiceRequests implements Area {
       return answers.refuse(connection, id, "LIMIT_TOPICS", message, { topic: name });
     }
     const sendFds = state.peek(connection, "send-fds", name);
-    this.#servicesOf(connection).open.set(service.topic.id, { service, call, sendFds });
+    const messageBytesMax = state.messageBytesMax(connection, name);
+    const rights = { call, sendFds, messageBytesMax };
+    this.#servicesOf(connection).open.set(service.topic.id, { service, ...rights });
     fdGate.set(connection, true);
     const body = { service: service.topic.id, sendFds: sendFds.allowed };
     answers.grant(connection, id, openServiceAckBody(body));

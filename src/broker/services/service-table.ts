@@ -76,6 +76,11 @@ export class Service<Client> {
     return this.#members.size;
   }
 
+  /** How many stand in line. */
+  get waitingCount(): number {
+    return this.#line.size;
+  }
+
   /** The client as one that serves; undefined where it does not. */
   member(client: Client): Member<Client> | undefined {
     return this.#members.get(client);

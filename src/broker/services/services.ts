@@ -8,18 +8,20 @@ import type { Connection } from "../connection.ts";
 import type { BrokerEventListener } from "../events.ts";
 import type { FdBudget } from "../fd-budget.ts";
 import type { FdGate } from "../fd-gate.ts";
-import type { FdIntake } from "../fd-intake.ts";
+import type { FdHost, FdIntake } from "../fd-intake.ts";
 import type { FdsInFlight } from "../fds-in-flight.ts";
 import type { ControlSender, Introductions } from "../introductions.ts";
 import type { Presence } from "../presence.ts";
+import type { QueryProvider } from "../queries/query-provider.ts";
 import { unknownOpcode } from "../requests.ts";
 import type { RouterHost } from "../router.ts";
 import { Answers } from "./answers.ts";
 import { CallDelivery } from "./call-delivery.ts";
-import { type CallHost, Calls } from "./calls.ts";
+import { type CallCounters, type CallHost, Calls } from "./calls.ts";
 import { Channels } from "./channels.ts";
 import { HeldWords } from "./held-words.ts";
 import { MemberChoice } from "./member-choice.ts";
+import { serviceProvider } from "./service-entries.ts";
 import { ServiceRequests } from "./service-requests.ts";
 import { ServiceTable } from "./service-table.ts";
 import { ServiceWatch } from "./service-watch.ts";
@@ -42,6 +44,7 @@ export interface ServicesParts {
   readonly onEvent: BrokerEventListener;
   readonly inFlight: FdsInFlight;
   readonly budget: FdBudget;
+  readonly files: Pick<FdHost, "closeFd">;
   readonly host: ServicesHost;
 }
 
@@ -53,10 +56,13 @@ export class Services implements Area {
   readonly #calls: Calls;
   readonly #held: HeldWords;
   readonly #watch: ServiceWatch;
+  /** Answers questions about services. */
+  readonly provider: QueryProvider;
 
   constructor(parts: ServicesParts) {
     const answers = new Answers(parts.send, parts.onEvent);
     const table = new ServiceTable<Connection>(parts.state.topics);
+    this.provider = serviceProvider({ state: parts.state, table });
     this.#held = new HeldWords(parts.send);
     this.#watch = new ServiceWatch(parts);
     const delivery = new CallDelivery(parts);
@@ -72,6 +78,11 @@ export class Services implements Area {
     for (const area of this.#areas) {
       for (const opcode of area.opcodes) this.#areaOf.set(opcode, area);
     }
+  }
+
+  /** What calls came to, since the start. */
+  get counters(): Readonly<CallCounters> {
+    return this.#calls.counters;
   }
 
   /** A packet of nothing but calls: see Calls.routePacket(). */

@@ -21,6 +21,7 @@ export type AuditEventName =
   | "fds-refused"
   | "fds-undelivered"
   | "body-refused"
+  | "limited"
   | "retain-refused"
   | "fd-close-stuck"
   | "policy-loaded"
@@ -55,6 +56,10 @@ export interface AuditFields {
   /** Would-be denials since the broker started, with this one; or fds that are not closed. */
   readonly count?: number | undefined;
   readonly code?: string | undefined;
+  /** The limit that was reached, … */
+  readonly limit?: number | undefined;
+  /** … and how much there was, or was asked for. */
+  readonly actual?: number | undefined;
   /** The broker's socket. */
   readonly socket?: string | undefined;
   /** Path of the main policy file. */
@@ -102,6 +107,8 @@ export function auditRecord(event: BrokerEvent): AuditRecord {
       return warn({ event: event.type, ...who(event), reason: event.reason, fds: event.fds });
     case "body-refused":
       return warn({ event: event.type, ...who(event), topic: event.topic, code: event.code });
+    case "limited":
+      return limitedRecord(event);
     case "retain-refused": {
       const { topic, code, rule } = event;
       return warn({ event: event.type, ...who(event), topic, code, rule });
@@ -126,6 +133,11 @@ function serviceOwnerRecord(event: Extract<BrokerEvent, { type: "service-owner" 
 function fdsRefusedRecord(event: Extract<BrokerEvent, { type: "fds-refused" }>): AuditRecord {
   const { kind, topic, rule, message } = event;
   return warn({ event: "fds-refused", ...who(event), kind, topic, rule }, message);
+}
+
+function limitedRecord(event: Extract<BrokerEvent, { type: "limited" }>): AuditRecord {
+  const { code, topic, limit, actual, message } = event;
+  return warn({ event: "limited", ...who(event), topic, code, limit, actual }, message);
 }
 
 function disconnectedRecord(event: Extract<BrokerEvent, { type: "disconnected" }>): AuditRecord {

@@ -34,7 +34,7 @@ export class ConnectionBench {
       slot: place.slot ?? id,
       socket: OwnedFd.adopt(fd),
       identity,
-      queue: new SendQueue(fd, this.kernel, this.#pool, this.kernel),
+      queue: new SendQueue(fd, this.kernel, this.#pool.open(quota), this.kernel),
       quota,
       fdAccount: this.fdsInFlight.account(quota),
       acceptedAt: place.acceptedAt ?? 0,
@@ -73,5 +73,6 @@ export function quietRouterHost(): RouterHost {
     noteSlowReader: () => {},
     noteHeld: () => {},
     unreadBytes: () => 0,
+    noteTooLarge: () => {},
   };
 }

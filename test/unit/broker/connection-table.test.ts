@@ -65,30 +65,30 @@ describe("ConnectionTable", () => {
   test("has room up to its limit", () => {
     const small = new ConnectionTable({ connectionsMax: 2, servesOneUid: true });
     add(small, 1);
-    expect(small.hasRoomFor(1)).toBe(true);
+    expect(small.excessFor(1)).toBeUndefined();
     const { connection } = add(small, 1);
-    expect(small.hasRoomFor(1)).toBe(false);
+    expect(small.excessFor(1)).toBeDefined();
     small.remove(connection);
-    expect(small.hasRoomFor(1)).toBe(true);
+    expect(small.excessFor(1)).toBeUndefined();
   });
 
   test("lets no user have more than half of few connections", () => {
     const table = new ConnectionTable({ connectionsMax: 4 });
     add(table, 1);
-    expect(table.hasRoomFor(1)).toBe(true);
+    expect(table.excessFor(1)).toBeUndefined();
     add(table, 1);
-    expect(table.hasRoomFor(1)).toBe(false);
-    expect(table.hasRoomFor(2)).toBe(true);
+    expect(table.excessFor(1)).toBeDefined();
+    expect(table.excessFor(2)).toBeUndefined();
   });
 
   test("lets no user have more than CONNECTIONS_PER_UID_MAX", () => {
     const large = new ConnectionTable({ connectionsMax: CONNECTIONS_MAX * 2 });
     for (let count = 0; count < CONNECTIONS_PER_UID_MAX; count += 1) {
-      expect(large.hasRoomFor(1)).toBe(true);
+      expect(large.excessFor(1)).toBeUndefined();
       large.noteHello(add(large, 1).connection);
     }
-    expect(large.hasRoomFor(1)).toBe(false);
-    expect(large.hasRoomFor(2)).toBe(true);
+    expect(large.excessFor(1)).toBeDefined();
+    expect(large.excessFor(2)).toBeUndefined();
   });
 
   test("names the oldest of a user who has too many that await HELLO", () => {

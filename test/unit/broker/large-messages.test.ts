@@ -10,7 +10,6 @@ import {
   SEND_QUEUE_MEMORY_BYTES_MAX,
   SEND_QUEUE_MEMORY_BYTES_RESUME,
 } from "../../../src/broker/limits.ts";
-import { PacketPool } from "../../../src/broker/packet-pool.ts";
 import { Router } from "../../../src/broker/router.ts";
 import { ACCEPTED, QUEUE_FULL, SendQueue } from "../../../src/broker/send-queue.ts";
 import { decodeGapBody } from "../../../src/protocol/control-messages.ts";
@@ -25,6 +24,7 @@ import {
 import { isLarge, largeBodyBytes } from "../../../src/protocol/packet.ts";
 import { ConnectionBench, quietRouterHost } from "./connection-fixture.ts";
 import { FrameBuffer, framesOf, type SentFrame } from "./frame-fixture.ts";
+import { openShare } from "./packet-share-fixture.ts";
 import { parse } from "./policy/policy-fixture.ts";
 import { SimulatedKernel, type SimulatedSocket } from "./simulated-kernel.ts";
 
@@ -43,7 +43,7 @@ beforeEach(() => {
   kernel = new SimulatedKernel();
   socket = kernel.socket(SOCKET_FD);
   lane = kernel.socket(LANE_FD);
-  queue = new SendQueue(SOCKET_FD, kernel, new PacketPool(), kernel);
+  queue = new SendQueue(SOCKET_FD, kernel, openShare(), kernel);
 });
 
 function deliver(bodyBytes: number, { files = 0, withheld = false } = {}): number {
@@ -213,7 +213,13 @@ uid = 7
     const topic = state.topics.hold("a");
     if (topic === undefined) throw new Error("There are too many topics");
     const sendFds = { allowed: true, rule: undefined };
-    const open = { topic, mayPublish: true, sendFds, introducedTo: undefined };
+    const open = {
+      topic,
+      mayPublish: true,
+      messageBytesMax: LARGE_BODY_BYTES_MAX,
+      sendFds,
+      introducedTo: undefined,
+    };
 
     const route = (files: number): void => {
       const bundle = bench.kernel.bundle(1 + files, 1);

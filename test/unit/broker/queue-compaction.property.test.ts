@@ -12,6 +12,7 @@ import { SendQueue } from "../../../src/broker/send-queue.ts";
 import { GAP_REASON, OPCODE } from "../../../src/protocol/opcodes.ts";
 import type { OverflowPolicy } from "../../../src/protocol/words.ts";
 import { FrameBuffer, framesOf, gapCountOf, numberOf, type SentFrame } from "./frame-fixture.ts";
+import { openShare } from "./packet-share-fixture.ts";
 import { SimulatedKernel } from "./simulated-kernel.ts";
 
 const FD = 10;
@@ -95,7 +96,7 @@ test("SendQueue drops what may go, keeps the rest in order, and tells every loss
       const kernel = new SimulatedKernel();
       const socket = kernel.socket(FD);
       const pool = new PacketPool();
-      const queue = new SendQueue(FD, kernel, pool, kernel);
+      const queue = new SendQueue(FD, kernel, openShare(pool), kernel);
       const frames = new FrameBuffer();
       const books = new Books();
       const controls: number[] = [];
@@ -146,7 +147,7 @@ test("SendQueue drops what may go, keeps the rest in order, and tells every loss
       expect(seenControls).toEqual(controls);
       expect(queue.queuedBytes).toBe(0);
       expect(queue.queuedFds).toBe(0);
-      expect(pool.backlogPackets).toBe(0);
+      expect(pool.backlogBytes).toBe(0);
       expect(kernel.openFds.size).toBe(0);
       queue.outlet.look();
       expect(charged).toBe(0);
@@ -160,7 +161,7 @@ test("SendQueue drops what may go, keeps the rest in order, and tells every loss
 function blockedQueue(overflow: OverflowPolicy) {
   const kernel = new SimulatedKernel();
   const socket = kernel.socket(FD);
-  const queue = new SendQueue(FD, kernel, new PacketPool(), kernel);
+  const queue = new SendQueue(FD, kernel, openShare(), kernel);
   const frames = new FrameBuffer();
   socket.capacity = 0;
   for (let id = 1; id <= 500; id += 1) queue.setOverflow(id, overflow);
@@ -215,7 +216,7 @@ test("SendQueue keeps the newest message of each topic, however long its reader 
 test("compactPackets() leaves what has an id from before it was given to another topic", () => {
   const kernel = new SimulatedKernel();
   const socket = kernel.socket(FD);
-  const pool = new PacketPool();
+  const pool = openShare();
   const queue = new SendQueue(FD, kernel, pool, kernel);
   const frames = new FrameBuffer();
   socket.capacity = 0;

@@ -2,12 +2,15 @@ import { beforeEach, describe, expect, test } from "bun:test";
 import { BusState } from "../../../src/broker/bus-state.ts";
 import type { Connection } from "../../../src/broker/connection.ts";
 import { CONTROL_FRAME_BUFFER, encodeControlFrame } from "../../../src/broker/control-frames.ts";
+import { figuresOf } from "../../../src/broker/figures.ts";
 import { Introductions } from "../../../src/broker/introductions.ts";
 import { DIRECT_SEND_BYTES_MIN } from "../../../src/broker/limits.ts";
 import { ownUidPolicy } from "../../../src/broker/policy/decide.ts";
 import { NOT_PLAIN, Router } from "../../../src/broker/router.ts";
+import { Topic } from "../../../src/broker/topic-table.ts";
 import { ProtocolError } from "../../../src/errors.ts";
 import { decodeTopicBody } from "../../../src/protocol/control-messages.ts";
+import { MESSAGE_BODY_BYTES_MAX } from "../../../src/protocol/limits.ts";
 import { FLAG_FDS_WITHHELD, OPCODE } from "../../../src/protocol/opcodes.ts";
 import { ConnectionBench, quietRouterHost } from "./connection-fixture.ts";
 import { FrameBuffer, numberOf, type SentFrame } from "./frame-fixture.ts";
@@ -19,6 +22,8 @@ let state: BusState;
 let router: Router;
 let unflushed: Connection[];
 let gone: Connection[];
+/** Messages that were refused for their size, as [topic id, bytes of the body]. */
+let tooLarge: [topic: number, bodyBytes: number][];
 let publisher: Connection;
 /** What the next looks at the clock say; then there is time. */
 let looks: boolean[];
@@ -28,6 +33,7 @@ beforeEach(() => {
   state = new BusState(ownUidPolicy(0), () => {});
   unflushed = [];
   gone = [];
+  tooLarge = [];
   const introductions = new Introductions((connection, frame) => {
     connection.queue.push(CONTROL_FRAME_BUFFER, encodeControlFrame(frame));
   });
@@ -40,6 +46,7 @@ beforeEach(() => {
       unflushed.push(connection);
     },
     notePeerGone: (connection) => void gone.push(connection),
+    noteTooLarge: (_sender, { topic }, bodyBytes) => void tooLarge.push([topic.id, bodyBytes]),
   });
   publisher = bench.connect(1);
 });
@@ -57,11 +64,12 @@ function subscribe(connection: Connection, pattern: string): void {
 
 /** Opens a topic for the publisher. @returns its id */
 function open(name: string): number {
-  const topic = state.topics.hold(name);
-  if (topic === undefined) throw new Error("There are too many topics");
+  const topic = state.holdTopic(publisher, name);
+  if (!(topic instanceof Topic)) throw new Error("There are too many topics");
   publisher.openTopics.set(topic.id, {
     topic,
     mayPublish: true,
+    messageBytesMax: MESSAGE_BODY_BYTES_MAX,
     sendFds: { allowed: true, rule: undefined },
     introducedTo: undefined,
   });
@@ -201,6 +209,66 @@ describe("Router.routePacket()", () => {
   });
 });
 
+describe("figures", () => {
+  test("say of each topic and connection what was delivered, and what was not", () => {
+    const stalled = subscriber(2, "a.*");
+    const reading = subscriber(3, ">");
+    bench.socketOf(stalled).capacity = 0;
+    const topics = [open("a.1"), open("a.2"), open("other")];
+    let published = 0;
+    while (stalled.figures.missed === 0 || published < 3_000) {
+      route([...topics, ...topics, ...topics], 4_000);
+      published += 9;
+      bench.framesTo(reading);
+    }
+    const missed = stalled.figures.missed;
+    expect(reading.figures).toMatchObject({ received: published, missed: 0 });
+    expect(stalled.figures.received + missed).toBe((published / 3) * 2);
+    expect(figuresOf(publisher)).toMatchObject({ published, dropped: missed });
+    expect(figuresOf(publisher).matched).toBe(published + (published / 3) * 2);
+    const all = topics.map((id) => publisher.openTopics.get(id)?.topic);
+    expect(all.map((topic) => topic?.published)).toEqual(topics.map(() => published / 3));
+    const sum = (count: (topic: Topic) => number) =>
+      all.reduce((total, topic) => total + (topic === undefined ? 0 : count(topic)), 0);
+    expect(sum(({ matched }) => matched)).toBe(figuresOf(publisher).matched);
+    expect(sum(({ dropped }) => dropped)).toBe(missed);
+    expect(all[2]?.dropped).toBe(0);
+  });
+
+  test("keep what was delivered to subscribers that came and went", () => {
+    const topic = open("a");
+    const first = subscriber(2, "a");
+    const matched = () => publisher.openTopics.get(topic)?.topic.matched;
+    route([topic, topic]);
+    const second = subscriber(3, "a", "*");
+    route([topic]);
+    expect(matched()).toBe(2 + 2);
+    state.leave(first);
+    route([topic, topic, topic]);
+    expect(matched()).toBe(4 + 3);
+    state.leave(second);
+    route([topic]);
+    expect(matched()).toBe(7);
+    expect([first.figures.received, second.figures.received]).toEqual([3, 4]);
+  });
+
+  test("count a message that is too large as denied, and as nothing else", () => {
+    const reading = subscriber(2, ">");
+    const [small, other] = [open("small"), open("other")];
+    const opened = publisher.openTopics.get(small);
+    if (opened === undefined) throw new Error("It is not open");
+    opened.messageBytesMax = 7;
+    route([other, small, other, small, small, other], 8);
+    expect(figuresOf(publisher)).toMatchObject({ published: 3, denied: 3, matched: 3 });
+    expect([opened.topic.published, reading.figures.received]).toEqual([0, 3]);
+    expect(tooLarge).toEqual([
+      [small, 8],
+      [small, 8],
+      [small, 8],
+    ]);
+  });
+});
+
 describe("Router.routeWithFds()", () => {
   function routeWithFds(topicId: number, fdCount: number): void {
     const bundle = bench.kernel.bundle(fdCount, 0, publisher.fdAccount);
@@ -224,7 +292,8 @@ describe("Router.routeWithFds()", () => {
 
   test("charges a queue group for one copy, whoever of it gets that", () => {
     const a = open("a");
-    for (const id of [2, 3, 4]) state.subscribe(bench.connect(id), "a", { group: "g", overflow: undefined });
+    for (const id of [2, 3, 4])
+      state.subscribe(bench.connect(id), "a", { group: "g", overflow: undefined });
     const plain = subscriber(5, "a");
     for (const connection of bench.connections) bench.socketOf(connection).capacity = 0;
     routeWithFds(a, 3);

@@ -11,6 +11,7 @@ import { PEER_GONE, QUEUE_FULL, SendQueue } from "../../../src/broker/send-queue
 import { PinnedBuffer } from "../../../src/ffi/pinned-buffer.ts";
 import { FLAG_FDS_ON_LANE, OPCODE } from "../../../src/protocol/opcodes.ts";
 import { FrameBuffer, framesOf, gapCountOf, numberOf, type SentFrame } from "./frame-fixture.ts";
+import { openShare } from "./packet-share-fixture.ts";
 import { SimulatedKernel, type SimulatedSocket } from "./simulated-kernel.ts";
 
 const SOCKET_FD = 10;
@@ -98,7 +99,7 @@ class Bench {
   constructor(usesLane: boolean) {
     this.socket = this.kernel.socket(SOCKET_FD);
     this.lane = this.kernel.socket(LANE_FD);
-    this.queue = new SendQueue(SOCKET_FD, this.kernel, this.pool, this.kernel);
+    this.queue = new SendQueue(SOCKET_FD, this.kernel, openShare(this.pool), this.kernel);
     this.#usesLane = usesLane;
     if (usesLane) this.queue.outlet.useLane(LANE_FD);
   }
@@ -155,7 +156,7 @@ class Bench {
     expect(this.#nextNumber).toBe(this.#published.length);
     expect(this.toldLost).toBe(this.lost);
     expect(this.kernel.openFds.size).toBe(0);
-    expect(this.pool.backlogPackets).toBe(0);
+    expect(this.pool.backlogBytes).toBe(0);
     expect(this.lane.records).toEqual([]);
   }
 
@@ -270,7 +271,7 @@ test("SendQueue lets go of every fd and packet wherever the peer goes away", () 
         bench.queue.outlet.disown(false);
         expect(bench.charged).toBe(0);
         expect(bench.kernel.openFds.size).toBe(0);
-        expect(bench.pool.backlogPackets).toBe(0);
+        expect(bench.pool.backlogBytes).toBe(0);
       },
     ),
     { numRuns: 100 },
@@ -282,7 +283,7 @@ test("SendQueue tells losses on many topics without counting any twice", () => {
     fc.property(fc.integer({ min: 1, max: 3 * GAP_TOPICS_MAX }), (topics) => {
       const kernel = new SimulatedKernel();
       const socket = kernel.socket(SOCKET_FD);
-      const queue = new SendQueue(SOCKET_FD, kernel, new PacketPool(), kernel);
+      const queue = new SendQueue(SOCKET_FD, kernel, openShare(), kernel);
       const frames = new FrameBuffer();
       socket.capacity = 0;
       const fill = () => [{ topic: 1, number: 0, bodyBytes: 65_000 }];

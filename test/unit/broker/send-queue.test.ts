@@ -18,6 +18,7 @@ import { FDS_REFUSED, FDS_UNWANTED } from "../../../src/ffi/syscall-result.ts";
 import { FRAME_HEADER_BYTES, PACKET_BYTES_MAX } from "../../../src/protocol/limits.ts";
 import { FLAG_FDS_ON_LANE, FLAG_FDS_WITHHELD, OPCODE } from "../../../src/protocol/opcodes.ts";
 import { FrameBuffer, framesOf, gapCountOf, numberOf, type SentFrame } from "./frame-fixture.ts";
+import { openShare } from "./packet-share-fixture.ts";
 import { SimulatedKernel, type SimulatedSocket } from "./simulated-kernel.ts";
 
 const SOCKET_FD = 10;
@@ -36,7 +37,7 @@ beforeEach(() => {
   socket = kernel.socket(SOCKET_FD);
   lane = kernel.socket(LANE_FD);
   pool = new PacketPool();
-  queue = new SendQueue(SOCKET_FD, kernel, pool, kernel);
+  queue = new SendQueue(SOCKET_FD, kernel, openShare(pool), kernel);
 });
 
 function deliver(number: number, bodyBytes = 8, topic = TOPIC): number {
@@ -327,10 +328,10 @@ describe("SendQueue.abandon()", () => {
     block();
     deliverWithFds(1, 3);
     for (let number = 2; number < 10; number += 1) deliver(number, 60_000);
-    expect(pool.backlogPackets).toBeGreaterThan(0);
+    expect(pool.backlogBytes).toBeGreaterThan(0);
     queue.abandon();
     expect(kernel.openFds.size).toBe(0);
-    expect(pool.backlogPackets).toBe(0);
+    expect(pool.backlogBytes).toBe(0);
     expect(queue).toMatchObject({ isEmpty: true, queuedBytes: 0, queuedFds: 0, blockedFd: -1 });
     expect(deliver(20)).toBe(PEER_GONE);
     expect(deliverWithFds(21, 1)).toBe(PEER_GONE);

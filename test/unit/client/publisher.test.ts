@@ -1,6 +1,10 @@
 import { beforeEach, describe, expect, test } from "bun:test";
 import { readdirSync } from "node:fs";
-import { OUTBOUND_BYTES_HIGH, OUTBOUND_BYTES_MAX } from "../../../src/client/limits.ts";
+import {
+  OPEN_TOPICS_MAX,
+  OUTBOUND_BYTES_HIGH,
+  OUTBOUND_BYTES_MAX,
+} from "../../../src/client/limits.ts";
 import { Outbound } from "../../../src/client/outbound.ts";
 import { Publisher } from "../../../src/client/publisher.ts";
 import { ArgumentError, LimitError, RejectedError } from "../../../src/errors.ts";
@@ -178,6 +182,59 @@ function openNumbers(): number {
   for (let fd = 0; fd < 256; fd += 1) if (isOpenFd(fd)) count += 1;
   return count;
 }
+
+describe("Publisher with very many topics", () => {
+  const opened = () => [...asked.keys()];
+
+  /** Opens topics t.0 and on, one after another, with their numbers from 1 as ids. */
+  async function openMany(count: number): Promise<void> {
+    for (let number = 0; number < count; number += 1) {
+      say(`t.${number}`, 1);
+      asked.get(`t.${number}`)?.grant(number + 1);
+    }
+    await settle();
+  }
+
+  test("closes the half that was used longest ago, behind their messages", async () => {
+    await openMany(OPEN_TOPICS_MAX);
+    say("t.0", 2);
+    asked.clear();
+    say("one.more", 1);
+    await settle();
+    const frames = transport.frames();
+    const closed = frames.filter(({ opcode }) => opcode === OPCODE.CLOSE_TOPIC);
+    expect(closed).toHaveLength(OPEN_TOPICS_MAX / 2);
+    expect(closed.map(({ id }) => id)).not.toContain(1);
+    const lastMessage = frames.findLastIndex(({ opcode }) => opcode === OPCODE.MESSAGE);
+    expect(frames.findIndex(({ opcode }) => opcode === OPCODE.CLOSE_TOPIC)).toBeGreaterThan(
+      lastMessage,
+    );
+    say("t.0", 3);
+    say("t.1", 3);
+    expect(opened()).toEqual(["one.more", "t.1"]);
+  });
+
+  test("keeps topics open that messages wait for", async () => {
+    say("first", 1);
+    for (let number = 1; number < OPEN_TOPICS_MAX; number += 1) say(`t.${number}`, 1);
+    say("one.more", 1);
+    await settle();
+    const frames = transport.frames();
+    expect(frames.filter(({ opcode }) => opcode === OPCODE.CLOSE_TOPIC)).toEqual([]);
+  });
+
+  test("asks again for a topic that there was no room for", async () => {
+    say("a", 1);
+    asked.get("a")?.refuse(new LimitError("LIMIT_TOPICS", "too many", { limit: 1, actual: 1 }));
+    await settle();
+    expect(denied).toHaveLength(1);
+    asked.clear();
+    say("a", 2);
+    expect(opened()).toEqual(["a"]);
+    await grant("a", 5);
+    expect(transport.packets).toHaveLength(1);
+  });
+});
 
 describe("Publisher.publish() with retain", () => {
   test.each([

@@ -14,8 +14,10 @@ import { Replay } from "../../../../src/broker/retained/replay.ts";
 import { RetainedTable } from "../../../../src/broker/retained/retained-table.ts";
 import { type Origin, shareFds } from "../../../../src/broker/retained/retained-value.ts";
 import { Router } from "../../../../src/broker/router.ts";
+import { Topic } from "../../../../src/broker/topic-table.ts";
 import { PinnedBuffer } from "../../../../src/ffi/pinned-buffer.ts";
 import { kindWord, writeFrameHeader } from "../../../../src/protocol/frame.ts";
+import { LARGE_BODY_BYTES_MAX } from "../../../../src/protocol/limits.ts";
 import { FLAG_RETAINED, OPCODE } from "../../../../src/protocol/opcodes.ts";
 import { ConnectionBench, quietRouterHost } from "../connection-fixture.ts";
 import { FrameBuffer, numberOf } from "../frame-fixture.ts";
@@ -52,6 +54,7 @@ export class RetainedBench {
       ...quietRouterHost(),
       noteUnflushed: (connection: Connection) => void this.unflushed.add(connection),
       notePeerGone: (connection: Connection) => void this.gone.add(connection),
+      noteTooLarge: () => {},
     };
     const inFlight = this.connections.fdsInFlight;
     const { table, state } = this;
@@ -65,15 +68,16 @@ export class RetainedBench {
 
   /** Opens a topic. */
   open(connection: Connection, name: string): OpenTopic {
-    const topic = this.state.topics.hold(name);
-    if (topic === undefined) throw new Error("There are too many topics");
+    const topic = this.state.holdTopic(connection, name);
+    if (!(topic instanceof Topic)) throw new Error("There are too many topics");
     const known = connection.openTopics.get(topic.id);
     if (known !== undefined) {
-      this.state.topics.release(topic);
+      this.state.releaseTopic(connection, topic);
       return known;
     }
     const sendFds = { allowed: true, rule: undefined };
-    const open: OpenTopic = { topic, mayPublish: true, sendFds, introducedTo: undefined };
+    const rights = { mayPublish: true, messageBytesMax: LARGE_BODY_BYTES_MAX, sendFds };
+    const open: OpenTopic = { topic, ...rights, introducedTo: undefined };
     connection.openTopics.set(topic.id, open);
     return open;
   }

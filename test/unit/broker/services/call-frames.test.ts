@@ -3,7 +3,6 @@
 import { beforeEach, describe, expect, test } from "bun:test";
 import type { FdBundle } from "../../../../src/broker/fd-bundle.ts";
 import { SEND_QUEUE_FDS_MAX } from "../../../../src/broker/limits.ts";
-import { PacketPool } from "../../../../src/broker/packet-pool.ts";
 import {
   ACCEPTED,
   FDS_NOT_PASSED,
@@ -14,6 +13,7 @@ import { kindWord } from "../../../../src/protocol/frame.ts";
 import { MESSAGE_FDS_MAX } from "../../../../src/protocol/limits.ts";
 import { FLAG_FDS_WITHHELD, FLAG_LARGE, OPCODE } from "../../../../src/protocol/opcodes.ts";
 import { FrameBuffer, framesOf, numberOf, type SentFrame } from "../frame-fixture.ts";
+import { openShare } from "../packet-share-fixture.ts";
 import { SimulatedKernel, type SimulatedSocket } from "../simulated-kernel.ts";
 
 const SOCKET_FD = 10;
@@ -27,7 +27,7 @@ let queue: SendQueue;
 beforeEach(() => {
   kernel = new SimulatedKernel();
   socket = kernel.socket(SOCKET_FD);
-  queue = new SendQueue(SOCKET_FD, kernel, new PacketPool(), kernel);
+  queue = new SendQueue(SOCKET_FD, kernel, openShare(), kernel);
 });
 
 /** A reply, with a large body or with files. @returns the outcome, and what carries the fds */

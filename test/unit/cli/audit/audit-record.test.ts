@@ -24,6 +24,7 @@ const WHO = {
   exe: "/usr/bin/app",
 };
 const CLIENT = { connection: 7, identity: IDENTITY };
+const LIMITED = { topic: "a.b", code: "LIMIT_TOPICS", limit: 8, actual: 8 } as const;
 const USE = { action: "publish", topic: "sensors.a", rule: "no-lies" };
 
 /** One of each type of event, and what the log says. */
@@ -61,6 +62,10 @@ const CASES: Record<BrokerEvent["type"], [BrokerEvent, AuditRecord]> = {
   "body-refused": [
     { type: "body-refused", ...CLIENT, topic: "a.b", code: "REJECTED_LARGE_BODY" },
     warn({ event: "body-refused", ...WHO, topic: "a.b", code: "REJECTED_LARGE_BODY" }),
+  ],
+  limited: [
+    { type: "limited", ...CLIENT, ...LIMITED, message: "topics: 8 of 8 of uid 1000" },
+    warn({ event: "limited", ...WHO, ...LIMITED }, "topics: 8 of 8 of uid 1000"),
   ],
   "retain-refused": [
     { type: "retain-refused", ...CLIENT, topic: "a.b", code: "REJECTED_RETAIN", rule: "p.toml:3" },

@@ -1,0 +1,147 @@
+/**
+ * Puts the parts of a broker together: which part is made from which others stands here, and nothing
+ * runs. What drives them is sessions.ts.
+ */
+
+import { Administration, type AdministrationHost } from "./administration.ts";
+import { Admission, type AdmissionOptions } from "./admission.ts";
+import type { Area } from "./area.ts";
+import { BackPressure } from "./back-pressure.ts";
+import { Background } from "./background.ts";
+import { Burials } from "./burials.ts";
+import { BusState } from "./bus-state.ts";
+import { ClientFiles } from "./client-files.ts";
+import type { Connection } from "./connection.ts";
+import { ConnectionTable } from "./connection-table.ts";
+import type { Cause } from "./endings.ts";
+import { FdBudget } from "./fd-budget.ts";
+import { FdCloser } from "./fd-closer.ts";
+import { FdGate } from "./fd-gate.ts";
+import { FdIntake } from "./fd-intake.ts";
+import { FdSweep, type FdSweepHost } from "./fd-sweep.ts";
+import { FdsInFlight } from "./fds-in-flight.ts";
+import { Flusher, type FlushHost } from "./flusher.ts";
+import { HeldOff } from "./held-off.ts";
+import { type ControlSender, Introductions } from "./introductions.ts";
+import { LingeringSockets } from "./lingering-sockets.ts";
+import { PacketHandler, type PacketHost } from "./packet-handler.ts";
+import { PacketRests } from "./packet-rests.ts";
+import { PacketSource } from "./packet-source.ts";
+import type { Policy } from "./policy/rules.ts";
+import { Presence } from "./presence.ts";
+import { Queries } from "./queries/queries.ts";
+import { Quotas } from "./quota.ts";
+import { limitsOfPolicy, quotaDefaults } from "./quota-limits.ts";
+import { Reading, type ReadingHost } from "./reading.ts";
+import { Requests } from "./requests.ts";
+import { Retained } from "./retained/retained.ts";
+import { Rights } from "./rights.ts";
+import { Router, type RouterHost } from "./router.ts";
+import { Services, type ServicesHost } from "./services/services.ts";
+import { Statistics } from "./statistics.ts";
+
+/** What a broker is made from. */
+export interface SessionsOptions extends AdmissionOptions {
+  readonly policy: Policy;
+  /** What administrators may ask for. */
+  readonly administration: AdministrationHost;
+  /** RLIMIT_NOFILE of this process. */
+  readonly openFilesMax: number;
+  /** Milliseconds after which fds that a subscriber did not take are withdrawn. */
+  readonly fdTtlMs: number;
+  /** Whether each packet must come from the process that connected. */
+  readonly verifiesPackets: boolean;
+  /** Whether the kernel keeps fds out of connections that are not opened for them. */
+  readonly keepsFdsOut: boolean;
+}
+
+/** What the parts need of whoever drives them. */
+export interface PartsHost
+  extends RouterHost,
+    PacketHost,
+    FlushHost,
+    FdSweepHost,
+    ServicesHost,
+    ReadingHost {
+  readonly send: ControlSender;
+  /** The client, which does not read, is to be closed. */
+  endUnread(connection: Connection, cause: Cause): void;
+}
+
+/** The parts of one broker that are driven. */
+export type BrokerParts = ReturnType<typeof assembleParts>;
+
+/**
+ * Makes all parts.
+ * @param host not called before this returns
+ */
+export function assembleParts(given: SessionsOptions, host: PartsHost) {
+  const statistics = new Statistics();
+  const options = { ...given, onEvent: statistics.counting(given.onEvent) };
+  const { ownUid, watch, now, onEvent } = options;
+  const { send } = host;
+  const tables = makeTables(options);
+  const { state, quotas, budget, closer } = tables;
+  const flusher = new Flusher(watch, host);
+  const files = new ClientFiles(closer, quotas, budget);
+  const source = new PacketSource(closer, files);
+  const inFlight = new FdsInFlight(now);
+  const introductions = new Introductions(send);
+  const administration = new Administration(state, options.administration, ownUid, send);
+  const policyGeneration = () => state.policyGeneration;
+  const admitted = { ...tables, inFlight, administration, policyGeneration, options };
+  const admission = new Admission(admitted);
+  const areas: Area[] = [];
+  const fdGate = new FdGate(options.keepsFdsOut);
+  const shared = { ...tables, areas, fdGate, introductions, inFlight, flusher, watch, now, host };
+  const common = { ...shared, send, onEvent, files, source, administration };
+  const fdSweep = new FdSweep({ ...common, ttlMs: options.fdTtlMs });
+  const presence = new Presence(common);
+  const retained = new Retained(common);
+  const { replay } = retained;
+  flusher.onFlushed = replay.wake;
+  const router = new Router(state, introductions, inFlight, host, replay.giveBefore);
+  const intake = new FdIntake({ ...common, router, host: files });
+  const services = new Services({ ...common, intake, presence });
+  const backlogBytes = () => admission.backlogBytes;
+  const queries = new Queries({
+    ...common,
+    statistics,
+    fdCounters: inFlight.counters,
+    backlogBytes,
+  });
+  queries.addProvider(services.provider);
+  queries.addCounters("services", () => services.counters);
+  queries.addCounters("retained", () => retained.counters);
+  areas.push(queries, services, retained.area(router, intake));
+  const requests = new Requests({ ...common, fdSweep, replay });
+  const rights = new Rights(common);
+  const handler = new PacketHandler({ router, rights, services, requests, intake, host });
+  const burials = new Burials({ ...common, presence });
+  const end = host.endUnread.bind(host);
+  const backPressure = new BackPressure({ ...common, end });
+  const { verifiesPackets } = options;
+  const reading = new Reading({ ...common, backPressure, handler, verifiesPackets });
+  const driven = { admission, administration, burials, fdSweep, files, flusher, handler, presence };
+  return { ...tables, ...driven, backPressure, onEvent, reading, retained, rights, services };
+}
+
+function makeTables(options: SessionsOptions) {
+  const { openFilesMax, servesOwnUidOnly: servesOneUid, watch, now, onEvent } = options;
+  const closer = new FdCloser({ now, onEvent });
+  const budget = new FdBudget(openFilesMax);
+  const { connectionsMax } = budget;
+  return {
+    background: new Background(),
+    closer,
+    heldOff: new HeldOff(closer, watch),
+    budget,
+    lingering: new LingeringSockets(budget),
+    rests: new PacketRests(),
+    state: new BusState(options.policy, ({ id, identity }, denial) =>
+      onEvent({ type: "would-deny", connection: id, identity, ...denial }),
+    ),
+    table: new ConnectionTable({ connectionsMax, servesOneUid }),
+    quotas: new Quotas(limitsOfPolicy(options.policy.limits, quotaDefaults(openFilesMax))),
+  };
+}

@@ -1,0 +1,64 @@
+/**
+ * What connections did and got, counted since they connected: plain sums, so that those of one
+ * connection, a user, a unit and the whole broker are of one kind and can be added. Counting itself
+ * is the router's; nothing here is on its path.
+ */
+
+import type { Connection } from "./connection.ts";
+
+/** Each figure, in the order in which it is told. Bytes are those of frames, header and padding included. */
+export const FIGURES = [
+  "published",
+  "publishedBytes",
+  "matched",
+  "dropped",
+  "denied",
+  "received",
+  "receivedBytes",
+  "missed",
+] as const;
+
+/**
+ * published, publishedBytes: messages that it sent and the broker routed. matched: pairs of such a
+ * message and a subscriber. dropped: of these, not delivered. denied: messages that were refused.
+ * received, receivedBytes: messages handed to it, or put into its queue. missed: messages that it
+ * should have got and did not. So over all connections, matched is received and missed, and dropped
+ * is missed.
+ */
+export type Figures = { [F in (typeof FIGURES)[number]]: number };
+
+/** What the router counts for a receiver. */
+export type ReceiverFigures = Pick<Figures, "received" | "receivedBytes" | "missed">;
+
+/** Nothing so far. */
+export function zeroFigures(): Figures {
+  return {
+    published: 0,
+    publishedBytes: 0,
+    matched: 0,
+    dropped: 0,
+    denied: 0,
+    received: 0,
+    receivedBytes: 0,
+    missed: 0,
+  };
+}
+
+/** Adds all figures of `from` to `into`. */
+export function addFigures(into: Figures, from: Figures): void {
+  for (const name of FIGURES) into[name] += from[name];
+}
+
+/** The figures of one connection since it connected. */
+export function figuresOf({ counters, settled, figures }: Connection): Figures {
+  return {
+    published: settled.published + counters.published,
+    publishedBytes: figures.publishedBytes,
+    matched: settled.matched + counters.matched,
+    dropped: settled.dropped + counters.dropped,
+    denied: settled.denied + counters.denied,
+    received: figures.received,
+    receivedBytes: figures.receivedBytes,
+    missed: figures.missed,
+  };
+}

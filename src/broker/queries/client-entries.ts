@@ -1,0 +1,154 @@
+/** Questions about connections: all of them, one of them, their subscriptions, their topics. */
+
+import { patternsIntersect, topicMatches } from "../../protocol/topics.ts";
+import type { BusState } from "../bus-state.ts";
+import type { Connection } from "../connection.ts";
+import type { ConnectionTable } from "../connection-table.ts";
+import { figuresOf } from "../figures.ts";
+import { RESOURCE, type ResourceName } from "../quota.ts";
+import {
+  type Entry,
+  maySee,
+  numberKey,
+  type QueryProvider,
+  type Question,
+} from "./query-provider.ts";
+
+const RESOURCES = Object.entries(RESOURCE) as [ResourceName, (typeof RESOURCE)[ResourceName]][];
+
+/** Supplementary groups that are told; a client may have 65,536 of them. */
+const GROUPS_TOLD_MAX = 256;
+
+/** Where the answers come from. */
+export interface ClientTables {
+  readonly table: ConnectionTable;
+  readonly state: BusState;
+  /** Milliseconds, monotonic. */
+  readonly now: () => number;
+}
+
+/** The providers for `clients`, `client`, `subscriptions` and `topics`. */
+export function clientProviders(tables: ClientTables): QueryProvider[] {
+  return [
+    { subject: "clients", entries: (question) => clients(tables, question) },
+    { subject: "client", entries: (question) => oneClient(tables, question) },
+    { subject: "subscriptions", entries: (question) => subscriptions(tables, question) },
+    { subject: "topics", entries: (question) => topics(tables, question) },
+  ];
+}
+
+function* clients({ table, now }: ClientTables, question: Question): Generator<Entry> {
+  const after = numberKey(question.after) ?? -1;
+  for (const connection of table.from(after + 1)) {
+    const value = maySee(question, connection) ? clientValue(connection, now()) : undefined;
+    yield { key: String(connection.slot), value };
+  }
+}
+
+function* oneClient({ table, now }: ClientTables, question: Question): Generator<Entry> {
+  if (question.after !== undefined) return;
+  const id = numberKey(question.about);
+  for (const connection of table.all()) {
+    if (connection.id !== id || !maySee(question, connection)) continue;
+    const { groups, cgroup, label } = connection.identity;
+    const shown = { groups: groups.slice(0, GROUPS_TOLD_MAX), cgroup, label };
+    const about = { ...shown, services: servicesOf(connection), quotas: quotasOf(connection) };
+    const value = { ...clientValue(connection, now()), ...about };
+    yield { key: String(connection.slot), value };
+    return;
+  }
+}
+
+function clientValue(connection: Connection, now: number): object {
+  const { id, identity, state, queue, openTopics, acceptedAt } = connection;
+  const { uid, gid, pid, unit, exe, unmapped } = identity;
+  return {
+    connection: id,
+    uid,
+    gid,
+    pid,
+    unit,
+    exe,
+    unmapped: unmapped === true ? true : undefined,
+    state: state === "AWAIT_HELLO" ? "awaits-hello" : state === "OPEN" ? "open" : "ending",
+    connectedMs: Math.round(now - acceptedAt),
+    topics: openTopics.size,
+    subscriptions: connection.subscriptions.size,
+    queuedBytes: queue.queuedBytes,
+    queuedFds: queue.queuedFds,
+    fdsOnTheirWay: connection.fdAccount.waiting,
+    ...figuresOf(connection),
+  };
+}
+
+/** What it has to do with services; undefined for nothing so far. */
+function servicesOf({ services }: Connection): object | undefined {
+  if (services === undefined) return undefined;
+  const { open, served, watched, calls, requests, lateReplies } = services;
+  return {
+    open: open.size,
+    served: served.size,
+    watched: watched.size,
+    calls: calls.size,
+    requests: requests.size,
+    lateReplies,
+  };
+}
+
+/** What it holds and may hold, with the same for its user. */
+function quotasOf({ quota }: Connection): object {
+  const { user } = quota;
+  const rows = RESOURCES.map(([name, resource]) => {
+    const ofUser = { usedByUser: user.used(resource), limitOfUser: user.limit(resource) };
+    const own = { used: quota.used(resource), limit: quota.limit(resource) };
+    return [name, name === "connections" ? ofUser : { ...own, ...ofUser }] as const;
+  });
+  return Object.fromEntries(rows);
+}
+
+/** Keys are `slot/subscription`. */
+function* subscriptions({ table }: ClientTables, question: Question): Generator<Entry> {
+  const { about, after = "" } = question;
+  const [slotText, numberText] = after.split("/");
+  const slot = numberKey(slotText) ?? 0;
+  const number = numberKey(numberText) ?? 0;
+  for (const connection of table.from(slot)) {
+    if (!maySee(question, connection)) {
+      yield { key: `${connection.slot}/0`, value: undefined };
+      continue;
+    }
+    const behind = connection.slot === slot ? number : 0;
+    for (const [subscription, pattern] of connection.subscriptions) {
+      if (subscription <= behind) continue;
+      const isMeant = about === undefined || patternsIntersect(about, pattern);
+      const { uid } = connection.identity;
+      const value = { connection: connection.id, uid, subscription, pattern };
+      yield { key: `${connection.slot}/${subscription}`, value: isMeant ? value : undefined };
+    }
+  }
+}
+
+function* topics({ table, state }: ClientTables, question: Question): Generator<Entry> {
+  const { about, isAdministrator } = question;
+  const own = isAdministrator ? undefined : topicIdsOf(table, question);
+  for (const topic of state.topics.above(numberKey(question.after) ?? 0)) {
+    const { id, name, publishers, published, matched, dropped } = topic;
+    const isMeant = about === undefined || topicMatches(about, name);
+    // The others are services, which have ids of the same kind.
+    const isTopic = publishers > 0 || published > 0;
+    const isShown = isMeant && isTopic && own?.has(id) !== false;
+    const figures = { published, delivered: matched - dropped, dropped };
+    const value = { topic: name, publishers, ...figures };
+    yield { key: String(id), value: isShown ? value : undefined };
+  }
+}
+
+/** The topics that connections of the asker's user have open. */
+function topicIdsOf(table: ConnectionTable, question: Question): ReadonlySet<number> {
+  const ids = new Set<number>();
+  for (const connection of table.all()) {
+    if (!maySee(question, connection)) continue;
+    for (const id of connection.openTopics.keys()) ids.add(id);
+  }
+  return ids;
+}

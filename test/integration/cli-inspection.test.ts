@@ -1,0 +1,80 @@
+/** `seqbus stats`, `seqbus ls` and `seqbus whois` on a broker that runs. */
+
+import { afterAll, beforeAll, expect, test } from "bun:test";
+import { CliBroker, runCli } from "../support/cli-process.ts";
+import { RawClient } from "../support/raw-client.ts";
+
+let broker: CliBroker;
+let client: RawClient;
+
+beforeAll(async () => {
+  broker = await CliBroker.start();
+  client = await RawClient.open(broker.socket);
+  await client.subscribe("sensors.>");
+  const topic = await client.openTopic("sensors.kitchen");
+  client.sendMessage(topic, "21.5");
+  await client.sync();
+});
+
+afterAll(async () => {
+  client[Symbol.dispose]();
+  await broker[Symbol.asyncDispose]();
+});
+
+async function seqbus(...words: string[]): Promise<string> {
+  const { exitCode, stdout } = await runCli([...words, "--socket", broker.socket]);
+  expect(exitCode).toBe(0);
+  return stdout;
+}
+
+function objects(text: string): Record<string, unknown>[] {
+  return text
+    .trimEnd()
+    .split("\n")
+    .map((line) => JSON.parse(line) as Record<string, unknown>);
+}
+
+test("seqbus ls lists clients, and itself among them", async () => {
+  const [header, first, ...rest] = (await seqbus("ls")).trimEnd().split("\n");
+  expect(header).toMatch(/^ID +UID +PID +WHO +SINCE/);
+  expect(first).toContain(String(process.pid));
+  expect(rest).toHaveLength(1);
+  const clients = objects(await seqbus("ls", "clients", "--json"));
+  expect(clients[0]).toMatchObject({ connection: client.connection, published: 1, received: 1 });
+});
+
+test("seqbus ls topics and subscriptions take a pattern", async () => {
+  expect((await seqbus("ls", "topics", "sensors.*")).split("\n")).toEqual([
+    "TOPIC            PUBLISHERS  PUBLISHED  DELIVERED  DROPPED",
+    "sensors.kitchen           1          1          1        0",
+    "",
+  ]);
+  expect(await seqbus("ls", "topics", "other.*", "--json")).toBe("");
+  const [subscription] = objects(await seqbus("ls", "subscriptions", "sensors.kitchen", "--json"));
+  expect(subscription).toMatchObject({ connection: client.connection, pattern: "sensors.>" });
+});
+
+test("seqbus whois tells of a client by its number, or by what it is", async () => {
+  const text = await seqbus("whois", String(client.connection));
+  expect(text).toMatch(/^connection +[0-9]+$/m);
+  expect(text).toMatch(/^subscriptions +1 +131072 +1 +262144$/m);
+  const found = objects(await seqbus("whois", `pid=${process.pid}`, "--json"));
+  expect(found).toMatchObject([{ connection: client.connection, quotas: { topics: { used: 1 } } }]);
+});
+
+test("seqbus whois fails where there is no such client, or no such way to look for one", async () => {
+  const nobody = await runCli(["whois", "999999", "--socket", broker.socket]);
+  expect(nobody.exitCode).toBe(1);
+  expect(nobody.stderr).toContain("there is no client 999999");
+  expect((await runCli(["whois", "color=red", "--socket", broker.socket])).exitCode).toBe(2);
+  expect((await runCli(["ls", "clients", "a.*", "--socket", broker.socket])).exitCode).toBe(2);
+});
+
+test("seqbus stats prints the broker and its users, --json one object", async () => {
+  const text = await seqbus("stats");
+  expect(text).toMatch(/^published +1$/m);
+  expect(text).toMatch(/^UID +OPEN +GONE/m);
+  const [stats] = objects(await seqbus("stats", "--json"));
+  expect(stats?.["broker"]).toMatchObject({ published: 1, received: 1, missed: 0, topics: 1 });
+  expect(stats?.["uids"]).toMatchObject([{ uid: process.getuid?.(), published: 1 }]);
+});

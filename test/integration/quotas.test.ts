@@ -1,0 +1,269 @@
+/** What one user holds, another does not miss: quotas with clients of several users. */
+
+import { afterEach, describe, expect, test } from "bun:test";
+import { connect } from "../../src/client/index.ts";
+import { LimitError } from "../../src/errors.ts";
+import { GAP_REASON, OPCODE } from "../../src/protocol/opcodes.ts";
+import { STATUS } from "../../src/protocol/status-codes.ts";
+import { eventually } from "../support/eventually.ts";
+import { testUnless } from "../support/loud-skip.ts";
+import { mapOf, packetOf, RawClient } from "../support/raw-client.ts";
+import { connectRawAs, openAs } from "../support/raw-user.ts";
+import { type SpawnedBroker, spawnBroker } from "../support/spawned-broker.ts";
+
+const GREEDY_UID = 65_533;
+const MODEST_UID = 12_345;
+
+const EVERYTHING = `
+[[rule]]
+topics = [">"]
+any = true
+allow = ["publish", "subscribe", "send-fds", "receive-fds"]
+`;
+
+const MIB = 1024 * 1024;
+const BODY_BYTES = 1_008;
+const MESSAGES_PER_PACKET = 60;
+
+const isRoot = process.getuid?.() === 0;
+const NOT_ROOT = "only root can run clients as other users";
+
+const open: Disposable[] = [];
+
+afterEach(() => {
+  for (const client of open.splice(0)) client[Symbol.dispose]();
+});
+
+async function clientAs(uid: number, broker: SpawnedBroker): Promise<RawClient> {
+  const client = await openAs(uid, broker.path);
+  open.push(client);
+  return client;
+}
+
+/** Publishes so many bytes in frames of 1 KiB. @returns messages */
+async function flood(publisher: RawClient, topic: number, bytes: number): Promise<number> {
+  const body = new Uint8Array(BODY_BYTES);
+  const packet = packetOf((writer) => {
+    for (let count = 0; count < MESSAGES_PER_PACKET; count += 1) {
+      writer.append(OPCODE.MESSAGE, 0, 0, topic, 0, body);
+    }
+  });
+  const packets = Math.ceil(bytes / packet.byteLength);
+  for (let count = 0; count < packets; count += 1) await publisher.sendEventually(packet);
+  await publisher.sync();
+  return packets * MESSAGES_PER_PACKET;
+}
+
+/** Reads all messages and gaps until as many are accounted for. */
+async function account(
+  client: RawClient,
+  expected: number,
+): Promise<{ got: number; lost: number }> {
+  let got = 0;
+  let lost = 0;
+  await eventually(() => {
+    for (const frame of client.received()) {
+      if (frame.opcode === OPCODE.MESSAGE) got += 1;
+      if (frame.opcode !== OPCODE.GAP) continue;
+      expect(mapOf(frame)["reason"]).toBe(GAP_REASON.SEND_QUEUE_FULL);
+      lost += Number(mapOf(frame)["count"]);
+    }
+    return got + lost >= expected;
+  }, "every message came or was told as lost");
+  return { got, lost };
+}
+
+describe("bytes that wait", () => {
+  testUnless(
+    !isRoot,
+    NOT_ROOT,
+    "are charged to who does not read: another user's slow subscriber loses nothing",
+    async () => {
+      const policy = `${EVERYTHING}\n[limits]\nqueued-bytes = ${8 * MIB}\n`;
+      await using broker = await spawnBroker({ policy });
+      const greedy: RawClient[] = [];
+      for (let count = 0; count < 100; count += 1) {
+        const client = await clientAs(GREEDY_UID, broker);
+        await client.subscribe("flood");
+        greedy.push(client);
+      }
+      const publisher = await clientAs(0, broker);
+      const topic = await publisher.openTopic("flood");
+      await flood(publisher, topic, 4 * MIB);
+      const slow = await clientAs(MODEST_UID, broker);
+      await slow.subscribe("flood");
+      const messages = await flood(publisher, topic, 4 * MIB);
+
+      expect(await account(slow, messages)).toEqual({ got: messages, lost: 0 });
+      const entries = (await asRoot(broker)) as { uid: number; missed: number; quotas: Quotas }[];
+      const ofGreedy = entries.find(({ uid }) => uid === GREEDY_UID);
+      expect(ofGreedy?.missed).toBeGreaterThan(0);
+      expect(ofGreedy?.quotas["queuedBytes"]?.used).toBeLessThanOrEqual(8 * MIB);
+    },
+  );
+
+  test("leave a connection its share, whatever its siblings hold", async () => {
+    const policy = `${EVERYTHING}\n[limits]\nqueued-bytes = ${8 * MIB}\n`;
+    await using broker = await spawnBroker({ policy });
+    using first = await RawClient.open(broker.path);
+    using second = await RawClient.open(broker.path);
+    using publisher = await RawClient.open(broker.path);
+    await first.subscribe("flood");
+    const topic = await publisher.openTopic("flood");
+    await flood(publisher, topic, 16 * MIB);
+    await second.subscribe("flood");
+    const messages = await flood(publisher, topic, 2 * MIB);
+    expect(await account(second, messages)).toEqual({ got: messages, lost: 0 });
+  });
+});
+
+type Quotas = Record<string, { used: number; limit: number } | undefined>;
+
+/** What root is told of each user. */
+async function asRoot(broker: SpawnedBroker): Promise<unknown[]> {
+  await using bus = await connect({ path: broker.path });
+  return await Array.fromAsync(bus.query("stats"));
+}
+
+describe("a client that is refused more", () => {
+  test("is told which figure reached which limit, and so is the log", async () => {
+    const policy = `${EVERYTHING}\n[limits]\ntopics = 4\nsubscriptions = 2\n`;
+    await using broker = await spawnBroker({ policy });
+    using client = await RawClient.open(broker.path);
+    await client.openTopic("t.1");
+    await client.openTopic("t.2");
+    const refused = await client.requestFrame(OPCODE.OPEN_TOPIC, { topic: "t.3" });
+    const uid = process.getuid?.() ?? 0;
+    expect(mapOf(refused)).toEqual({
+      status: STATUS.LIMIT_TOPICS,
+      message: `Cannot open topic "t.3": topics: 2 of 2 of one connection of uid ${uid}`,
+      topic: "t.3",
+      limit: 2,
+      actual: 2,
+    });
+    await client.subscribe("s.1");
+    const { status, limit, actual } = mapOf(
+      await client.requestFrame(OPCODE.SUBSCRIBE, { pattern: "s.2" }),
+    );
+    expect([status, limit, actual]).toEqual([STATUS.LIMIT_SUBSCRIPTIONS, 1, 1]);
+    const event = await eventually(() => broker.find("limited"), "the broker told of it");
+    expect(event).toMatchObject({ code: "LIMIT_TOPICS", topic: "t.3", limit: 2, actual: 2 });
+  });
+
+  test("gets more once it gives some back", async () => {
+    await using broker = await spawnBroker({ policy: `${EVERYTHING}\n[limits]\ntopics = 2\n` });
+    using client = await RawClient.open(broker.path);
+    const topic = await client.openTopic("t.1");
+    expect((await client.requestFrame(OPCODE.OPEN_TOPIC, { topic: "t.2" })).opcode).toBe(
+      OPCODE.ERROR,
+    );
+    client.send(
+      packetOf((writer) => writer.appendControl(OPCODE.CLOSE_TOPIC, 0, topic, undefined)),
+    );
+    expect(await client.openTopic("t.2")).toBeGreaterThan(0);
+  });
+
+  test("leaves nothing charged when it goes", async () => {
+    await using broker = await spawnBroker({ policy: `${EVERYTHING}\n[limits]\ntopics = 2\n` });
+    for (let round = 0; round < 3; round += 1) {
+      using client = await RawClient.open(broker.path);
+      await eventually(async () => {
+        const answer = await client.requestFrame(OPCODE.OPEN_TOPIC, { topic: `t.${round}` });
+        return answer.opcode === OPCODE.ACK;
+      }, "the topic of the client before was released");
+    }
+  });
+
+  testUnless(!isRoot, NOT_ROOT, "learns how many connections its user may have", async () => {
+    const policy = `${EVERYTHING}\n[[limits.user]]\nuid = ${GREEDY_UID}\nconnections = 2\n`;
+    await using broker = await spawnBroker({ policy });
+    await clientAs(GREEDY_UID, broker);
+    await clientAs(GREEDY_UID, broker);
+    const third = connectRawAs(GREEDY_UID, broker.path);
+    open.push(third);
+    const [error] = await third.untilEnd();
+    if (error === undefined) throw new Error("The broker said nothing");
+    expect(mapOf(error)).toMatchObject({
+      status: STATUS.LIMIT_CONNECTIONS,
+      message: `Cannot serve client: connections: 2 of 2 of uid ${GREEDY_UID}`,
+      limit: 2,
+      actual: 2,
+    });
+    await clientAs(MODEST_UID, broker);
+  });
+});
+
+describe("a message that is too large", () => {
+  const policy = `${EVERYTHING}
+[[topic]]
+topics = ["small"]
+message-bytes-max = 16
+
+[[topic]]
+topics = ["medium"]
+message-bytes-max = 100000
+
+[limits]
+message-bytes = 200000
+`;
+
+  test("goes nowhere, its sender is told, and those around it arrive in order", async () => {
+    await using broker = await spawnBroker({ policy });
+    using client = await RawClient.open(broker.path);
+    await client.subscribe(">");
+    const small = await client.openTopic("small");
+    const other = await client.openTopic("other");
+    client.send(
+      packetOf((writer) => {
+        const bodies = [8, 17, 16, 4_000, 1];
+        for (const bytes of bodies) {
+          writer.append(OPCODE.MESSAGE, 0, 0, small, 0, new Uint8Array(bytes));
+        }
+        writer.append(OPCODE.MESSAGE, 0, 0, other, 0, new Uint8Array(5_000));
+      }),
+    );
+    const figures = await client.sync();
+    expect(figures).toMatchObject({ published: 4, matched: 4, delivered: 4, denied: 2 });
+    const frames = client.received();
+    const sizes = frames.filter(({ opcode }) => opcode === OPCODE.MESSAGE);
+    expect(sizes.map(({ body }) => body.byteLength)).toEqual([8, 16, 1, 5_000]);
+    const errors = frames.filter(({ opcode }) => opcode === OPCODE.ERROR).map(mapOf);
+    const status = STATUS.LIMIT_MESSAGE_BYTES;
+    expect(errors).toMatchObject([
+      { status, topic: "small", limit: 16, actual: 17 },
+      { status, topic: "small", limit: 16, actual: 4_000 },
+    ]);
+  });
+
+  test("is told of a few times only where one packet holds very many", async () => {
+    await using broker = await spawnBroker({ policy });
+    using client = await RawClient.open(broker.path);
+    const small = await client.openTopic("small");
+    const body = new Uint8Array(17);
+    client.send(
+      packetOf((writer) => {
+        for (let count = 0; count < 1_000; count += 1) {
+          writer.append(OPCODE.MESSAGE, 0, 0, small, 0, body);
+        }
+      }),
+    );
+    expect(await client.sync()).toMatchObject({ published: 0, denied: 1_000 });
+    const errors = client.received().filter(({ opcode }) => opcode === OPCODE.ERROR);
+    expect(errors).toHaveLength(16);
+  });
+
+  test("is refused in memory of its own, too: by the topic, or by the user's limit", async () => {
+    await using broker = await spawnBroker({ policy });
+    await using bus = await connect({ path: broker.path });
+    bus.publish("medium", new Uint8Array(100_001));
+    const error = await bus.flush().catch((reason: unknown) => reason);
+    expect(error).toBeInstanceOf(LimitError);
+    const code = "LIMIT_MESSAGE_BYTES";
+    expect(error).toMatchObject({ code, limit: 100_000, actual: 100_001 });
+    bus.publish("other", new Uint8Array(200_001));
+    const second = await bus.flush().catch((reason: unknown) => reason);
+    expect(second).toMatchObject({ code, limit: 200_000, actual: 200_001 });
+    bus.publish("other", new Uint8Array(200_000));
+    expect(await bus.flush()).toMatchObject({ published: 1 });
+  });
+});

@@ -1,0 +1,192 @@
+/** What the broker says of itself: figures that add up, and who may see them. */
+
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { connect, type QueryEntry } from "../../src/client/index.ts";
+import { OPCODE } from "../../src/protocol/opcodes.ts";
+import type { QuerySubject } from "../../src/protocol/words.ts";
+import { eventually } from "../support/eventually.ts";
+import { testUnless } from "../support/loud-skip.ts";
+import { mapOf, packetOf, RawClient } from "../support/raw-client.ts";
+import { openAs } from "../support/raw-user.ts";
+import { type SpawnedBroker, spawnBroker } from "../support/spawned-broker.ts";
+
+const ALICE = 12_345;
+const BOB = 23_456;
+
+const POLICY = `
+[[rule]]
+topics = [">"]
+any = true
+allow = ["publish", "subscribe"]
+`;
+
+const isRoot = process.getuid?.() === 0;
+const NOT_ROOT = "only root can run clients as other users";
+
+let broker: SpawnedBroker;
+
+beforeAll(async () => {
+  broker = await spawnBroker({ policy: POLICY });
+});
+
+afterAll(async () => {
+  await broker[Symbol.asyncDispose]();
+});
+
+async function ask(what: QuerySubject, about?: string): Promise<QueryEntry[]> {
+  await using bus = await connect({ path: broker.path });
+  return await Array.fromAsync(bus.query(what, about === undefined ? {} : { about }));
+}
+
+/** The same by a client that is there anyway, with all its answers. */
+async function askAs(client: RawClient, what: QuerySubject): Promise<QueryEntry[]> {
+  const entries: QueryEntry[] = [];
+  let after: string | undefined;
+  do {
+    const question = after === undefined ? { what } : { what, after };
+    const { answer, next } = await client.request(OPCODE.QUERY, question);
+    entries.push(...(JSON.parse(String(answer)) as QueryEntry[]));
+    after = next === undefined ? undefined : String(next);
+  } while (after !== undefined);
+  return entries;
+}
+
+function publish(client: RawClient, topic: number, count: number): void {
+  client.send(
+    packetOf((writer) => {
+      for (let number = 0; number < count; number += 1) {
+        writer.append(OPCODE.MESSAGE, 0, 0, topic, 0, new Uint8Array(8));
+      }
+    }),
+  );
+}
+
+describe("figures", () => {
+  testUnless(
+    !isRoot,
+    NOT_ROOT,
+    "add up, by connection, topic and user, also when the clients are gone",
+    async () => {
+      const frameBytes = 24;
+      const before = await ask("stats");
+      const publisher = await openAs(ALICE, broker.path);
+      const all = await openAs(ALICE, broker.path);
+      const some = await openAs(BOB, broker.path);
+      await all.subscribe("sum.>");
+      await some.subscribe("sum.a");
+      const [a, b, c] = [
+        await publisher.openTopic("sum.a"),
+        await publisher.openTopic("sum.b"),
+        await publisher.openTopic("nobody"),
+      ];
+      publish(publisher, a, 10);
+      await publisher.sync();
+      publish(publisher, b, 5);
+      publish(publisher, c, 3);
+      await publisher.sync();
+
+      const topics = await ask("topics", "sum.*");
+      expect(topics).toEqual([
+        { topic: "sum.a", publishers: 1, published: 10, delivered: 20, dropped: 0 },
+        { topic: "sum.b", publishers: 1, published: 5, delivered: 5, dropped: 0 },
+      ]);
+      const [whois] = await ask("client", String(publisher.connection));
+      expect(whois).toMatchObject({
+        uid: ALICE,
+        published: 18,
+        publishedBytes: 18 * frameBytes,
+        matched: 25,
+        dropped: 0,
+        quotas: { topics: { used: 3, limit: 8_192, usedByUser: 3, limitOfUser: 16_384 } },
+      });
+      const [other] = await ask("client", String(some.connection));
+      expect(other).toMatchObject({ received: 10, receivedBytes: 10 * frameBytes, missed: 0 });
+
+      const expectSums = async (isGone: boolean) => {
+        const stats = await ask("stats");
+        const [open, gone] = isGone ? [0, 2] : [2, 0];
+        expect(stats.find(({ uid }) => uid === ALICE)).toMatchObject({
+          connections: open,
+          connectionsGone: gone,
+          published: 18,
+          matched: 25,
+          received: 15,
+        });
+        expect(stats.find(({ uid }) => uid === BOB)).toMatchObject({ published: 0, received: 10 });
+        expect(Number(stats[0]?.["published"]) - Number(before[0]?.["published"])).toBe(18);
+        expect(Number(stats[0]?.["received"]) - Number(before[0]?.["received"])).toBe(25);
+      };
+      await expectSums(false);
+      for (const client of [publisher, all, some]) client[Symbol.dispose]();
+      await eventually(async () => (await ask("topics")).length === 0, "the clients are gone");
+      await expectSums(true);
+    },
+  );
+
+  test("count what a subscriber that goes is not sent", async () => {
+    using publisher = await RawClient.open(broker.path);
+    using subscriber = await RawClient.open(broker.path);
+    await subscriber.subscribe("late");
+    const topic = await publisher.openTopic("late");
+    publish(publisher, topic, 2);
+    await publisher.sync();
+    await subscriber.request(OPCODE.UNSUBSCRIBE, { subscription: 1 });
+    publish(publisher, topic, 4);
+    await publisher.sync();
+    expect(await ask("topics", "late")).toMatchObject([{ published: 6, delivered: 2 }]);
+  });
+});
+
+describe("QUERY", () => {
+  test("goes on where an answer is full, and tells each entry once", async () => {
+    using client = await RawClient.open(broker.path);
+    const names = Array.from({ length: 1_000 }, (_, number) => `page.of.many.${number}`);
+    for (const name of names) {
+      await client.openTopic(name);
+      await client.subscribe(name);
+    }
+    const first = await client.request(OPCODE.QUERY, { what: "topics" });
+    expect(first["next"]).toBeString();
+    expect(String(first["answer"]).length).toBeLessThanOrEqual(16_384);
+    const topics = await ask("topics", "page.>");
+    // In the order of their ids, which are used again.
+    expect(topics.map(({ topic }) => topic).toSorted()).toEqual(names.toSorted());
+    const subscriptions = await ask("subscriptions", "page.>");
+    expect(subscriptions.map(({ pattern }) => pattern)).toEqual(names);
+    expect(await ask("topics", "page.of.many.17")).toHaveLength(1);
+  });
+
+  testUnless(!isRoot, NOT_ROOT, "shows others what is their own user's alone", async () => {
+    using alice = await openAs(ALICE, broker.path);
+    using bob = await openAs(BOB, broker.path);
+    await bob.openTopic("bobs.topic");
+    await bob.subscribe("bobs.>");
+    await alice.openTopic("alices.topic");
+    expect((await askAs(alice, "clients")).map(({ uid }) => uid)).toEqual([ALICE]);
+    expect((await askAs(alice, "topics")).map(({ topic }) => topic)).toEqual(["alices.topic"]);
+    expect(await askAs(alice, "subscriptions")).toEqual([]);
+    const stats = await askAs(alice, "stats");
+    expect(stats.map(({ kind }) => kind)).toEqual(["broker", "uid"]);
+    expect(Object.keys(stats[0] ?? {})).toEqual(["kind", "software", "uptimeMs"]);
+    expect(stats[1]).toMatchObject({ uid: ALICE });
+    const about = String(bob.connection);
+    const { answer } = await alice.request(OPCODE.QUERY, { what: "client", about });
+    expect(answer).toBe("[]");
+    expect((await ask("clients")).length).toBeGreaterThanOrEqual(3);
+  });
+
+  test("refuses a malformed pattern, and takes any `after`", async () => {
+    using client = await RawClient.open(broker.path);
+    const refused = await client.requestFrame(OPCODE.QUERY, { what: "topics", about: "a..b" });
+    expect(mapOf(refused)).toMatchObject({ status: 35 });
+    for (const what of ["stats", "clients", "client", "subscriptions", "topics", "services"]) {
+      for (const after of ["", "x", "1/2/3", "9999999999999999999", "2/others"]) {
+        const answer = await client.request(OPCODE.QUERY, {
+          what,
+          after,
+        });
+        expect(JSON.parse(String(answer["answer"]))).toBeArray();
+      }
+    }
+  });
+});
