@@ -16,6 +16,9 @@ const LARGE_WINDOW_BYTES = 16 * 1024 * 1024;
 /** Fewer would make a publisher wait for each of the largest. */
 const WINDOW_MESSAGES_MIN = 4;
 
+/** Half of what one connection may have on its way where `ulimit -Hn` is 20,000. */
+const WINDOW_FD_COPIES = 1_024;
+
 /** Messages with fds under way: every one of them is an open file of the relay's. */
 const WINDOW_FD_MESSAGES = 256;
 
@@ -54,7 +57,7 @@ export interface RateScenario extends ScenarioBase {
 export interface LatencyScenario extends ScenarioBase {
   readonly kind: "latency";
   /** "library-call": a call and its answer; the others publish both ways. */
-  readonly client: Exclude<ClientKind, "library-iterator"> | "library-call";
+  readonly client: Exclude<ClientKind, "library-iterator">;
 }
 
 /** Connections that do nothing. */
@@ -105,12 +108,17 @@ export type Scenario =
 
 /** Messages under way at most in a rate scenario. */
 export function windowMessages(scenario: Scenario): number {
-  if (scenario.kind === "rate" && scenario.fds > 0) return WINDOW_FD_MESSAGES;
+  if (scenario.kind === "rate" && scenario.fds > 0) return windowFdMessages(scenario);
   const { messageBytes } = scenario;
   const windowBytes = messageBytes > PACKET_BYTES_MAX ? LARGE_WINDOW_BYTES : WINDOW_BYTES;
   const publishers = scenario.kind === "rate" ? (scenario.publishers ?? 1) : 1;
   const fitting = Math.floor(windowBytes / publishers / (FRAME_HEADER_BYTES + messageBytes));
   return Math.max(WINDOW_MESSAGES_MIN, fitting);
+}
+
+/** Copies of fds under way are charged to the publisher; all of the window must fit its quota. */
+function windowFdMessages({ subscribers }: RateScenario): number {
+  return Math.min(WINDOW_FD_MESSAGES, Math.floor(WINDOW_FD_COPIES / subscribers));
 }
 
 const RATE = {

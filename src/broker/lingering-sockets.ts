@@ -6,6 +6,7 @@
  */
 
 import { OwnedFd } from "../ffi/owned-fd.ts";
+import { collectUnixGarbage } from "../ffi/seqpacket.ts";
 import type { FdBudget } from "./fd-budget.ts";
 import type { FdOutlet } from "./fd-outlet.ts";
 import { LINGERING_SOCKET_COST } from "./limits.ts";
@@ -47,8 +48,13 @@ export class LingeringSockets {
     this.#sockets.add({ socket: OwnedFd.adopt(socket.release()), outlet, user, charged });
   }
 
-  /** Closes those in which nothing waits any more. */
+  /**
+   * Closes those in which nothing waits any more. One that waits in itself alone, sent by its own
+   * client, is found by the kernel's collector, which runs when some AF_UNIX socket is closed: on a
+   * bus at rest nobody would close one (af_unix(7) says nothing of it; net/unix/garbage.c).
+   */
   sweep(): void {
+    if (this.#sockets.size > 0) collectUnixGarbage();
     for (const lingering of this.#sockets) {
       lingering.outlet.look();
       if (lingering.outlet.untakenFds === 0) this.#drop(lingering);

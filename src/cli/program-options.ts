@@ -8,6 +8,10 @@ export const SOCKET_OPTION = "-s, --socket <path>";
 export const CLIENT_SOCKET_HELP =
   "the broker's socket (default: $SEQBUS_SOCKET, else the user's bus, else the system's)";
 
+/** For commands that go on until they are ended. */
+export const NO_RECONNECT_OPTION = "--no-reconnect";
+export const NO_RECONNECT_HELP = "end when the broker does (default: wait for it to come back)";
+
 /**
  * Adds the options of a command that sends DATA.
  * @returns what --file and --memfd name, filled when the arguments are read

@@ -9,7 +9,13 @@ import { EXIT_CODE_HELP } from "./exit-codes.ts";
 import { addInspectionCommands } from "./inspection-program.ts";
 import { stderr, stdout } from "./output.ts";
 import { addPolicyCommands } from "./policy-program.ts";
-import { addInputOptions, CLIENT_SOCKET_HELP, SOCKET_OPTION } from "./program-options.ts";
+import {
+  addInputOptions,
+  CLIENT_SOCKET_HELP,
+  NO_RECONNECT_HELP,
+  NO_RECONNECT_OPTION,
+  SOCKET_OPTION,
+} from "./program-options.ts";
 import { addServiceCommands } from "./service-program.ts";
 
 /**
@@ -119,7 +125,7 @@ function addSub(program: Command, finish: (exitCode: number) => void): void {
         "the files of one",
     )
     .option("--save-max <bytes>", "keep no file with more bytes (default: 1 GiB)")
-    .option("--no-reconnect", "end when the broker does (default: wait for it to come back)")
+    .option(NO_RECONNECT_OPTION, NO_RECONNECT_HELP)
     .option("-v, --verbose", "say on stderr when the subscription stands, and when it is lost")
     .option(SOCKET_OPTION, CLIENT_SOCKET_HELP)
     .action(async (pattern, options) => {

@@ -2,7 +2,13 @@
 
 import { type Command, Option } from "commander";
 import { IF_OWNED_CHOICES } from "../protocol/words.ts";
-import { addInputOptions, CLIENT_SOCKET_HELP, SOCKET_OPTION } from "./program-options.ts";
+import {
+  addInputOptions,
+  CLIENT_SOCKET_HELP,
+  NO_RECONNECT_HELP,
+  NO_RECONNECT_OPTION,
+  SOCKET_OPTION,
+} from "./program-options.ts";
 
 type Finish = (exitCode: number) => void;
 
@@ -62,6 +68,7 @@ function addServe(program: Command, finish: Finish): void {
     )
     .option("-j, --concurrency <n>", "commands that run at a time (default: 8)")
     .option(JSON_OPTION, "print one JSON object for each call that is done")
+    .option(NO_RECONNECT_OPTION, NO_RECONNECT_HELP)
     .option(VERBOSE_OPTION, "say on stderr when it serves")
     .option(SOCKET_OPTION, CLIENT_SOCKET_HELP)
     .action(async (topic, options) => {
@@ -77,6 +84,7 @@ function addWatch(program: Command, finish: Finish): void {
     .argument("<service>", "such as files.open")
     .option("-n, --count <n>", "end after n lines")
     .option(JSON_OPTION, JSON_HELP)
+    .option(NO_RECONNECT_OPTION, NO_RECONNECT_HELP)
     .option(SOCKET_OPTION, CLIENT_SOCKET_HELP)
     .action(async (service, options) => {
       const { runWatch } = await import("./commands/watch.ts");

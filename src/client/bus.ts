@@ -21,7 +21,6 @@ import { clearRetainedBody, decodeClearRetainedAck } from "../protocol/service-m
 import { STATUS } from "../protocol/status-codes.ts";
 import { checkTopicName } from "../protocol/topics.ts";
 import type { QuerySubject } from "../protocol/words.ts";
-import type { Clock } from "./clock.ts";
 import { Deadlines } from "./deadlines.ts";
 import type { Self } from "./dial.ts";
 import { Flushes, type Receipt } from "./flushes.ts";
@@ -80,21 +79,19 @@ export class Bus<Topics extends TopicMap = TopicMap>
   readonly #inbound = new Inbound(this);
   readonly #publisher: Publisher;
   readonly #subscriber: Subscriber;
+  protected readonly services: Services;
   readonly #flushes: Flushes;
   /** In the order in which they are restored. */
   readonly #restorables: readonly Restorable[];
-  protected readonly services: Services;
-  readonly #deadlines: Deadlines;
   readonly #closed = Promise.withResolvers<Error | undefined>();
   /** "disconnected" was told, and "connected" not since. */
   #isDisconnected = false;
   #drained: Promise<void> | undefined;
 
-  /** Made by connect(). @param link open @param clock for time-outs of calls; a test has its own */
-  constructor(link: Link, clock?: Clock) {
+  /** Made by connect(). @param link open */
+  constructor(link: Link) {
     super();
     this.#link = link;
-    this.#deadlines = new Deadlines(clock);
     this.#publisher = new Publisher(
       link.outbound,
       (name) => this.#requestTopic(name),
@@ -108,7 +105,7 @@ export class Bus<Topics extends TopicMap = TopicMap>
     );
     this.#flushes = new Flushes(link, this.#publisher);
     this.services = new Services(this.#makeServiceLink());
-    this.#restorables = [this.#subscriber];
+    this.#restorables = [this.#subscriber, this.services];
     link.attach(this);
   }
 
@@ -290,7 +287,6 @@ export class Bus<Topics extends TopicMap = TopicMap>
     this.#inbound.reset();
     const hadSubscriptions = this.#subscriber.count > 0;
     for (const restorable of this.#restorables) restorable.onLost();
-    this.services.end(error, error);
     const sent = this.#flushes.unconfirmed;
     const unsent = this.#link.outbound.detach();
     this.#publisher.suspend(unsent, keepBytes);
@@ -329,7 +325,6 @@ export class Bus<Topics extends TopicMap = TopicMap>
     const unconfirmed = (reason === undefined ? unsent : sent) + kept;
     this.#flushes.rejectAll(this.#link.closedError());
     this.services.end(reason, this.#link.closedError());
-    this.#deadlines.clear();
     for (const subscription of this.#inbound.subscriptions) subscription.end(reason);
     this.#status.emit({ type: "closed", error: reason, unconfirmed });
     this.#status.end();
@@ -411,10 +406,14 @@ export class Bus<Topics extends TopicMap = TopicMap>
     return {
       pending: link.pending,
       outbound: link.outbound,
-      deadlines: this.#deadlines,
-      assertOpen: () => link.assertOpen(),
-      send: (opcode, body, waiter) => link.send(opcode, body, waiter),
-      request: (opcode, body) => link.request(opcode, body, "once"),
+      deadlines: new Deadlines(link.clock),
+      assertKeeps: () => {
+        if (!link.isConnected) this.#checkKeeps();
+      },
+      canAsk: () => link.canAsk,
+      ready: () => link.ready(),
+      ask: (opcode, body, take, repeat) => link.ask(opcode, body, take, repeat),
+      post: (opcode, body, waiter) => link.post(opcode, body, waiter),
       senderOf: (connection) => this.#inbound.senderOf(connection),
       takeLaneFds: (count) => link.takeLaneFds(count),
       noteStatus: (event) => this.#status.emit(event),

@@ -48,6 +48,8 @@ interface OpenedService {
   readonly name: string;
   /** 0 until the broker has answered. */
   id: number;
+  /** False while there is no connection: restore() asks. */
+  isAsked: boolean;
   /** Calls that wait for that. */
   held: HeldRequest[];
 }
@@ -110,6 +112,9 @@ export class Calls implements CallHost {
   readonly #link: ServiceLink;
   readonly #services = new Map<string, OpenedService>();
   #heldBytes = 0;
+  /** Calls that are not over. */
+  #openCount = 0;
+  #onIdle: (() => void)[] = [];
 
   constructor(link: ServiceLink) {
     this.#link = link;
@@ -166,6 +171,9 @@ export class Calls implements CallHost {
   /** CallHost */
   forget(call: OpenCall): void {
     this.#link.pending.remove(call.id);
+    this.#openCount -= 1;
+    if (this.#openCount > 0 || this.#onIdle.length === 0) return;
+    for (const resolve of this.#onIdle.splice(0)) resolve();
   }
 
   /** CallHost */
@@ -174,16 +182,37 @@ export class Calls implements CallHost {
     this.#link.outbound.control({ opcode: OPCODE.CREDIT, id: call.id, body });
   }
 
-  /** Lets go of what waits for services to open. The calls themselves end as pending requests. */
-  end(): void {
+  /** Service ids mean nothing any more. Calls that were sent have ended; those not sent still wait. */
+  onLost(): void {
     for (const service of this.#services.values()) {
-      for (const held of service.held.splice(0)) this.#forgetHeld(held);
+      if (service.id !== 0) this.#services.delete(service.name);
+    }
+  }
+
+  /** There is a connection again: calls that were made meanwhile go to it. */
+  restore(): void {
+    for (const service of this.#services.values()) if (!service.isAsked) this.#ask(service);
+  }
+
+  /** Resolves when no call is under way. */
+  retire(): Promise<void> {
+    if (this.#openCount === 0) return Promise.resolve();
+    return new Promise((resolve) => this.#onIdle.push(resolve));
+  }
+
+  /** The bus has ended: so do calls that wait for services to open. All others were pending requests. */
+  end(error: Error): void {
+    for (const service of this.#services.values()) {
+      for (const held of service.held.splice(0)) {
+        this.#forgetHeld(held);
+        held.call.reject(error);
+      }
     }
     this.#services.clear();
   }
 
   #start(call: OpenCall, flags: number, data: unknown, options: CallOptions | undefined): void {
-    this.#link.assertOpen();
+    this.#link.assertKeeps();
     const signal = options?.signal;
     signal?.throwIfAborted();
     const action = { verb: "call", name: call.name };
@@ -191,18 +220,27 @@ export class Calls implements CallHost {
     const service = this.#services.get(call.name) ?? this.#open(call.name);
     const { bytes, fds, memoryBytes } = body;
     const request: RequestBody = { flags: body.flags | flags, bytes, fds, memoryBytes };
+    if (service.id === 0) this.#hold(service, call, request);
+    else this.#write(service.id, call, request);
+    this.#openCount += 1;
+    if (signal !== undefined) call.obey(signal);
+  }
+
+  #write(serviceId: number, call: OpenCall, request: RequestBody): void {
     call.id = this.#link.pending.add(call);
     try {
-      if (service.id === 0) this.#hold(service, call, request);
-      else this.#write(service.id, call, request);
+      this.#writeNumbered(serviceId, call, request);
     } catch (error) {
       this.#link.pending.remove(call.id);
       throw error;
     }
-    if (signal !== undefined) call.obey(signal);
   }
 
-  #write(serviceId: number, call: OpenCall, { flags, bytes, fds, memoryBytes }: RequestBody): void {
+  #writeNumbered(
+    serviceId: number,
+    call: OpenCall,
+    { flags, bytes, fds, memoryBytes }: RequestBody,
+  ): void {
     const timeoutMs = wireTimeout(call);
     if (fds.length === 0) {
       this.#link.outbound.request(serviceId, call.id, flags, timeoutMs, bytes);
@@ -239,15 +277,25 @@ export class Calls implements CallHost {
     if (flaw !== undefined) {
       throw new ArgumentError("ARGUMENT_TOPIC", `Cannot call: ${flaw}`, "topic");
     }
-    const service: OpenedService = { name, id: 0, held: [] };
+    const service: OpenedService = { name, id: 0, isAsked: false, held: [] };
     this.#services.set(name, service);
-    this.#link.send(OPCODE.OPEN_SERVICE, openServiceBody({ service: name }), {
+    if (this.#link.canAsk()) this.#ask(service);
+    return service;
+  }
+
+  #ask(service: OpenedService): void {
+    const { name } = service;
+    service.isAsked = true;
+    this.#link.post(OPCODE.OPEN_SERVICE, openServiceBody({ service: name }), {
       resolve: (body) => {
         service.id = decodeOpenServiceAck(body, 0, body.byteLength).service;
         for (const held of service.held.splice(0)) this.#release(service.id, held);
       },
-      // It is asked for again at the next call: the policy may have changed.
       reject: (error) => {
+        service.isAsked = false;
+        // What never left goes to the next connection, or ends with the bus.
+        if (!this.#link.canAsk()) return;
+        // It is asked for again at the next call: the policy may have changed.
         this.#services.delete(name);
         for (const held of service.held.splice(0)) {
           this.#forgetHeld(held);
@@ -255,7 +303,6 @@ export class Calls implements CallHost {
         }
       },
     });
-    return service;
   }
 
   #release(serviceId: number, held: HeldRequest): void {

@@ -20,6 +20,7 @@ import { ChannelTransport } from "./channel-transport.ts";
 import { ItemQueue } from "./item-queue.ts";
 import {
   CHANNEL_BYTES_HIGH,
+  CHANNEL_FD_BYTES,
   CHANNEL_MESSAGES_HIGH,
   CLOSE_DRAIN_MS,
   OUTBOUND_BYTES_HIGH,
@@ -269,7 +270,8 @@ function checkMemory(fds: readonly number[], byteLength: number): void {
 }
 
 function sizeOf(message: Message): number {
-  return MESSAGE_OVERHEAD_BYTES + message.byteLength;
+  const fdBytes = message.fds.length * CHANNEL_FD_BYTES;
+  return MESSAGE_OVERHEAD_BYTES + message.byteLength + fdBytes;
 }
 
 /** The packet as words, copied where Bun handed out a misaligned view; an odd rest is refused later. */

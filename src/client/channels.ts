@@ -57,9 +57,11 @@ export class Channels {
       throw new ArgumentError("ARGUMENT_TOPIC", `Cannot open a channel: ${flaw}`, "service");
     }
     signal?.throwIfAborted();
+    await this.#link.ready();
+    signal?.throwIfAborted();
     const { promise, resolve, reject } = Promise.withResolvers<GivenChannel>();
     const body = openChannelBody({ service: name });
-    const id = this.#link.send(OPCODE.OPEN_CHANNEL, body, new ChannelWaiter(resolve, reject));
+    const id = this.#link.post(OPCODE.OPEN_CHANNEL, body, new ChannelWaiter(resolve, reject));
     const onAbort = () => {
       this.#link.pending.remove(id);
       reject(signal?.reason);

@@ -5,7 +5,7 @@
  */
 
 import { assert } from "../assert.ts";
-import { type Clock, SYSTEM_CLOCK } from "./clock.ts";
+import type { Clock } from "./clock.ts";
 import { TIMER_MS_MAX } from "./limits.ts";
 
 /** Something with a deadline. */
@@ -35,7 +35,7 @@ export class Deadlines {
   #timerAt = Number.POSITIVE_INFINITY;
   #stopTimer: (() => void) | undefined;
 
-  constructor(clock: Clock = SYSTEM_CLOCK) {
+  constructor(clock: Clock) {
     this.#clock = clock;
   }
 

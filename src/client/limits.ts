@@ -71,27 +71,6 @@ export const MAPPING_BYTES_MAX = 4 * 1024 * 1024 * 1024;
 /** Status events that wait for one iterator; the oldest are dropped beyond it. */
 export const STATUS_EVENTS_MAX = 256;
 
-/** Milliseconds within which the first attempt to connect again comes. Guess: a quick restart. */
-export const RECONNECT_MS_FIRST = 50;
-
-/** Milliseconds between two such attempts at most. Guess: nobody minds it on top of a long outage. */
-export const RECONNECT_MS_MAX = 5_000;
-
-/** Milliseconds that a request waits for a lost connection to come back, before it is rejected. */
-export const DISCONNECTED_REQUEST_MS = 30_000;
-
-/** Subscriptions asked for at a time when a connection is new. The broker holds as many answers. */
-export const RESTORE_BATCH = 512;
-
-/**
- * What a message that is kept counts as beside its body: the object around it. Measured with a
- * million of 8 bytes.
- */
-export const KEPT_MESSAGE_BYTES = 256;
-
-/** Milliseconds that drain() takes at most unless told otherwise. */
-export const DRAIN_TIMEOUT_MS_DEFAULT = 30_000;
-
 /** Milliseconds that call() waits for a reply, and callStream() for its next part, by default. */
 export const CALL_TIMEOUT_MS_DEFAULT = 30_000;
 
@@ -119,9 +98,33 @@ export const CHANNEL_MESSAGES_HIGH = 1_024;
 /** Bytes of such messages, large bodies included. One packet more may come, and one large body. */
 export const CHANNEL_BYTES_HIGH = 1024 * 1024;
 
+/** What a received file counts as in these: some 256 that nobody reads stop the socket. */
+export const CHANNEL_FD_BYTES = 4_096;
+
 /** Milliseconds until the lane of a channel is tried again: Bun does not watch it. First and longest. */
 export const LANE_RETRY_MS_FIRST = 1;
 export const LANE_RETRY_MS_MAX = 64;
 
 /** Bytes of the largest body that a REQUEST or RETAIN frame has room for, behind its prefix. */
 export const PREFIXED_BODY_BYTES_MAX = MESSAGE_BODY_BYTES_MAX - BODY_PREFIX_BYTES;
+
+/** Milliseconds within which the first attempt to connect again comes. Guess: a quick restart. */
+export const RECONNECT_MS_FIRST = 50;
+
+/** Milliseconds between two such attempts at most. Guess: nobody minds it on top of a long outage. */
+export const RECONNECT_MS_MAX = 5_000;
+
+/** Milliseconds that a request waits for a lost connection to come back, before it is rejected. */
+export const DISCONNECTED_REQUEST_MS = 30_000;
+
+/** Subscriptions asked for at a time when a connection is new. The broker holds as many answers. */
+export const RESTORE_BATCH = 512;
+
+/**
+ * What a message that is kept counts as beside its body: the object around it. Measured with a
+ * million of 8 bytes.
+ */
+export const KEPT_MESSAGE_BYTES = 256;
+
+/** Milliseconds that drain() takes at most unless told otherwise. */
+export const DRAIN_TIMEOUT_MS_DEFAULT = 30_000;

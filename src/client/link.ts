@@ -70,7 +70,8 @@ export class Link {
   readonly pending = new PendingRequests();
   readonly outbound: Outbound = new Outbound((error) => this.#host?.onRefused(error));
   readonly #dial: LinkOptions["dial"];
-  readonly #clock: Clock;
+  /** Of all that waits for an answer over this link. */
+  readonly clock: Clock;
   readonly #backOff: BackOff;
   /** Ends an attempt. */
   readonly #stop = new AbortController();
@@ -90,7 +91,7 @@ export class Link {
     this.path = path;
     this.plan = plan;
     this.#dial = dial;
-    this.#clock = clock;
+    this.clock = clock;
     this.#backOff = new BackOff(plan, random);
   }
 
@@ -98,7 +99,7 @@ export class Link {
   async open(attempt: Attempt): Promise<void> {
     await this.#connect(attempt);
     this.#state = "connected";
-    this.#backOff.noteConnected(this.#clock.now());
+    this.#backOff.noteConnected(this.clock.now());
   }
 
   /** Who hears of it; to be called at once after open(). */
@@ -113,6 +114,11 @@ export class Link {
 
   get isConnected(): boolean {
     return this.#state === "connected";
+  }
+
+  /** Whether there is a broker to ask, be it that not all is restored yet. */
+  get canAsk(): boolean {
+    return this.#state === "connected" || this.#state === "restoring";
   }
 
   get isClosed(): boolean {
@@ -165,16 +171,48 @@ export class Link {
     body: ControlMap | undefined,
     repeat: Repeat = "until-answered",
   ): Promise<Uint8Array> {
-    if (repeat === "once") return await this.#send(opcode, body);
+    return await this.ask(opcode, body, (answer) => answer, repeat);
+  }
+
+  /**
+   * Sends a request, like request().
+   * @param take called with the body of the ACK before anything that came behind it is looked at
+   * @returns what take() returned
+   */
+  async ask<Answer>(
+    opcode: number,
+    body: ControlMap | undefined,
+    take: (body: Uint8Array) => Answer,
+    repeat: Repeat = "until-answered",
+  ): Promise<Answer> {
+    if (repeat === "once") return await this.#send(opcode, body, take);
     for (;;) {
-      while (!this.isConnected) await this.#connected();
+      await this.ready();
       const events = this.#events;
       try {
-        return await this.#send(opcode, body);
+        return await this.#send(opcode, body, take);
       } catch (error) {
         if (events === this.#events || this.isClosed) throw error;
       }
     }
+  }
+
+  /**
+   * Sends a request that goes with the connection, for a waiter of its own.
+   * @returns its id
+   * @throws {ClosedError} CLOSED_DISCONNECTED; the reason of the end after it
+   */
+  post(opcode: number, body: ControlMap | undefined, waiter: Waiter): number {
+    if (this.isClosed) throw this.closedError();
+    if (!this.canAsk) throw this.disconnectedError();
+    const id = this.pending.add(waiter);
+    this.outbound.control(body === undefined ? { opcode, id } : { opcode, id, body });
+    return id;
+  }
+
+  /** Resolves when there is a connection with all that belongs to it. Rejects as request() does. */
+  async ready(): Promise<void> {
+    while (!this.isConnected) await this.#connected();
   }
 
   /** Fetches the fds of the next lane record; they are the caller's. */
@@ -223,12 +261,23 @@ export class Link {
     else this.#lose(reason, this.plan);
   }
 
-  #send(opcode: number, body: ControlMap | undefined): Promise<Uint8Array> {
-    if (this.isClosed) return Promise.reject(this.closedError());
-    if (this.#state === "disconnected") return Promise.reject(this.disconnectedError());
-    const { id, answer } = this.pending.open();
-    this.outbound.control(body === undefined ? { opcode, id } : { opcode, id, body });
-    return answer;
+  #send<Answer>(
+    opcode: number,
+    body: ControlMap | undefined,
+    take: (body: Uint8Array) => Answer,
+  ): Promise<Answer> {
+    return new Promise((resolve, reject) => {
+      const onAck = (answer: Uint8Array) => {
+        try {
+          resolve(take(answer));
+        } catch (error) {
+          reject(error);
+          // The broker broke the protocol: whoever takes the packet apart must know as well.
+          throw error;
+        }
+      };
+      this.post(opcode, body, { resolve: onAck, reject });
+    });
   }
 
   /** Resolves when there is a connection again. */
@@ -239,7 +288,7 @@ export class Link {
       this.#waiters = this.#waiters.filter((waiter) => waiter.reject !== reject);
       reject(this.disconnectedError());
     };
-    const stopTimer = this.#clock.startTimer(giveUp, DISCONNECTED_REQUEST_MS);
+    const stopTimer = this.clock.startTimer(giveUp, DISCONNECTED_REQUEST_MS);
     this.#waiters.push({ resolve, reject });
     return promise.finally(stopTimer);
   }
@@ -257,7 +306,7 @@ export class Link {
 
   async #reconnect(reason: Error): Promise<void> {
     let lastError: unknown = reason;
-    this.#backOff.noteLost(this.#clock.now());
+    this.#backOff.noteLost(this.clock.now());
     while (!this.isClosed) {
       const delayMs = this.#backOff.nextDelayMs();
       if (delayMs === undefined) return this.finish(this.#exhausted(lastError));
@@ -281,7 +330,7 @@ export class Link {
     // Anything may have happened while it was waited for.
     if ((this.#state as State) !== "restoring") return false;
     this.#state = "connected";
-    this.#backOff.noteConnected(this.#clock.now());
+    this.#backOff.noteConnected(this.clock.now());
     const waiters = this.#waiters.splice(0);
     this.#host?.onRestored(this.#backOff.attempts);
     for (const waiter of waiters) waiter.resolve();
@@ -316,7 +365,7 @@ export class Link {
   /** Ends early with the bus. */
   #pause(ms: number): Promise<void> {
     return new Promise((resolve) => {
-      const stopTimer = this.#clock.startTimer(resolve, ms);
+      const stopTimer = this.clock.startTimer(resolve, ms);
       this.#endPause = () => {
         stopTimer();
         resolve();

@@ -215,8 +215,9 @@ export class Outbound {
     const isSent = !this.#isBlocked && this.#transport !== undefined;
     const bytes = packet.byteLength;
     const heldBytes = bytes + memoryBytes;
-    if (!isSent)
+    if (!isSent) {
       this.#wait({ buffer: packet, bytes, heldBytes, fds: duplicateAll(fds), onRefused });
+    }
     if (isPublished(opcode)) this.#messageCount += 1;
   }
 

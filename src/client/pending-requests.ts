@@ -21,16 +21,7 @@ export class PendingRequests {
   #lastId = 0;
   #hasWrapped = false;
 
-  /**
-   * Starts a request.
-   * @returns its id, and a promise of the ACK's body bytes
-   */
-  open(): { id: number; answer: Promise<Uint8Array> } {
-    const { promise, resolve, reject } = Promise.withResolvers<Uint8Array>();
-    return { id: this.add({ resolve, reject }), answer: promise };
-  }
-
-  /** Starts a request with a waiter of its own. @returns its id */
+  /** Starts a request. @returns its id */
   add(waiter: Waiter): number {
     do {
       if (this.#lastId === IDS_MAX) this.#hasWrapped = true;

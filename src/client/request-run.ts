@@ -27,11 +27,17 @@ export interface RunHost {
   onRunEnd(run: RequestRun): void;
 }
 
+/** Whose request it is. */
+export interface RunOwner {
+  readonly topic: string;
+  /** As RunHost.onRunEnd(), behind it. */
+  onRunEnd(run: RequestRun): void;
+}
+
 /** A request as it came. */
 export interface ArrivedRequest {
   /** The broker's number for it. */
   readonly call: number;
-  readonly name: string;
   readonly sender: Sender;
   /** Handed over. */
   readonly body: ReceivedBody;
@@ -47,6 +53,7 @@ const NO_BYTES = new Uint8Array(0);
 export class RequestRun implements Cancellation {
   readonly call: number;
   readonly #host: RunHost;
+  readonly #owner: RunOwner;
   readonly #request: ServiceRequest;
   readonly #startedAt = performance.now();
   #controller: AbortController | undefined;
@@ -57,17 +64,18 @@ export class RequestRun implements Cancellation {
   #credit = STREAM_CREDIT_START;
   #onCredit: (() => void) | undefined;
 
-  constructor(host: RunHost, arrived: ArrivedRequest) {
-    const { call, name, sender, body, timeoutMs, isStream } = arrived;
+  constructor(host: RunHost, owner: RunOwner, arrived: ArrivedRequest) {
+    const { call, sender, body, timeoutMs, isStream } = arrived;
     this.call = call;
     this.#host = host;
+    this.#owner = owner;
     const timing = { timeoutMs: timeoutMs === 0 ? Number.POSITIVE_INFINITY : timeoutMs, isStream };
-    this.#request = new ServiceRequest(name, sender, body, timing, this);
+    this.#request = new ServiceRequest(owner.topic, sender, body, timing, this);
   }
 
   /** Of the service. */
   get name(): string {
-    return this.#request.topic;
+    return this.#owner.topic;
   }
 
   /** Cancellation */
@@ -199,6 +207,7 @@ export class RequestRun implements Cancellation {
     this.#isEnded = true;
     this.#request.fds.close();
     this.#host.onRunEnd(this);
+    this.#owner.onRunEnd(this);
   }
 
   #send(value: unknown, flags: number): void {

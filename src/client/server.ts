@@ -3,7 +3,7 @@
  * calls.ts.
  */
 
-import { ArgumentError, LimitError, ProtocolError, RejectedError } from "../errors.ts";
+import { ArgumentError, ClosedError, LimitError, ProtocolError, RejectedError } from "../errors.ts";
 import { OPCODE } from "../protocol/opcodes.ts";
 import {
   decodeServeAck,
@@ -13,6 +13,7 @@ import {
 } from "../protocol/service-messages.ts";
 import { STATUS } from "../protocol/status-codes.ts";
 import { checkTopicName } from "../protocol/topics.ts";
+import type { Repeat } from "./link.ts";
 import type { Outbound } from "./outbound.ts";
 import {
   type ArrivedRequest,
@@ -20,11 +21,12 @@ import {
   type RunHost,
   type ServiceHandler,
 } from "./request-run.ts";
+import type { Restorable } from "./restorable.ts";
 import { type ServeOptions, Service, type ServiceHost } from "./service.ts";
 import type { ServiceLink } from "./service-link.ts";
 
 /** A REQUEST, but for what its service id stands for. */
-export type RequestFrame = Omit<ArrivedRequest, "name"> & { readonly serviceId: number };
+export type RequestFrame = ArrivedRequest & { readonly serviceId: number };
 
 /** A request that is not done, and whose it is. */
 interface OpenRequest {
@@ -33,13 +35,15 @@ interface OpenRequest {
 }
 
 /** The serving half of a bus. */
-export class Server implements ServiceHost, RunHost {
+export class Server implements ServiceHost, RunHost, Restorable {
   readonly outbound: Outbound;
   readonly #link: ServiceLink;
   readonly #services = new Map<string, Service>();
   readonly #byId = new Map<number, Service>();
   /** By the broker's number of the request. */
   readonly #requests = new Map<number, OpenRequest>();
+  /** Those that the lost connection had and the next one does not have yet. */
+  readonly #unrestored = new Set<Service>();
 
   constructor(link: ServiceLink) {
     this.#link = link;
@@ -50,11 +54,15 @@ export class Server implements ServiceHost, RunHost {
   async serve(name: string, handler: ServiceHandler, options: ServeOptions): Promise<Service> {
     checkServe(name, options);
     options.signal?.throwIfAborted();
-    this.#link.assertOpen();
     if (this.#services.has(name)) throw servedHere(name);
     const service = new Service(name, handler, this, options);
     this.#services.set(name, service);
-    await this.#open(service, options);
+    try {
+      await this.#open(service, "until-answered");
+    } catch (error) {
+      this.#remove(service);
+      throw error;
+    }
     service.obey(options.signal);
     return service;
   }
@@ -74,7 +82,7 @@ export class Server implements ServiceHost, RunHost {
       const message = `Cannot take request: nothing is served under the id ${frame.serviceId}`;
       throw new ProtocolError("PROTOCOL_TOPIC_ID", message);
     }
-    const run = new RequestRun(this, { ...frame, name: service.topic });
+    const run = new RequestRun(this, service, frame);
     this.#requests.set(frame.call, { service, run });
     const { fdsLost, isBodyLost } = frame.body;
     if (fdsLost > 0) {
@@ -115,6 +123,30 @@ export class Server implements ServiceHost, RunHost {
     service.end(error);
   }
 
+  /** Restorable: nobody can be answered any more, and a number of a request means another one soon. */
+  onLost(): void {
+    const message = "The caller cannot be reached any more: the connection is lost";
+    const error = new ClosedError("CLOSED_DISCONNECTED", message);
+    const busy = new Set(Array.from(this.#requests.values(), ({ service }) => service));
+    for (const service of busy) service.abort(error);
+    this.#requests.clear();
+    for (const service of this.#byId.values()) {
+      service.suspend();
+      this.#unrestored.add(service);
+    }
+    this.#byId.clear();
+  }
+
+  /** Restorable */
+  async restore(): Promise<void> {
+    await Promise.all(Array.from(this.#unrestored, (service) => this.#reopen(service)));
+  }
+
+  /** Restorable */
+  async retire(): Promise<void> {
+    await Promise.all(Array.from(this.#services.values(), (service) => service.close()));
+  }
+
   /** The bus has ended. @param reason undefined where the program wished it @param error for handlers */
   end(reason: Error | undefined, error: Error): void {
     const services = new Set(this.#services.values());
@@ -129,9 +161,7 @@ export class Server implements ServiceHost, RunHost {
 
   /** ServiceHost */
   async unserve(service: Service): Promise<void> {
-    const body = unserveBody({ service: service.id });
-    // Where it is refused somebody took it over just before; where the bus has ended all is over.
-    await this.#link.request(OPCODE.UNSERVE, body).catch(() => {});
+    if (!this.#unrestored.delete(service)) await this.#takeBack(service.id);
     this.#remove(service);
   }
 
@@ -142,28 +172,39 @@ export class Server implements ServiceHost, RunHost {
 
   /** RunHost */
   onRunEnd(run: RequestRun): void {
-    const request = this.#requests.get(run.call);
-    this.#requests.delete(run.call);
-    request?.service.onRunEnd(run);
+    // After a reconnect another request may have the number.
+    if (this.#requests.get(run.call)?.run === run) this.#requests.delete(run.call);
   }
 
-  /** The waiter runs before what follows the ACK, which may be a request already. */
-  #open(service: Service, { shared, ifOwned }: ServeOptions): Promise<void> {
-    const channels = service.takesChannels ? true : undefined;
-    const body = serveBody({ service: service.topic, shared, ifOwned, channels });
-    return new Promise((resolve, reject) => {
-      this.#link.send(OPCODE.SERVE, body, {
-        resolve: (bytes) => {
-          service.open(decodeServeAck(bytes, 0, bytes.byteLength));
-          this.#byId.set(service.id, service);
-          resolve();
-        },
-        reject: (error) => {
-          this.#remove(service);
-          reject(error);
-        },
-      });
-    });
+  /** What follows the ACK may be a request already. */
+  #open(service: Service, repeat: Repeat): Promise<void> {
+    const take = (bytes: Uint8Array) => {
+      service.open(decodeServeAck(bytes, 0, bytes.byteLength));
+      this.#byId.set(service.id, service);
+    };
+    return this.#link.ask(OPCODE.SERVE, serveBody(service.offer), take, repeat);
+  }
+
+  async #reopen(service: Service): Promise<void> {
+    try {
+      await this.#open(service, "once");
+      // It may have been closed meanwhile.
+      if (this.#unrestored.delete(service)) service.resume();
+      else await this.#takeBack(service.id).finally(() => this.#remove(service));
+    } catch (error) {
+      if (!(error instanceof RejectedError || error instanceof LimitError)) throw error;
+      this.#unrestored.delete(service);
+      this.#remove(service);
+      service.end(error);
+      this.#link.noteStatus({ type: "revoked", action: "serve", topic: service.topic, error });
+    }
+  }
+
+  async #takeBack(serviceId: number): Promise<void> {
+    const body = unserveBody({ service: serviceId });
+    // Where it is refused somebody took it over just before; where the connection has ended all of it
+    // is over.
+    await this.#link.ask(OPCODE.UNSERVE, body, () => {}, "once").catch(() => {});
   }
 
   #remove(service: Service): void {

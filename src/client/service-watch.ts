@@ -5,7 +5,7 @@
  * The broker is asked once for each service, however many watch it here.
  */
 
-import { ArgumentError, ClosedError, type RejectedError, TimeoutError } from "../errors.ts";
+import { ArgumentError, ClosedError, LimitError, RejectedError, TimeoutError } from "../errors.ts";
 import { OPCODE } from "../protocol/opcodes.ts";
 import {
   decodeWatchAck,
@@ -18,6 +18,7 @@ import { checkTimeout } from "./calls.ts";
 import { TimedEntry } from "./deadlines.ts";
 import { ItemQueue } from "./item-queue.ts";
 import { SERVICE_TIMEOUT_MS_DEFAULT } from "./limits.ts";
+import type { Repeat } from "./link.ts";
 import type { Sender } from "./message.ts";
 import type { ServiceLink } from "./service-link.ts";
 
@@ -61,8 +62,8 @@ export class ServiceWatch implements AsyncIterableIterator<ServiceState>, AsyncD
   readonly #host: WatchHost;
   readonly #queue = new ItemQueue<ServiceState>();
   #current: ServiceState;
-  /** Of the state that next() gave last. */
-  #seen = -1;
+  /** Whether next() has not given it yet. Generations do not tell: a new broker counts from 1. */
+  #isFresh = true;
   #signal: AbortSignal | undefined;
 
   /** Made by Bus.watch(). */
@@ -77,10 +78,10 @@ export class ServiceWatch implements AsyncIterableIterator<ServiceState>, AsyncD
     return this.#current;
   }
 
-  /** The latest state, as soon as it is newer than the one before; done at the end of the bus. */
+  /** The latest state, as soon as it is another than the one before; done at the end of the bus. */
   next(): Promise<IteratorResult<ServiceState>> {
-    if (this.#queue.isEnded || this.#current.generation <= this.#seen) return this.#queue.wait();
-    this.#seen = this.#current.generation;
+    if (this.#queue.isEnded || !this.#isFresh) return this.#queue.wait();
+    this.#isFresh = false;
     return Promise.resolve({ done: false, value: this.#current });
   }
 
@@ -113,9 +114,8 @@ export class ServiceWatch implements AsyncIterableIterator<ServiceState>, AsyncD
   /** For the bus: who serves it has changed. */
   update(state: ServiceState): void {
     this.#current = state;
-    if (!this.#queue.isWaited) return;
-    this.#seen = state.generation;
-    this.#queue.push(state);
+    this.#isFresh = !this.#queue.isWaited;
+    if (!this.#isFresh) this.#queue.push(state);
   }
 
   /** For the bus: no change is told any more. */
@@ -133,9 +133,10 @@ interface WatchedService {
   readonly readers: Set<ServiceWatch>;
   /** undefined until the broker has answered. */
   state: ServiceState | undefined;
+  /** 0 where this connection does not have it, or not yet. */
   id: number;
-  /** Resolves when it has; rejects where it refused. */
-  readonly opened: Promise<ServiceState>;
+  /** The first answer, while it is waited for. */
+  opening?: Promise<void>;
 }
 
 /** All watches of a bus. */
@@ -156,7 +157,13 @@ export class Watches implements WatchHost {
     }
     signal?.throwIfAborted();
     const service = this.#services.get(name) ?? this.#open(name);
-    await service.opened;
+    service.opening ??= this.#ask(service, "until-answered");
+    try {
+      await service.opening;
+    } catch (error) {
+      this.#forget(service);
+      throw error;
+    }
     // All others may have left meanwhile, and this service with them.
     if (service.state === undefined) return await this.watch(name, { ...(signal && { signal }) });
     const watch = new ServiceWatch(service.state, this);
@@ -198,8 +205,7 @@ export class Watches implements WatchHost {
   onService(id: number, body: ServiceBody): void {
     const service = this.#byId.get(id);
     if (service === undefined) return;
-    service.state = this.#stateOf(service.name, body);
-    for (const watch of service.readers) watch.update(service.state);
+    this.#setState(service, this.#stateOf(service.name, body));
   }
 
   /** The policy took the right to know away. */
@@ -210,7 +216,19 @@ export class Watches implements WatchHost {
     for (const watch of service.readers) watch.end(error);
   }
 
-  /** The bus has ended. */
+  /** Restorable */
+  onLost(): void {
+    for (const service of this.#byId.values()) service.id = 0;
+    this.#byId.clear();
+  }
+
+  /** Restorable */
+  async restore(): Promise<void> {
+    const lost = [...this.#services.values()].filter(({ id, state }) => id === 0 && state);
+    await Promise.all(lost.map((service) => this.#reopen(service)));
+  }
+
+  /** The bus has ended, or is about to. */
   end(reason: Error | undefined): void {
     for (const { readers } of this.#services.values()) {
       for (const watch of readers) watch.end(reason);
@@ -224,43 +242,55 @@ export class Watches implements WatchHost {
     const service = this.#services.get(watch.service);
     if (service === undefined || !service.readers.delete(watch)) return;
     if (service.readers.size > 0) return;
-    this.#forget(service);
     service.state = undefined;
-    const body = unwatchBody({ service: service.id });
-    // Where it is refused nothing is told any more either.
-    this.#link.request(OPCODE.UNWATCH, body).catch(() => {});
+    this.#takeBack(service);
   }
 
   #open(name: string): WatchedService {
-    const { promise, resolve, reject } = Promise.withResolvers<ServiceState>();
-    const readers = new Set<ServiceWatch>();
-    const service: WatchedService = { name, readers, state: undefined, id: 0, opened: promise };
+    const service: WatchedService = { name, readers: new Set(), state: undefined, id: 0 };
     this.#services.set(name, service);
-    // The waiter runs before what follows the ACK, which may be a change already.
-    const waiter = {
-      resolve: (bytes: Uint8Array) => {
-        const ack = decodeWatchAck(bytes, 0, bytes.byteLength);
-        service.id = ack.service;
-        service.state = this.#stateOf(name, ack);
-        this.#byId.set(ack.service, service);
-        resolve(service.state);
-      },
-      reject: (error: Error) => {
-        this.#forget(service);
-        reject(error);
-      },
-    };
-    try {
-      this.#link.send(OPCODE.WATCH, watchBody({ service: name }), waiter);
-    } catch (error) {
-      waiter.reject(error as Error);
-    }
     return service;
+  }
+
+  /** What follows the ACK may be a change already. */
+  #ask(service: WatchedService, repeat: Repeat): Promise<void> {
+    const take = (bytes: Uint8Array) => {
+      const ack = decodeWatchAck(bytes, 0, bytes.byteLength);
+      service.id = ack.service;
+      this.#byId.set(ack.service, service);
+      this.#setState(service, this.#stateOf(service.name, ack));
+    };
+    return this.#link.ask(OPCODE.WATCH, watchBody({ service: service.name }), take, repeat);
+  }
+
+  async #reopen(service: WatchedService): Promise<void> {
+    try {
+      await this.#ask(service, "once");
+      // All may have left meanwhile.
+      if (this.#services.get(service.name) !== service) this.#takeBack(service);
+    } catch (error) {
+      if (!(error instanceof RejectedError || error instanceof LimitError)) throw error;
+      this.#forget(service);
+      for (const watch of service.readers) watch.end(error);
+      this.#link.noteStatus({ type: "revoked", action: "call", topic: service.name, error });
+    }
+  }
+
+  #takeBack(service: WatchedService): void {
+    this.#forget(service);
+    const body = unwatchBody({ service: service.id });
+    // Where it is refused nothing is told any more either.
+    this.#link.ask(OPCODE.UNWATCH, body, () => {}, "once").catch(() => {});
+  }
+
+  #setState(service: WatchedService, state: ServiceState): void {
+    service.state = state;
+    for (const watch of service.readers) watch.update(state);
   }
 
   /** The program closed the bus while it waited. */
   #closedEarly(name: string): Error {
-    this.#link.assertOpen();
+    this.#link.assertKeeps();
     return new ClosedError("CLOSED_BY_USER", `The watch of "${name}" was closed`);
   }
 

@@ -3,7 +3,7 @@
  * as many run as may.
  */
 
-import type { OwnershipBody, ServeAck } from "../protocol/service-messages.ts";
+import type { OwnershipBody, Serve, ServeAck } from "../protocol/service-messages.ts";
 import type { IfOwned } from "../protocol/words.ts";
 import type { Channel } from "./channel.ts";
 import type { RequestRun, ServiceHandler } from "./request-run.ts";
@@ -25,7 +25,7 @@ export interface ServeOptions {
 
 /** What happened to a service. */
 export type ServiceEvent =
-  /** From now on requests come here: it had waited in line. */
+  /** From now on requests come here: it had waited in line, or a lost connection was made again. */
   | { readonly type: "owner-gained"; readonly generation: number }
   /** It ends: somebody took it over, the policy took the right away, or the bus has ended. */
   | { readonly type: "owner-lost"; readonly generation: number; readonly error: Error }
@@ -44,6 +44,8 @@ export interface ServiceHost {
  */
 export class Service implements AsyncDisposable {
   readonly topic: string;
+  /** For the bus: as the broker is asked for it. */
+  readonly offer: Serve;
   readonly #host: ServiceHost;
   readonly #handler: ServiceHandler;
   readonly #concurrency: number;
@@ -69,6 +71,9 @@ export class Service implements AsyncDisposable {
     this.#host = host;
     this.#concurrency = options.concurrency ?? Number.POSITIVE_INFINITY;
     this.#onChannel = options.onChannel;
+    const { shared, ifOwned, onChannel } = options;
+    const channels = onChannel === undefined ? undefined : true;
+    this.offer = { service: topic, shared, ifOwned, channels };
   }
 
   /** Whether requests come here; false while others come first, and after the end. */
@@ -119,16 +124,22 @@ export class Service implements AsyncDisposable {
     return this.#id;
   }
 
-  /** For the bus: whether it takes channels. */
-  get takesChannels(): boolean {
-    return this.#onChannel !== undefined;
-  }
-
   /** For the bus: the broker has granted it. */
   open({ service, generation, isOwner }: ServeAck): void {
     this.#id = service;
     this.#generation = generation;
-    this.#isOwner = isOwner;
+    this.#isOwner = isOwner && !this.#isEnded;
+  }
+
+  /** For the bus: the connection is lost, and the next one will be asked for it. */
+  suspend(): void {
+    this.#isOwner = false;
+  }
+
+  /** For the bus: the next one has granted it. */
+  resume(): void {
+    if (!this.#isOwner) return;
+    this.#status.emit({ type: "owner-gained", generation: this.#generation });
   }
 
   /** For the bus: from now on aborting the signal closes it. */
@@ -185,7 +196,7 @@ export class Service implements AsyncDisposable {
     this.#closed.resolve(error);
   }
 
-  /** For the bus: it has ended, and with it all that runs. */
+  /** For the bus: its connection has ended, and with it all that runs. */
   abort(error: Error): void {
     for (const run of [...this.#waiting]) {
       this.#waiting.delete(run);

@@ -16,6 +16,7 @@ import {
 import { Calls } from "./calls.ts";
 import { Channels } from "./channels.ts";
 import { takeBody } from "./received-body.ts";
+import type { Restorable } from "./restorable.ts";
 import { Server } from "./server.ts";
 import type { ServiceLink } from "./service-link.ts";
 import { Watches } from "./service-watch.ts";
@@ -32,7 +33,7 @@ export const SERVICE_OPCODES: ReadonlySet<number> = new Set([
 ]);
 
 /** See the head of this file. */
-export class Services {
+export class Services implements Restorable {
   readonly calls: Calls;
   readonly server: Server;
   readonly watches: Watches;
@@ -82,6 +83,26 @@ export class Services {
     }
   }
 
+  /** Restorable */
+  onLost(): void {
+    this.calls.onLost();
+    this.server.onLost();
+    this.watches.onLost();
+  }
+
+  /** Restorable */
+  async restore(): Promise<void> {
+    await this.server.restore();
+    await this.watches.restore();
+    this.calls.restore();
+  }
+
+  /** Restorable */
+  async retire(): Promise<void> {
+    this.watches.end(undefined);
+    await Promise.all([this.server.retire(), this.calls.retire()]);
+  }
+
   /** The policy took a right away. @param action as the policy file calls it */
   revoke(action: string, name: string, error: RejectedError): void {
     if (action === "serve") this.server.revoke(name, error);
@@ -94,9 +115,10 @@ export class Services {
    * @param error why whatever is under way ends
    */
   end(reason: Error | undefined, error: Error): void {
-    this.calls.end();
+    this.calls.end(error);
     this.server.end(reason, error);
     this.watches.end(reason);
+    this.#link.deadlines.clear();
   }
 
   #request(packet: Uint8Array, words: Uint32Array, at: number): void {

@@ -11,6 +11,7 @@ import { ArgumentError } from "../errors.ts";
 import * as kernel from "./constants.ts";
 import { assertFd } from "./fd-number.ts";
 import { libc } from "./libc.ts";
+import { closeFd } from "./owned-fd.ts";
 import { assertRange, PinnedBuffer } from "./pinned-buffer.ts";
 import * as structs from "./structs.ts";
 import {
@@ -41,6 +42,16 @@ export function openSeqpacket(): number {
   const fd = libc.socket(kernel.AF_UNIX, SOCKET_TYPE, 0);
   if (fd < 0) throw syscallError("socket", lastErrno(), "AF_UNIX SOCK_SEQPACKET");
   return fd;
+}
+
+/**
+ * socket(2) and close(2), so that the kernel looks for AF_UNIX sockets that only hold each other in
+ * flight: it does so when one is closed (net/unix/garbage.c), later and on a thread of its own. Where
+ * there is no fd left nothing happens.
+ */
+export function collectUnixGarbage(): void {
+  const fd = libc.socket(kernel.AF_UNIX, SOCKET_TYPE, 0);
+  if (fd >= 0) closeFd(fd);
 }
 
 /**

@@ -20,7 +20,7 @@ const CONNECTIONS = 20;
 const IDLE_SUBSCRIPTIONS = 50;
 const BODY_BYTES_MAX = 256 * 1024;
 
-const TIMEOUT_MS = 30_000;
+const TIMEOUT_MS = 90_000;
 
 function shrink(scenario: Scenario): Scenario {
   if (scenario.kind === "idle") return { ...scenario, connections: CONNECTIONS };

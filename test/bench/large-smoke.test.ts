@@ -4,7 +4,7 @@ import { describe, expect, test } from "bun:test";
 import { type LargeScenario, runLarge } from "../../bench/large/large-run.ts";
 
 const TIMES = { warmUpMs: 0, measureMs: 50 };
-const TIMEOUT_MS = 30_000;
+const TIMEOUT_MS = 90_000;
 
 const KINDS: readonly Pick<LargeScenario, "reading" | "isShared">[] = [
   { reading: "every byte", isShared: false },

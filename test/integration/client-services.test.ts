@@ -3,6 +3,7 @@
 import { describe, expect, test } from "bun:test";
 import { connect } from "../../src/client/connect.ts";
 import { eventually } from "../support/eventually.ts";
+import { MortalBroker } from "../support/mortal-broker.ts";
 import { type SpawnedBroker, spawnBroker } from "../support/spawned-broker.ts";
 import { connectAs, type SpawnedClient } from "../support/spawned-client.ts";
 
@@ -127,7 +128,9 @@ describe("a call", () => {
     await started(responder, 1);
     await broker.stop();
     expect(await failure).toMatchObject({ name: "ClosedError", code: "CLOSED_BY_BROKER" });
-    expect(await responder.call("serviceEnd")).toBe("CLOSED_BY_BROKER");
+    const what = "the handler was told";
+    await eventually(async () => (await responder.call("handled")).aborted.length > 0, what);
+    expect((await responder.call("handled")).aborted).toEqual(["CLOSED_DISCONNECTED"]);
   });
 });
 
@@ -242,6 +245,27 @@ describe("a service", () => {
     await expect(bus.waitFor("other", { timeoutMs: 10 })).rejects.toMatchObject({
       code: "TIMEOUT_SERVICE",
     });
+  });
+});
+
+describe("a broker that is killed and replaced", () => {
+  test("gets services and watches again, and calls made meanwhile", async () => {
+    await using broker = await MortalBroker.start();
+    const [caller, server] = [await broker.open(), await broker.open()];
+    await using service = await server.serve("a.b", ({ data }) => `${data}!`);
+    await using watch = await caller.watch("a.b");
+    await watch.next();
+    expect((await caller.call("a.b", "one")).data).toBe("one!");
+    await broker.kill();
+    await eventually(() => !caller.isConnected && !server.isConnected, "both have noticed");
+    expect(service.isOwner).toBe(false);
+    // Whoever comes back first may find nobody there yet.
+    const waiting = caller.waitFor("a.b").then(() => caller.call("a.b", "two"));
+    await broker.start();
+    expect((await waiting).data).toBe("two!");
+    expect(service.isOwner).toBe(true);
+    await eventually(() => watch.current.owners[0]?.pid === process.pid, "the watch goes on");
+    expect(watch.current.owners[0]?.connection).toBe(server.self.connection);
   });
 });
 

@@ -3,7 +3,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 
 /** Milliseconds after which a condition counts as one that never comes true. Less than a test has. */
-export const CONDITION_TIMEOUT_MS = 4_000;
+export const CONDITION_TIMEOUT_MS = 15_000;
 
 /** Milliseconds between two looks. */
 const LOOK_INTERVAL_MS = 1;

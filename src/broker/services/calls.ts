@@ -38,6 +38,7 @@ import { decodeCreditToBroker } from "../../protocol/service-messages.ts";
 import type { Area, CarryOut, ClientFrame } from "../area.ts";
 import type { BusState } from "../bus-state.ts";
 import type { Connection } from "../connection.ts";
+import { type Excess, excessOf, excessWords } from "../excess.ts";
 import type { FdBundle } from "../fd-bundle.ts";
 import { CALLS_PER_LOOK, MEMBERS_TRIED_MAX } from "../limits.ts";
 import { bodyBytesOf, isTooLarge } from "../message-limit.ts";
@@ -189,9 +190,9 @@ export class Calls implements Area {
     }
     if (bundle !== undefined && !this.#admits(caller, open, call, buffer, bundle)) return;
     if (!caller.quota.charge(RESOURCE.pendingCalls, 1)) {
-      const used = caller.quota.used(RESOURCE.pendingCalls);
-      const why = `${used} calls have no answer yet, and no more may be`;
-      return this.#refuse(caller, call, service, "LIMIT_PENDING_CALLS", why);
+      const excess = excessOf(caller.quota, "pendingCalls");
+      const why = excessWords(excess);
+      return this.#refuse(caller, call, service, "LIMIT_PENDING_CALLS", why, excess);
     }
     const outcome = this.#place(caller, call, service, buffer, offset, bytes, bundle);
     if (outcome === ACCEPTED) return;
@@ -389,9 +390,11 @@ export class Calls implements Area {
     { topic }: Service<Connection>,
     code: RefusalCode,
     why: string,
+    excess?: Excess,
   ): void {
     const message = `Cannot call "${topic.name}": ${why}`;
-    this.#parts.answers.refuse(caller, call, code, message, { topic: topic.name });
+    const figures = excess && { limit: excess.limit, actual: excess.actual };
+    this.#parts.answers.refuse(caller, call, code, message, { topic: topic.name, ...figures });
   }
 }
 

@@ -24,6 +24,7 @@ import { CONTROL_FRAME_BUFFER, encodeControlFrame } from "../control-frames.ts";
 import { type DeliveryHost, noteDelivery } from "../delivery.ts";
 import type { FdBudget } from "../fd-budget.ts";
 import { FdBundle } from "../fd-bundle.ts";
+import type { FdHost } from "../fd-intake.ts";
 import type { FdsInFlight } from "../fds-in-flight.ts";
 import type { Introductions } from "../introductions.ts";
 import { MEMBERS_TRIED_MAX, SEND_QUEUE_BYTES_MAX, SOCKET_SEND_BUFFER_BYTES } from "../limits.ts";
@@ -43,7 +44,20 @@ export interface ChannelsParts {
   readonly answers: Answers;
   readonly inFlight: FdsInFlight;
   readonly budget: FdBudget;
+  readonly files: Pick<FdHost, "closeFd">;
   readonly host: DeliveryHost;
+}
+
+/** The ends of one side. */
+interface Ends {
+  readonly bundle: FdBundle;
+  /**
+   * The uid that has the other side, and so may have put anything into these: closed for the last
+   * time here, they close that too, which may hang.
+   */
+  otherUid: number;
+  /** True while it is known that they were passed on, so that closing ours is not the last time. */
+  arePassedOn: boolean;
 }
 
 /** Opens private channels. */
@@ -110,17 +124,27 @@ export class Channels implements Area {
   ): void {
     const { name } = service.topic;
     const [ours, theirs] = this.#openEnds(asker);
-    const server = this.#sendToServer(asker, service, first, theirs);
-    theirs.release();
+    const server = this.#sendToServer(asker, service, first, theirs.bundle);
+    this.#letGo(theirs, server !== undefined);
     if (server === undefined) {
       this.#refuse(asker, id, name, "LIMIT_QUEUED_FDS", "whoever serves it cannot take it now");
     } else {
       const why = "it cannot be passed to you now";
-      ours.onRefused = () => this.#refuse(asker, id, name, "LIMIT_QUEUED_FDS", why);
-      const outcome = this.#send(asker, id, server, name, ours, asker);
-      if (outcome !== ACCEPTED) ours.onRefused();
+      const { bundle } = ours;
+      ours.otherUid = server.identity.uid;
+      bundle.onRefused = () => this.#refuse(asker, id, name, "LIMIT_QUEUED_FDS", why);
+      const outcome = this.#send(asker, id, server, name, bundle, asker);
+      if (outcome !== ACCEPTED) bundle.onRefused();
+      return this.#letGo(ours, outcome === ACCEPTED);
     }
-    ours.release();
+    this.#letGo(ours, false);
+  }
+
+  /** The broker's part is done; a queue that must wait has retained the ends. */
+  #letGo(ends: Ends, arePassedOn: boolean): void {
+    ends.arePassedOn = arePassedOn;
+    ends.bundle.release();
+    ends.arePassedOn = false;
   }
 
   /** @returns who takes the other end; undefined where nobody can */
@@ -179,24 +203,31 @@ export class Channels implements Area {
    * Two sockets, and the ends of each side, paid by the asker.
    * @throws {SyscallError} EMFILE, ENFILE, ENOMEM
    */
-  #openEnds({ fdAccount }: Connection): [FdBundle, FdBundle] {
-    const { budget } = this.#parts;
+  #openEnds(asker: Connection): [Ends, Ends] {
     const packets = openPackets();
-    const close = (fd: number): void => {
-      closeFd(fd);
-      budget.letGo(1);
-    };
     try {
       const lane = openSeqpacketPair();
-      budget.hold(2 * CHANNEL_FDS);
+      this.#parts.budget.hold(2 * CHANNEL_FDS);
       return [
-        new FdBundle([packets[0], lane[0]], close, 0, fdAccount),
-        new FdBundle([packets[1], lane[1]], close, 0, fdAccount),
+        this.#endsOf(asker, [packets[0], lane[0]]),
+        this.#endsOf(asker, [packets[1], lane[1]]),
       ];
     } catch (error) {
       for (const end of packets) closeFd(end);
       throw error;
     }
+  }
+
+  #endsOf({ identity, fdAccount }: Connection, fds: readonly number[]): Ends {
+    const { budget, files } = this.#parts;
+    const close = (fd: number): void => {
+      if (ends.arePassedOn) closeFd(fd);
+      else files.closeFd(fd, ends.otherUid);
+      budget.letGo(1);
+    };
+    const bundle = new FdBundle(fds, close, 0, fdAccount);
+    const ends: Ends = { bundle, otherUid: identity.uid, arePassedOn: false };
+    return ends;
   }
 }
 

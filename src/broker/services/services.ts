@@ -8,7 +8,7 @@ import type { Connection } from "../connection.ts";
 import type { BrokerEventListener } from "../events.ts";
 import type { FdBudget } from "../fd-budget.ts";
 import type { FdGate } from "../fd-gate.ts";
-import type { FdIntake } from "../fd-intake.ts";
+import type { FdHost, FdIntake } from "../fd-intake.ts";
 import type { FdsInFlight } from "../fds-in-flight.ts";
 import type { ControlSender, Introductions } from "../introductions.ts";
 import type { Presence } from "../presence.ts";
@@ -44,6 +44,7 @@ export interface ServicesParts {
   readonly onEvent: BrokerEventListener;
   readonly inFlight: FdsInFlight;
   readonly budget: FdBudget;
+  readonly files: Pick<FdHost, "closeFd">;
   readonly host: ServicesHost;
 }
 

@@ -2,9 +2,9 @@
 
 import type { Bus } from "../../client/bus.ts";
 import type { CallOptions } from "../../client/calls.ts";
-import { connect } from "../../client/connect.ts";
 import { ServiceError } from "../../errors.ts";
 import { type AnswerFormat, printAnswer } from "../answer-printer.ts";
+import { connectOnce } from "../bus-connection.ts";
 import { EXIT } from "../exit-codes.ts";
 import { interruptedExitCode, settledBefore, watchSignals } from "../interruption.ts";
 import { type InputOptions, openInput } from "../message-input.ts";
@@ -32,7 +32,7 @@ export async function runCall(
   const timeoutMs = parsePositive(options.timeout, "--timeout");
   using input = await openInput(data, options);
   const stop = watchSignals();
-  await using bus = await connect(options.socket === undefined ? {} : { path: options.socket });
+  await using bus = await connectOnce(options.socket);
   const { encoding, fds } = input;
   const choices = {
     encoding,

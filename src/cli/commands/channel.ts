@@ -2,10 +2,10 @@
 
 import type { Bus } from "../../client/bus.ts";
 import type { Channel } from "../../client/channel.ts";
-import { connect } from "../../client/connect.ts";
 import { LimitError } from "../../errors.ts";
 import { LARGE_BODY_BYTES_MAX } from "../../protocol/limits.ts";
 import { printAnswer } from "../answer-printer.ts";
+import { connectOnce } from "../bus-connection.ts";
 import { EXIT } from "../exit-codes.ts";
 import { interruptedExitCode, settledBefore, watchSignals } from "../interruption.ts";
 import { stdout, warn } from "../output.ts";
@@ -33,7 +33,7 @@ export async function runChannel(topic: string, options: ChannelCommandOptions):
 
 async function talk(topic: string, options: ChannelCommandOptions): Promise<void> {
   const { socket, serve, keep = serve, json, verbose } = options;
-  await using bus = await connect(socket === undefined ? {} : { path: socket });
+  await using bus = await connectOnce(socket);
   await using channel =
     serve === true ? await acceptOne(bus, topic, verbose) : await bus.openChannel(topic);
   const { uid, pid } = channel.peer;

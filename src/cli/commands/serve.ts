@@ -1,13 +1,14 @@
 /** `seqbus serve`: serves a service by a shell command, until it is ended. */
 
-import { connect } from "../../client/connect.ts";
+import type { Bus } from "../../client/bus.ts";
 import type { Service } from "../../client/service.ts";
 import type { PreparedReply, ServiceRequest } from "../../client/service-request.ts";
 import type { IfOwned } from "../../protocol/words.ts";
+import { connectTo } from "../bus-connection.ts";
 import { runCommand } from "../exec-handler.ts";
 import { EXIT } from "../exit-codes.ts";
 import { interruptedExitCode, settledBefore, watchSignals } from "../interruption.ts";
-import { toJson } from "../message-lines.ts";
+import { connectionNotice, toJson } from "../message-lines.ts";
 import { parsePositive } from "../number-option.ts";
 import { stdout, warn } from "../output.ts";
 
@@ -24,25 +25,30 @@ export interface ServeCommandOptions {
   readonly concurrency?: string;
   readonly json?: boolean;
   readonly verbose?: boolean;
+  readonly reconnect?: boolean;
 }
 
 /**
  * Serves. The first signal lets commands that run come to their end, the second does not.
  * @returns the exit code
  * @throws {RejectedError} REJECTED_SERVICE_OWNED, also where somebody takes it over later
- * @throws all that connect() and serve() throw; ClosedError where the broker ends
+ * @throws all that connect() and serve() throw; ClosedError where the broker ends and --no-reconnect
+ *   is given
  */
 export async function runServe(topic: string, options: ServeCommandOptions): Promise<number> {
   const { socket, exec, shared = false, ifOwned, json, verbose } = options;
   const concurrency = parsePositive(options.concurrency, "--concurrency") ?? CONCURRENCY_DEFAULT;
   const stop = watchSignals();
-  await using bus = await connect(socket === undefined ? {} : { path: socket });
+  await using bus = await connectTo(socket, options.reconnect !== false);
   const handler = async (request: ServiceRequest) => {
     const startedAt = performance.now();
     return await tell(request, startedAt, runCommand(exec, request), json === true);
   };
   await using service = await bus.serve(topic, handler, { shared, ifOwned, concurrency });
-  if (verbose === true) void tellTurns(service);
+  if (verbose === true) {
+    void tellTurns(service);
+    void tellConnection(bus);
+  }
   const ended = service.closed();
   if (await settledBefore(stop, ended)) {
     const error = await ended;
@@ -56,6 +62,13 @@ async function tellTurns(service: Service): Promise<void> {
   warn(service.isOwner ? `serving ${service.topic}` : `waiting in line for ${service.topic}`);
   for await (const event of events) {
     if (event.type === "owner-gained") warn(`serving ${service.topic}`);
+  }
+}
+
+async function tellConnection(bus: Bus): Promise<void> {
+  for await (const event of bus.status()) {
+    const words = connectionNotice(event);
+    if (words !== undefined) warn(words);
   }
 }
 

@@ -1,7 +1,7 @@
 /** `seqbus watch` and `seqbus wait`: who serves a service, and when somebody does. */
 
-import { connect } from "../../client/connect.ts";
 import type { ServiceState } from "../../client/service-watch.ts";
+import { connectOnce, connectTo } from "../bus-connection.ts";
 import { EXIT } from "../exit-codes.ts";
 import { interruptedExitCode, settledBefore, watchSignals } from "../interruption.ts";
 import { toJson } from "../message-lines.ts";
@@ -14,6 +14,7 @@ export interface WatchCommandOptions {
   readonly socket?: string;
   readonly count?: string;
   readonly json?: boolean;
+  readonly reconnect?: boolean;
 }
 
 /** Options of `wait`, as commander has them. */
@@ -26,7 +27,8 @@ export interface WaitCommandOptions {
 /**
  * Prints the state of a service, and each change.
  * @returns the exit code: 0 after --count lines, or when nobody reads the output any more
- * @throws all that connect() and watch() throw; ClosedError where the broker ends
+ * @throws all that connect() and watch() throw; ClosedError where the broker ends and --no-reconnect
+ *   is given
  */
 export async function runWatch(service: string, options: WatchCommandOptions): Promise<number> {
   const count = parsePositive(options.count, "--count") ?? Number.POSITIVE_INFINITY;
@@ -43,7 +45,7 @@ export async function runWatch(service: string, options: WatchCommandOptions): P
 export async function runWait(service: string, options: WaitCommandOptions): Promise<number> {
   const timeoutMs = parsePositive(options.timeout, "--timeout");
   const stop = watchSignals();
-  await using bus = await connect(options.socket === undefined ? {} : { path: options.socket });
+  await using bus = await connectOnce(options.socket);
   const waiting = bus.waitFor(service, timeoutMs === undefined ? {} : { timeoutMs });
   if (await settledBefore(stop, waiting)) {
     if (options.json === true) stdout.write(`${jsonLine(await waiting)}\n`);
@@ -54,9 +56,9 @@ export async function runWait(service: string, options: WaitCommandOptions): Pro
 async function printStates(
   service: string,
   count: number,
-  { socket, json }: WatchCommandOptions,
+  { socket, json, reconnect }: WatchCommandOptions,
 ): Promise<void> {
-  await using bus = await connect(socket === undefined ? {} : { path: socket });
+  await using bus = await connectTo(socket, reconnect !== false);
   let printed = 0;
   for await (const state of await bus.watch(service)) {
     stdout.write(`${json === true ? jsonLine(state) : humanLine(state)}\n`);

@@ -29,7 +29,6 @@ let simulated: SimulatedBus;
 
 beforeEach(async () => {
   simulated = await SimulatedBus.open();
-  simulated.introduce();
 });
 
 /** What a promise was rejected with. */
@@ -220,7 +219,7 @@ describe("Bus.call()", () => {
     const result = simulated.bus.call("a.b", "x", { fds: files.fds });
     simulated.transport.room = 10;
     simulated.transport.refusesFds = true;
-    simulated.events.onWritable();
+    simulated.becomeWritable();
     expect(await failureOf(result)).toMatchObject({ code: "LIMIT_QUEUED_FDS" });
   });
 
@@ -235,11 +234,11 @@ describe("Bus.call()", () => {
   });
 
   test("rejects at the end of the bus, and after it", async () => {
-    const { result } = await callOpened(() => simulated.bus.call("a.b"));
-    const held = simulated.bus.call("other");
-    simulated.events.onClose(undefined);
-    expect(await failureOf(result)).toMatchObject({ code: "CLOSED_BY_PEER" });
-    expect(await failureOf(held)).toMatchObject({ code: "CLOSED_BY_PEER" });
+    const { result } = await callOpened(() => failureOf(simulated.bus.call("a.b")));
+    const held = failureOf(simulated.bus.call("other"));
+    await simulated.lose();
+    expect(await result).toMatchObject({ code: "CLOSED_BY_PEER" });
+    expect(await held).toMatchObject({ code: "CLOSED_BY_PEER" });
     expect(await failureOf(simulated.bus.call("a.b"))).toMatchObject({ code: "CLOSED_BY_PEER" });
     expect(simulated.clock.running).toBe(0);
   });
@@ -262,7 +261,6 @@ describe("Bus.call()", () => {
     simulated.reply(id, "part", { flags: FLAG_MORE });
     expect(await failureOf(result)).toMatchObject({ code: "PROTOCOL_FLAGS" });
     const other = await SimulatedBus.open();
-    other.introduce();
     other.reply(77, "never asked");
     expect(await other.bus.closed()).toMatchObject({ code: "PROTOCOL_REQUEST_ID" });
   });

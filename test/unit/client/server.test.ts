@@ -33,7 +33,6 @@ let simulated: SimulatedBus;
 
 beforeEach(async () => {
   simulated = await SimulatedBus.open();
-  simulated.introduce();
 });
 
 async function serve(handler: ServiceHandler, options: ServeOptions = {}): Promise<Service> {
@@ -168,7 +167,7 @@ describe("Bus.serve()", () => {
     await Bun.sleep(0);
     simulated.transport.refusesFds = true;
     simulated.transport.room = 10;
-    simulated.events.onWritable();
+    simulated.becomeWritable();
     const late = await simulated.sentOne(OPCODE.REPLY);
     expect(late.id).toBe(2);
     expect(failureOf(late)).toMatchObject({ code: "LIMIT_QUEUED_FDS" });
@@ -302,7 +301,7 @@ describe("a request's signal", () => {
       return new Promise(() => {});
     });
     simulated.request(SERVICE, 1, "");
-    simulated.events.onClose(undefined);
+    await simulated.lose();
     expect(await promise).toMatchObject({ code: "CLOSED_BY_PEER" });
   });
 });
@@ -474,7 +473,7 @@ describe("Service", () => {
   test("close() does not wait for handlers once the bus has ended", async () => {
     const service = await serve(() => new Promise(() => {}));
     simulated.request(SERVICE, 1, "");
-    simulated.events.onClose(undefined);
+    await simulated.lose();
     await service.closed();
     expect(service.isOwner).toBe(false);
   });

@@ -10,7 +10,6 @@ let simulated: SimulatedBus;
 
 beforeEach(async () => {
   simulated = await SimulatedBus.open();
-  simulated.introduce();
 });
 
 async function answerWatch(generation: number, owners: number[] = []): Promise<void> {
@@ -91,9 +90,9 @@ describe("Bus.watch()", () => {
   test("ends with the bus, by its error", async () => {
     const watched = await watch(1);
     await watched.next();
-    const next = watched.next();
-    simulated.events.onClose(undefined);
-    await expect(next).rejects.toMatchObject({ code: "CLOSED_BY_PEER" });
+    const failure = watched.next().catch((error: unknown) => error);
+    await simulated.lose();
+    expect(await failure).toMatchObject({ code: "CLOSED_BY_PEER" });
     await expect(simulated.bus.watch("a.b")).rejects.toMatchObject({ code: "CLOSED_BY_PEER" });
   });
 

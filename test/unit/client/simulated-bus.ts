@@ -3,6 +3,7 @@
 import { Bus } from "../../../src/client/bus.ts";
 import type { Clock } from "../../../src/client/clock.ts";
 import { Link } from "../../../src/client/link.ts";
+import type { ReconnectPlan } from "../../../src/client/reconnection.ts";
 import type { TransportEvents } from "../../../src/client/transport.ts";
 import { type ControlMap, decodeControlBody } from "../../../src/protocol/control-body.ts";
 import { ENCODING, OPCODE } from "../../../src/protocol/opcodes.ts";
@@ -50,6 +51,12 @@ export class FakeClock implements Clock {
   }
 }
 
+/** One connection. */
+interface Connected {
+  readonly transport: TransportWithLane;
+  readonly events: TransportEvents;
+}
+
 /** A transport that also has fds on its lane, as the test puts them there. */
 class TransportWithLane extends SimulatedTransport {
   readonly lane: number[][] = [];
@@ -62,33 +69,54 @@ class TransportWithLane extends SimulatedTransport {
 /** See the head of this file. */
 export class SimulatedBus {
   readonly clock = new FakeClock();
-  readonly transport: TransportWithLane;
-  readonly bus: Bus;
+  readonly #link: Link;
+  #connection: Connected | undefined;
+  #bus: Bus | undefined;
   #seen = 0;
 
-  /** What the bus hears of its connection. */
-  readonly events: TransportEvents;
-
-  private constructor(link: Link, events: TransportEvents, transport: TransportWithLane) {
-    this.transport = transport;
-    this.events = events;
-    this.bus = new Bus(link, this.clock);
+  private constructor(plan: ReconnectPlan | undefined) {
+    const self = { connection: 1, uid: 1, gid: 1, pid: 1 };
+    const dial = async (events: TransportEvents) => {
+      this.#connection = { transport: new TransportWithLane(), events };
+      this.#seen = 0;
+      return { self, transport: this.#connection.transport };
+    };
+    this.#link = new Link({ path: "/bus", dial, plan, clock: this.clock, random: () => 0.5 });
   }
 
-  /** Connects; a lost connection is the end. */
-  static async open(): Promise<SimulatedBus> {
-    const transport = new TransportWithLane();
-    const heard: TransportEvents[] = [];
-    const link = new Link({
-      path: "/bus",
-      dial: async (events) => {
-        heard.push(events);
-        return { self: { connection: 1, uid: 1, gid: 1, pid: 1 }, transport };
-      },
-      plan: undefined,
-    });
-    await link.open({});
-    return new SimulatedBus(link, heard[0] as TransportEvents, transport);
+  /** Connects. @param plan undefined: a lost connection is the end */
+  static async open(plan?: ReconnectPlan): Promise<SimulatedBus> {
+    const simulated = new SimulatedBus(plan);
+    await simulated.#link.open({});
+    simulated.#bus = new Bus(simulated.#link);
+    simulated.introduce();
+    return simulated;
+  }
+
+  get bus(): Bus {
+    if (this.#bus === undefined) throw new Error("open() makes the bus");
+    return this.#bus;
+  }
+
+  /** The present connection, or the last one. */
+  get #connected(): Connected {
+    if (this.#connection === undefined) throw new Error("open() connects");
+    return this.#connection;
+  }
+
+  get transport(): TransportWithLane {
+    return this.#connected.transport;
+  }
+
+  /** The socket takes packets again. */
+  becomeWritable(): void {
+    this.#connected.events.onWritable();
+  }
+
+  /** The broker hangs up. */
+  async lose(): Promise<void> {
+    this.#connected.events.onClose(undefined);
+    await Bun.sleep(0);
   }
 
   /** Frames that were sent since the last look, once the bus has flushed. */
@@ -114,7 +142,7 @@ export class SimulatedBus {
   receive(build: (writer: PacketWriter) => void): void {
     const writer = new PacketWriter();
     build(writer);
-    this.events.onPacket(writer.bytes.slice(0, writer.packetBytes));
+    this.#connected.events.onPacket(writer.bytes.slice(0, writer.packetBytes));
   }
 
   /** One control frame from the broker. */

@@ -182,7 +182,7 @@ any = true
 
   test("stops while a slow reader's queue is full, and loses nothing", () => {
     const count = 8_000;
-    const name = `a.${"x".repeat(200)}`;
+    const name = `a.${"x".repeat(240)}`;
     for (let number = 0; number < count; number += 1) bench.keep(writer, name + number, number);
     bench.connections.socketOf(reader).capacity = 0;
 
