@@ -11,6 +11,7 @@ import { Burials } from "./burials.ts";
 import { BusState } from "./bus-state.ts";
 import { ClientFiles } from "./client-files.ts";
 import { ConnectionTable } from "./connection-table.ts";
+import { Deferred } from "./deferred.ts";
 import { FdBudget } from "./fd-budget.ts";
 import { FdCloser } from "./fd-closer.ts";
 import { FdGate } from "./fd-gate.ts";
@@ -73,7 +74,8 @@ export function assembleParts(given: SessionsOptions, host: PartsHost) {
   const flusher = new Flusher(watch, host);
   const files = new ClientFiles(closer, quotas, budget);
   const source = new PacketSource(closer, files);
-  const inFlight = new FdsInFlight(now);
+  const deferred = new Deferred();
+  const inFlight = new FdsInFlight(now, deferred);
   const introductions = new Introductions(send);
   const administration = new Administration(state, options.administration, ownUid, send);
   const policyGeneration = () => state.policyGeneration;
@@ -82,7 +84,7 @@ export function assembleParts(given: SessionsOptions, host: PartsHost) {
   const areas: Area[] = [];
   const fdGate = new FdGate(options.keepsFdsOut);
   const shared = { ...tables, areas, fdGate, introductions, inFlight, flusher, watch, now, host };
-  const common = { ...shared, send, onEvent, files, source, administration };
+  const common = { ...shared, send, onEvent, files, source, administration, deferred };
   const fdSweep = new FdSweep({ ...common, ttlMs: options.fdTtlMs });
   const presence = new Presence(common);
   const retained = new Retained(common);
@@ -107,7 +109,7 @@ export function assembleParts(given: SessionsOptions, host: PartsHost) {
   const handler = new PacketHandler({ router, rights, services, requests, intake, host });
   const burials = new Burials({ ...common, presence });
   const driven = { admission, administration, burials, fdSweep, files, flusher, handler, presence };
-  return { ...tables, ...driven, onEvent, retained, rights, services, source };
+  return { ...tables, ...driven, deferred, onEvent, retained, rights, services, source };
 }
 
 function makeTables(options: SessionsOptions) {

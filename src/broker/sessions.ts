@@ -127,7 +127,8 @@ export class Sessions implements PartsHost {
 
   /** Whether settle() has nothing to do before something happens. */
   get isSettled(): boolean {
-    const hasWork = this.#parts.rests.size > 0 || !this.#parts.burials.isEmpty;
+    const { rests, burials, deferred } = this.#parts;
+    const hasWork = rests.size > 0 || !burials.isEmpty || !deferred.isEmpty;
     const isIdle =
       this.#parts.retained.replay.isIdle &&
       this.#parts.flusher.isIdle &&
@@ -145,6 +146,7 @@ export class Sessions implements PartsHost {
     if (this.#parts.closer.pending > 0) this.#settleCloses();
     if (this.#parts.rests.size > 0) this.#goOn();
     this.#costlyEndsAt = 0;
+    if (!this.#parts.deferred.isEmpty) this.#parts.deferred.run();
     this.#parts.services.settle();
     if (!this.#parts.background.isIdle)
       this.#parts.background.run(this.#timer(BACKGROUND_MS_PER_TURN));

@@ -21,6 +21,7 @@ import type { Area, CarryOut, ClientFrame } from "../area.ts";
 import type { BusState } from "../bus-state.ts";
 import type { Connection } from "../connection.ts";
 import { CONTROL_FRAME_BUFFER, encodeControlFrame } from "../control-frames.ts";
+import type { Deferred } from "../deferred.ts";
 import { type DeliveryHost, noteDelivery } from "../delivery.ts";
 import type { FdBudget } from "../fd-budget.ts";
 import { FdBundle } from "../fd-bundle.ts";
@@ -45,6 +46,7 @@ export interface ChannelsParts {
   readonly inFlight: FdsInFlight;
   readonly budget: FdBudget;
   readonly files: Pick<FdHost, "closeFd">;
+  readonly deferred: Deferred;
   readonly host: DeliveryHost;
 }
 
@@ -132,7 +134,8 @@ export class Channels implements Area {
       const why = "it cannot be passed to you now";
       const { bundle } = ours;
       ours.otherUid = server.identity.uid;
-      bundle.onRefused = () => this.#refuse(asker, id, name, "LIMIT_QUEUED_FDS", why);
+      const refuse = () => this.#refuse(asker, id, name, "LIMIT_QUEUED_FDS", why);
+      bundle.onRefused = () => this.#parts.deferred.add(refuse);
       const outcome = this.#send(asker, id, server, name, bundle, asker);
       if (outcome !== ACCEPTED) bundle.onRefused();
       return this.#letGo(ours, outcome === ACCEPTED);
