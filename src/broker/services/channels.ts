@@ -54,10 +54,10 @@ export interface ChannelsParts {
 interface Ends {
   readonly bundle: FdBundle;
   /**
-   * The uid that has the other side, and so may have put anything into these: closed for the last
-   * time here, they close that too, which may hang.
+   * On whose account they are closed where nobody else has them: the other side may have put
+   * anything into them, so that may hang. It is who asked for the channel.
    */
-  otherUid: number;
+  readonly payerUid: number;
   /** True while it is known that they were passed on, so that closing ours is not the last time. */
   arePassedOn: boolean;
 }
@@ -133,7 +133,6 @@ export class Channels implements Area {
     } else {
       const why = "it cannot be passed to you now";
       const { bundle } = ours;
-      ours.otherUid = server.identity.uid;
       const refuse = () => this.#refuse(asker, id, name, "LIMIT_QUEUED_FDS", why);
       bundle.onRefused = () => this.#parts.deferred.add(refuse);
       const outcome = this.#send(asker, id, server, name, bundle, asker);
@@ -225,11 +224,11 @@ export class Channels implements Area {
     const { budget, files } = this.#parts;
     const close = (fd: number): void => {
       if (ends.arePassedOn) closeFd(fd);
-      else files.closeFd(fd, ends.otherUid);
+      else files.closeFd(fd, ends.payerUid);
       budget.letGo(1);
     };
     const bundle = new FdBundle(fds, close, 0, fdAccount);
-    const ends: Ends = { bundle, otherUid: identity.uid, arePassedOn: false };
+    const ends: Ends = { bundle, payerUid: identity.uid, arePassedOn: false };
     return ends;
   }
 }
