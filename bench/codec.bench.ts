@@ -6,6 +6,7 @@
 import { bench, do_not_optimize, group, run } from "mitata";
 import { BusState } from "../src/broker/bus-state.ts";
 import { Connection } from "../src/broker/connection.ts";
+import { Deferred } from "../src/broker/deferred.ts";
 import { FdsInFlight } from "../src/broker/fds-in-flight.ts";
 import { Introductions } from "../src/broker/introductions.ts";
 import { PacketPool } from "../src/broker/packet-pool.ts";
@@ -44,7 +45,7 @@ function routerFixture(topicCount: number): { route: () => number } {
     sendPacketWithFds: () => 0,
     countUnreadRecords: () => 0,
   };
-  const inFlight = new FdsInFlight(() => 0);
+  const inFlight = new FdsInFlight(() => 0, new Deferred());
   const pool = new PacketPool();
   const quotas = new Quotas(() => QUOTA_DEFAULTS);
   const connect = (id: number) => {

@@ -13,6 +13,7 @@ import { BusState } from "./bus-state.ts";
 import { ClientFiles } from "./client-files.ts";
 import type { Connection } from "./connection.ts";
 import { ConnectionTable } from "./connection-table.ts";
+import { Deferred } from "./deferred.ts";
 import type { Cause } from "./endings.ts";
 import { FdBudget } from "./fd-budget.ts";
 import { FdCloser } from "./fd-closer.ts";
@@ -85,7 +86,8 @@ export function assembleParts(given: SessionsOptions, host: PartsHost) {
   const flusher = new Flusher(watch, host);
   const files = new ClientFiles(closer, quotas, budget);
   const source = new PacketSource(closer, files);
-  const inFlight = new FdsInFlight(now);
+  const deferred = new Deferred();
+  const inFlight = new FdsInFlight(now, deferred);
   const introductions = new Introductions(send);
   const administration = new Administration(state, options.administration, ownUid, send);
   const policyGeneration = () => state.policyGeneration;
@@ -94,7 +96,7 @@ export function assembleParts(given: SessionsOptions, host: PartsHost) {
   const areas: Area[] = [];
   const fdGate = new FdGate(options.keepsFdsOut);
   const shared = { ...tables, areas, fdGate, introductions, inFlight, flusher, watch, now, host };
-  const common = { ...shared, send, onEvent, files, source, administration };
+  const common = { ...shared, send, onEvent, files, source, administration, deferred };
   const fdSweep = new FdSweep({ ...common, ttlMs: options.fdTtlMs });
   const presence = new Presence(common);
   const retained = new Retained(common);
@@ -123,7 +125,17 @@ export function assembleParts(given: SessionsOptions, host: PartsHost) {
   const { verifiesPackets } = options;
   const reading = new Reading({ ...common, backPressure, handler, verifiesPackets });
   const driven = { admission, administration, burials, fdSweep, files, flusher, handler, presence };
-  return { ...tables, ...driven, backPressure, onEvent, reading, retained, rights, services };
+  return {
+    ...tables,
+    ...driven,
+    backPressure,
+    deferred,
+    onEvent,
+    reading,
+    retained,
+    rights,
+    services,
+  };
 }
 
 function makeTables(options: SessionsOptions) {

@@ -3,6 +3,7 @@
  * tells who heard of them, and closes their sockets. A few at a time, at the end of a turn.
  */
 
+import { closeFd } from "../ffi/owned-fd.ts";
 import { shutdownBoth } from "../ffi/seqpacket.ts";
 import type { Area } from "./area.ts";
 import type { BusState } from "./bus-state.ts";
@@ -11,6 +12,7 @@ import type { ConnectionTable } from "./connection-table.ts";
 import type { Cause } from "./endings.ts";
 import type { BrokerEventListener } from "./events.ts";
 import type { FdBudget } from "./fd-budget.ts";
+import type { FdGate } from "./fd-gate.ts";
 import type { FdHost } from "./fd-intake.ts";
 import type { Introductions } from "./introductions.ts";
 import type { LingeringSockets } from "./lingering-sockets.ts";
@@ -28,6 +30,7 @@ export interface BurialParts {
   readonly watch: SocketWatch;
   readonly lingering: LingeringSockets;
   readonly budget: FdBudget;
+  readonly fdGate: FdGate;
   readonly files: Pick<FdHost, "closeFd">;
   readonly source: Pick<PacketSource, "discard">;
   readonly onEvent: BrokerEventListener;
@@ -93,9 +96,18 @@ export class Burials {
     const { outlet } = queue;
     const keptSocket = lane ?? (isDrained ? socket : undefined);
     if (keptSocket === undefined) outlet.disown(false);
-    else lingering.keep(keptSocket, outlet, quota.user);
+    else lingering.keep(keptSocket, outlet, quota.user, this.#closerOf(identity.uid));
     if (isDrained) socket.close();
     else files.closeFd(socket.release(), identity.uid);
-    lane?.close();
+    if (lane?.isOpen === true) this.#closerOf(identity.uid)(lane.release());
+  }
+
+  /**
+   * Closes a socket of which nothing was read to its end. Where the kernel does not keep fds out of
+   * it (before Linux 6.16) a client can have put files there that take long to close.
+   */
+  #closerOf(uid: number): (fd: number) => void {
+    const { fdGate, files } = this.#parts;
+    return fdGate.isEffective ? closeFd : (fd) => files.closeFd(fd, uid);
   }
 }

@@ -14,11 +14,12 @@ import type { Connection } from "./connection.ts";
 
 /** Opens and shuts connections for fds. */
 export class FdGate {
-  readonly #isEffective: boolean;
+  /** Whether the kernel can keep fds out. */
+  readonly isEffective: boolean;
 
   /** @param isEffective whether the kernel can keep fds out; otherwise nothing is done here */
   constructor(isEffective: boolean) {
-    this.#isEffective = isEffective;
+    this.isEffective = isEffective;
   }
 
   /**
@@ -26,7 +27,7 @@ export class FdGate {
    * @param isOpen whether the connection may publish on any topic that it has open, or call or serve
    */
   set(connection: Connection, isOpen: boolean): void {
-    if (!this.#isEffective || connection.takesFds === isOpen) return;
+    if (!this.isEffective || connection.takesFds === isOpen) return;
     setPassRights(connection.socket.number, isOpen);
     connection.takesFds = isOpen;
   }

@@ -5,6 +5,7 @@
  */
 
 import { FDS_UNWANTED } from "../ffi/syscall-result.ts";
+import type { Deferred } from "./deferred.ts";
 import type { FdPayer } from "./fd-bundle.ts";
 import type { FdOutletHost } from "./fd-outlet.ts";
 import { FD_WAITERS_MAX } from "./limits.ts";
@@ -25,14 +26,20 @@ export interface FdCounters {
 /** All copies of one broker. */
 export class FdsInFlight {
   readonly counters: FdCounters = { refused: 0, unwanted: 0, expired: 0, stalled: 0 };
+  /** For FdAccount. */
+  readonly deferred: Deferred;
   readonly #now: () => number;
   /** Copies that are charged. */
   #total = 0;
   #clock = 0;
 
-  /** @param now milliseconds, monotonic */
-  constructor(now: () => number) {
+  /**
+   * @param now milliseconds, monotonic
+   * @param deferred where those are told whose fds were taken: it may be in the middle of a queue
+   */
+  constructor(now: () => number, deferred: Deferred) {
     this.#now = now;
+    this.deferred = deferred;
   }
 
   /** Whether any copy is on its way. */
@@ -153,6 +160,6 @@ export class FdAccount implements FdPayer {
   #tellIdle(): void {
     const callbacks = this.#onIdle.splice(0);
     this.#inFlight.waiters -= callbacks.length;
-    for (const callback of callbacks) callback();
+    for (const callback of callbacks) this.#inFlight.deferred.add(callback);
   }
 }

@@ -17,6 +17,7 @@ interface LingeringSocket {
   readonly outlet: FdOutlet;
   readonly user: UserQuota;
   readonly charged: number;
+  readonly close: (fd: number) => void;
 }
 
 /** The sockets of one broker that linger. */
@@ -36,8 +37,9 @@ export class LingeringSockets {
    * Keeps a socket that fds left on, if some still wait there; who paid for them is released.
    * @param socket taken over where it is kept; shut down already
    * @param user who is charged for it from now on
+   * @param close closes it, however long that takes
    */
-  keep(socket: OwnedFd, outlet: FdOutlet, user: UserQuota): void {
+  keep(socket: OwnedFd, outlet: FdOutlet, user: UserQuota, close: (fd: number) => void): void {
     outlet.look();
     const fds = outlet.untakenFds;
     if (fds === 0) return;
@@ -45,7 +47,7 @@ export class LingeringSockets {
     const charged = fds + LINGERING_SOCKET_COST;
     user.impose(RESOURCE.fds, charged);
     this.#budget.addConnection();
-    this.#sockets.add({ socket: OwnedFd.adopt(socket.release()), outlet, user, charged });
+    this.#sockets.add({ socket: OwnedFd.adopt(socket.release()), outlet, user, charged, close });
   }
 
   /**
@@ -68,7 +70,7 @@ export class LingeringSockets {
 
   #drop(lingering: LingeringSocket): void {
     this.#sockets.delete(lingering);
-    lingering.socket.close();
+    lingering.close(lingering.socket.release());
     lingering.user.release(RESOURCE.fds, lingering.charged);
     this.#budget.removeConnection();
   }

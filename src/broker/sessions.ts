@@ -111,7 +111,8 @@ export class Sessions implements PartsHost {
 
   /** Whether settle() has nothing to do before something happens. */
   get isSettled(): boolean {
-    const hasWork = !this.#parts.reading.isIdle || !this.#parts.burials.isEmpty;
+    const { reading, burials, deferred } = this.#parts;
+    const hasWork = !reading.isIdle || !burials.isEmpty || !deferred.isEmpty;
     const isIdle =
       this.#parts.retained.replay.isIdle &&
       this.#parts.flusher.isIdle &&
@@ -133,6 +134,7 @@ export class Sessions implements PartsHost {
       this.#parts.reading.goOn();
     }
     this.#costlyEndsAt = 0;
+    if (!this.#parts.deferred.isEmpty) this.#parts.deferred.run();
     this.#parts.services.settle();
     if (!this.#parts.background.isIdle)
       this.#parts.background.run(this.#timer(BACKGROUND_MS_PER_TURN));

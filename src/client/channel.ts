@@ -21,6 +21,7 @@ import { ItemQueue } from "./item-queue.ts";
 import {
   CHANNEL_BYTES_HIGH,
   CHANNEL_FD_BYTES,
+  CHANNEL_FDS_MAX,
   CHANNEL_MESSAGES_HIGH,
   CLOSE_DRAIN_MS,
   OUTBOUND_BYTES_HIGH,
@@ -59,6 +60,7 @@ export class Channel<Data = unknown>
   readonly #closed = Promise.withResolvers<Error | undefined>();
   #transport: ChannelTransport | undefined;
   #queuedBytes = 0;
+  #queuedFds = 0;
   #isPaused = false;
   #isClosed = false;
   /** Why send() is refused from the end on. */
@@ -115,6 +117,7 @@ export class Channel<Data = unknown>
     const message = this.#queue.shift();
     if (message === undefined) return this.#queue.wait();
     this.#queuedBytes -= sizeOf(message);
+    this.#queuedFds -= message.fds.length;
     this.#resumeIfRead();
     this.#handOut(message);
     return Promise.resolve({ done: false, value: message });
@@ -205,6 +208,8 @@ export class Channel<Data = unknown>
   #accept(message: Message<Data>): void {
     if (this.#queue.push(message)) return this.#handOut(message);
     this.#queuedBytes += sizeOf(message);
+    this.#queuedFds += message.fds.length;
+    if (this.#queuedFds > CHANNEL_FDS_MAX) throw tooManyFds(this.service);
     if (this.#isPaused) return;
     const isFull = this.#queue.length >= CHANNEL_MESSAGES_HIGH;
     if (!isFull && this.#queuedBytes < CHANNEL_BYTES_HIGH) return;
@@ -253,6 +258,12 @@ export class Channel<Data = unknown>
     this.#queue.end(error);
     this.#closed.resolve(error);
   }
+}
+
+/** One packet may hold more files than pausing prevents. */
+function tooManyFds(service: string): LimitError {
+  const message = `Cannot take files of the channel to "${service}": too many wait to be read`;
+  return new LimitError("LIMIT_QUEUED_FDS", message, { limit: CHANNEL_FDS_MAX });
 }
 
 /** A sender could change memory under its reader, or kill the reader, if it were not sealed. */

@@ -4,6 +4,7 @@ import {
   BODY_PREFIX_BYTES,
   LARGE_BODY_BYTES_MAX,
   MESSAGE_BODY_BYTES_MAX,
+  MESSAGE_FDS_MAX,
   STREAM_CREDIT_START,
 } from "../protocol/limits.ts";
 
@@ -106,6 +107,9 @@ export const CHANNEL_BYTES_HIGH = 1024 * 1024;
 
 /** What a received file counts as in these: some 256 that nobody reads stop the socket. */
 export const CHANNEL_FD_BYTES = 4_096;
+
+/** Files of a channel that nobody has read at most: four full messages. */
+export const CHANNEL_FDS_MAX = 4 * MESSAGE_FDS_MAX;
 
 /** Milliseconds until the lane of a channel is tried again: Bun does not watch it. First and longest. */
 export const LANE_RETRY_MS_FIRST = 1;

@@ -195,7 +195,8 @@ export class Watches implements WatchHost {
       for (;;) {
         const { done, value } = await Promise.race([watch.next(), stopped]);
         if (done === true) throw this.#closedEarly(name);
-        if (value.count > 0) return value;
+        // What a broker said that is gone tells nothing of the next one.
+        if (value.count > 0 && this.#services.get(name)?.id !== 0) return value;
       }
     } finally {
       this.#link.deadlines.remove(timeout);

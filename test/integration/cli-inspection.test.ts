@@ -54,6 +54,14 @@ test("seqbus ls topics and subscriptions take a pattern", async () => {
   expect(subscription).toMatchObject({ connection: client.connection, pattern: "sensors.>" });
 });
 
+test("seqbus ls services says who serves what", async () => {
+  using server = await RawClient.open(broker.socket);
+  await server.serve("files.stat");
+  const [header, line] = (await seqbus("ls", "services")).split("\n");
+  expect(header).toBe("SERVICE     OWNERS  WAITING  GENERATION");
+  expect(line).toMatch(new RegExp(`^files\\.stat +${server.connection} +0 +[1-9]`));
+});
+
 test("seqbus whois tells of a client by its number, or by what it is", async () => {
   const text = await seqbus("whois", String(client.connection));
   expect(text).toMatch(/^connection +[0-9]+$/m);

@@ -174,6 +174,48 @@ describe("a client that is refused more", () => {
     }
   });
 
+  test("pays for services as for topics, and gets back what it does not use any more", async () => {
+    await using broker = await spawnBroker({
+      policy: `${POLICY_OF_CALLS}\n[limits]\ntopics = 8\n`,
+    });
+    const used = async (client: RawClient): Promise<unknown> => {
+      await using bus = await connect({ path: broker.path });
+      const [whois] = await Array.fromAsync(
+        bus.query("client", { about: String(client.connection) }),
+      );
+      return (whois as { quotas: Quotas }).quotas["topics"];
+    };
+    using client = await RawClient.open(broker.path);
+    using other = await RawClient.open(broker.path);
+    const { service: served } = await client.request(OPCODE.SERVE, { service: "a" });
+    const { service: watched } = await client.request(OPCODE.WATCH, { service: "a" });
+    const opened = await client.openService("a");
+    await client.openService("a");
+    await client.openTopic("b");
+    expect(await used(client)).toMatchObject({ used: 4, limit: 4, usedByUser: 4 });
+    const status = STATUS.LIMIT_TOPICS;
+    const refused = await client.requestFrame(OPCODE.OPEN_SERVICE, { service: "c" });
+    expect(mapOf(refused)).toMatchObject({ status, topic: "c", limit: 4, actual: 4 });
+    const tie = await client.requestFrame(OPCODE.SERVE, { service: "d" });
+    const serviceLimit = { status: STATUS.LIMIT_SERVICES, limit: 4, actual: 4 };
+    expect(mapOf(tie)).toMatchObject(serviceLimit);
+    await other.request(OPCODE.SERVE, { service: "a", ifOwned: "queue" });
+    await other.request(OPCODE.SERVE, { service: "a", ifOwned: "queue" });
+    expect(await used(other)).toMatchObject({ used: 1, usedByUser: 5 });
+    await client.request(OPCODE.UNSERVE, { service: Number(served) });
+    await client.request(OPCODE.UNWATCH, { service: Number(watched) });
+    client.send(
+      packetOf((writer) => writer.appendControl(OPCODE.CLOSE_SERVICE, 0, opened, undefined)),
+    );
+    await client.sync();
+    expect(await used(client)).toMatchObject({ used: 1, usedByUser: 2 });
+    client[Symbol.dispose]();
+    await eventually(async () => {
+      const { usedByUser } = (await used(other)) as { usedByUser: number };
+      return usedByUser === 1;
+    }, "what the client held was released");
+  });
+
   testUnless(!isRoot, NOT_ROOT, "learns how many connections its user may have", async () => {
     const policy = `${EVERYTHING}\n[[limits.user]]\nuid = ${GREEDY_UID}\nconnections = 2\n`;
     await using broker = await spawnBroker({ policy });
@@ -192,6 +234,22 @@ describe("a client that is refused more", () => {
     await clientAs(MODEST_UID, broker);
   });
 });
+
+/** Only the setting limits these: the server runs as the same user. */
+const POLICY_OF_CALLS = `
+[[rule]]
+topics = [">"]
+any = true
+allow = ["publish", "subscribe", "send-fds", "receive-fds", "call", "serve"]
+
+[[topic]]
+topics = ["small"]
+message-bytes-max = 16
+
+[[topic]]
+topics = ["medium"]
+message-bytes-max = 100000
+`;
 
 describe("a message that is too large", () => {
   const policy = `${EVERYTHING}
@@ -250,6 +308,39 @@ message-bytes = 200000
     expect(await client.sync()).toMatchObject({ published: 0, denied: 1_000 });
     const errors = client.received().filter(({ opcode }) => opcode === OPCODE.ERROR);
     expect(errors).toHaveLength(16);
+  });
+
+  test("is not kept as a last value either", async () => {
+    await using broker = await spawnBroker({ policy });
+    await using bus = await connect({ path: broker.path });
+    bus.publish("small", new Uint8Array(16), { retain: true });
+    bus.publish("small", new Uint8Array(17), { retain: true });
+    const error = await bus.flush().catch((reason: unknown) => reason);
+    expect(error).toMatchObject({ code: "LIMIT_MESSAGE_BYTES", limit: 16, actual: 17 });
+    bus.publish("medium", new Uint8Array(100_001), { retain: true });
+    const second = await bus.flush().catch((reason: unknown) => reason);
+    expect(second).toMatchObject({ limit: 100_000, actual: 100_001 });
+    await using kept = await bus.subscribe(">");
+    const { value } = await kept.next();
+    expect(value?.bytes).toHaveLength(16);
+  });
+
+  test("is refused as a request, and as a reply: the call ends with it", async () => {
+    await using broker = await spawnBroker({ policy: POLICY_OF_CALLS });
+    await using server = await connect({ path: broker.path });
+    await using bus = await connect({ path: broker.path });
+    await server.serve("small", ({ data }) => new Uint8Array(Number(data)));
+    await server.serve("medium", ({ data }) => new Uint8Array(Number(data)));
+    const failure = (name: string, data: unknown) =>
+      bus.call(name, data).catch((reason: unknown) => reason);
+    const code = "LIMIT_MESSAGE_BYTES";
+    expect(await failure("small", "x".repeat(17))).toMatchObject({ code, limit: 16, actual: 17 });
+    expect(await failure("small", "17")).toMatchObject({ code, limit: 16, actual: 17 });
+    const large = { code, limit: 100_000, actual: 100_001 };
+    expect(await failure("medium", new Uint8Array(100_001))).toMatchObject(large);
+    expect(await failure("medium", "100001")).toMatchObject(large);
+    expect((await bus.call("small", "16")).bytes).toHaveLength(16);
+    expect((await bus.call("medium", "100000")).bytes).toHaveLength(100_000);
   });
 
   test("is refused in memory of its own, too: by the topic, or by the user's limit", async () => {

@@ -18,6 +18,16 @@ const POLICY = `
 topics = [">"]
 any = true
 allow = ["publish", "subscribe"]
+
+[[rule]]
+topics = ["open.>", "closed.>"]
+any = true
+allow = ["serve"]
+
+[[rule]]
+topics = ["open.>"]
+any = true
+allow = ["call"]
 `;
 
 const isRoot = process.getuid?.() === 0;
@@ -173,6 +183,59 @@ describe("QUERY", () => {
     const { answer } = await alice.request(OPCODE.QUERY, { what: "client", about });
     expect(answer).toBe("[]");
     expect((await ask("clients")).length).toBeGreaterThanOrEqual(3);
+  });
+
+  testUnless(
+    !isRoot,
+    NOT_ROOT,
+    "lists services that are served, to who may call them",
+    async () => {
+      using alice = await openAs(ALICE, broker.path);
+      using bob = await openAs(BOB, broker.path);
+      using next = await openAs(BOB, broker.path);
+      const names = ["open.a", "closed.b", "open.c"];
+      for (const name of names) await bob.serve(name);
+      await next.serve("open.a", { ifOwned: "queue" });
+      await alice.openService("open.unserved");
+      const services = await ask("services");
+      // In the order of their ids, which are used again.
+      services.sort((a, b) => Number(a["generation"]) - Number(b["generation"]));
+      expect(services.map(({ service }) => service)).toEqual(names);
+      const owners = [bob.connection];
+      expect(services[0]).toMatchObject({ owners, count: 1, waiting: 1 });
+      expect(Number(services[2]?.["generation"])).toBeGreaterThan(0);
+      const callable = await askAs(alice, "services");
+      expect(callable.map(({ service }) => service).toSorted()).toEqual(["open.a", "open.c"]);
+      expect(await ask("services", "*.c")).toMatchObject([{ service: "open.c" }]);
+      expect(await ask("topics", "open.>")).toEqual([]);
+    },
+  );
+
+  testUnless(!isRoot, NOT_ROOT, "tells what calls came to, and what last values hold", async () => {
+    using alice = await openAs(ALICE, broker.path);
+    using bob = await openAs(BOB, broker.path);
+    await bob.serve("open.d");
+    const id = await alice.openService("open.d");
+    for (const call of [1, 2, 3]) alice.sendRequest(id, call, "?");
+    await alice.sync();
+    bob.sendReply(1, "answer");
+    bob.sendReply(1, "late");
+    await bob.sync();
+    await using bus = await connect({ path: broker.path });
+    bus.publish("kept", new Uint8Array(100), { retain: true });
+    await bus.flush();
+    const [stats] = await ask("stats");
+    expect(stats?.["services"]).toMatchObject({
+      pending: 2,
+      requests: 3,
+      replies: 1,
+      lateReplies: 1,
+    });
+    expect(stats?.["retained"]).toMatchObject({ values: 1, bytes: 2_048 + 120 + 4, fds: 0 });
+    const [whois] = await ask("client", String(bob.connection));
+    expect(whois?.["services"]).toMatchObject({ served: 1, requests: 2, lateReplies: 1 });
+    await bus.clearRetained("kept");
+    expect((await ask("stats"))[0]?.["retained"]).toEqual({ values: 0, bytes: 0, fds: 0 });
   });
 
   test("refuses a malformed pattern, and takes any `after`", async () => {

@@ -48,7 +48,7 @@ export class Answers {
     id: number,
     code: RefusalCode,
     message: string,
-    fields: { topic?: string; rule?: string | undefined } = {},
+    fields: { topic?: string; rule?: string | undefined; limit?: number; actual?: number } = {},
   ): void {
     const body = errorBody({ status: STATUS[code as StatusName], message, ...fields });
     this.#send(connection, { opcode: OPCODE.ERROR, id, body });

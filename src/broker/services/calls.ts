@@ -38,6 +38,8 @@ import { decodeCreditToBroker } from "../../protocol/service-messages.ts";
 import type { Area, CarryOut, ClientFrame } from "../area.ts";
 import type { BusState } from "../bus-state.ts";
 import type { Connection } from "../connection.ts";
+import type { Deferred } from "../deferred.ts";
+import { type Excess, excessOf, excessWords } from "../excess.ts";
 import type { FdBundle } from "../fd-bundle.ts";
 import { CALLS_PER_LOOK, MEMBERS_TRIED_MAX } from "../limits.ts";
 import { bodyBytesOf, isTooLarge } from "../message-limit.ts";
@@ -74,6 +76,7 @@ export interface CallsParts {
   readonly answers: Answers;
   readonly delivery: CallDelivery;
   readonly held: HeldWords;
+  readonly deferred: Deferred;
   readonly host: CallHost;
 }
 
@@ -189,9 +192,9 @@ export class Calls implements Area {
     }
     if (bundle !== undefined && !this.#admits(caller, open, call, buffer, bundle)) return;
     if (!caller.quota.charge(RESOURCE.pendingCalls, 1)) {
-      const used = caller.quota.used(RESOURCE.pendingCalls);
-      const why = `${used} calls have no answer yet, and no more may be`;
-      return this.#refuse(caller, call, service, "LIMIT_PENDING_CALLS", why);
+      const excess = excessOf(caller.quota, "pendingCalls");
+      const why = excessWords(excess);
+      return this.#refuse(caller, call, service, "LIMIT_PENDING_CALLS", why, excess);
     }
     const outcome = this.#place(caller, call, service, buffer, offset, bytes, bundle);
     if (outcome === ACCEPTED) return;
@@ -243,7 +246,9 @@ export class Calls implements Area {
         const isStream = (flagsOf(words[word + FRAME_KIND_WORD] as number) & FLAG_STREAM) !== 0;
         const pending = new PendingCall(service, caller, call, member, request, isStream);
         this.#add(pending, services);
-        if (bundle !== undefined) bundle.onRefused = () => this.#lose(pending);
+        if (bundle !== undefined) {
+          bundle.onRefused = () => this.#parts.deferred.add(() => this.#lose(pending));
+        }
         return ACCEPTED;
       }
       member = choice.after(service, member);
@@ -296,7 +301,9 @@ export class Calls implements Area {
     const outcome = delivery.deliverReply(responder, caller, topic, buffer, offset, bytes, bundle);
     if (outcome === ACCEPTED) {
       this.counters.replies += 1;
-      if (bundle !== undefined) bundle.onRefused = () => this.#loseReply(pending, isPart);
+      if (bundle !== undefined) {
+        bundle.onRefused = () => this.#parts.deferred.add(() => this.#loseReply(pending, isPart));
+      }
       return;
     }
     // The caller is gone, and its end will be the end of the call.
@@ -389,9 +396,11 @@ export class Calls implements Area {
     { topic }: Service<Connection>,
     code: RefusalCode,
     why: string,
+    excess?: Excess,
   ): void {
     const message = `Cannot call "${topic.name}": ${why}`;
-    this.#parts.answers.refuse(caller, call, code, message, { topic: topic.name });
+    const figures = excess && { limit: excess.limit, actual: excess.actual };
+    this.#parts.answers.refuse(caller, call, code, message, { topic: topic.name, ...figures });
   }
 }
 

@@ -21,6 +21,7 @@ import type { Area, CarryOut, ClientFrame } from "../area.ts";
 import type { BusState } from "../bus-state.ts";
 import type { Connection } from "../connection.ts";
 import { CONTROL_FRAME_BUFFER, encodeControlFrame } from "../control-frames.ts";
+import type { Deferred } from "../deferred.ts";
 import { type DeliveryHost, noteDelivery } from "../delivery.ts";
 import type { FdBudget } from "../fd-budget.ts";
 import { FdBundle } from "../fd-bundle.ts";
@@ -45,6 +46,7 @@ export interface ChannelsParts {
   readonly inFlight: FdsInFlight;
   readonly budget: FdBudget;
   readonly files: Pick<FdHost, "closeFd">;
+  readonly deferred: Deferred;
   readonly host: DeliveryHost;
 }
 
@@ -52,10 +54,10 @@ export interface ChannelsParts {
 interface Ends {
   readonly bundle: FdBundle;
   /**
-   * The uid that has the other side, and so may have put anything into these: closed for the last
-   * time here, they close that too, which may hang.
+   * On whose account they are closed where nobody else has them: the other side may have put
+   * anything into them, so that may hang. It is who asked for the channel.
    */
-  otherUid: number;
+  readonly payerUid: number;
   /** True while it is known that they were passed on, so that closing ours is not the last time. */
   arePassedOn: boolean;
 }
@@ -131,8 +133,8 @@ export class Channels implements Area {
     } else {
       const why = "it cannot be passed to you now";
       const { bundle } = ours;
-      ours.otherUid = server.identity.uid;
-      bundle.onRefused = () => this.#refuse(asker, id, name, "LIMIT_QUEUED_FDS", why);
+      const refuse = () => this.#refuse(asker, id, name, "LIMIT_QUEUED_FDS", why);
+      bundle.onRefused = () => this.#parts.deferred.add(refuse);
       const outcome = this.#send(asker, id, server, name, bundle, asker);
       if (outcome !== ACCEPTED) bundle.onRefused();
       return this.#letGo(ours, outcome === ACCEPTED);
@@ -222,11 +224,11 @@ export class Channels implements Area {
     const { budget, files } = this.#parts;
     const close = (fd: number): void => {
       if (ends.arePassedOn) closeFd(fd);
-      else files.closeFd(fd, ends.otherUid);
+      else files.closeFd(fd, ends.payerUid);
       budget.letGo(1);
     };
     const bundle = new FdBundle(fds, close, 0, fdAccount);
-    const ends: Ends = { bundle, otherUid: identity.uid, arePassedOn: false };
+    const ends: Ends = { bundle, payerUid: identity.uid, arePassedOn: false };
     return ends;
   }
 }

@@ -22,13 +22,15 @@ import type { Area, CarryOut, ClientFrame } from "../area.ts";
 import type { BusState } from "../bus-state.ts";
 import type { Connection } from "../connection.ts";
 import type { BrokerEventListener } from "../events.ts";
+import { type Excess, excessOf, excessWords } from "../excess.ts";
 import type { FdGate } from "../fd-gate.ts";
 import type { ControlSender } from "../introductions.ts";
-import { SERVICES_PER_CONNECTION_MAX, TOPICS_PER_CONNECTION_MAX } from "../limits.ts";
+import { SERVICES_PER_CONNECTION_MAX, TOPICS_MAX } from "../limits.ts";
+import { RESOURCE } from "../quota.ts";
 import { bodyEnd, bodyStart, checkRequestId, unknownOpcode } from "../requests.ts";
 import type { Answers } from "./answers.ts";
 import { ConnectionServices } from "./connection-services.ts";
-import type { OwnerChange, Service, ServiceTable } from "./service-table.ts";
+import { type OwnerChange, Service, type ServiceTable } from "./service-table.ts";
 import type { ServiceWatch } from "./service-watch.ts";
 
 type BusService = Service<Connection>;
@@ -100,16 +102,16 @@ export class ServiceRequests implements Area {
   leave(connection: Connection): void {
     const { services } = connection;
     if (services === undefined) return;
-    const { table, watch } = this.#parts;
+    const { watch } = this.#parts;
     for (const service of services.served.values()) {
       this.#stopServing(connection, service);
-      table.release(service);
+      this.#release(connection, service);
     }
     for (const service of services.watched.values()) {
       watch.forget(connection, service);
-      table.release(service);
+      this.#release(connection, service);
     }
-    for (const { service } of services.open.values()) table.release(service);
+    for (const { service } of services.open.values()) this.#release(connection, service);
     watch.drop(connection);
     connection.services = undefined;
   }
@@ -139,18 +141,18 @@ export class ServiceRequests implements Area {
   }
 
   #refreshServed(connection: Connection, service: BusService): void {
-    const { state, table, answers } = this.#parts;
+    const { state, answers } = this.#parts;
     const { id, name } = service.topic;
     const decision = state.decide(connection, "serve", name);
     if (decision.allowed) return;
     connection.services?.served.delete(id);
     this.#stopServing(connection, service);
     answers.revoke(connection, id, "serve", name, decision.rule);
-    table.release(service);
+    this.#release(connection, service);
   }
 
   #refreshWatched(connection: Connection, service: BusService): void {
-    const { state, table, watch, answers } = this.#parts;
+    const { state, watch, answers } = this.#parts;
     const { id, name } = service.topic;
     const decision = state.decide(connection, "call", name);
     if (decision.allowed) return;
@@ -159,7 +161,7 @@ export class ServiceRequests implements Area {
     // The same is told of a service that is open, too.
     const isTold = connection.services?.open.get(id)?.call.allowed === true;
     if (!isTold) answers.revoke(connection, id, "call", name, decision.rule);
-    table.release(service);
+    this.#release(connection, service);
   }
 
   #open(connection: Connection, id: number, name: string): void {
@@ -173,11 +175,15 @@ export class ServiceRequests implements Area {
     }
     const call = state.decide(connection, "call", name);
     if (!call.allowed) return answers.deny(connection, id, "call", name, call.rule);
-    const isFull = (connection.services?.open.size ?? 0) >= TOPICS_PER_CONNECTION_MAX;
-    const service = open?.service ?? (isFull ? undefined : table.hold(name));
-    if (service === undefined) {
-      const message = `Cannot open service "${name}": too many topics are open`;
-      return answers.refuse(connection, id, "LIMIT_TOPICS", message, { topic: name });
+    const service = open?.service ?? this.#hold(connection, name);
+    if (!(service instanceof Service)) {
+      const { limit, actual } = service;
+      const message = `Cannot open service "${name}": ${excessWords(service)}`;
+      return answers.refuse(connection, id, "LIMIT_TOPICS", message, {
+        topic: name,
+        limit,
+        actual,
+      });
     }
     const sendFds = state.peek(connection, "send-fds", name);
     const messageBytesMax = state.messageBytesMax(connection, name);
@@ -192,7 +198,7 @@ export class ServiceRequests implements Area {
     const open = connection.services?.open.get(serviceId);
     if (open === undefined) throw notOpen(offset);
     connection.services?.open.delete(serviceId);
-    this.#parts.table.release(open.service);
+    this.#release(connection, open.service);
   }
 
   #serve(connection: Connection, id: number, request: Serve): void {
@@ -208,13 +214,10 @@ export class ServiceRequests implements Area {
       return this.#ackServe(connection, id, known);
     }
     const isWaiting = known?.isWaiting(connection) === true;
-    const ties = connection.services?.tiesCount ?? 0;
-    const isFull = !isWaiting && ties >= SERVICES_PER_CONNECTION_MAX;
-    const service = isFull ? undefined : table.hold(name);
-    if (service === undefined) return this.#refuseTie(connection, id, name);
+    const service = isWaiting ? known : this.#tie(connection, id, name);
+    if (service === undefined) return;
     const isPlaced = this.#place(connection, id, service, request);
-    // Who waited already held it before.
-    if (isWaiting || !isPlaced) table.release(service);
+    if (!isWaiting && !isPlaced) this.#release(connection, service);
   }
 
   /** @returns whether the client serves or waits now; where not, it was told why */
@@ -266,12 +269,12 @@ export class ServiceRequests implements Area {
   }
 
   #unserve(connection: Connection, id: number, serviceId: number): void {
-    const { table, answers } = this.#parts;
+    const { answers } = this.#parts;
     const service = connection.services?.served.get(serviceId);
     if (service === undefined) return this.#refuseNumber(connection, id, serviceId, "serve");
     connection.services?.served.delete(serviceId);
     this.#stopServing(connection, service);
-    table.release(service);
+    this.#release(connection, service);
     answers.grant(connection, id);
   }
 
@@ -282,22 +285,20 @@ export class ServiceRequests implements Area {
     if (!decision.allowed) return answers.deny(connection, id, "call", name, decision.rule);
     const known = table.find(name);
     const isWatched = known?.watchers.has(connection) === true;
-    const ties = connection.services?.tiesCount ?? 0;
-    const isFull = !isWatched && ties >= SERVICES_PER_CONNECTION_MAX;
-    const service = isWatched ? known : isFull ? undefined : table.hold(name);
-    if (service === undefined) return this.#refuseTie(connection, id, name);
+    const service = isWatched ? known : this.#tie(connection, id, name);
+    if (service === undefined) return;
     this.#servicesOf(connection).watched.set(service.topic.id, service);
     const body = { service: service.topic.id, ...watch.snapshot(connection, service) };
     answers.grant(connection, id, watchAckBody(body));
   }
 
   #unwatch(connection: Connection, id: number, serviceId: number): void {
-    const { table, watch, answers } = this.#parts;
+    const { watch, answers } = this.#parts;
     const service = connection.services?.watched.get(serviceId);
     if (service === undefined) return this.#refuseNumber(connection, id, serviceId, "watch");
     connection.services?.watched.delete(serviceId);
     watch.forget(connection, service);
-    table.release(service);
+    this.#release(connection, service);
     answers.grant(connection, id);
   }
 
@@ -312,11 +313,11 @@ export class ServiceRequests implements Area {
 
   /** Tells those whom a change made owners or not, and those who watch. */
   #tellChange(service: BusService, { gained, lost }: OwnerChange<Connection>): void {
-    const { table, fdGate, watch } = this.#parts;
+    const { fdGate, watch } = this.#parts;
     for (const owner of lost) {
       this.#tellOwner(owner, service, false);
       owner.services?.served.delete(service.topic.id);
-      table.release(service);
+      this.#release(owner, service);
     }
     for (const owner of gained) {
       this.#tellOwner(owner, service, true);
@@ -343,9 +344,47 @@ export class ServiceRequests implements Area {
     return connection.services;
   }
 
-  #refuseTie(connection: Connection, id: number, topic: string): void {
-    const message = `Cannot serve or watch "${topic}": there are too many services`;
-    this.#parts.answers.refuse(connection, id, "LIMIT_SERVICES", message, { topic });
+  /** Charges a client for one use of a service. @returns it, or the limit that leaves no room */
+  #hold({ quota }: Connection, name: string): BusService | Excess {
+    const { state, table } = this.#parts;
+    if (!quota.charge(RESOURCE.topics, 1)) return excessOf(quota, "topics");
+    const service = table.hold(name);
+    if (service !== undefined) return service;
+    quota.release(RESOURCE.topics, 1);
+    return { resource: "topics", actual: state.topics.size, limit: TOPICS_MAX };
+  }
+
+  /** Takes back what #hold() gave. */
+  #release({ quota }: Connection, service: BusService): void {
+    quota.release(RESOURCE.topics, 1);
+    this.#parts.table.release(service);
+  }
+
+  /** One more service that a client serves or watches. @returns undefined where it was refused */
+  #tie(connection: Connection, id: number, topic: string): BusService | undefined {
+    const ties = connection.services?.tiesCount ?? 0;
+    const limit = SERVICES_PER_CONNECTION_MAX;
+    if (ties >= limit) {
+      const why = `${ties} services of ${limit} of one connection`;
+      this.#refuseTie(connection, id, topic, why, { limit, actual: ties });
+      return undefined;
+    }
+    const held = this.#hold(connection, topic);
+    if (held instanceof Service) return held;
+    const { actual } = held;
+    this.#refuseTie(connection, id, topic, excessWords(held), { limit: held.limit, actual });
+    return undefined;
+  }
+
+  #refuseTie(
+    connection: Connection,
+    id: number,
+    topic: string,
+    why: string,
+    figures: { readonly limit: number; readonly actual: number },
+  ): void {
+    const message = `Cannot serve or watch "${topic}": ${why}`;
+    this.#parts.answers.refuse(connection, id, "LIMIT_SERVICES", message, { topic, ...figures });
   }
 
   #refuseNumber(connection: Connection, id: number, serviceId: number, verb: string): void {

@@ -5,6 +5,7 @@ import type { Area, CarryOut, ClientFrame } from "../area.ts";
 import type { Background } from "../background.ts";
 import type { BusState } from "../bus-state.ts";
 import type { Connection } from "../connection.ts";
+import type { Deferred } from "../deferred.ts";
 import type { BrokerEventListener } from "../events.ts";
 import type { FdBudget } from "../fd-budget.ts";
 import type { FdGate } from "../fd-gate.ts";
@@ -45,6 +46,7 @@ export interface ServicesParts {
   readonly inFlight: FdsInFlight;
   readonly budget: FdBudget;
   readonly files: Pick<FdHost, "closeFd">;
+  readonly deferred: Deferred;
   readonly host: ServicesHost;
 }
 

@@ -1,6 +1,7 @@
 /** Connections for tests of the broker's tables: on a simulated kernel, with no socket behind them. */
 
 import { Connection } from "../../../src/broker/connection.ts";
+import { Deferred } from "../../../src/broker/deferred.ts";
 import { FdsInFlight } from "../../../src/broker/fds-in-flight.ts";
 import type { PeerIdentity } from "../../../src/broker/identity.ts";
 import { PacketPool } from "../../../src/broker/packet-pool.ts";
@@ -19,7 +20,7 @@ const FD_BASE = 500_000_000;
 export class ConnectionBench {
   readonly kernel = new SimulatedKernel();
   readonly quotas = new Quotas(() => QUOTA_DEFAULTS);
-  readonly fdsInFlight = new FdsInFlight(() => this.kernel.fdClock);
+  readonly fdsInFlight = new FdsInFlight(() => this.kernel.fdClock, new Deferred());
   readonly #pool = new PacketPool();
   readonly #sockets = new Map<Connection, SimulatedSocket>();
 
