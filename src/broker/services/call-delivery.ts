@@ -95,7 +95,7 @@ export class CallDelivery {
     bundle: FdBundle | undefined,
   ): number {
     if (!hasRoom(responder, bytes)) return QUEUE_FULL;
-    this.#parts.introductions.introduceTopic(responder, topic);
+    if (!this.#parts.introductions.introduceTopic(responder, topic)) return QUEUE_FULL;
     return this.#deliver(caller, responder, topic, buffer, offset, bytes, bundle);
   }
 

@@ -101,7 +101,7 @@ class Bench {
     this.lane = this.kernel.socket(LANE_FD);
     this.queue = new SendQueue(SOCKET_FD, this.kernel, openShare(this.pool), this.kernel);
     this.#usesLane = usesLane;
-    if (usesLane) this.queue.useLane(LANE_FD);
+    if (usesLane) this.queue.outlet.useLane(LANE_FD);
   }
 
   run(action: Step): void {
