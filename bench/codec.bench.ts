@@ -85,6 +85,9 @@ function routerFixture(topicCount: number): { route: () => number } {
     hasTime: () => true,
     noteUnflushed: () => {},
     notePeerGone: () => {},
+    noteSlowReader: () => {},
+    noteHeld: () => {},
+    unreadBytes: () => 0,
     noteTooLarge: () => {},
   };
   const router = new Router(state, new Introductions(() => {}), inFlight, host);

@@ -81,6 +81,7 @@ export const ERROR_CODES = {
   DATA_FDS_TAKEN: "The received file descriptor was already taken or closed.",
   DATA_NOT_SEALED: "The file descriptor is not sealed memory, so it must not be mapped.",
   DATA_BODY_RELEASED: "The body of a large message was let go before it was read.",
+  DATA_GAP: "Messages that the subscription should have got are missing in this place.",
   DATA_DECODE: "The body of a message does not decode as its encoding says.",
 } as const;
 
@@ -258,11 +259,31 @@ export class ServiceError extends Error {
 
 /** A received message or fd cannot be used as asked. Reaction: treat that message as lost. */
 export class DataError extends Error {
-  override readonly name = "DataError";
+  override readonly name: string = "DataError";
   readonly code: DataErrorCode;
 
   constructor(code: DataErrorCode, message: string, options?: ErrorOptions) {
     super(message, options);
     this.code = code;
+  }
+}
+
+/** Messages are missing in this place. Reaction: catch up, and ask for the next message. */
+export class GapError extends DataError {
+  override readonly name: string = "GapError";
+  /** Undefined: on several topics. */
+  readonly topic: string | undefined;
+  /** Undefined: nobody knows how many. */
+  readonly count: number | undefined;
+  /** As in the status event of the type "gap". */
+  readonly reason: string;
+
+  constructor(fields: { topic: string | undefined; count: number | undefined; reason: string }) {
+    const where = fields.topic === undefined ? "several topics" : `"${fields.topic}"`;
+    const count = fields.count ?? "An unknown number of";
+    super("DATA_GAP", `${count} messages on ${where} are missing here: ${fields.reason}`);
+    this.topic = fields.topic;
+    this.count = fields.count;
+    this.reason = fields.reason;
   }
 }

@@ -7,7 +7,6 @@ import { SyscallError } from "../errors.ts";
 import { sendPacketWithFds } from "../ffi/ancillary.ts";
 import { OwnedFd } from "../ffi/owned-fd.ts";
 import { sendPacket } from "../ffi/seqpacket.ts";
-import { setSendBufferBytes } from "../ffi/socket-options.ts";
 import { countUnreadRecords } from "../ffi/unread-records.ts";
 import type { Administration } from "./administration.ts";
 import { Connection } from "./connection.ts";
@@ -18,7 +17,7 @@ import type { FdBudget } from "./fd-budget.ts";
 import type { PacketSink } from "./fd-outlet.ts";
 import type { FdsInFlight } from "./fds-in-flight.ts";
 import { type IdentityOptions, type PeerIdentity, readPeerIdentity } from "./identity.ts";
-import { SOCKET_SEND_BUFFER_BYTES } from "./limits.ts";
+import { setSendBuffer } from "./last-word.ts";
 import { PacketPool } from "./packet-pool.ts";
 import { type Quotas, RESOURCE } from "./quota.ts";
 import { SendQueue } from "./send-queue.ts";
@@ -90,7 +89,7 @@ export class Admission {
     let connection: Connection | undefined;
     try {
       const { identity, tookSpareFds } = this.#identify(fd);
-      setSendBufferBytes(fd, SOCKET_SEND_BUFFER_BYTES);
+      setSendBuffer(fd);
       const isExhausted = administratorsOnly || tookSpareFds || !budget.hasRoomForConnection();
       connection = this.#makeConnection(socket, identity);
       const lack = this.#lackOfRoomFor(connection, isExhausted);

@@ -6,12 +6,15 @@
 import { Administration, type AdministrationHost } from "./administration.ts";
 import { Admission, type AdmissionOptions } from "./admission.ts";
 import type { Area } from "./area.ts";
+import { BackPressure } from "./back-pressure.ts";
 import { Background } from "./background.ts";
 import { Burials } from "./burials.ts";
 import { BusState } from "./bus-state.ts";
 import { ClientFiles } from "./client-files.ts";
+import type { Connection } from "./connection.ts";
 import { ConnectionTable } from "./connection-table.ts";
 import { Deferred } from "./deferred.ts";
+import type { Cause } from "./endings.ts";
 import { FdBudget } from "./fd-budget.ts";
 import { FdCloser } from "./fd-closer.ts";
 import { FdGate } from "./fd-gate.ts";
@@ -30,6 +33,7 @@ import { Presence } from "./presence.ts";
 import { Queries } from "./queries/queries.ts";
 import { Quotas } from "./quota.ts";
 import { limitsOfPolicy, quotaDefaults } from "./quota-limits.ts";
+import { Reading, type ReadingHost } from "./reading.ts";
 import { Requests } from "./requests.ts";
 import { Retained } from "./retained/retained.ts";
 import { Rights } from "./rights.ts";
@@ -53,8 +57,16 @@ export interface SessionsOptions extends AdmissionOptions {
 }
 
 /** What the parts need of whoever drives them. */
-export interface PartsHost extends RouterHost, PacketHost, FlushHost, FdSweepHost, ServicesHost {
+export interface PartsHost
+  extends RouterHost,
+    PacketHost,
+    FlushHost,
+    FdSweepHost,
+    ServicesHost,
+    ReadingHost {
   readonly send: ControlSender;
+  /** The client, which does not read, is to be closed. */
+  endUnread(connection: Connection, cause: Cause): void;
 }
 
 /** The parts of one broker that are driven. */
@@ -108,8 +120,13 @@ export function assembleParts(given: SessionsOptions, host: PartsHost) {
   const rights = new Rights(common);
   const handler = new PacketHandler({ router, rights, services, requests, intake, host });
   const burials = new Burials({ ...common, presence });
+  const end = host.endUnread.bind(host);
+  const backPressure = new BackPressure({ ...common, end });
+  const { verifiesPackets } = options;
+  const reading = new Reading({ ...common, backPressure, handler, verifiesPackets });
   const driven = { admission, administration, burials, fdSweep, files, flusher, handler, presence };
-  return { ...tables, ...driven, deferred, onEvent, retained, rights, services, source };
+  const others = { backPressure, deferred, onEvent, reading, retained, rights, services };
+  return { ...tables, ...driven, ...others };
 }
 
 function makeTables(options: SessionsOptions) {

@@ -76,10 +76,11 @@ export class Burials {
     table.remove(connection);
     if (!connection.isExtra) budget.removeConnection();
     connection.quota.close();
-    const { id, identity } = connection;
+    const { id, identity, queue } = connection;
     const { code, message } = cause ?? { code: undefined, message: undefined };
+    const about = { code, message, lost: queue.messagesAbandoned };
     this.#parts.presence.noteDisconnected(connection, code);
-    this.#parts.onEvent({ type: "disconnected", connection: id, identity, code, message });
+    this.#parts.onEvent({ type: "disconnected", connection: id, identity, ...about });
   }
 
   /**

@@ -7,17 +7,19 @@
 
 import { LARGE_BODY_BYTES_MAX } from "../protocol/limits.ts";
 import { isReservedTopic } from "../protocol/topics.ts";
-import type { Connection } from "./connection.ts";
+import { AskedOverflow } from "./asked-overflow.ts";
+import type { Connection, GroupMember, SubscriptionWish } from "./connection.ts";
 import { type Excess, excessOf } from "./excess.ts";
 import { type FdRules, fdRulesOf } from "./fd-rules.ts";
 import type { PeerIdentity } from "./identity.ts";
 import { SUBSCRIPTIONS_MAX, TOPICS_MAX } from "./limits.ts";
+import { type BlockGrant, blockGrantOf, overflowRuleOf } from "./overflow-rules.ts";
 import { type Decision, decide, decideSubscribe } from "./policy/decide.ts";
 import { type ExplainOptions, type Explanation, explain } from "./policy/explain.ts";
 import type { Action, Policy } from "./policy/rules.ts";
 import { RESOURCE } from "./quota.ts";
 import { type RetainRefusal, retainRefusalOf } from "./retained/retain-rules.ts";
-import { type Route, RouteTable } from "./route.ts";
+import { makeRoute, type Route, type RouteGroup, RouteTable } from "./route.ts";
 import { SubscriptionIndex } from "./subscription-index.ts";
 import { type Topic, TopicTable } from "./topic-table.ts";
 
@@ -41,6 +43,9 @@ export type SubscriptionListener = (
 export class BusState {
   readonly topics = new TopicTable();
   readonly subscriptions = new SubscriptionIndex<Connection>();
+  readonly #groups = new SubscriptionIndex<GroupMember>();
+  readonly #asked = new AskedOverflow<Connection>();
+  readonly #askedInGroups = new AskedOverflow<GroupMember>();
   readonly #routes = new RouteTable();
   #policy: Policy;
   #policyGeneration = 0;
@@ -126,24 +131,75 @@ export class BusState {
     if (topic.route !== undefined && topic.routeGeneration === this.subscriptions.generation) {
       return topic.route;
     }
+    return this.#renewRoute(topic, introduceTopic);
+  }
+
+  #renewRoute(topic: Topic, introduceTopic: TopicIntroducer): Route {
     this.routesComputed += 1;
-    const destinations: Connection[] = [];
-    for (const connection of this.subscriptions.match(topic.name)) {
-      if (this.decide(connection, "subscribe", topic.name).allowed) destinations.push(connection);
-    }
-    const route = this.#routes.intern(destinations);
+    const route = this.#computeRoute(topic);
     topic.route = route;
     topic.routeGeneration = this.subscriptions.generation;
     topic.withheldFrom = undefined;
+    topic.untold = undefined;
     for (const destination of route.destinations) introduceTopic(destination, topic);
+    for (const group of route.groups) {
+      if (group.topic === undefined) continue;
+      group.topic.untold = undefined;
+      for (const member of group.members) introduceTopic(member, group.topic);
+    }
     return route;
+  }
+
+  #computeRoute(topic: Topic): Route {
+    const rule = overflowRuleOf(this.#policy, topic.name);
+    const asked = this.#asked.match(topic.name, rule.grantsBlock);
+    const destinations: Connection[] = [];
+    const blocking: Connection[] = [];
+    for (const connection of this.subscriptions.match(topic.name)) {
+      if (!this.decide(connection, "subscribe", topic.name).allowed) continue;
+      destinations.push(connection);
+      const overflow = asked?.get(connection) ?? rule.standard;
+      connection.queue.setOverflow(topic.id, overflow);
+      if (overflow === "block") blocking.push(connection);
+    }
+    if (this.#groups.size > 0) {
+      const groups = this.#computeGroups(topic);
+      if (groups.length > 0) return makeRoute(destinations, blocking, groups);
+    } else if (topic.groupTopics !== undefined) this.topics.keepGroups(topic, new Set());
+    return this.#routes.intern(destinations, blocking);
+  }
+
+  /** The queue groups that take messages of a topic; ids of others are free again. */
+  #computeGroups(topic: Topic): RouteGroup[] {
+    const byGroup = new Map<string, GroupMember[]>();
+    for (const member of this.#groups.match(topic.name)) {
+      if (!this.decide(member.connection, "subscribe", topic.name).allowed) continue;
+      const members = byGroup.get(member.group);
+      if (members === undefined) byGroup.set(member.group, [member]);
+      else members.push(member);
+    }
+    this.topics.keepGroups(topic, new Set(byGroup.keys()));
+    const rule = overflowRuleOf(this.#policy, topic.name);
+    const asked = this.#askedInGroups.match(topic.name, rule.grantsBlock);
+    return Array.from(byGroup, ([group, members]) => {
+      const groupTopic = this.topics.groupTopic(topic, group);
+      let isBlocking = false;
+      for (const member of members) {
+        const overflow = asked?.get(member) ?? rule.standard;
+        if (groupTopic === undefined) continue;
+        member.connection.queue.setOverflow(groupTopic.id, overflow);
+        isBlocking ||= overflow === "block";
+      }
+      return { topic: groupTopic, members: members.map((member) => member.connection), isBlocking };
+    });
   }
 
   /** The destinations of a route that the policy lets not have fds on this topic. */
   fdsWithheldFrom(topic: Topic, route: Route): ReadonlySet<Connection> {
     if (topic.withheldFrom !== undefined) return topic.withheldFrom;
     const withheld = new Set<Connection>();
-    for (const connection of route.destinations) {
+    const members = route.groups.flatMap((group) => group.members);
+    for (const connection of [...route.destinations, ...members]) {
       if (!this.decide(connection, "receive-fds", topic.name).allowed) withheld.add(connection);
     }
     topic.withheldFrom = withheld;
@@ -176,35 +232,74 @@ export class BusState {
     return retainRefusalOf(this.#policy, topic);
   }
 
+  /** Subscriptions of all connections, those in queue groups included. */
+  get subscriptionCount(): number {
+    return this.subscriptions.size + this.#groups.size;
+  }
+
+  /** Whether a subscription to a pattern may hold publishers back. */
+  blockGrantOf(pattern: string): BlockGrant {
+    return blockGrantOf(this.#policy, pattern);
+  }
+
   /**
    * Adds a subscription to the index; routes that it changes are computed at their next use.
+   * @param wish a valid group name, and an overflow that the policy grants
    * @returns undefined, or the limit that leaves no room for it: then nothing has changed
    */
-  subscribe(connection: Connection, pattern: string): Excess | undefined {
-    const { size } = this.subscriptions;
+  subscribe(connection: Connection, pattern: string, wish?: SubscriptionWish): Excess | undefined {
+    const size = this.subscriptionCount;
     if (size >= SUBSCRIPTIONS_MAX) {
       return { resource: "subscriptions", actual: size, limit: SUBSCRIPTIONS_MAX };
     }
     const { quota } = connection;
     if (!quota.charge(RESOURCE.subscriptions, 1)) return excessOf(quota, "subscriptions");
-    const changedAll = this.subscriptions.add(pattern, connection);
-    if (!changedAll) this.topics.find(pattern)?.forgetRoute();
+    this.#put(connection, pattern, wish);
     if (isReservedTopic(pattern)) this.reservedSubscriptions += 1;
     this.onSubscription?.(connection, pattern, true);
     return undefined;
   }
 
-  /** Removes a subscription that subscribe() added. */
-  unsubscribe(connection: Connection, pattern: string): void {
-    this.#take(connection, pattern);
+  #put(connection: Connection, pattern: string, wish: SubscriptionWish | undefined): void {
+    if (wish?.group === undefined) {
+      this.#forgetRoutes(pattern, this.subscriptions.add(pattern, connection));
+      if (wish?.overflow !== undefined) this.#asked.add(pattern, connection, wish.overflow);
+      return;
+    }
+    const { group } = wish;
+    const member = connection.groups.get(group) ?? { connection, group, subscriptions: 0 };
+    member.subscriptions += 1;
+    connection.groups.set(group, member);
+    this.#forgetRoutes(pattern, this.#groups.add(pattern, member));
+    if (wish.overflow !== undefined) this.#askedInGroups.add(pattern, member, wish.overflow);
+  }
+
+  /** Removes a subscription that subscribe() added, with the same wish. */
+  unsubscribe(connection: Connection, pattern: string, wish?: SubscriptionWish): void {
+    this.#take(connection, pattern, wish);
     this.onSubscription?.(connection, pattern, false);
   }
 
-  #take(connection: Connection, pattern: string): void {
+  #take(connection: Connection, pattern: string, wish: SubscriptionWish | undefined): void {
     connection.quota.release(RESOURCE.subscriptions, 1);
-    const changedAll = this.subscriptions.remove(pattern, connection);
-    if (!changedAll) this.topics.find(pattern)?.forgetRoute();
     if (isReservedTopic(pattern)) this.reservedSubscriptions -= 1;
+    const overflow = wish?.overflow;
+    if (wish?.group === undefined) {
+      this.#forgetRoutes(pattern, this.subscriptions.remove(pattern, connection));
+      if (overflow !== undefined) this.#asked.remove(pattern, connection, overflow);
+      return;
+    }
+    const member = connection.groups.get(wish.group);
+    if (member === undefined) return;
+    this.#forgetRoutes(pattern, this.#groups.remove(pattern, member));
+    if (overflow !== undefined) this.#askedInGroups.remove(pattern, member, overflow);
+    member.subscriptions -= 1;
+    if (member.subscriptions === 0) connection.groups.delete(wish.group);
+  }
+
+  #forgetRoutes(pattern: string, isWildcard: boolean): void {
+    if (isWildcard) this.subscriptions.touch();
+    else this.topics.find(pattern)?.forgetRoute();
   }
 
   /**
@@ -234,9 +329,12 @@ export class BusState {
    * @returns connections that were told of it and must be told that it is gone
    */
   leave(connection: Connection): Connection[] {
-    for (const pattern of connection.subscriptions.values()) this.#take(connection, pattern);
+    for (const [number, pattern] of connection.subscriptions) {
+      this.#take(connection, pattern, connection.wishes.get(number));
+    }
     if (connection.subscriptions.size > 0) this.#routes.forgetAll();
     connection.subscriptions.clear();
+    connection.wishes.clear();
     for (const open of connection.openTopics.values()) this.releaseTopic(connection, open.topic);
     connection.openTopics.clear();
     connection.knownTopics.clear();

@@ -11,6 +11,7 @@ import { getSocketDomain } from "../ffi/socket-options.ts";
 import type { FdBudget } from "./fd-budget.ts";
 import type { FdCloser } from "./fd-closer.ts";
 import type { FdHost } from "./fd-intake.ts";
+import { KeptFds } from "./kept-fds.ts";
 import { type Quotas, RESOURCE } from "./quota.ts";
 
 /** The files of one broker's clients. */
@@ -32,6 +33,17 @@ export class ClientFiles implements FdHost {
     const { pending } = this.#closer;
     this.#closer.close(fd, uid);
     if (this.#closer.pending !== pending) this.#charge(uid);
+  }
+
+  /**
+   * Keeps the fds of a packet that is to be handled later.
+   * @param fds owned by what is returned, and counted as open until it lets go of them
+   * @param uid whose they are
+   */
+  keep(fds: number[], uid: number): KeptFds {
+    this.#budget.hold(fds.length);
+    const letGo = (count: number) => this.#budget.letGo(count);
+    return new KeptFds(fds, letGo, (fd) => this.closeFd(fd, uid));
   }
 
   /** FdHost */

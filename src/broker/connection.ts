@@ -5,6 +5,7 @@
 
 import { ProtocolError } from "../errors.ts";
 import type { OwnedFd } from "../ffi/owned-fd.ts";
+import type { OverflowPolicy } from "../protocol/words.ts";
 import type { FdAccount } from "./fds-in-flight.ts";
 import type { Figures, ReceiverFigures } from "./figures.ts";
 import { IdSequence } from "./id-sequence.ts";
@@ -27,6 +28,20 @@ export interface OpenTopic {
   sendFds: Decision;
   /** The route whose destinations have all been told who this sender is. */
   introducedTo: Route | undefined;
+}
+
+/** What a subscription asks for beside messages. */
+export interface SubscriptionWish {
+  readonly group: string | undefined;
+  readonly overflow: OverflowPolicy | undefined;
+}
+
+/** A connection as member of one queue group. */
+export interface GroupMember {
+  readonly connection: Connection;
+  readonly group: string;
+  /** Its subscriptions in the group. */
+  subscriptions: number;
 }
 
 /** Where a connection is in its life; named for what may come next. */
@@ -76,6 +91,10 @@ export class Connection {
   };
   readonly openTopics = new Map<number, OpenTopic>();
   readonly subscriptions = new Map<number, string>();
+  /** Of the subscriptions, those that ask for something. */
+  readonly wishes = new Map<number, SubscriptionWish>();
+  /** The queue groups that it is in. */
+  readonly groups = new Map<string, GroupMember>();
   /** Topic ids that this client was told, and what they stand for. */
   readonly knownTopics = new Map<number, Topic>();
   /** Connections that this client was told of. */
@@ -101,6 +120,12 @@ export class Connection {
   takingFd = -1;
   /** The broker is shutting down: what this client sends is not read any more. */
   isReadingStopped = false;
+  /** Nothing is read from it until a subscriber that it publishes to has read on. */
+  isHeld = false;
+  /** Its socket is out of epoll: it ended while it was held. */
+  isUnwatched = false;
+  /** It holds publishers back. */
+  isHolding = false;
   /** Nothing is read from this client for now. */
   isReadingPaused = false;
   /** Stands in the reactor's list of queues to flush this turn. */

@@ -2,7 +2,7 @@
 
 import type { ErrorCode, SyscallError } from "../errors.ts";
 import { type Excess, excessWords } from "./excess.ts";
-import { HELLO_TIMEOUT_MS } from "./limits.ts";
+import { HELLO_TIMEOUT_MS, SEND_QUEUE_BYTES_MAX, STALL_LIMIT_MS } from "./limits.ts";
 
 /** Why a connection ends, where it is not the client's own wish. */
 export interface Cause {
@@ -71,4 +71,20 @@ export function doesNotRead(queuedBytes: number): Cause {
   const why = "it does not read, and control frames no longer fit";
   const message = `Cannot serve client: ${why} behind the ${queuedBytes} bytes that wait`;
   return { code: "LIMIT_CONTROL_QUEUE", message };
+}
+
+/** The client asked to miss no message, and its queue is full. */
+export function readsTooSlowly(queuedBytes: number): Cause {
+  const message =
+    `Cannot serve client: ${queuedBytes} bytes wait for it, limit is ${SEND_QUEUE_BYTES_MAX}, ` +
+    "and it asked to miss none of it";
+  return { code: "LIMIT_SLOW_READER", message };
+}
+
+/** The client held publishers back and took nothing for STALL_LIMIT_MS. */
+export function holdsOthersBack(queuedBytes: number): Cause {
+  const message =
+    `Cannot serve client: it holds publishers back and took none of the ${queuedBytes} bytes ` +
+    `that wait for it within ${STALL_LIMIT_MS} ms`;
+  return { code: "LIMIT_SLOW_READER", message };
 }

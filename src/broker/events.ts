@@ -18,6 +18,8 @@ export type BrokerEvent =
       /** Why, where it was not the client's own wish. */
       readonly code: ErrorCode | undefined;
       readonly message: string | undefined;
+      /** Messages that waited for it here, and are lost; those in its socket are not known. */
+      readonly lost: number;
     }
   | {
       /** Only the permissive mode of a policy file lets it pass. */

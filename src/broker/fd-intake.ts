@@ -78,8 +78,9 @@ export class FdIntake {
     });
   }
 
-  /** Whether the broker has room for the fds that came with a packet. */
+  /** Whether the broker has room for the fds that came with a packet; once found, it is kept. */
   hasRoomFor(packet: ReceivedPacket): boolean {
+    if (packet.isRest === true) return true;
     return !packet.controlTruncated && this.#parts.budget.hasRoomForFds(packet.receivedFdCount);
   }
 

@@ -6,7 +6,7 @@
 import { SyscallError } from "../errors.ts";
 import type { Connection } from "./connection.ts";
 import { UNFLUSHED_CONNECTIONS_MAX } from "./limits.ts";
-import { ACCEPTED, BLOCKED, PEER_GONE } from "./send-queue.ts";
+import { ACCEPTED, BLOCKED, PEER_GONE } from "./queue-outcomes.ts";
 import type { SocketWatch } from "./socket-watch.ts";
 
 /** What becomes of connections that cannot be flushed. */
@@ -15,6 +15,8 @@ export interface FlushHost {
   evict(connection: Connection): void;
   /** The kernel fails to serve this one connection. */
   abandon(connection: Connection): void;
+  /** The client's queue was flushed, or is gone: called only while it holds publishers back. */
+  noteDrained(connection: Connection): void;
 }
 
 /** Connections with unsent frames. */
@@ -71,6 +73,7 @@ export class Flusher {
   notePeerGone(connection: Connection): void {
     connection.queue.abandon();
     this.#watch.watchWritable(connection, -1);
+    if (connection.isHolding) this.#host.noteDrained(connection);
   }
 
   #settle(connection: Connection, outcome: number): void {
@@ -79,6 +82,7 @@ export class Flusher {
       const { blockedFd, awaitsTaking } = connection.queue;
       this.#watch.watchWritable(connection, blockedFd, awaitsTaking);
     } else if (outcome === PEER_GONE) this.notePeerGone(connection);
-    else this.#host.evict(connection);
+    else return this.#host.evict(connection);
+    if (connection.isHolding) this.#host.noteDrained(connection);
   }
 }

@@ -5,8 +5,21 @@
 
 import { copyPinned, PinnedBuffer } from "../ffi/pinned-buffer.ts";
 import { gapBody } from "../protocol/control-messages.ts";
-import { FRAME_ID_WORD, FRAME_KIND_WORD, opcodeOf } from "../protocol/frame.ts";
-import { FLAG_FDS_ON_LANE, FLAG_FDS_WITHHELD, OPCODE } from "../protocol/opcodes.ts";
+import {
+  FRAME_ID_WORD,
+  FRAME_KIND_WORD,
+  FRAME_ORIGIN_WORD,
+  flagsOf,
+  opcodeOf,
+} from "../protocol/frame.ts";
+import {
+  FLAG_FDS_ON_LANE,
+  FLAG_FDS_WITHHELD,
+  FLAG_RETAINED,
+  GAP_REASON,
+  OPCODE,
+  WITHHELD_REASON,
+} from "../protocol/opcodes.ts";
 import { isLarge, largeBodyBytes } from "../protocol/packet.ts";
 import { CONTROL_FRAME_BUFFER, encodeControlFrame } from "./control-frames.ts";
 import type { QueuedPacket } from "./packet-pool.ts";
@@ -31,6 +44,17 @@ export function isMessage(kind: number): boolean {
   return opcodeOf(kind) === OPCODE.MESSAGE;
 }
 
+/** Whether a frame is a message that a client has published since its receiver subscribed. */
+export function isPublished(words: Uint32Array, offset: number): boolean {
+  const word = offset >>> 2;
+  const kind = words[word + FRAME_KIND_WORD] ?? 0;
+  return (
+    isMessage(kind) &&
+    (flagsOf(kind) & FLAG_RETAINED) === 0 &&
+    words[word + FRAME_ORIGIN_WORD] !== 0
+  );
+}
+
 /** Whether a frame is nothing without its fds: a large one, or a channel. */
 export function needsFds(kind: number): boolean {
   return isLarge(kind) || opcodeOf(kind) === OPCODE.CHANNEL;
@@ -43,38 +67,49 @@ export function memoryBytesOf({ words }: PinnedBuffer, offset: number): number {
 }
 
 /**
- * Puts the word that one large message is lost into CONTROL_FRAME_BUFFER, for want of its body.
+ * Puts the word that messages are lost into CONTROL_FRAME_BUFFER.
  * @param reason a value of GAP_REASON
  * @returns bytes of the frame
  */
-export function encodeLostBody(topicId: number, reason: number): number {
-  const body = gapBody({ count: 1, reason });
-  return encodeControlFrame({ opcode: OPCODE.GAP, id: topicId, body });
+export function encodeGap(topicId: number, count: number, reason: number): number {
+  return encodeControlFrame({ opcode: OPCODE.GAP, id: topicId, body: gapBody({ count, reason }) });
 }
+
+/** Why a frame does not get its fds: in its own flags, and in the gap where nothing is left of it. */
+export interface FdLoss {
+  readonly withheld: number;
+  readonly gap: number;
+}
+
+/** The kernel did not pass them on. */
+export const KERNEL_REFUSED: FdLoss = {
+  withheld: WITHHELD_REASON.KERNEL,
+  gap: GAP_REASON.BODY_REFUSED,
+};
+
+/** Their receiver did not take them, or earlier ones, in time. */
+export const NOT_TAKEN: FdLoss = {
+  withheld: WITHHELD_REASON.EXPIRED,
+  gap: GAP_REASON.BODY_EXPIRED,
+};
 
 /**
  * A frame that waits in a packet of its own has lost its fds: it says so, or where it needed them, a
  * gap stands for a message, and nothing for any other frame.
  * @param packet its bytes and memoryBytes are what is left afterwards
- * @param withheldReason a value of WITHHELD_REASON
- * @param gapReason a value of GAP_REASON
  * @returns false where nothing is left
  */
-export function markFdsLost(
-  packet: QueuedPacket,
-  withheldReason: number,
-  gapReason: number,
-): boolean {
+export function markFdsLost(packet: QueuedPacket, loss: FdLoss): boolean {
   const { words } = packet.buffer;
   const kind = words[FRAME_KIND_WORD] ?? 0;
   if (!needsFds(kind)) {
-    words[FRAME_KIND_WORD] = withheldKind(kind, withheldReason);
+    words[FRAME_KIND_WORD] = withheldKind(kind, loss.withheld);
     return true;
   }
   packet.memoryBytes = 0;
   packet.bytes = 0;
   if (!isMessage(kind)) return false;
-  packet.bytes = encodeLostBody(words[FRAME_ID_WORD] ?? 0, gapReason);
+  packet.bytes = encodeGap(words[FRAME_ID_WORD] ?? 0, 1, loss.gap);
   packet.buffer = new PinnedBuffer(packet.bytes);
   copyPinned(CONTROL_FRAME_BUFFER, 0, packet.buffer, 0, packet.bytes);
   return true;

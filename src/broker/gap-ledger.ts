@@ -22,12 +22,14 @@ export class GapLedger {
    * @param words the buffer that holds the run
    * @param offset bytes from its start, a frame boundary
    * @param bytes length of the run, whole frames with padding
+   * @param untold topic ids that the client does not know; they are counted without a name
    */
-  record(words: Uint32Array, offset: number, bytes: number): void {
+  record(words: Uint32Array, offset: number, bytes: number, untold?: ReadonlySet<number>): void {
     const end = offset + bytes;
     for (let at = offset; at < end; ) {
       const word = at >>> 2;
-      this.#add(words[word + FRAME_ID_OFFSET / 4] ?? SEVERAL_TOPICS, 1);
+      const id = words[word + FRAME_ID_OFFSET / 4] ?? SEVERAL_TOPICS;
+      this.add(untold?.has(id) === true ? SEVERAL_TOPICS : id, 1);
       at += paddedBytes(words[word + FRAME_BYTES_OFFSET / 4] ?? bytes);
     }
   }
@@ -37,7 +39,7 @@ export class GapLedger {
     const count = this.#countByTopic.get(topicId);
     if (count === undefined || topicId === SEVERAL_TOPICS) return;
     this.#countByTopic.delete(topicId);
-    this.#add(SEVERAL_TOPICS, count);
+    this.add(SEVERAL_TOPICS, count);
   }
 
   /** Hands over all losses, as [topic id, count], and starts again at none. */
@@ -47,7 +49,9 @@ export class GapLedger {
     return losses;
   }
 
-  #add(topicId: number, count: number): void {
+  /** Counts messages on a topic as lost. */
+  add(topicId: number, count: number): void {
+    if (count === 0) return;
     const known = this.#countByTopic.get(topicId);
     if (known !== undefined) this.#countByTopic.set(topicId, known + count);
     else if (this.#countByTopic.size < GAP_TOPICS_MAX) this.#countByTopic.set(topicId, count);

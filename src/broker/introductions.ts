@@ -21,19 +21,46 @@ export type ControlSender = (
 /** Keeps what each client was told. */
 export class Introductions {
   readonly #send: ControlSender;
+  /** Some topic has, or had, destinations that do not know it; most brokers never look. */
+  hasUntold = false;
 
   constructor(send: ControlSender) {
     this.#send = send;
   }
 
-  /** Makes sure that the client knows the name behind a topic's id. */
-  introduceTopic(destination: Connection, topic: Topic): void {
+  /**
+   * Makes sure that the client knows the name behind a topic's id. One that loses messages is not
+   * told: names must not fill what is left for control frames, and what it does not get needs none.
+   * @returns whether it knows it; where not, its messages are lost to it until it does
+   */
+  introduceTopic(destination: Connection, topic: Topic): boolean {
     const known = destination.knownTopics.get(topic.id);
-    if (known === topic) return;
-    if (known !== undefined) destination.queue.forgetLostTopic(topic.id);
+    if (known === topic) return true;
+    if (known !== undefined) destination.queue.losses.forgetTopic(topic.id);
+    if (!destination.queue.takesNames) {
+      destination.knownTopics.delete(topic.id);
+      destination.queue.losses.hide(topic.id);
+      return false;
+    }
+    destination.queue.losses.reveal(topic.id);
     destination.knownTopics.set(topic.id, topic);
-    const body = topicBody({ topic: topic.name });
+    const body = topicBody({ topic: topic.name, group: topic.group });
     this.#send(destination, { opcode: OPCODE.TOPIC, id: topic.id, body });
+    return true;
+  }
+
+  /** Of a route that is computed anew: those who cannot be told now are remembered for tellLate(). */
+  readonly introduceTopicOf = (destination: Connection, topic: Topic): void => {
+    if (this.introduceTopic(destination, topic)) return;
+    this.hasUntold = true;
+    topic.untold ??= [];
+    topic.untold.push(destination);
+  };
+
+  /** Some destinations had no room for the name of a topic; they may have by now. */
+  tellLate(topic: Topic): void {
+    const untold = topic.untold?.filter((destination) => !this.introduceTopic(destination, topic));
+    topic.untold = untold?.length === 0 ? undefined : untold;
   }
 
   /** Makes sure that the client knows whose connection id stands on a message. */

@@ -62,6 +62,21 @@ export const TOPICS_MAX = 262_144;
 /** Subscriptions of one connection. The benchmark holds 100,000 on one. */
 export const SUBSCRIPTIONS_PER_CONNECTION_MAX = 131_072;
 
+/**
+ * Queue groups that one connection may be in: of each it gets a copy of its own, so they multiply
+ * what one message costs. Guess.
+ */
+export const GROUPS_PER_CONNECTION_MAX = 64;
+
+/** Pairs of a topic and a queue group at a time in one broker: ids of the same kind as topics. */
+export const GROUP_TOPICS_MAX = 262_144;
+
+/**
+ * Members of a queue group that are compared for each share of its messages, from the one on whose
+ * turn it is: asking the kernel what one has not read costs 0.2 us.
+ */
+export const GROUP_CANDIDATES = 8;
+
 /** Subscriptions at a time in one broker. */
 export const SUBSCRIPTIONS_MAX = 1_048_576;
 
@@ -86,11 +101,37 @@ export const SEND_QUEUE_BYTES_MAX = 4 * 1024 * 1024;
  */
 export const SEND_QUEUE_BYTES_RESUME = SEND_QUEUE_BYTES_MAX / 2;
 
+/**
+ * From so many waiting bytes on, publishers are held back for a subscriber that asked for "block",
+ * until no more than SEND_QUEUE_BYTES_RESUME wait. Below SEND_QUEUE_BYTES_MAX, so that what was
+ * taken before, and messages of other topics, still fit.
+ */
+export const SEND_QUEUE_BYTES_HOLD = (SEND_QUEUE_BYTES_MAX / 4) * 3;
+
+/** Milliseconds after which a subscriber that holds publishers back and takes nothing is closed. */
+export const STALL_LIMIT_MS = 10_000;
+
+/** Milliseconds between looks at subscribers that hold publishers back. */
+export const STALL_LOOK_MS = 1_000;
+
+/**
+ * Bytes that a queue must have taken since old messages were dropped from it, before that is done
+ * again: going through a full queue takes about 2 ms, so a message must not bear it alone.
+ */
+export const COMPACTION_BYTES_MIN = SEND_QUEUE_BYTES_MAX / 16;
+
+/** Of each topic the newest message stays as long as no more than this waits; then the oldest goes. */
+export const LATEST_BYTES_KEPT = (SEND_QUEUE_BYTES_MAX / 4) * 3;
+
 /** Bytes beyond SEND_QUEUE_BYTES_MAX that control frames may still use; then the client is evicted. */
 export const SEND_QUEUE_CONTROL_BYTES_MAX = 256 * 1024;
 
 /** Fds waiting for one slow connection. Guess: four full messages. */
 export const SEND_QUEUE_FDS_MAX = 1_024;
+
+/** As SEND_QUEUE_BYTES_RESUME, and _HOLD. */
+export const SEND_QUEUE_FDS_RESUME = SEND_QUEUE_FDS_MAX / 2;
+export const SEND_QUEUE_FDS_HOLD = SEND_QUEUE_FDS_MAX - 256;
 
 /**
  * Fds in a client's socket that it may not have taken yet; more wait in the broker, where they can be
@@ -135,6 +176,9 @@ export const SEND_QUEUE_MEMORY_BYTES_MAX = 4 * LARGE_BODY_BYTES_MAX;
 
 /** After a drop the queue takes messages again once no more of that waits. */
 export const SEND_QUEUE_MEMORY_BYTES_RESUME = SEND_QUEUE_MEMORY_BYTES_MAX / 2;
+
+/** As SEND_QUEUE_BYTES_HOLD; one more body of any size still fits. */
+export const SEND_QUEUE_MEMORY_BYTES_HOLD = SEND_QUEUE_MEMORY_BYTES_MAX - LARGE_BODY_BYTES_MAX;
 
 /** Topics whose losses are counted apart in one gap; beyond it the gap speaks of several topics. */
 export const GAP_TOPICS_MAX = 64;
@@ -196,6 +240,13 @@ export const FREE_PACKETS_KEPT = 128;
  */
 export const SOCKET_SEND_BUFFER_BYTES = 1024 * 1024;
 
+/**
+ * Bytes of a socket's buffer that are kept for telling a client that does not read why it is closed.
+ * A full socket may hold one packet more than its buffer, so doubled, as the kernel does with all
+ * these figures, it is more than the largest packet takes.
+ */
+export const LAST_WORD_BYTES = 40 * 1024;
+
 /** Packets that are thrown away from a connection being closed, so that its end is not a reset. */
 export const DISCARDED_PACKETS_MAX = 1_024;
 
@@ -250,6 +301,9 @@ export const QUERY_ENTRIES_PER_LOOK = 2_048;
 /** Milliseconds of one turn spent on work in the background, such as a reload of the policy. */
 export const BACKGROUND_MS_PER_TURN = 2;
 
+/** Subscriptions whose right is decided anew in one step after a reload: about 2 us each. */
+export const SUBSCRIPTIONS_PER_STEP = 256;
+
 /**
  * Milliseconds of one turn spent on closing connections. One that a thousand others heard of takes
  * 2.5 ms; a thousand of those that die at once must not hold up everybody else for seconds.
@@ -287,6 +341,12 @@ export const CLOSING_DRAIN_MS = 250;
 export const SHUTDOWN_DRAIN_MS = 1_000;
 
 assert(SEND_QUEUE_BYTES_MAX >= 2 * PACKET_BYTES_MAX, "a queue holds more than one packet");
+assert(
+  SEND_QUEUE_BYTES_HOLD + PACKET_BYTES_MAX <= SEND_QUEUE_BYTES_MAX,
+  "what is routed before publishers are held back fits",
+);
+assert(SEND_QUEUE_FDS_HOLD + MESSAGE_FDS_MAX <= SEND_QUEUE_FDS_MAX, "so do the fds of a message");
+assert(SEND_QUEUE_BYTES_RESUME < SEND_QUEUE_BYTES_HOLD, "holding back does not end at once");
 assert(SEND_QUEUE_MEMORY_BYTES_MAX >= LARGE_BODY_BYTES_MAX, "any body fits an empty queue");
 assert(REPLAY_QUEUE_BYTES_MAX + PACKET_BYTES_MAX <= SEND_QUEUE_BYTES_MAX, "a last value fits");
 assert(SEND_QUEUE_CONTROL_BYTES_MAX >= PACKET_BYTES_MAX, "any control frame fits the reserve");

@@ -40,6 +40,8 @@ export interface ReceivedPacket {
 export interface PacketHost {
   /** Whether this turn has time for more costly work. */
   hasTime(): boolean;
+  /** The packet being handled comes again, with these fds; they are the host's. */
+  keepFds(fds: number[]): void;
   /** A connection said a good HELLO and waits for WELCOME. */
   welcome(connection: Connection, hello: Hello): void;
 }
@@ -76,8 +78,9 @@ export class PacketHandler {
   /**
    * Handles one packet. Afterwards no fd of it is left in `packet`.
    * @param packetBytes 1 or more
-   * @returns bytes handled: less than `packetBytes` where the turn's time is up, and then the rest
-   *   is to come again, as a packet with isRest, before anything else of this connection
+   * @returns bytes handled: less than `packetBytes` where the turn's time is up or a subscriber holds
+   *   the sender back, and then the rest is to come again, as a packet with isRest, before anything
+   *   else of this connection
    * @throws {ProtocolError} the sender broke the protocol: drop it, and nobody else
    */
   handle(connection: Connection, packet: ReceivedPacket, packetBytes: number): number {
@@ -86,8 +89,10 @@ export class PacketHandler {
       if (connection.state === "AWAIT_HELLO") {
         this.#handleFirst(connection, packet, packetBytes);
       } else if (packet.receivedFdCount > 0 || packet.controlTruncated) {
-        if (!this.#intake.hasRoomFor(packet)) this.#intake.refuseForWantOfRoom(connection);
-        else this.#handleWithFds(connection, packet, packetBytes);
+        if (this.#intake.hasRoomFor(packet)) {
+          return this.#handleWithFds(connection, packet, packetBytes);
+        }
+        this.#intake.refuseForWantOfRoom(connection);
       } else {
         const routed = this.#routePlain(connection, packet.buffer, packetBytes);
         return routed === NOT_PLAIN ? this.#handleFrames(connection, packet, packetBytes) : routed;
@@ -131,8 +136,9 @@ export class PacketHandler {
     for (const request of requests) {
       const stop = this.#router.routeStretch(connection, buffer, offsetOf(index), packetBytes);
       while (offsetOf(index) < stop) index += 1;
-      // Still a message: the router's time was up.
+      // Still a message: the router's time was up. One that is kept as well may have to wait, too.
       if (opcodeAt(buffer, offsetOf(index)) === OPCODE.MESSAGE) return stop;
+      if (this.#mustRetainWait(connection, buffer, offsetOf(index))) return offsetOf(index);
       this.#requests.carryOut(connection, request);
       index += 1;
       if (!this.#host.hasTime()) return offsetOf(index);
@@ -166,19 +172,38 @@ export class PacketHandler {
     return requests;
   }
 
-  /** A packet with fds holds one frame, which may carry them: read() sees to that. */
-  #handleWithFds(connection: Connection, packet: ReceivedPacket, packetBytes: number): void {
+  /**
+   * A packet with fds holds one frame, which may carry them: read() sees to that.
+   * @returns as handle(): all of it, or nothing
+   */
+  #handleWithFds(connection: Connection, packet: ReceivedPacket, packetBytes: number): number {
     const { buffer } = packet;
     this.#read(buffer, packetBytes, packet.receivedFdCount);
-    const frame = frameAt(buffer, 0, false);
-    if (frame.opcode === OPCODE.MESSAGE) {
-      const open = openTopicOf(connection, frame.id, 0);
-      return this.#intake.take(connection, open, packet, packetBytes);
+    const frame = frameAt(buffer, 0, packet.isRest === true);
+    const isMessage = frame.opcode === OPCODE.MESSAGE;
+    const mustWait = isMessage
+      ? this.#router.mustWait(connection, openTopicOf(connection, frame.id, 0))
+      : this.#mustRetainWait(connection, buffer, 0);
+    if (mustWait) {
+      this.#host.keepFds(packet.takeFds());
+      return 0;
+    }
+    if (isMessage) {
+      this.#intake.take(connection, openTopicOf(connection, frame.id, 0), packet, packetBytes);
+      return packetBytes;
     }
     this.#intake.lend(connection, packet, (bundle) => {
       const request = this.#requests.read(connection, { ...frame, bundle });
       this.#requests.carryOut(connection, request);
     });
+    return packetBytes;
+  }
+
+  /** Whether a frame is a message that is kept as well, and that a subscriber holds back for now. */
+  #mustRetainWait(connection: Connection, buffer: PinnedBuffer, offset: number): boolean {
+    if (opcodeAt(buffer, offset) !== OPCODE.RETAIN) return false;
+    const id = buffer.words[(offset >>> 2) + FRAME_ID_WORD] as number;
+    return this.#router.mustWait(connection, openTopicOf(connection, id, offset));
   }
 
   #read(buffer: PinnedBuffer, packetBytes: number, receivedFds: number): number {

@@ -49,9 +49,11 @@ export class PacketLine {
     this.#head = 0;
   }
 
-  /** Removes all. */
-  clear(): void {
+  /** Removes all. @returns them, in order */
+  takeAll(): QueuedPacket[] {
+    const packets = this.#packets.slice(this.#head);
     this.#packets = [];
     this.#head = 0;
+    return packets;
   }
 }

@@ -106,9 +106,13 @@ export class PacketShare {
    */
   acquire(isBacklog: boolean): QueuedPacket | undefined {
     if (!isBacklog) return this.#pool.take();
-    if (!this.#charge(PACKET_BYTES_MAX)) return undefined;
+    return this.hasRoomFor(PACKET_BYTES_MAX) ? this.acquireBeyond() : undefined;
+  }
+
+  /** The same, always charged, for what must not be lost: whether it is allowed or not. */
+  acquireBeyond(): QueuedPacket {
     const packet = this.#pool.take();
-    packet.chargedBytes = PACKET_BYTES_MAX;
+    this.#charge(packet, PACKET_BYTES_MAX);
     return packet;
   }
 
@@ -128,14 +132,20 @@ export class PacketShare {
   }
 
   /**
-   * An empty packet of a size of its own.
+   * An empty packet of a size of its own, whether its quota allows that or not: hasRoomFor() says so.
    * @param isBacklog as for acquire()
    */
-  acquireSized(bytes: number, isBacklog: boolean): QueuedPacket | undefined {
-    if (isBacklog && !this.#charge(bytes)) return undefined;
+  acquireSized(bytes: number, isBacklog: boolean): QueuedPacket {
     const packet = new QueuedPacket(new PinnedBuffer(bytes));
-    packet.chargedBytes = isBacklog ? bytes : 0;
+    if (isBacklog) this.#charge(packet, bytes);
     return packet;
+  }
+
+  /** Gives a packet back that never left: whoever pays for its fds does not any more. */
+  drop(packet: QueuedPacket): void {
+    const { bundle, fds } = packet;
+    this.release(packet);
+    bundle?.payer.release(fds.length);
   }
 
   /** Gives a packet back. Its fds, if it still has any, are let go. */
@@ -150,12 +160,18 @@ export class PacketShare {
     this.#pool.put(packet);
   }
 
-  #charge(bytes: number): boolean {
+  /** Whether so many bytes more may wait. */
+  hasRoomFor(bytes: number): boolean {
     const held = this.#quota.user.used(RESOURCE.queuedBytes);
     if (!this.#pool.hasRoomFor(held, bytes)) return false;
-    if (!this.#quota.charge(RESOURCE.queuedBytes, bytes)) return false;
+    const used = this.#quota.used(RESOURCE.queuedBytes);
+    return used + bytes <= this.#quota.limit(RESOURCE.queuedBytes);
+  }
+
+  #charge(packet: QueuedPacket, bytes: number): void {
+    packet.chargedBytes = bytes;
+    this.#quota.impose(RESOURCE.queuedBytes, bytes);
     this.#pool.count(bytes);
-    return true;
   }
 
   #discharge(packet: QueuedPacket): void {

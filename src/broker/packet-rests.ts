@@ -1,35 +1,55 @@
 /**
- * What is left of packets that were too costly for one turn: their frames from some point on, kept
- * until their turn comes. One for a connection at most, since it is not read from meanwhile. All of
- * it was found well-formed before any of the packet took effect. No fds: their packets hold one frame.
+ * What is left of packets that were too costly for one turn, or that a subscriber holds back: their
+ * frames from some point on, kept until their turn comes. One for a connection at most, since it is
+ * not read from meanwhile. All of it was found well-formed before any of the packet took effect.
  */
 
 import { copyPinned, PinnedBuffer } from "../ffi/pinned-buffer.ts";
 import type { Connection } from "./connection.ts";
+import type { KeptFds } from "./kept-fds.ts";
 import type { ReceivedPacket } from "./packet-handler.ts";
 
 /** The rest of one packet, handled like a packet. */
 export class PacketRest implements ReceivedPacket {
   readonly buffer: PinnedBuffer;
-  readonly receivedFdCount = 0;
   readonly controlTruncated = false;
   readonly isRest = true;
+  #fds: KeptFds;
 
   /**
    * @param source holds the packet, borrowed
    * @param from bytes that were handled already
+   * @param fds its own from here on
    */
-  constructor(source: PinnedBuffer, from: number, packetBytes: number) {
+  constructor(source: PinnedBuffer, from: number, packetBytes: number, fds: KeptFds) {
     this.buffer = new PinnedBuffer(packetBytes - from);
     copyPinned(source, from, this.buffer, 0, packetBytes - from);
+    this.#fds = fds;
+  }
+
+  /**
+   * What is left of a packet, which may be such a rest itself.
+   * @param fds as for the constructor
+   */
+  static of(packet: ReceivedPacket, from: number, packetBytes: number, fds: KeptFds): PacketRest {
+    // A publisher may be held back again and again, and then nothing need be copied.
+    if (packet instanceof PacketRest && from === 0) {
+      packet.#fds = fds;
+      return packet;
+    }
+    return new PacketRest(packet.buffer, from, packetBytes, fds);
+  }
+
+  get receivedFdCount(): number {
+    return this.#fds.count;
   }
 
   takeFds(): number[] {
-    return [];
+    return this.#fds.take();
   }
 
   closeFds(): number {
-    return 0;
+    return this.#fds.close();
   }
 }
 
@@ -59,11 +79,13 @@ export class PacketRests {
 
   /** The connection ends. */
   drop(connection: Connection): void {
+    this.#rests.get(connection)?.closeFds();
     this.#rests.delete(connection);
   }
 
   /** Nothing is handled any more. */
   clear(): void {
+    for (const rest of this.#rests.values()) rest.closeFds();
     this.#rests.clear();
   }
 }

@@ -14,7 +14,10 @@ import { PacketWriter } from "../protocol/packet.ts";
 import type { BusState } from "./bus-state.ts";
 import type { Connection } from "./connection.ts";
 import { type DeliveryHost, noteDelivery } from "./delivery.ts";
+import { GroupDelivery } from "./group-delivery.ts";
 import type { ControlSender, Introductions } from "./introductions.ts";
+import type { RouteGroup } from "./route.ts";
+import type { RouterHost } from "./router.ts";
 import type { Service } from "./services/service-table.ts";
 import type { Topic } from "./topic-table.ts";
 
@@ -35,7 +38,7 @@ export interface PresenceParts {
   readonly state: BusState;
   readonly introductions: Introductions;
   readonly send: ControlSender;
-  readonly host: DeliveryHost;
+  readonly host: DeliveryHost & Pick<RouterHost, "unreadBytes">;
 }
 
 /** Who the broker itself is, as a sender. */
@@ -56,9 +59,15 @@ export class Presence {
   /** Those that know who the broker is. */
   readonly #informed = new WeakSet<Connection>();
   readonly #topics = new Map<string, Topic>();
+  readonly #groups: GroupDelivery<typeof SELF>;
 
   constructor(parts: PresenceParts) {
     this.#parts = parts;
+    const { host } = parts;
+    this.#groups = new GroupDelivery({
+      unreadBytes: (connection) => host.unreadBytes(connection),
+      settle: (_self, member, outcome) => noteDelivery(host, member, outcome),
+    });
     parts.state.onSubscription = (...change) => this.noteSubscription(...change);
   }
 
@@ -103,11 +112,12 @@ export class Presence {
   }
 
   #publish(name: string, body: object): void {
-    const { state, host } = this.#parts;
+    const { state, host, introductions } = this.#parts;
     const topic = this.#topicOf(name);
     if (topic === undefined) return;
-    const { destinations } = state.routeOf(topic, this.#introduceTopic);
-    if (destinations.length === 0) return;
+    const { destinations, groups } = state.routeOf(topic, introductions.introduceTopicOf);
+    if (destinations.length === 0 && groups.length === 0) return;
+    if (topic.untold !== undefined) introductions.tellLate(topic);
     const bytes = new TextEncoder().encode(JSON.stringify(body));
     this.#writer.reset();
     this.#writer.append(OPCODE.MESSAGE, ENCODING.JSON, 0, topic.id, BROKER_ORIGIN, bytes);
@@ -116,6 +126,15 @@ export class Presence {
       const outcome = destination.queue.deliver(this.#buffer, 0, this.#writer.packetBytes);
       noteDelivery(host, destination, outcome);
     }
+    for (const group of groups) this.#tellGroup(group);
+  }
+
+  /** The message in the buffer, whose topic id is overwritten. */
+  #tellGroup(group: RouteGroup): void {
+    if (group.topic?.untold !== undefined) this.#parts.introductions.tellLate(group.topic);
+    for (const member of group.members) this.#introduceBroker(member);
+    const run = { start: 0, end: this.#writer.packetBytes, messages: 1 };
+    this.#groups.deliverRun(SELF, group, this.#buffer, run);
   }
 
   /** @returns undefined where there are too many topics, now and when the first event came */
@@ -131,10 +150,6 @@ export class Presence {
     const body = senderBody(SELF);
     this.#parts.send(destination, { opcode: OPCODE.SENDER, id: BROKER_ORIGIN, body });
   }
-
-  readonly #introduceTopic = (destination: Connection, topic: Topic): void => {
-    this.#parts.introductions.introduceTopic(destination, topic);
-  };
 }
 
 function identityOf({ id, identity }: Connection): object {

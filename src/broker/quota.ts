@@ -215,12 +215,17 @@ export class ConnectionQuota {
   charge(resource: Resource, amount: number): boolean {
     const used = this.used(resource);
     if (amount > 0 && used + amount > this.limit(resource)) return false;
-    this.user.impose(resource, amount);
-    this.#used[resource] = used + amount;
+    this.impose(resource, amount);
     return true;
   }
 
-  /** Gives back what charge() took; also after close(). */
+  /** Charges the connection, and with it its uid, whether it fits or not. */
+  impose(resource: Resource, amount: number): void {
+    this.user.impose(resource, amount);
+    this.#used[resource] = this.used(resource) + amount;
+  }
+
+  /** Gives back what charge() or impose() took; also after close(). */
   release(resource: Resource, amount: number): void {
     const rest = this.used(resource) - amount;
     assert(rest >= 0, "no more is released than was charged");

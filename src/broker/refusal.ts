@@ -20,6 +20,18 @@ export function refusalMessage(
 }
 
 /**
+ * The sentence for a subscription that may not hold publishers back.
+ * @param rule the setting that speaks against it; undefined where none speaks for it
+ */
+export function blockRefusalMessage(pattern: string, rule: string | undefined): string {
+  const why =
+    rule === undefined
+      ? 'no setting has overflow = "block" for all its topics'
+      : `${rule} has another overflow for some of its topics`;
+  return `Cannot subscribe to "${pattern}" with overflow "block": ${why}`;
+}
+
+/**
  * The sentence for a message with an fd of a kind that its topic does not take.
  * @param refused the fd, of how many; isUnixSocket: of kind "socket", and of AF_UNIX
  */

@@ -16,13 +16,19 @@ import {
   errorBody,
   type Hello,
   openTopicAckBody,
+  type Subscribe,
   subscribeAckBody,
   syncAckBody,
 } from "../protocol/control-messages.ts";
 import { FRAME_HEADER_BYTES, PROTOCOL_VERSION } from "../protocol/limits.ts";
 import { FLAG_WAIT_FDS, OPCODE } from "../protocol/opcodes.ts";
 import { STATUS, type StatusName } from "../protocol/status-codes.ts";
-import { checkPattern, checkTopicName, isReservedTopic } from "../protocol/topics.ts";
+import {
+  checkGroupName,
+  checkPattern,
+  checkTopicName,
+  isReservedTopic,
+} from "../protocol/topics.ts";
 import type { Administration } from "./administration.ts";
 import type { Area, CarryOut, ClientFrame } from "./area.ts";
 import type { BusState } from "./bus-state.ts";
@@ -32,8 +38,9 @@ import { type Excess, excessWords } from "./excess.ts";
 import type { FdGate } from "./fd-gate.ts";
 import type { FdSweep } from "./fd-sweep.ts";
 import type { ControlSender } from "./introductions.ts";
+import { GROUPS_PER_CONNECTION_MAX } from "./limits.ts";
 import type { Action } from "./policy/rules.ts";
-import { refusalMessage } from "./refusal.ts";
+import { blockRefusalMessage, refusalMessage } from "./refusal.ts";
 import type { Replay } from "./retained/replay.ts";
 import { Topic } from "./topic-table.ts";
 
@@ -42,7 +49,7 @@ export type Request =
   | { readonly opcode: typeof OPCODE.NOOP }
   | { readonly opcode: typeof OPCODE.CLOSE_TOPIC; readonly topicId: number }
   | { readonly opcode: typeof OPCODE.OPEN_TOPIC; readonly id: number; readonly topic: string }
-  | { readonly opcode: typeof OPCODE.SUBSCRIBE; readonly id: number; readonly pattern: string }
+  | { readonly opcode: typeof OPCODE.SUBSCRIBE; readonly id: number; readonly wanted: Subscribe }
   | {
       readonly opcode: typeof OPCODE.UNSUBSCRIBE;
       readonly id: number;
@@ -125,7 +132,7 @@ export class Requests {
         return { opcode, id, topic: decodeOpenTopic(bytes, start, end).topic };
       case OPCODE.SUBSCRIBE:
         checkRequestId(frame);
-        return { opcode, id, pattern: decodeSubscribe(bytes, start, end).pattern };
+        return { opcode, id, wanted: decodeSubscribe(bytes, start, end) };
       case OPCODE.UNSUBSCRIBE:
         checkRequestId(frame);
         return { opcode, id, subscription: decodeUnsubscribe(bytes, start, end).subscription };
@@ -160,7 +167,7 @@ export class Requests {
       case OPCODE.OPEN_TOPIC:
         return this.#openTopic(connection, request.id, request.topic);
       case OPCODE.SUBSCRIBE:
-        return this.#subscribe(connection, request.id, request.pattern);
+        return this.#subscribe(connection, request.id, request.wanted);
       case OPCODE.UNSUBSCRIBE:
         return this.#unsubscribe(connection, request.id, request.subscription);
       case OPCODE.SYNC:
@@ -221,7 +228,8 @@ export class Requests {
     this.#state.releaseTopic(connection, open.topic);
   }
 
-  #subscribe(connection: Connection, id: number, pattern: string): void {
+  #subscribe(connection: Connection, id: number, wanted: Subscribe): void {
+    const { pattern, group, overflow } = wanted;
     const flaw = checkPattern(pattern);
     if (flaw !== undefined) {
       const message = `Cannot subscribe: ${flaw}`;
@@ -231,7 +239,9 @@ export class Requests {
     if (!decision.allowed) {
       return this.#deny(connection, id, "subscribe", pattern, decision.rule);
     }
-    const excess = this.#state.subscribe(connection, pattern);
+    if (!this.#grantsWish(connection, id, wanted)) return;
+    const wish = group === undefined && overflow === undefined ? undefined : { group, overflow };
+    const excess = this.#state.subscribe(connection, pattern, wish);
     if (excess !== undefined) {
       const refused = { code: "LIMIT_SUBSCRIPTIONS" as const, topic: pattern };
       const cannot = `Cannot subscribe to "${pattern}"`;
@@ -239,9 +249,34 @@ export class Requests {
     }
     const subscription = connection.nextSubscription();
     connection.subscriptions.set(subscription, pattern);
+    if (wish !== undefined) connection.wishes.set(subscription, wish);
     const body = subscribeAckBody({ subscription });
     this.#send(connection, { opcode: OPCODE.ACK, id: id, body });
-    this.#replay.begin(connection, subscription, pattern);
+    if (group === undefined) this.#replay.begin(connection, subscription, pattern);
+  }
+
+  /** Whether a subscription may have the group and the overflow it asks for; refuses it where not. */
+  #grantsWish(connection: Connection, id: number, wanted: Subscribe): boolean {
+    const { pattern, group, overflow } = wanted;
+    const flaw = group === undefined ? undefined : checkGroupName(group);
+    if (flaw !== undefined) {
+      const message = `Cannot join the queue group: ${flaw}`;
+      this.#refuse(connection, id, "REJECTED_GROUP", message, {});
+      return false;
+    }
+    const isOneMore = group !== undefined && !connection.groups.has(group);
+    if (isOneMore && connection.groups.size >= GROUPS_PER_CONNECTION_MAX) {
+      const message = `Cannot join the queue group: one connection is in no more than ${GROUPS_PER_CONNECTION_MAX}`;
+      const limits = { limit: GROUPS_PER_CONNECTION_MAX, actual: connection.groups.size };
+      this.#refuse(connection, id, "LIMIT_SUBSCRIPTIONS", message, { topic: pattern, ...limits });
+      return false;
+    }
+    if (overflow !== "block") return true;
+    const { granted, rule } = this.#state.blockGrantOf(pattern);
+    if (granted) return true;
+    const message = blockRefusalMessage(pattern, rule);
+    this.#refuse(connection, id, "REJECTED_OVERFLOW", message, { topic: pattern, rule });
+    return false;
   }
 
   #unsubscribe(connection: Connection, id: number, subscription: number): void {
@@ -250,8 +285,9 @@ export class Requests {
       const message = `Cannot unsubscribe: this connection has no subscription ${subscription}`;
       return this.#refuse(connection, id, "REJECTED_SUBSCRIPTION", message, {});
     }
+    this.#state.unsubscribe(connection, pattern, connection.wishes.get(subscription));
     connection.subscriptions.delete(subscription);
-    this.#state.unsubscribe(connection, pattern);
+    connection.wishes.delete(subscription);
     this.#send(connection, { opcode: OPCODE.ACK, id });
   }
 

@@ -7,14 +7,15 @@
 import { revokedBody } from "../protocol/control-messages.ts";
 import { OPCODE } from "../protocol/opcodes.ts";
 import type { Area } from "./area.ts";
+import type { Background } from "./background.ts";
 import type { BusState } from "./bus-state.ts";
 import type { Connection, OpenTopic } from "./connection.ts";
 import type { BrokerEventListener } from "./events.ts";
 import type { FdGate } from "./fd-gate.ts";
 import type { ControlSender } from "./introductions.ts";
-import type { Decision } from "./policy/decide.ts";
+import { SUBSCRIPTIONS_PER_STEP } from "./limits.ts";
 import type { Action } from "./policy/rules.ts";
-import { refusalMessage } from "./refusal.ts";
+import { blockRefusalMessage, refusalMessage } from "./refusal.ts";
 
 /** What they are refreshed with. */
 export interface RightsParts {
@@ -23,6 +24,7 @@ export interface RightsParts {
   readonly send: ControlSender;
   readonly onEvent: BrokerEventListener;
   readonly areas: readonly Area[];
+  readonly background: Background;
 }
 
 /** Refreshes rights. */
@@ -32,6 +34,7 @@ export class Rights {
   readonly #send: ControlSender;
   readonly #onEvent: BrokerEventListener;
   readonly #areas: readonly Area[];
+  readonly #background: Background;
 
   constructor(parts: RightsParts) {
     this.#state = parts.state;
@@ -39,6 +42,7 @@ export class Rights {
     this.#send = parts.send;
     this.#onEvent = parts.onEvent;
     this.#areas = parts.areas;
+    this.#background = parts.background;
   }
 
   /** Whether the policy was replaced since this connection's rights were computed. */
@@ -57,7 +61,8 @@ export class Rights {
 
   /**
    * Computes all rights of one connection anew and tells it what it lost. Stops where the news are
-   * more than it reads: it is closed then, and loses all.
+   * more than it reads: it is closed then, and loses all. Of many subscriptions, the first are looked
+   * at here, and the others in the background; what is delivered is decided by topic meanwhile.
    */
   refresh(connection: Connection): void {
     connection.policyGeneration = this.#state.policyGeneration;
@@ -69,14 +74,9 @@ export class Rights {
       this.#refreshTopic(connection, open);
       mayPublish ||= open.mayPublish;
     }
-    for (const [subscription, pattern] of connection.subscriptions) {
-      const decision = this.#state.decideSubscribe(connection, pattern);
-      if (decision.allowed) continue;
-      connection.subscriptions.delete(subscription);
-      this.#state.unsubscribe(connection, pattern);
-      this.#revoke(connection, "subscribe", pattern, decision, { subscription });
-      if (connection.state === "DOOMED") return;
-    }
+    const steps = this.#refreshSubscriptions(connection);
+    if (steps.next().done !== true) this.#background.add(steps);
+    if (connection.state === "DOOMED") return;
     let takesFds = mayPublish;
     for (const area of this.#areas) {
       area.refresh(connection);
@@ -85,15 +85,46 @@ export class Rights {
     this.#fdGate.set(connection, takesFds);
   }
 
+  /** Removes subscriptions that are not allowed any more, so many a step. */
+  *#refreshSubscriptions(connection: Connection): Generator<void, void> {
+    const generation = this.#state.policyGeneration;
+    let looked = 0;
+    for (const [subscription, pattern] of connection.subscriptions) {
+      const isOver = connection.state === "DOOMED" || generation !== this.#state.policyGeneration;
+      if (isOver) return;
+      this.#refreshSubscription(connection, subscription, pattern);
+      looked += 1;
+      if (looked % SUBSCRIPTIONS_PER_STEP === 0) yield;
+    }
+  }
+
+  #refreshSubscription(connection: Connection, subscription: number, pattern: string): void {
+    const wish = connection.wishes.get(subscription);
+    const decision = this.#state.decideSubscribe(connection, pattern);
+    const grant = wish?.overflow === "block" ? this.#state.blockGrantOf(pattern) : undefined;
+    if (decision.allowed && grant?.granted !== false) return;
+    this.#state.unsubscribe(connection, pattern, wish);
+    connection.subscriptions.delete(subscription);
+    connection.wishes.delete(subscription);
+    const rule = decision.allowed ? grant?.rule : decision.rule;
+    const message = decision.allowed
+      ? blockRefusalMessage(pattern, rule)
+      : refusalMessage(connection.identity, "subscribe", pattern, rule);
+    this.#revoke(connection, "subscribe", pattern, { rule, message, subscription });
+  }
+
   #refreshTopic(connection: Connection, open: OpenTopic): void {
     const { id, name } = open.topic;
     const publish = this.#state.decide(connection, "publish", name);
     const sendFds = this.#state.peek(connection, "send-fds", name);
+    const { identity } = connection;
     if (open.mayPublish && !publish.allowed) {
-      this.#revoke(connection, "publish", name, publish, { topicId: id });
+      const message = refusalMessage(identity, "publish", name, publish.rule);
+      this.#revoke(connection, "publish", name, { rule: publish.rule, message, topicId: id });
     }
     if (open.sendFds.allowed && !sendFds.allowed) {
-      this.#revoke(connection, "send-fds", name, sendFds, { topicId: id });
+      const message = refusalMessage(identity, "send-fds", name, sendFds.rule);
+      this.#revoke(connection, "send-fds", name, { rule: sendFds.rule, message, topicId: id });
     }
     open.mayPublish = publish.allowed;
     open.sendFds = sendFds;
@@ -104,11 +135,14 @@ export class Rights {
     connection: Connection,
     action: Action,
     topic: string,
-    { rule }: Decision,
-    about: { topicId?: number; subscription?: number },
+    about: {
+      rule: string | undefined;
+      message: string;
+      topicId?: number;
+      subscription?: number;
+    },
   ): void {
-    const message = refusalMessage(connection.identity, action, topic, rule);
-    const { subscription } = about;
+    const { rule, message, subscription } = about;
     const body = revokedBody({ message, action, topic, rule, subscription });
     this.#send(connection, { opcode: OPCODE.REVOKED, id: about.topicId ?? 0, body });
     const { id, identity } = connection;

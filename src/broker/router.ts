@@ -20,12 +20,13 @@ import { FLAGS_ENCODING_MASK, OPCODE } from "../protocol/opcodes.ts";
 import type { BusState } from "./bus-state.ts";
 import { type Connection, type OpenTopic, openTopicOf } from "./connection.ts";
 import type { FdBundle } from "./fd-bundle.ts";
+import { FdPlan, GETS_BODY, GETS_NO_FDS, GETS_NOTHING } from "./fd-plan.ts";
 import type { FdsInFlight } from "./fds-in-flight.ts";
+import { GroupDelivery } from "./group-delivery.ts";
 import type { Introductions } from "./introductions.ts";
 import { FDS_STALLED_MS, REFUSALS_TOLD_PER_PACKET, ROUTING_COST_PER_LOOK } from "./limits.ts";
-import { RESOURCE } from "./quota.ts";
-import type { Route } from "./route.ts";
-import { ACCEPTED, PEER_GONE } from "./send-queue.ts";
+import { ACCEPTED, PEER_GONE, SLOW_READER } from "./queue-outcomes.ts";
+import { makeRoute, type Route } from "./route.ts";
 import type { Topic } from "./topic-table.ts";
 
 /** A kind word without its encoding bits equals PLAIN_KIND for a message without fds. */
@@ -42,30 +43,16 @@ const TOO_LARGE = -1;
 const RUN_WORDS = 3;
 
 /** Stands for the route of a topic on which the sender may not publish any more. */
-const REVOKED_ROUTE: Route = { destinations: [] };
+const REVOKED_ROUTE: Route = makeRoute([]);
 
 /** Stands for the route of messages that are larger than their sender may publish on the topic. */
-const TOO_LARGE_ROUTE: Route = { destinations: [] };
+const TOO_LARGE_ROUTE: Route = makeRoute([]);
 
 /** routePacket(): the packet holds something else than plain messages. */
 export const NOT_PLAIN = -1;
 
 /** #routeRuns(): it got to the end. */
 const ALL_ROUTED = -1;
-
-/** The body of a large message is withheld from nobody. */
-const NOBODY: ReadonlySet<Connection> = new Set();
-
-/** Who gets which fds of one message. */
-interface FdPlan {
-  readonly bundle: FdBundle;
-  /** These get the body of a large message, and no other fd. */
-  readonly withheldFrom: ReadonlySet<Connection>;
-  /** …or no message at all. */
-  readonly areAllOrNothing: boolean;
-  /** Whoever has not taken earlier fds since then gets none; -Infinity: all get them. */
-  stalledSince: number;
-}
 
 /** What the router needs of the process around it. */
 export interface RouterHost {
@@ -75,6 +62,12 @@ export interface RouterHost {
   noteUnflushed(connection: Connection): void;
   /** The connection's socket is dead. */
   notePeerGone(connection: Connection): void;
+  /** The connection's queue is full, and it asked to miss nothing. */
+  noteSlowReader(connection: Connection): void;
+  /** Routing stops here: nothing more is to be read from the sender until one of these has read. */
+  noteHeld(by: readonly Connection[]): void;
+  /** Bytes that a client has not read of what was sent to it. */
+  unreadBytes(connection: Connection): number;
   /** A message went nowhere, because its body is larger than the topic or the sender's user may have. */
   noteTooLarge(sender: Connection, open: OpenTopic, bodyBytes: number): void;
 }
@@ -85,6 +78,12 @@ export interface RouterHost {
  */
 export type FirstMessageListener = (destination: Connection, topic: Topic) => void;
 
+/** Messages on one topic, of one sender. */
+interface Publication {
+  readonly sender: Connection;
+  readonly topic: Topic;
+}
+
 /** Routes messages. One for a broker; not reentrant. */
 export class Router {
   readonly #state: BusState;
@@ -94,6 +93,7 @@ export class Router {
   readonly #onFirstMessage: FirstMessageListener;
   readonly #runs = new Int32Array(PACKET_FRAMES_MAX * RUN_WORDS);
   readonly #runTopics: (OpenTopic | undefined)[] = new Array(PACKET_FRAMES_MAX).fill(undefined);
+  readonly #groups: GroupDelivery<Publication>;
   #runCount = 0;
   /** The first run that is to be delivered. */
   #firstRun = 0;
@@ -113,15 +113,21 @@ export class Router {
     this.#fdsInFlight = fdsInFlight;
     this.#introductions = introductions;
     this.#host = host;
+    this.#groups = new GroupDelivery({
+      unreadBytes: (connection) => host.unreadBytes(connection),
+      settle: ({ sender, topic }, member, outcome, messages, bytes) => {
+        if (!this.#settle(sender, member, outcome, messages, bytes)) topic.dropped += messages;
+      },
+    });
     this.#onFirstMessage = onFirstMessage;
   }
 
   /**
    * Routes a packet, if it holds nothing but well-formed messages without fds.
    * @param buffer holds the packet from offset 0; its origins are overwritten
-   * @returns bytes routed: less than `packetBytes` where the turn's time is up, and then the rest
-   *   is to come again as a packet; NOT_PLAIN where the packet holds anything else: then nothing of
-   *   it took effect, and it is for the caller to read it the slow way
+   * @returns bytes routed: less than `packetBytes` where the turn's time is up, or noteHeld() was
+   *   called, and then the rest is to come again as a packet; NOT_PLAIN where the packet holds
+   *   anything else: then nothing of it took effect, and it is for the caller to read it the slow way
    * @throws {ProtocolError} PROTOCOL_TOPIC_ID; then nothing of the packet took effect either
    */
   routePacket(sender: Connection, buffer: PinnedBuffer, packetBytes: number): number {
@@ -134,12 +140,20 @@ export class Router {
    * Routes the messages without fds that stand at the start of a stretch of well-formed frames,
    * whose topics the caller found open.
    * @returns the byte offset of the first frame that is not such a message, or `end`; less where
-   *   the turn's time is up, and then the rest is to come again
+   *   the turn's time is up or noteHeld() was called, and then the rest is to come again
    */
   routeStretch(sender: Connection, buffer: PinnedBuffer, start: number, end: number): number {
     const walked = this.#walk(sender, buffer.words, start, end);
     const stop = this.#routeRuns(sender, buffer);
     return stop === ALL_ROUTED ? walked : stop;
+  }
+
+  /**
+   * Whether messages of a sender on a topic must wait until a subscriber has read; noteHeld() was
+   * called then. For a message with fds, before these are taken.
+   */
+  mustWait(sender: Connection, open: OpenTopic): boolean {
+    return open.mayPublish && this.#isHeld(this.#routeFor(sender, open));
   }
 
   /**
@@ -159,22 +173,30 @@ export class Router {
   ): number {
     buffer.words[3] = sender.id;
     const route = this.#routeFor(sender, open);
-    const plan = this.#planFds(open.topic, route, bundle);
-    const copies = this.#countCopies(sender, route, plan);
-    if (!sender.fdAccount.charge(copies)) return copies;
+    const plan = new FdPlan(this.#state, open.topic, route, bundle);
+    this.#leaveOutStalled(sender, route, plan);
+    if (!sender.fdAccount.charge(plan.copies)) return plan.copies;
     let matched = 0;
-    for (const destination of route.destinations) {
-      const isWithheld = plan.withheldFrom.has(destination);
-      if (isWithheld && plan.areAllOrNothing) continue;
+    for (const [place, destination] of route.destinations.entries()) {
+      const gets = plan.gets(place);
+      if (gets === GETS_NOTHING) continue;
       const { queue } = destination;
       let outcome: number;
-      if (isStalled(destination, plan)) {
+      if (gets === GETS_NO_FDS) {
         outcome = queue.deliverStalled(buffer, 0, frameBytes);
         this.#fdsInFlight.counters.stalled += bundle.count;
-      } else if (isWithheld) outcome = queue.deliverWithheld(buffer, 0, frameBytes, bundle);
-      else outcome = queue.deliverWithFds(buffer, 0, frameBytes, bundle);
+      } else if (gets === GETS_BODY) {
+        outcome = queue.deliverWithheld(buffer, 0, frameBytes, bundle);
+      } else outcome = queue.deliverWithFds(buffer, 0, frameBytes, bundle);
       if (!this.#settle(sender, destination, outcome, 1, frameBytes)) open.topic.dropped += 1;
       matched += 1;
+    }
+    for (const share of plan.groups) {
+      if (share.group.topic?.untold !== undefined) this.#introductions.tellLate(share.group.topic);
+      if (share.gets === GETS_NO_FDS) this.#fdsInFlight.counters.stalled += bundle.count;
+      const publication = { sender, topic: open.topic };
+      const message = { buffer, frameBytes, bundle };
+      if (this.#groups.deliverWithFds(publication, share, message)) matched += 1;
     }
     sender.counters.published += 1;
     sender.counters.matched += matched;
@@ -183,28 +205,20 @@ export class Router {
     return 0;
   }
 
-  #planFds(topic: Topic, route: Route, bundle: FdBundle): FdPlan {
-    const withheldFrom =
-      bundle.fileCount === 0 ? NOBODY : this.#state.fdsWithheldFrom(topic, route);
-    const { areAllOrNothing } = this.#state.fdRulesOf(topic);
-    return { bundle, withheldFrom, areAllOrNothing, stalledSince: Number.NEGATIVE_INFINITY };
-  }
-
   /**
-   * How many copies of fds a message makes. Where they would use up more than half of what the sender
-   * may have on its way, clients that take none are left out: otherwise a few of them could keep
-   * its fds from everybody.
+   * Where the copies of fds would use up more than half of what the sender may have on its way,
+   * clients that take none are left out: otherwise a few of them could keep its fds from everybody.
    */
-  #countCopies(sender: Connection, route: Route, plan: FdPlan): number {
+  #leaveOutStalled({ fdAccount }: Connection, route: Route, plan: FdPlan): void {
     const now = this.#fdsInFlight.tick();
-    const { fdAccount } = sender;
-    const copies = copiesOf(route, plan);
-    if (!fdAccount.isStrainedBy(copies)) return copies;
+    if (!fdAccount.isStrainedBy(plan.copies)) return;
     for (const { queue } of route.destinations) queue.outlet.look();
+    for (const { members } of route.groups) {
+      for (const { queue } of members) queue.outlet.look();
+      this.#cost += members.length;
+    }
     this.#cost += route.destinations.length;
-    if (!fdAccount.isStrainedBy(copies)) return copies;
-    plan.stalledSince = now - FDS_STALLED_MS;
-    return copiesOf(route, plan);
+    if (fdAccount.isStrainedBy(plan.copies)) plan.leaveOutStalled(now - FDS_STALLED_MS);
   }
 
   /**
@@ -258,7 +272,8 @@ export class Router {
 
   /**
    * Hands over the runs of the last walk, joining neighbours that have the same route.
-   * @returns ALL_ROUTED, or the offset behind the run at which the turn's time was up
+   * @returns ALL_ROUTED, or the offset behind the last run that was handed over, where the turn's
+   *   time was up or a subscriber holds the sender back
    */
   #routeRuns(sender: Connection, buffer: PinnedBuffer): number {
     const runs = this.#runs;
@@ -270,11 +285,16 @@ export class Router {
       const next = this.#routeOfRun(sender, run, runMessages);
       if (next !== route) {
         if (route !== undefined) this.#deliverRuns(sender, route, buffer, run, messages);
+        if (this.#isHeld(next)) return runs[run * RUN_WORDS] as number;
         route = next;
         messages = 0;
         this.#firstRun = run;
       }
       messages += runMessages;
+      // Behind finding the route: one that is new counts from here on.
+      if (next !== REVOKED_ROUTE && next !== TOO_LARGE_ROUTE) {
+        (this.#runTopics[run] as OpenTopic).topic.published += runMessages;
+      }
       if (this.#cost >= ROUTING_COST_PER_LOOK && run + 1 < runCount && this.#isTimeUp()) {
         this.#deliverRuns(sender, route, buffer, run + 1, messages);
         return runs[run * RUN_WORDS + 1] as number;
@@ -284,15 +304,28 @@ export class Router {
     return ALL_ROUTED;
   }
 
+  /** Whether a destination that must lose nothing has too much to read; the host is told. */
+  #isHeld(route: Route): boolean {
+    const { blocking, groups } = route;
+    for (let index = 0; index < blocking.length; index += 1) {
+      if (!(blocking[index] as Connection).queue.isHigh) continue;
+      this.#host.noteHeld(blocking.filter(({ queue }) => queue.isHigh));
+      return true;
+    }
+    for (let index = 0; index < groups.length; index += 1) {
+      const group = groups[index];
+      if (group?.isBlocking !== true || !group.members.every(({ queue }) => queue.isHigh)) continue;
+      this.#host.noteHeld(group.members);
+      return true;
+    }
+    return false;
+  }
+
   #routeOfRun(sender: Connection, run: number, messages: number): Route {
     const open = this.#runTopics[run];
     assert(open !== undefined, "a run has a topic");
     if (!open.mayPublish) return REVOKED_ROUTE;
-    if (messages === TOO_LARGE) return TOO_LARGE_ROUTE;
-    const route = this.#routeFor(sender, open);
-    // Behind it: a route that is new counts from here on.
-    open.topic.published += messages;
-    return route;
+    return messages === TOO_LARGE ? TOO_LARGE_ROUTE : this.#routeFor(sender, open);
   }
 
   #isTimeUp(): boolean {
@@ -327,12 +360,32 @@ export class Router {
       if (!this.#settle(sender, destination, outcome, messages, bytes)) missing += 1;
     }
     if (missing > 0) this.#countDropped(past, missing);
+    if (route.groups.length > 0) {
+      this.#deliverToGroups(sender, route, buffer, { start, end: start + bytes, messages });
+    }
   }
 
   #countDropped(past: number, copies: number): void {
     for (let run = this.#firstRun; run < past; run += 1) {
       const messages = this.#runs[run * RUN_WORDS + 2] as number;
       (this.#runTopics[run] as OpenTopic).topic.dropped += messages * copies;
+    }
+  }
+
+  /** Behind all other destinations: the messages bear other topic ids from here on. */
+  #deliverToGroups(
+    sender: Connection,
+    { groups }: Route,
+    buffer: PinnedBuffer,
+    run: { readonly start: number; readonly end: number; readonly messages: number },
+  ): void {
+    // A route with groups is its topic's alone.
+    const { topic } = this.#runTopics[this.#firstRun] as OpenTopic;
+    sender.counters.matched += run.messages * groups.length;
+    for (const group of groups) {
+      if (group.topic?.untold !== undefined) this.#introductions.tellLate(group.topic);
+      this.#cost += group.members.length;
+      this.#groups.deliverRun({ sender, topic }, group, buffer, run);
     }
   }
 
@@ -367,7 +420,12 @@ export class Router {
       sender.counters.dropped += messages;
     }
     if (outcome === PEER_GONE) this.#host.notePeerGone(destination);
-    else if (!destination.isUnflushed && destination.watchedFd < 0 && !destination.queue.isEmpty) {
+    else if (outcome === SLOW_READER) this.#host.noteSlowReader(destination);
+    else if (
+      !destination.isUnflushed &&
+      destination.watchedFd < 0 &&
+      destination.queue.needsFlush
+    ) {
       this.#host.noteUnflushed(destination);
     }
     return isDelivered;
@@ -376,36 +434,27 @@ export class Router {
   /** The route of a topic; its destinations know topic and sender when this returns. */
   #routeFor(sender: Connection, open: OpenTopic): Route {
     const computed = this.#state.routesComputed;
+    const { hasUntold } = this.#introductions;
     const route = this.#state.routeOf(open.topic, this.#introduceTopic);
     if (this.#state.routesComputed !== computed) this.#cost += ROUTING_COST_PER_LOOK;
-    if (open.introducedTo !== route) {
-      for (const destination of route.destinations) {
-        this.#introductions.introduceSender(destination, sender);
-      }
-      open.introducedTo = route;
-    }
+    if (hasUntold || open.introducedTo !== route) this.#introduce(sender, open, route);
     return route;
   }
 
-  readonly #introduceTopic = (destination: Connection, topic: Topic): void => {
-    this.#introductions.introduceTopic(destination, topic);
-    this.#onFirstMessage(destination, topic);
-  };
-}
-
-function copiesOf({ destinations }: Route, plan: FdPlan): number {
-  const { bundle, withheldFrom, areAllOrNothing } = plan;
-  const withheldCopies = areAllOrNothing ? 0 : bundle.bodyFds.length;
-  let copies = 0;
-  for (const destination of destinations) {
-    if (isStalled(destination, plan)) continue;
-    copies += withheldFrom.has(destination) ? withheldCopies : bundle.count;
+  #introduce(sender: Connection, open: OpenTopic, route: Route): void {
+    if (open.topic.untold !== undefined) this.#introductions.tellLate(open.topic);
+    if (open.introducedTo === route) return;
+    for (const destination of route.destinations) {
+      this.#introductions.introduceSender(destination, sender);
+    }
+    for (const { members } of route.groups) {
+      for (const member of members) this.#introductions.introduceSender(member, sender);
+    }
+    open.introducedTo = route;
   }
-  return copies;
-}
-
-/** Cheap where nobody is: the time is compared only while the sender's quota runs short. */
-function isStalled({ queue, quota }: Connection, { stalledSince }: FdPlan): boolean {
-  if (stalledSince > 0 && queue.oldestFdsAt() < stalledSince) return true;
-  return quota.user.isOver(RESOURCE.fds);
+  readonly #introduceTopic = (destination: Connection, topic: Topic): void => {
+    this.#introductions.introduceTopicOf(destination, topic);
+    // A queue group gets no last values.
+    if (topic.group === undefined) this.#onFirstMessage(destination, topic);
+  };
 }

@@ -13,10 +13,11 @@
  */
 
 import { assert } from "../assert.ts";
-import { copyPinned, type PinnedBuffer } from "../ffi/pinned-buffer.ts";
-import { gapBody } from "../protocol/control-messages.ts";
-import { GAP_REASON, OPCODE, WITHHELD_REASON } from "../protocol/opcodes.ts";
-import { CONTROL_FRAME_BUFFER, encodeControlFrame } from "./control-frames.ts";
+import type { PinnedBuffer } from "../ffi/pinned-buffer.ts";
+import { PACKET_BYTES_MAX } from "../protocol/limits.ts";
+import { GAP_REASON, WITHHELD_REASON } from "../protocol/opcodes.ts";
+import type { OverflowPolicy } from "../protocol/words.ts";
+import { CONTROL_FRAME_BUFFER } from "./control-frames.ts";
 import type { FdBundle } from "./fd-bundle.ts";
 import {
   FdOutlet,
@@ -27,37 +28,27 @@ import {
   TAKING_AWAITED,
 } from "./fd-outlet.ts";
 import {
-  encodeLostBody,
+  encodeGap,
+  type FdLoss,
   isMessage,
+  KERNEL_REFUSED,
   laneKind,
-  markFdsLost,
   memoryBytesOf,
+  NOT_TAKEN,
   needsFds,
   withheldKind,
 } from "./frame-marks.ts";
-import { GapLedger } from "./gap-ledger.ts";
-import {
-  DIRECT_SEND_BYTES_MIN,
-  SEND_QUEUE_BYTES_MAX,
-  SEND_QUEUE_BYTES_RESUME,
-  SEND_QUEUE_CONTROL_BYTES_MAX,
-  SEND_QUEUE_FDS_MAX,
-  SEND_QUEUE_MEMORY_BYTES_MAX,
-  SEND_QUEUE_MEMORY_BYTES_RESUME,
-} from "./limits.ts";
-import { PacketLine } from "./packet-line.ts";
+import { DIRECT_SEND_BYTES_MIN } from "./limits.ts";
+import { OVERFLOW_DEFAULT } from "./overflow-rules.ts";
 import type { PacketShare, QueuedPacket } from "./packet-pool.ts";
+import { QueueLosses } from "./queue-losses.ts";
+import { ACCEPTED, BLOCKED, FDS_NOT_PASSED, PEER_GONE, QUEUE_FULL } from "./queue-outcomes.ts";
+import { QueueOverflow } from "./queue-overflow.ts";
+import { fits, fitsReserve, fitsWithFds, hasRoomAgain, isHigh, isLow } from "./queue-room.ts";
+import { WaitingPackets, type Withdrawn } from "./waiting-packets.ts";
 
-/** deliver() and push(): taken, sent or queued. */
-export const ACCEPTED = 1;
-/** deliver(): the queue is full; the loss is recorded and will be told. push(): evict the client. */
-export const QUEUE_FULL = 2;
-/** The other side is gone; close the connection. */
-export const PEER_GONE = 3;
-/** flush(): the socket takes no more now; wait for EPOLLOUT on `blockedFd`. */
-export const BLOCKED = 4;
-/** deliverWithFds(): the kernel does not pass on what the frame is nothing without. */
-export const FDS_NOT_PASSED = 5;
+/** #turnAway(): it is not. */
+const NOT_TURNED_AWAY = 0;
 
 /** Frames on their way to one connection. */
 export class SendQueue {
@@ -65,21 +56,21 @@ export class SendQueue {
   readonly #sink: PacketSink;
   readonly #pool: PacketShare;
   readonly #outletHost: FdOutletHost;
-  readonly #ledger = new GapLedger();
-  readonly #packets = new PacketLine();
-  #queuedBytes = 0;
-  #queuedFds = 0;
-  #queuedMemoryBytes = 0;
+  readonly #waiting: WaitingPackets;
   #isAbandoned = false;
+  #overflow: QueueOverflow | undefined;
 
+  /** What the client lost and is to be told. */
+  readonly losses = new QueueLosses();
   /** Where fds leave. */
   readonly outlet: FdOutlet;
-  /** Something was lost, and no message is taken before there is room again. */
-  isShedding = false;
+
   /** The fd that must become writable before flush() can go on; -1 where nothing is blocked. */
   blockedFd = -1;
   /** `blockedFd` may be writable, but flush() can go on only when the client takes fds from it. */
   awaitsTaking = false;
+  /** Messages that abandon() let go of; what was taken and is lost since is in `withdrawn`. */
+  messagesAbandoned = 0;
 
   /**
    * @param fd the connection's socket, borrowed
@@ -91,30 +82,69 @@ export class SendQueue {
     this.#fd = fd;
     this.#sink = sink;
     this.#pool = pool;
+    this.#waiting = new WaitingPackets(pool);
     this.#outletHost = outletHost;
     this.outlet = new FdOutlet(fd, sink, outletHost);
   }
 
   get isEmpty(): boolean {
-    return this.#packets.length === 0;
+    return this.#waiting.isEmpty;
+  }
+
+  /** Whether flush() has something to do: frames wait, or losses are to be told. */
+  get needsFlush(): boolean {
+    return this.losses.isShedding || !this.#waiting.isEmpty;
   }
 
   get queuedBytes(): number {
-    return this.#queuedBytes;
+    return this.#waiting.bytes;
   }
 
   get queuedFds(): number {
-    return this.#queuedFds;
+    return this.#waiting.fds;
   }
 
   /** Bytes of large bodies that wait; the memory is shared with other queues. */
   get queuedMemoryBytes(): number {
-    return this.#queuedMemoryBytes;
+    return this.#waiting.memoryBytes;
   }
 
-  /** From now on fds go out on this socket, borrowed; docs/protocol.md section 7. */
-  useLane(laneFd: number): void {
-    this.outlet.useLane(laneFd);
+  /** Publishers are to be held back for a client that asked for it, until isLow. */
+  get isHigh(): boolean {
+    if (isHigh(this.#waiting)) return true;
+    return !this.isEmpty && !this.#pool.hasRoomFor(PACKET_BYTES_MAX);
+  }
+
+  /** At most half of what may wait does. */
+  get isLow(): boolean {
+    return isLow(this.#waiting);
+  }
+
+  /** Messages that were taken, and lost while they waited. */
+  get withdrawn(): Readonly<Withdrawn> {
+    return this.#waiting.withdrawn;
+  }
+
+  /** Packets that waited and have left. It grows as long as the client reads. */
+  get packetsSent(): number {
+    return this.#waiting.packetsSent;
+  }
+
+  /** Whether a run would be taken without dropping anything. */
+  hasRoomFor(bytes: number): boolean {
+    return !this.losses.isShedding && !this.#isAbandoned && fits(this.#waiting, bytes);
+  }
+
+  /** Whether names of topics are to be sent: not while messages are lost, or are about to be. */
+  get takesNames(): boolean {
+    return this.hasRoomFor(PACKET_BYTES_MAX);
+  }
+
+  /** Sets what happens to the messages of a topic id where they do not fit. */
+  setOverflow(topicId: number, overflow: OverflowPolicy): void {
+    if (this.#overflow === undefined && overflow === OVERFLOW_DEFAULT) return;
+    this.#overflow ??= new QueueOverflow(this.#waiting, this.#pool, () => this.tellGaps());
+    this.#overflow.set(topicId, overflow);
   }
 
   /**
@@ -122,11 +152,15 @@ export class SendQueue {
    * @param source buffer that holds the run, borrowed for the call
    * @param offset bytes from its start
    * @param bytes length of the run: whole frames with padding
-   * @returns ACCEPTED, QUEUE_FULL (messages are recorded as lost) or PEER_GONE
+   * @returns ACCEPTED, QUEUE_FULL (messages are recorded as lost), SLOW_READER or PEER_GONE
    */
   deliver(source: PinnedBuffer, offset: number, bytes: number): number {
-    if (this.#isAbandoned) return PEER_GONE;
-    if (bytes >= DIRECT_SEND_BYTES_MIN && this.#packets.length === 0) {
+    if (this.#isAbandoned || this.losses.hasHidden) {
+      const outcome = this.#turnAway(source, offset, bytes);
+      if (outcome !== NOT_TURNED_AWAY) return outcome;
+    }
+    const { isShedding } = this.losses;
+    if (bytes >= DIRECT_SEND_BYTES_MIN && this.#waiting.isEmpty && !isShedding) {
       const outcome = this.#sink.sendPacket(this.#fd, source, offset, bytes);
       if (outcome === bytes) {
         this.outlet.noteRecord();
@@ -135,9 +169,9 @@ export class SendQueue {
       if (isGone(outcome)) return PEER_GONE;
       this.blockedFd = this.#fd;
     }
-    const packet = this.isShedding ? undefined : this.#packetFor(bytes);
-    if (packet === undefined) return this.#lose(source, offset, bytes);
-    this.#copyInto(packet, source, offset, bytes);
+    const packet = isShedding ? undefined : this.#packetFor(bytes);
+    if (packet === undefined) return this.#deliverFull(source, offset, bytes);
+    this.#waiting.append(packet, source, offset, bytes);
     return ACCEPTED;
   }
 
@@ -156,33 +190,28 @@ export class SendQueue {
     bundle: FdBundle,
     fds: readonly number[] = bundle.fds,
   ): number {
-    if (this.#isAbandoned) {
-      bundle.payer.release(fds.length);
-      return PEER_GONE;
-    }
-    if (this.isEmpty) {
-      const outcome = this.#sendFdsNow(source, offset, bytes, bundle, fds);
-      if (outcome !== BLOCKED) return outcome;
-    }
     const memoryBytes = memoryBytesOf(source, offset);
-    const fits =
-      !this.isShedding &&
-      this.#queuedBytes + bytes <= SEND_QUEUE_BYTES_MAX &&
-      this.#queuedFds + fds.length <= SEND_QUEUE_FDS_MAX &&
-      this.#queuedMemoryBytes + memoryBytes <= SEND_QUEUE_MEMORY_BYTES_MAX;
-    const packet = fits ? this.#pool.acquireSized(bytes, !this.isEmpty) : undefined;
-    if (packet === undefined) {
-      bundle.payer.release(fds.length);
-      return this.#lose(source, offset, bytes);
+    let outcome = this.#turnAway(source, offset, bytes);
+    if (outcome === NOT_TURNED_AWAY && this.isEmpty && !this.losses.isShedding) {
+      const sent = this.#sendFdsNow(source, offset, bytes, bundle, fds);
+      if (sent !== BLOCKED) return sent;
     }
+    if (outcome === NOT_TURNED_AWAY) {
+      const more = { bytes, fds: fds.length, memoryBytes };
+      const hasRoom = () => this.#canAdd(bytes) && fitsWithFds(this.#waiting, more);
+      outcome = hasRoom() ? ACCEPTED : this.#makeRoom(source, offset, bytes, hasRoom);
+    }
+    if (outcome !== ACCEPTED) {
+      bundle.payer.release(fds.length);
+      return outcome;
+    }
+    const packet = this.#pool.acquireSized(bytes, !this.isEmpty);
     packet.bundle = bundle.retain();
     packet.fds = fds;
     packet.queuedAt = this.#outletHost.fdClock;
     packet.memoryBytes = memoryBytes;
-    this.#queuedFds += fds.length;
-    this.#queuedMemoryBytes += memoryBytes;
-    this.#packets.push(packet);
-    this.#copyInto(packet, source, offset, bytes);
+    this.#waiting.push(packet);
+    this.#waiting.append(packet, source, offset, bytes);
     return ACCEPTED;
   }
 
@@ -193,11 +222,10 @@ export class SendQueue {
   deliverWithheld(source: PinnedBuffer, offset: number, bytes: number, bundle: FdBundle): number {
     const word = (offset >>> 2) + 1;
     const kind = source.words[word] ?? 0;
-    source.words[word] = withheldKind(kind, WITHHELD_REASON.POLICY);
-    const outcome =
-      bundle.bodyFds.length === 0
-        ? this.deliver(source, offset, bytes)
-        : this.deliverWithFds(source, offset, bytes, bundle, bundle.bodyFds);
+    const marked = withheldKind(kind, WITHHELD_REASON.POLICY);
+    if (bundle.bodyFds.length === 0) return this.#deliverAs(marked, source, offset, bytes);
+    source.words[word] = marked;
+    const outcome = this.deliverWithFds(source, offset, bytes, bundle, bundle.bodyFds);
     source.words[word] = kind;
     return outcome;
   }
@@ -207,25 +235,9 @@ export class SendQueue {
    * as withheld, or where its body is behind one of them, as lost. No copy of it is charged.
    */
   deliverStalled(source: PinnedBuffer, offset: number, bytes: number): number {
-    if (this.#isAbandoned) return PEER_GONE;
-    const word = (offset >>> 2) + 1;
-    const kind = source.words[word] ?? 0;
-    if (needsFds(kind)) {
-      const gapBytes = encodeLostBody(source.words[word + 1] ?? 0, GAP_REASON.BODY_EXPIRED);
-      const isTold = !this.isShedding && this.push(CONTROL_FRAME_BUFFER, gapBytes) === ACCEPTED;
-      return isTold ? QUEUE_FULL : this.#lose(source, offset, bytes);
-    }
-    const marked = withheldKind(kind, WITHHELD_REASON.EXPIRED);
-    return this.#deliverAs(marked, source, offset, bytes);
-  }
-
-  /**
-   * Sends one last packet, past all that waits, which is lost with the connection.
-   * @param bytes of CONTROL_FRAME_BUFFER
-   */
-  sendLast(bytes: number): void {
-    this.abandon();
-    this.#sink.sendPacket(this.#fd, CONTROL_FRAME_BUFFER, 0, bytes);
+    const outcome = this.#turnAway(source, offset, bytes);
+    if (outcome !== NOT_TURNED_AWAY) return outcome;
+    return this.#deliverWithoutFds(source, offset, bytes, NOT_TAKEN);
   }
 
   /**
@@ -245,21 +257,21 @@ export class SendQueue {
    */
   push(source: PinnedBuffer, bytes: number): number {
     if (this.#isAbandoned) return ACCEPTED;
-    if (this.#queuedBytes + bytes > SEND_QUEUE_BYTES_MAX + SEND_QUEUE_CONTROL_BYTES_MAX) {
-      return QUEUE_FULL;
-    }
-    const tail = this.#packets.last;
+    if (!fitsReserve(this.#waiting, bytes)) return QUEUE_FULL;
+    const tail = this.#waiting.last;
     const hasRoom = tail !== undefined && tail.bundle === undefined && tail.room >= bytes;
     const packet = hasRoom ? tail : this.#pool.acquireControl(!this.isEmpty);
     if (packet === undefined) return QUEUE_FULL;
-    if (!hasRoom) this.#packets.push(packet);
-    this.#copyInto(packet, source, 0, bytes);
+    if (!hasRoom) this.#waiting.push(packet);
+    this.#waiting.append(packet, source, 0, bytes);
     return ACCEPTED;
   }
 
-  /** A topic id comes to stand for another topic: losses under it must not be told by its name. */
-  forgetLostTopic(topicId: number): void {
-    this.#ledger.forgetTopic(topicId);
+  /** @returns NOT_TURNED_AWAY, or why nothing of a run is taken */
+  #turnAway(source: PinnedBuffer, offset: number, bytes: number): number {
+    if (this.#isAbandoned) return PEER_GONE;
+    if (!this.losses.hides(source, offset, bytes)) return NOT_TURNED_AWAY;
+    return this.#lose(source, offset, bytes);
   }
 
   /**
@@ -271,8 +283,8 @@ export class SendQueue {
     for (;;) {
       const outcome = this.#sendQueued();
       if (outcome === PEER_GONE) return PEER_GONE;
-      if (this.isShedding && this.#hasRoomAgain()) {
-        if (this.#pushGaps() === QUEUE_FULL) return QUEUE_FULL;
+      if (this.losses.isShedding && hasRoomAgain(this.#waiting)) {
+        if (this.tellGaps() === QUEUE_FULL) return QUEUE_FULL;
         if (outcome === ACCEPTED) continue;
       }
       return outcome;
@@ -284,19 +296,11 @@ export class SendQueue {
    * deliver() returns PEER_GONE from now on, push() and flush() do nothing.
    */
   abandon(): void {
+    this.messagesAbandoned += this.#waiting.countMessages();
     this.#isAbandoned = true;
     this.blockedFd = -1;
     this.awaitsTaking = false;
-    for (let index = 0; index < this.#packets.length; index += 1) {
-      const packet = this.#packets.at(index);
-      if (packet === undefined) continue;
-      packet.bundle?.payer.release(packet.fds.length);
-      this.#pool.release(packet);
-    }
-    this.#packets.clear();
-    this.#queuedBytes = 0;
-    this.#queuedFds = 0;
-    this.#queuedMemoryBytes = 0;
+    this.#waiting.clear();
   }
 
   /**
@@ -306,36 +310,18 @@ export class SendQueue {
    * @returns copies that were withdrawn; their payer knows
    */
   expireFds(before: number): number {
-    let expired = 0;
-    for (let index = 0; index < this.#packets.length; index += 1) {
-      const packet = this.#packets.at(index);
-      const bundle = packet?.bundle;
-      if (packet === undefined || bundle === undefined) continue;
-      if (packet.queuedAt > before) break;
-      expired += packet.fds.length;
-      bundle.payer.expire(packet.fds.length);
-      this.#loseFds(packet, bundle, WITHHELD_REASON.EXPIRED, GAP_REASON.BODY_EXPIRED);
-    }
-    return expired;
+    return this.#waiting.expireFds(before);
   }
 
   /** When the oldest fds came to wait, here or in the client's socket; Infinity for none. */
   oldestFdsAt(): number {
-    if (this.outlet.untakenFds > 0) return this.outlet.oldestAt;
-    return this.#queuedFds === 0 ? Number.POSITIVE_INFINITY : this.#packets.oldestFdsAt();
-  }
-
-  #hasRoomAgain(): boolean {
-    if (this.#queuedMemoryBytes > SEND_QUEUE_MEMORY_BYTES_RESUME) return false;
-    return this.#queuedBytes <= SEND_QUEUE_BYTES_RESUME;
+    return this.outlet.untakenFds > 0 ? this.outlet.oldestAt : this.#waiting.oldestFdsAt();
   }
 
   #sendQueued(): number {
     this.blockedFd = -1;
     this.awaitsTaking = false;
-    for (;;) {
-      const packet = this.#packets.first;
-      if (packet === undefined) return ACCEPTED;
+    for (let packet = this.#waiting.first; packet !== undefined; packet = this.#waiting.first) {
       const outcome =
         packet.bundle === undefined
           ? this.#sendQueuedPacket(packet)
@@ -345,11 +331,9 @@ export class SendQueue {
         if (this.blockedFd < 0) this.blockedFd = this.#fd;
         return BLOCKED;
       }
-      this.#queuedBytes -= packet.bytes;
-      this.#queuedMemoryBytes -= packet.memoryBytes;
-      this.#packets.shift();
-      this.#pool.release(packet);
+      this.#waiting.shift();
     }
+    return ACCEPTED;
   }
 
   /**
@@ -365,7 +349,7 @@ export class SendQueue {
   ): number {
     const sent = this.outlet.send(source, offset, bytes, bundle, fds);
     if (isRefusal(sent) || isGone(sent)) bundle.payer.release(fds.length);
-    if (isRefusal(sent)) return this.#deliverRefused(source, offset, bytes);
+    if (isRefusal(sent)) return this.#deliverWithoutFds(source, offset, bytes, KERNEL_REFUSED);
     if (isGone(sent)) return PEER_GONE;
     if (sent < 0) {
       this.#noteFdsBlocked(sent);
@@ -381,19 +365,18 @@ export class SendQueue {
     this.awaitsTaking = outcome === TAKING_AWAITED;
   }
 
-  /** The queue is empty, and the kernel does not pass the fds of this frame on. */
-  #deliverRefused(source: PinnedBuffer, offset: number, bytes: number): number {
+  /** Delivers a frame that does not get its fds: as withheld, or where it needs them, as lost. */
+  #deliverWithoutFds(source: PinnedBuffer, offset: number, bytes: number, loss: FdLoss): number {
     const word = (offset >>> 2) + 1;
     const kind = source.words[word] ?? 0;
-    if (needsFds(kind)) {
-      if (!isMessage(kind)) return FDS_NOT_PASSED;
-      const gapBytes = encodeLostBody(source.words[word + 1] ?? 0, GAP_REASON.BODY_REFUSED);
-      const outcome = this.push(CONTROL_FRAME_BUFFER, gapBytes);
-      assert(outcome === ACCEPTED, "an empty queue takes a gap");
-      return QUEUE_FULL;
+    if (!needsFds(kind)) {
+      return this.#deliverAs(withheldKind(kind, loss.withheld), source, offset, bytes);
     }
-    const marked = withheldKind(kind, WITHHELD_REASON.KERNEL);
-    return this.#deliverAs(marked, source, offset, bytes);
+    if (!isMessage(kind)) return FDS_NOT_PASSED;
+    const gapBytes = encodeGap(source.words[word + 1] ?? 0, 1, loss.gap);
+    if (this.losses.isShedding) return this.#lose(source, offset, bytes);
+    const isTold = this.push(CONTROL_FRAME_BUFFER, gapBytes) === ACCEPTED;
+    return isTold ? QUEUE_FULL : this.#lose(source, offset, bytes);
   }
 
   /** Delivers a frame without fds, with another kind word in its header. */
@@ -419,8 +402,8 @@ export class SendQueue {
     }
     if (sent < 0) {
       bundle.payer.release(packet.fds.length);
-      this.#loseFds(packet, bundle, WITHHELD_REASON.KERNEL, GAP_REASON.BODY_REFUSED);
-    } else this.#letGo(packet, bundle);
+      this.#waiting.loseFds(packet, KERNEL_REFUSED);
+    } else this.#waiting.letGoOfFds(packet);
     if (sent > 0 && !this.outlet.isOnLane) return sent;
     if (sent > 0) packet.buffer.words[1] = laneKind(packet.buffer.words[1] ?? 0);
     return this.#sendQueuedPacket(packet);
@@ -433,68 +416,62 @@ export class SendQueue {
     return outcome;
   }
 
-  /** The packet goes on without its fds. */
-  #letGo(packet: QueuedPacket, bundle: FdBundle): void {
-    this.#queuedFds -= packet.fds.length;
-    bundle.release();
-    packet.bundle = undefined;
-  }
-
-  /** A frame has lost its fds; where nothing is left of it, who brought it about is told. */
-  #loseFds(
-    packet: QueuedPacket,
-    bundle: FdBundle,
-    withheldReason: number,
-    gapReason: number,
-  ): void {
-    const { bytes, memoryBytes } = packet;
-    const isLeft = markFdsLost(packet, withheldReason, gapReason);
-    this.#queuedBytes += packet.bytes - bytes;
-    this.#queuedMemoryBytes += packet.memoryBytes - memoryBytes;
-    // The packet still has its bundle, so whatever is queued now goes into another one.
-    if (!isLeft) bundle.onRefused?.();
-    this.#letGo(packet, bundle);
-  }
-
   /**
    * Puts what was lost so far into the queue now, also where it is full: nothing but GOODBYE follows.
    * @returns ACCEPTED, or QUEUE_FULL where even the reserve is used up
    */
   tellGaps(): number {
-    return this.isShedding ? this.#pushGaps() : ACCEPTED;
-  }
-
-  #pushGaps(): number {
-    this.isShedding = false;
-    for (const [topicId, count] of this.#ledger.take()) {
-      const body = gapBody({ count, reason: GAP_REASON.SEND_QUEUE_FULL });
-      const bytes = encodeControlFrame({ opcode: OPCODE.GAP, id: topicId, body });
+    if (!this.losses.isShedding) return ACCEPTED;
+    for (const [topicId, count] of this.losses.take()) {
+      const bytes = encodeGap(topicId, count, GAP_REASON.SEND_QUEUE_FULL);
       if (this.push(CONTROL_FRAME_BUFFER, bytes) === QUEUE_FULL) return QUEUE_FULL;
     }
     return ACCEPTED;
   }
 
+  /** A run that does not fit, or that comes while others are lost. */
+  #deliverFull(source: PinnedBuffer, offset: number, bytes: number): number {
+    const outcome = this.#makeRoom(source, offset, bytes, () =>
+      this.#canAdd(PACKET_BYTES_MAX, bytes),
+    );
+    if (outcome !== ACCEPTED) return outcome;
+    const packet = this.#packetFor(bytes) ?? this.#pool.acquireBeyond();
+    if (packet !== this.#waiting.last) this.#waiting.push(packet);
+    this.#waiting.append(packet, source, offset, bytes);
+    return ACCEPTED;
+  }
+
+  /** @returns ACCEPTED where a run is to be taken; else as deliver(), and it is recorded as lost */
+  #makeRoom(source: PinnedBuffer, offset: number, bytes: number, hasRoom: () => boolean): number {
+    const isPlain = isMessage(source.words[(offset >>> 2) + 1] ?? 0);
+    const outcome =
+      isPlain && this.#overflow !== undefined
+        ? this.#overflow.makeRoom(source.words, { offset, bytes }, hasRoom)
+        : QUEUE_FULL;
+    return outcome === QUEUE_FULL ? this.#lose(source, offset, bytes) : outcome;
+  }
+
+  /** Whether a run may wait, and the quota has room for the packet that it takes. */
+  #canAdd(packetBytes: number, bytes = packetBytes): boolean {
+    return this.hasRoomFor(bytes) && (this.isEmpty || this.#pool.hasRoomFor(packetBytes));
+  }
+
   /** The packet at the end of the queue with room for `bytes`, or a new one; undefined when full. */
   #packetFor(bytes: number): QueuedPacket | undefined {
-    if (this.#queuedBytes + bytes > SEND_QUEUE_BYTES_MAX) return undefined;
-    const tail = this.#packets.last;
+    if (!fits(this.#waiting, bytes)) return undefined;
+    const tail = this.#waiting.last;
     if (tail !== undefined && tail.bundle === undefined && tail.room >= bytes) return tail;
     if (tail !== undefined && this.blockedFd < 0) this.#sendQueued();
     const packet = this.#pool.acquire(!this.isEmpty);
-    if (packet !== undefined) this.#packets.push(packet);
+    if (packet !== undefined) this.#waiting.push(packet);
     return packet;
   }
 
-  #copyInto(packet: QueuedPacket, source: PinnedBuffer, offset: number, bytes: number): void {
-    copyPinned(source, offset, packet.buffer, packet.bytes, bytes);
-    packet.bytes += bytes;
-    this.#queuedBytes += bytes;
-  }
-
+  /** Calls are never counted in a gap: whoever sent them is told. */
   #lose(source: PinnedBuffer, offset: number, bytes: number): number {
-    if (!isMessage(source.words[(offset >>> 2) + 1] ?? 0)) return QUEUE_FULL;
-    this.isShedding = true;
-    this.#ledger.record(source.words, offset, bytes);
+    if (isMessage(source.words[(offset >>> 2) + 1] ?? 0)) {
+      this.losses.record(source, offset, bytes);
+    }
     return QUEUE_FULL;
   }
 }

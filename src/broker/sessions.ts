@@ -7,11 +7,11 @@
  * fds that came from a client are closed exactly once.
  */
 
-import { ProtocolError, SyscallError } from "../errors.ts";
+import { type ProtocolError, SyscallError } from "../errors.ts";
 import { EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT } from "../ffi/constants.ts";
-import { PEER_CLOSED, RECORD_TRUNCATED } from "../ffi/syscall-result.ts";
+import { getUnreadBytes } from "../ffi/unread-bytes.ts";
 import { goodbyeBody, type Hello } from "../protocol/control-messages.ts";
-import { PACKET_BYTES_MAX, PROTOCOL_VERSION } from "../protocol/limits.ts";
+import { PROTOCOL_VERSION } from "../protocol/limits.ts";
 import { OPCODE } from "../protocol/opcodes.ts";
 import { STATUS } from "../protocol/status-codes.ts";
 import type { Background } from "./background.ts";
@@ -24,33 +24,29 @@ import {
 import type { Connection, OpenTopic } from "./connection.ts";
 import { CONTROL_FRAME_BUFFER, encodeControlFrame } from "./control-frames.ts";
 import {
-  anotherSender,
   type Cause,
   doesNotRead,
   doesNotTakeFds,
   fdsDoNotClose,
   noFdsLeft,
   noHello,
+  readsTooSlowly,
   tooManyAwaitingHello,
 } from "./endings.ts";
 import { encodeFatal, type FatalFields } from "./fatal-frame.ts";
 import type { FdCloser } from "./fd-closer.ts";
-import { isSentBy } from "./identity.ts";
 import type { ControlSender } from "./introductions.ts";
+import { sendLastWord } from "./last-word.ts";
 import {
   BACKGROUND_MS_PER_TURN,
   BURIAL_MS_PER_TURN,
-  BYTES_PER_TURN,
   COSTLY_MS_PER_TURN,
   HELLO_TIMEOUT_MS,
-  PACKETS_PER_TURN,
 } from "./limits.ts";
 import { tellTooLarge } from "./message-limit.ts";
-import type { ReceivedPacket } from "./packet-handler.ts";
-import { PacketRest } from "./packet-rests.ts";
 import type { Policy } from "./policy/rules.ts";
+import { QUEUE_FULL } from "./queue-outcomes.ts";
 import { limitsOfPolicy, quotaDefaults } from "./quota-limits.ts";
-import { QUEUE_FULL } from "./send-queue.ts";
 import { welcome } from "./welcome.ts";
 
 /** All connections of one broker. */
@@ -94,8 +90,8 @@ export class Sessions implements PartsHost {
     const { connection, refusal, evicted } = this.#parts.admission.admit(fd, administratorsOnly);
     const { id, identity } = connection;
     this.#parts.onEvent({ type: "connected", connection: id, identity });
-    if (evicted !== undefined) this.#end(evicted, tooManyAwaitingHello());
-    if (refusal !== undefined) this.#end(connection, refusal);
+    if (evicted !== undefined) this.end(evicted, tooManyAwaitingHello());
+    if (refusal !== undefined) this.end(connection, refusal);
     else if (this.#parts.closer.isStuck(identity.uid)) this.#endForCloses(connection);
   }
 
@@ -103,21 +99,9 @@ export class Sessions implements PartsHost {
   ready(connection: Connection, events: number): void {
     if ((events & EPOLLOUT) !== 0) this.#parts.flusher.flush(connection);
     if ((events & (EPOLLIN | EPOLLHUP | EPOLLERR)) === 0 || connection.state === "DOOMED") return;
-    if (connection.isReadingStopped) return this.#doom(connection, undefined);
-    // What it sent before comes first.
-    if (this.#parts.rests.has(connection)) return;
-    try {
-      this.#readPackets(connection);
-    } catch (error) {
-      this.#fail(connection, error);
-    }
-  }
-
-  /** A packet could not be handled. @throws what is no fault of the client or its socket */
-  #fail(connection: Connection, error: unknown): void {
-    if (error instanceof ProtocolError) this.#endForProtocol(connection, error);
-    else if (error instanceof SyscallError) this.#doom(connection, undefined);
-    else throw error;
+    if (connection.isReadingStopped) return this.doom(connection);
+    if (connection.isHeld) return this.#parts.backPressure.noteEnded(connection, events);
+    this.#parts.reading.read(connection);
   }
 
   /** The lane of a connection whose queue waits for it takes records again, or is closed. */
@@ -127,8 +111,8 @@ export class Sessions implements PartsHost {
 
   /** Whether settle() has nothing to do before something happens. */
   get isSettled(): boolean {
-    const { rests, burials, deferred } = this.#parts;
-    const hasWork = rests.size > 0 || !burials.isEmpty || !deferred.isEmpty;
+    const { reading, burials, deferred } = this.#parts;
+    const hasWork = !reading.isIdle || !burials.isEmpty || !deferred.isEmpty;
     const isIdle =
       this.#parts.retained.replay.isIdle &&
       this.#parts.flusher.isIdle &&
@@ -144,7 +128,11 @@ export class Sessions implements PartsHost {
     this.#expireHellos();
     this.#parts.fdSweep.runIfDue();
     if (this.#parts.closer.pending > 0) this.#settleCloses();
-    if (this.#parts.rests.size > 0) this.#goOn();
+    this.#parts.backPressure.look();
+    if (!this.#parts.reading.isIdle) {
+      this.#costlyEndsAt = 0;
+      this.#parts.reading.goOn();
+    }
     this.#costlyEndsAt = 0;
     if (!this.#parts.deferred.isEmpty) this.#parts.deferred.run();
     this.#parts.services.settle();
@@ -163,30 +151,21 @@ export class Sessions implements PartsHost {
   }
 
   readonly #endForCloses = (connection: Connection): void =>
-    this.#end(connection, fdsDoNotClose(connection.identity.uid));
+    this.end(connection, fdsDoNotClose(connection.identity.uid));
 
-  /** Goes on with packets that were too costly for the turns before, in turn; with one at least. */
-  #goOn(): void {
-    this.#costlyEndsAt = 0;
-    for (let count = this.#parts.rests.size; count > 0; count -= 1) {
-      const [connection, rest] = this.#parts.rests.shift() ?? [];
-      if (connection === undefined || rest === undefined) return;
-      try {
-        this.#handle(connection, rest, rest.buffer.byteLength);
-      } catch (error) {
-        this.#fail(connection, error);
-      }
-      if (!this.hasTime()) return;
-    }
+  /** RouterHost */
+  noteHeld(by: readonly Connection[]): void {
+    this.#parts.reading.noteHeld(by);
   }
 
-  /** @returns false where the connection has ended, or some of the packet is left for later */
-  #handle(connection: Connection, packet: ReceivedPacket, packetBytes: number): boolean {
-    const handled = this.#parts.handler.handle(connection, packet, packetBytes);
-    if (connection.state === "DOOMED") return false;
-    if (handled === packetBytes) return true;
-    this.#parts.rests.push(connection, new PacketRest(packet.buffer, handled, packetBytes));
-    return false;
+  /** PacketHost */
+  keepFds(fds: number[]): void {
+    this.#parts.reading.keepFds(fds);
+  }
+
+  /** FlushHost */
+  noteDrained(connection: Connection): void {
+    this.#parts.backPressure.noteDrained(connection);
   }
 
   /** @returns asks whether there is time left, counted from now */
@@ -212,7 +191,7 @@ export class Sessions implements PartsHost {
     for (;;) {
       const oldest = this.#parts.table.oldestAwaitingHello();
       if (oldest === undefined || this.#helloDeadline() > this.#options.now()) return;
-      this.#end(oldest, noHello());
+      this.end(oldest, noHello());
     }
   }
 
@@ -221,6 +200,7 @@ export class Sessions implements PartsHost {
     return Math.min(
       this.#helloDeadline(),
       this.#parts.fdSweep.deadline(),
+      this.#parts.backPressure.lookDue,
       this.#parts.retained.nextDeadline,
     );
   }
@@ -234,7 +214,7 @@ export class Sessions implements PartsHost {
   sayGoodbye(): void {
     const message = "The broker is shutting down";
     const body = goodbyeBody({ status: STATUS.CLOSED_BY_BROKER, message });
-    this.#parts.rests.clear();
+    this.#parts.reading.clear();
     this.#parts.retained.replay.clear();
     for (const connection of this.#parts.table.all()) {
       if (connection.state === "DOOMED") continue;
@@ -255,7 +235,7 @@ export class Sessions implements PartsHost {
 
   /** Closes every connection. */
   closeAll(): void {
-    for (const connection of this.#parts.table.all()) this.#doom(connection, undefined);
+    for (const connection of this.#parts.table.all()) this.doom(connection);
     this.#parts.burials.run(() => true);
     this.#parts.lingering.closeAll();
     this.#parts.retained.close();
@@ -289,21 +269,29 @@ export class Sessions implements PartsHost {
     tellTooLarge({ send: this.send, onEvent: this.#parts.onEvent }, sender, about);
   }
 
+  /** RouterHost */
+  noteSlowReader(connection: Connection): void {
+    this.endUnread(connection, readsTooSlowly(connection.queue.queuedBytes));
+  }
+
+  /** RouterHost */
+  unreadBytes(connection: Connection): number {
+    return getUnreadBytes(connection.socket.number);
+  }
+
   /** FlushHost */
   evict(connection: Connection): void {
-    this.#doom(connection, doesNotRead(connection.queue.queuedBytes));
+    this.endUnread(connection, doesNotRead(connection.queue.queuedBytes));
   }
 
   /** FlushHost */
   abandon(connection: Connection): void {
-    this.#doom(connection, undefined);
+    this.doom(connection);
   }
 
   /** FdSweepHost */
   evictForFds(connection: Connection, fds: number): void {
-    const cause = doesNotTakeFds(fds, this.#options.fdTtlMs);
-    connection.queue.sendLast(encodeFatal(cause, {}));
-    this.#doom(connection, cause);
+    this.endUnread(connection, doesNotTakeFds(fds, this.#options.fdTtlMs));
   }
 
   /** Clients that something waits for have taken fds. */
@@ -317,10 +305,10 @@ export class Sessions implements PartsHost {
     connection.state = "OPEN";
     try {
       if (this.#welcome(connection, hello)) this.#parts.presence.noteConnected(connection);
-      else this.#doom(connection, undefined);
+      else this.doom(connection);
     } catch (error) {
       if (!(error instanceof SyscallError)) throw error;
-      this.#end(connection, noFdsLeft(error));
+      this.end(connection, noFdsLeft(error));
     }
   }
 
@@ -335,31 +323,6 @@ export class Sessions implements PartsHost {
     }
   }
 
-  #readPackets(connection: Connection): void {
-    const fd = connection.socket.number;
-    const { uid } = connection.identity;
-    const { packet } = this.#parts.source;
-    let turnBytes = 0;
-    for (let packets = 0; packets < PACKETS_PER_TURN; packets += 1) {
-      if (this.#parts.closer.isFull(uid)) return this.#parts.heldOff.add(connection);
-      const bytes = this.#parts.source.receive(fd, uid);
-      if (bytes > 0) {
-        turnBytes += bytes;
-        if (this.#options.verifiesPackets && !isSentBy(connection.identity, packet)) {
-          packet.closeFds();
-          return this.#end(connection, anotherSender());
-        }
-        if (!this.#handle(connection, packet, bytes)) return;
-        if (turnBytes >= BYTES_PER_TURN) return;
-      } else if (bytes === PEER_CLOSED) {
-        return this.#doom(connection, undefined);
-      } else if (bytes === RECORD_TRUNCATED) {
-        const message = `Cannot read packet: it has more than ${PACKET_BYTES_MAX} bytes`;
-        throw new ProtocolError("PROTOCOL_PACKET_SIZE", message, 0);
-      } else return;
-    }
-  }
-
   /** Queues a control frame; it leaves at the end of the turn. */
   readonly send: ControlSender = (connection, frame) => {
     if (connection.state === "DOOMED") return;
@@ -368,27 +331,35 @@ export class Sessions implements PartsHost {
     else if (!connection.isUnflushed && connection.watchedFd < 0) this.noteUnflushed(connection);
   };
 
-  #endForProtocol(connection: Connection, error: ProtocolError): void {
+  /** ReadingHost */
+  endForProtocol(connection: Connection, error: ProtocolError): void {
     const { code, message, byteOffset } = error;
     const protocol = code === "PROTOCOL_VERSION" ? PROTOCOL_VERSION : undefined;
-    this.#end(connection, { code, message }, { offset: byteOffset, protocol });
+    this.end(connection, { code, message }, { offset: byteOffset, protocol });
   }
 
   /** Tells a client why it is closed, and closes it. */
-  #end(connection: Connection, cause: Cause, fields: FatalFields = {}): void {
+  end(connection: Connection, cause: Cause, fields: FatalFields = {}): void {
     if (connection.state === "DOOMED") return;
     connection.queue.push(CONTROL_FRAME_BUFFER, encodeFatal(cause, fields));
     this.#parts.flusher.flush(connection);
-    this.#doom(connection, cause);
+    this.doom(connection, cause);
   }
 
-  #doom(connection: Connection, cause: Cause | undefined): void {
+  /** Closes a client that does not read what it was sent, and tells it why, if that is possible. */
+  endUnread(connection: Connection, cause: Cause): void {
+    if (connection.state === "DOOMED") return;
+    if (connection.state === "OPEN") sendLastWord(connection.socket.number, encodeFatal(cause, {}));
+    this.doom(connection, cause);
+  }
+
+  /** Closes a client at the end of the turn. */
+  doom(connection: Connection, cause?: Cause): void {
     if (connection.state === "DOOMED") return;
     this.#parts.table.noteHello(connection);
     connection.state = "DOOMED";
     connection.queue.abandon();
-    this.#parts.rests.drop(connection);
-    this.#parts.heldOff.drop(connection);
+    this.#parts.reading.leave(connection);
     this.#parts.burials.add(connection, cause);
   }
 }

@@ -116,6 +116,11 @@ export class SocketWatch {
   setReadingPaused(connection: Connection, isPaused: boolean): void {
     if (connection.isReadingPaused === isPaused) return;
     connection.isReadingPaused = isPaused;
+    if (!connection.isUnwatched) this.#renew(connection);
+  }
+
+  /** Reading may have been stopped or resumed. */
+  #renew(connection: Connection): void {
     const socket = connection.socket.number;
     const isBlocked = connection.watchedFd === socket && !connection.awaitsTaking;
     const writing = isBlocked ? EPOLLOUT : 0;
@@ -126,17 +131,40 @@ export class SocketWatch {
   stopReading(connection: Connection): void {
     connection.isReadingStopped = true;
     this.watchWritable(connection, -1);
-    this.#epoll.modify(connection.socket.number, 0, connection.slot);
+    if (!connection.isUnwatched) this.#epoll.modify(connection.socket.number, 0, connection.slot);
+  }
+
+  /**
+   * The connection is held back, or not any more: readiness to be read is not told meanwhile. Its end
+   * still is; see forgetHeld().
+   */
+  setHeld(connection: Connection, isHeld: boolean): void {
+    connection.isHeld = isHeld;
+    if (!connection.isUnwatched) return this.#renew(connection);
+    if (isHeld) return;
+    connection.isUnwatched = false;
+    this.#epoll.add(connection.socket.number, readingOf(connection), connection.slot);
+  }
+
+  /**
+   * The connection has ended while it was held back: epoll would tell so for ever, and what it sent
+   * before is still to come. Nothing more is to be sent to it. setHeld() watches it again.
+   */
+  forgetHeld(connection: Connection): void {
+    this.watchWritable(connection, -1);
+    if (connection.isUnwatched) return;
+    connection.isUnwatched = true;
+    this.#epoll.remove(connection.socket.number);
   }
 
   /** Forgets a connection; before its sockets are closed. */
   remove(connection: Connection): void {
     this.watchWritable(connection, -1);
     this.unwatchTaking(connection);
-    this.#epoll.remove(connection.socket.number);
+    if (!connection.isUnwatched) this.#epoll.remove(connection.socket.number);
   }
 }
 
-function readingOf({ isReadingStopped, isReadingPaused }: Connection): number {
-  return isReadingStopped || isReadingPaused ? 0 : EPOLLIN;
+function readingOf({ isReadingStopped, isReadingPaused, isHeld }: Connection): number {
+  return isReadingStopped || isReadingPaused || isHeld ? 0 : EPOLLIN;
 }

@@ -7,13 +7,15 @@
 import { assert } from "../assert.ts";
 import type { Connection } from "./connection.ts";
 import type { FdRules } from "./fd-rules.ts";
-import { TOPICS_MAX } from "./limits.ts";
-import type { Route } from "./route.ts";
+import { GROUP_TOPICS_MAX, TOPICS_MAX } from "./limits.ts";
+import { EMPTY_ROUTE, type Route } from "./route.ts";
 
 /** A topic that at least one connection has open for publishing. */
 export class Topic {
   readonly id: number;
   readonly name: string;
+  /** The queue group whose messages bear the id; undefined for the topic itself. */
+  readonly group: string | undefined;
   /** Connections that have it open, services of this name, its last value. */
   holders = 0;
   /** Of these, connections that have it open for publishing. */
@@ -30,6 +32,10 @@ export class Topic {
   fdRules: FdRules | undefined = undefined;
   /** The generation of the policy that `fdRules` are from; -1 for never. */
   fdRulesGeneration = -1;
+  /** Destinations of `route` that do not know the id yet; undefined for none. */
+  untold: Connection[] | undefined = undefined;
+  /** Ids for the messages of queue groups on it, by group; undefined where there never was one. */
+  groupTopics: Map<string, GroupTopic> | undefined = undefined;
 
   /** Pairs up to the time when the route was set, … */
   #matched = 0;
@@ -37,9 +43,10 @@ export class Topic {
   #publishedBefore = 0;
   #route: Route | undefined = undefined;
 
-  constructor(id: number, name: string) {
+  constructor(id: number, name: string, group?: string) {
     this.id = id;
     this.name = name;
+    this.group = group;
   }
 
   /** Where its messages go; valid while `routeGeneration` is the subscription index's. */
@@ -53,10 +60,11 @@ export class Topic {
     this.#route = route;
   }
 
-  /** Pairs of a message and a subscriber: not counted for each message, but for each route. */
+  /** Pairs of a message and a subscriber or group: not counted for each message, but for each route. */
   get matched(): number {
-    const destinations = this.#route?.destinations.length ?? 0;
-    return this.#matched + (this.published - this.#publishedBefore) * destinations;
+    const { destinations, groups } = this.#route ?? EMPTY_ROUTE;
+    const each = destinations.length + groups.length;
+    return this.#matched + (this.published - this.#publishedBefore) * each;
   }
 
   /** Counts a message that does not go to all of its route. @param matched those it goes to */
@@ -75,6 +83,12 @@ export class Topic {
   }
 }
 
+/** A topic for one queue group: the same name, and an id of its own. */
+export class GroupTopic extends Topic {
+  /** Place of the member whose turn it is, among the members of its route. */
+  turn = 0;
+}
+
 /** All topics of a broker. */
 export class TopicTable {
   readonly #byName = new Map<string, Topic>();
@@ -82,6 +96,7 @@ export class TopicTable {
   readonly #byId: (Topic | undefined)[] = [];
   readonly #freeIds: number[] = [];
   #idsUsed = 0;
+  #groupTopics = 0;
 
   get size(): number {
     return this.#byName.size;
@@ -108,7 +123,7 @@ export class TopicTable {
     let topic = this.#byName.get(name);
     if (topic === undefined) {
       if (this.#byName.size >= TOPICS_MAX) return undefined;
-      topic = new Topic(this.#freeIds.pop() ?? this.#nextId(), name);
+      topic = new Topic(this.#takeId(), name);
       this.#byName.set(name, topic);
       this.#byId[topic.id] = topic;
     }
@@ -122,9 +137,39 @@ export class TopicTable {
     topic.holders -= 1;
     if (topic.holders > 0) return;
     topic.forgetRoute();
+    this.keepGroups(topic, new Set());
     this.#byName.delete(topic.name);
     this.#byId[topic.id] = undefined;
     this.#freeIds.push(topic.id);
+  }
+
+  /**
+   * The topic that stands for a queue group on another; it is made if need be, and goes with it.
+   * @returns undefined where GROUP_TOPICS_MAX of them are in use
+   */
+  groupTopic(topic: Topic, group: string): GroupTopic | undefined {
+    const known = topic.groupTopics?.get(group);
+    if (known !== undefined) return known;
+    if (this.#groupTopics >= GROUP_TOPICS_MAX) return undefined;
+    this.#groupTopics += 1;
+    const made = new GroupTopic(this.#takeId(), topic.name, group);
+    topic.groupTopics ??= new Map();
+    topic.groupTopics.set(group, made);
+    return made;
+  }
+
+  /** Frees the ids of a topic's groups but for these. */
+  keepGroups(topic: Topic, kept: ReadonlySet<string>): void {
+    for (const [group, { id }] of topic.groupTopics ?? []) {
+      if (kept.has(group)) continue;
+      topic.groupTopics?.delete(group);
+      this.#groupTopics -= 1;
+      this.#freeIds.push(id);
+    }
+  }
+
+  #takeId(): number {
+    return this.#freeIds.pop() ?? this.#nextId();
   }
 
   /** Id 0 is never given: in a GAP frame it stands for several topics. */

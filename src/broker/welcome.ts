@@ -34,7 +34,7 @@ function welcomeWithLane(connection: Connection): boolean {
   const body = bodyOf(connection, FEATURE_FD_LANE);
   const bytes = encodeControlFrame({ opcode: OPCODE.WELCOME, fdCount: 1, id: 0, body });
   if (connection.queue.sendNow(CONTROL_FRAME_BUFFER, bytes, [lent.number]) !== bytes) return false;
-  connection.queue.useLane(ours);
+  connection.queue.outlet.useLane(ours);
   return true;
 }
 

@@ -4,6 +4,7 @@
  */
 
 import { Command, Option } from "commander";
+import { OVERFLOW_POLICIES } from "../protocol/words.ts";
 import { VERSION } from "../version.ts";
 import { EXIT_CODE_HELP } from "./exit-codes.ts";
 import { addInspectionCommands } from "./inspection-program.ts";
@@ -125,6 +126,13 @@ function addSub(program: Command, finish: (exitCode: number) => void): void {
         "the files of one",
     )
     .option("--save-max <bytes>", "keep no file with more bytes (default: 1 GiB)")
+    .option("-g, --group <name>", "share the messages with all others of this queue group")
+    .addOption(
+      new Option(
+        "--overflow <policy>",
+        "what happens to messages that are not read in time",
+      ).choices(OVERFLOW_POLICIES),
+    )
     .option(NO_RECONNECT_OPTION, NO_RECONNECT_HELP)
     .option("-v, --verbose", "say on stderr when the subscription stands, and when it is lost")
     .option(SOCKET_OPTION, CLIENT_SOCKET_HELP)

@@ -11,32 +11,33 @@ import {
   type ErrorBody,
   type Explain,
   explainBody,
-  type GapBody,
   type GoodbyeBody,
   openTopicBody,
   type RevokedBody,
 } from "../protocol/control-messages.ts";
-import { GAP_REASON, OPCODE } from "../protocol/opcodes.ts";
+import { OPCODE } from "../protocol/opcodes.ts";
 import { clearRetainedBody, decodeClearRetainedAck } from "../protocol/service-messages.ts";
 import { STATUS } from "../protocol/status-codes.ts";
 import { checkTopicName } from "../protocol/topics.ts";
 import type { QuerySubject } from "../protocol/words.ts";
 import { Deadlines } from "./deadlines.ts";
 import type { Self } from "./dial.ts";
-import { Flushes, type Receipt } from "./flushes.ts";
 import { Inbound, type InboundHost } from "./inbound.ts";
 import { CLOSE_DRAIN_MS, DRAIN_TIMEOUT_MS_DEFAULT, FLUSH_TIMEOUT_MS_DEFAULT } from "./limits.ts";
 import type { Link, LinkHost } from "./link.ts";
+import type { Gap } from "./message-queue.ts";
 import { Publisher, type PublishOptions } from "./publisher.ts";
 import { type QueryEntry, type QueryOptions, queryEntries } from "./queries.ts";
+import { ReadGate } from "./read-gate.ts";
+import { type Receipt, Receipts } from "./receipts.ts";
 import type { ReconnectPlan } from "./reconnection.ts";
 import type { Restorable } from "./restorable.ts";
 import { ServiceApi } from "./service-api.ts";
 import type { ServiceLink } from "./service-link.ts";
 import { Services } from "./services.ts";
-import { type GapReason, type StatusEvent, StatusFeed } from "./status.ts";
+import { type StatusEvent, StatusFeed } from "./status.ts";
 import { Subscriber } from "./subscriber.ts";
-import type { SubscribeOptions, Subscription } from "./subscription.ts";
+import type { AnySubscription, SubscribeOptions, Subscription } from "./subscription.ts";
 import { errorFromWire } from "./wire-error.ts";
 
 /** Data by topic name, for `connect<Topics>()`. */
@@ -57,12 +58,6 @@ export interface DrainOptions {
 /** A question to explain(). */
 export type PolicyQuestion = Explain;
 
-/** What the wire's numbers mean. */
-const GAP_REASONS: ReadonlyMap<number, GapReason> = new Map([
-  [GAP_REASON.SEND_QUEUE_FULL, "send-queue-full"],
-  [GAP_REASON.BODY_REFUSED, "body-refused"],
-]);
-
 /**
  * An open connection.
  * @example
@@ -80,7 +75,8 @@ export class Bus<Topics extends TopicMap = TopicMap>
   readonly #publisher: Publisher;
   readonly #subscriber: Subscriber;
   protected readonly services: Services;
-  readonly #flushes: Flushes;
+  readonly #receipts: Receipts;
+  readonly #readGate = new ReadGate<AnySubscription>((isPaused) => this.#link.setPaused(isPaused));
   /** In the order in which they are restored. */
   readonly #restorables: readonly Restorable[];
   readonly #closed = Promise.withResolvers<Error | undefined>();
@@ -95,15 +91,19 @@ export class Bus<Topics extends TopicMap = TopicMap>
     this.#publisher = new Publisher(
       link.outbound,
       (name) => this.#requestTopic(name),
-      (error) => this.#noteDenied(error),
+      (error) => this.#noteDenied(error, false),
     );
     this.#subscriber = new Subscriber(
       this.#inbound,
       (opcode, body, repeat) => link.request(opcode, body, repeat),
-      (count) => this.#noteGap(count, "subscription-full"),
+      {
+        noteLost: (gap) => this.onGap(gap),
+        noteFull: (subscription, isFull) => this.#readGate.noteFull(subscription, isFull),
+      },
       (topic, error) => this.#status.emit({ type: "revoked", action: "subscribe", topic, error }),
     );
-    this.#flushes = new Flushes(link, this.#publisher);
+    this.#receipts = new Receipts(link, this.#publisher);
+    link.pending.onAwaited = (isAwaited) => this.#readGate.noteAwaited(isAwaited);
     this.services = new Services(this.#makeServiceLink());
     this.#restorables = [this.#subscriber, this.services];
     link.attach(this);
@@ -129,7 +129,9 @@ export class Bus<Topics extends TopicMap = TopicMap>
    * A body of more than 65,520 bytes, up to 64 MiB, travels as sealed memory.
    * @param data a Uint8Array travels as bytes, a string as text, sealed Memory as bytes without
    *   another copy, anything else as msgpack
-   * @returns false where much waits to be sent: a good moment to `await bus.flush()`
+   * @param options with `receipt: true`, what became of this one message is waited for
+   * @returns false where much waits to be sent: a good moment to `await bus.flush()`; or a promise of
+   *   the receipt, which rejects with what is thrown otherwise, or with why the message was refused
    * @throws {ArgumentError} ARGUMENT_TOPIC, ARGUMENT_DATA, ARGUMENT_FD
    * @throws {SyscallError} EMFILE, ENOMEM where there is no room for a large body
    * @throws {LimitError} LIMIT_MESSAGE_BYTES, LIMIT_MESSAGE_FDS, LIMIT_OUTBOUND, LIMIT_QUEUED_FDS
@@ -138,14 +140,29 @@ export class Bus<Topics extends TopicMap = TopicMap>
    *   refusal of files, by REJECTED_BY_POLICY, or REJECTED_FD_KIND for their kind; and with `retain`
    *   REJECTED_RETAIN, or LIMIT_RETAINED as a LimitError: then nobody has got the message
    * @throws {ClosedError} after the end of the bus; CLOSED_DISCONNECTED while there is no
-   *   connection, where `whileDisconnected` is "refuse"
+   *   connection, where `whileDisconnected` is "refuse", or where a receipt is asked for; such a
+   *   promise rejects with it, too, where the connection is lost before the receipt is there
    */
   publish<Topic extends keyof Topics & string>(
     topic: Topic,
     data: Topics[Topic],
-    options?: PublishOptions,
-  ): boolean {
+    options?: PublishOptions & { readonly receipt?: false },
+  ): boolean;
+  publish<Topic extends keyof Topics & string>(
+    topic: Topic,
+    data: Topics[Topic],
+    options: PublishOptions & { readonly receipt: true },
+  ): Promise<Receipt>;
+  publish<Topic extends keyof Topics & string>(
+    topic: Topic,
+    data: Topics[Topic],
+    options?: PublishOptions & { readonly receipt?: boolean },
+  ): boolean | Promise<Receipt> {
+    if (options?.receipt === true) {
+      return this.#receipts.around(() => this.#publisher.publish(topic, data, options));
+    }
     if (!this.#link.isConnected) this.#checkKeeps();
+    this.#receipts.notePublished();
     return this.#publisher.publish(topic, data, options);
   }
 
@@ -197,7 +214,7 @@ export class Bus<Topics extends TopicMap = TopicMap>
    *   a connection: it tells how many, and once; the reason after the end of the bus
    */
   async flush(options: FlushOptions = {}): Promise<Receipt> {
-    return await this.#flushes.flush(options.timeoutMs ?? FLUSH_TIMEOUT_MS_DEFAULT);
+    return await this.#receipts.flush(options.timeoutMs ?? FLUSH_TIMEOUT_MS_DEFAULT);
   }
 
   /**
@@ -287,16 +304,17 @@ export class Bus<Topics extends TopicMap = TopicMap>
     this.#inbound.reset();
     const hadSubscriptions = this.#subscriber.count > 0;
     for (const restorable of this.#restorables) restorable.onLost();
-    const sent = this.#flushes.unconfirmed;
+    const sent = this.#receipts.unconfirmed;
     const unsent = this.#link.outbound.detach();
     this.#publisher.suspend(unsent, keepBytes);
     const dropped = whileDisconnected === "refuse" ? this.#publisher.clear() : 0;
     const unconfirmed = sent - unsent.length + dropped;
-    this.#flushes.noteLost(unconfirmed);
+    this.#receipts.noteLost(unconfirmed);
     // A connection that was lost before all was restored had nothing published over it.
     if (!this.#isDisconnected) this.#status.emit({ type: "disconnected", error, unconfirmed });
     this.#isDisconnected = true;
-    if (hadSubscriptions) this.#noteGap(undefined, "disconnected");
+    if (hadSubscriptions)
+      this.onGap({ topic: undefined, count: undefined, reason: "disconnected" });
   }
 
   /** LinkHost */
@@ -307,23 +325,24 @@ export class Bus<Topics extends TopicMap = TopicMap>
   /** LinkHost */
   onRestored(attempts: number): void {
     this.#isDisconnected = false;
+    this.#readGate.renew();
     this.#publisher.resume();
-    this.#flushes.resume();
+    this.#receipts.resume();
     this.#status.emit({ type: "connected", attempts, self: this.self });
   }
 
   /** LinkHost */
   onRefused(error: Error): void {
-    this.#noteDenied(error);
+    this.#noteDenied(error, false);
   }
 
   /** LinkHost */
   onEnd(reason: Error | undefined): void {
-    const sent = reason === undefined ? 0 : this.#flushes.unconfirmed;
+    const sent = reason === undefined ? 0 : this.#receipts.unconfirmed;
     const unsent = this.#link.outbound.clear();
     const kept = this.#publisher.clear();
     const unconfirmed = (reason === undefined ? unsent : sent) + kept;
-    this.#flushes.rejectAll(this.#link.closedError());
+    this.#receipts.rejectAll(this.#link.closedError());
     this.services.end(reason, this.#link.closedError());
     for (const subscription of this.#inbound.subscriptions) subscription.end(reason);
     this.#status.emit({ type: "closed", error: reason, unconfirmed });
@@ -340,14 +359,13 @@ export class Bus<Topics extends TopicMap = TopicMap>
   onError(requestId: number, body: ErrorBody, isFatal: boolean): void {
     const error = errorFromWire(body);
     if (isFatal) this.#link.noteReason(error);
-    else if (requestId === 0) this.#noteDenied(error);
+    else if (requestId === 0) this.#noteDenied(error, true);
     else this.#link.pending.reject(requestId, error);
   }
 
   /** InboundHost */
-  onGap(topic: string | undefined, gap: GapBody): void {
-    const reason = GAP_REASONS.get(gap.reason) ?? "unknown";
-    this.#status.emit({ type: "gap", topic, count: gap.count, reason });
+  onGap({ topic, count, reason }: Gap): void {
+    this.#status.emit({ type: "gap", topic, count, reason });
   }
 
   /** InboundHost */
@@ -416,16 +434,13 @@ export class Bus<Topics extends TopicMap = TopicMap>
       post: (opcode, body, waiter) => link.post(opcode, body, waiter),
       senderOf: (connection) => this.#inbound.senderOf(connection),
       takeLaneFds: (count) => link.takeLaneFds(count),
+      awaitNews: (news) => this.#readGate.await(news),
       noteStatus: (event) => this.#status.emit(event),
     };
   }
 
-  #noteGap(count: number | undefined, reason: GapReason): void {
-    this.#status.emit({ type: "gap", topic: undefined, count, reason });
-  }
-
-  #noteDenied(error: Error): void {
-    this.#flushes.noteDenied(error);
+  #noteDenied(error: Error, isFromBroker: boolean): void {
+    this.#receipts.noteDenied(error, isFromBroker);
     this.#status.emit({ type: "denied", error });
   }
 
@@ -464,7 +479,7 @@ export class Bus<Topics extends TopicMap = TopicMap>
     await Promise.all(this.#restorables.map((restorable) => restorable.retire()));
     await this.#sent();
     // Without a connection and with nothing kept for the next one there is nothing to wait for.
-    if (this.#link.isConnected || this.#flushes.hasLoss) await this.flush({ timeoutMs });
+    if (this.#link.isConnected || this.#receipts.hasLoss) await this.flush({ timeoutMs });
   }
 
   /** Rejects at the end of the bus, where that comes before its work is done. */

@@ -15,7 +15,7 @@ import { LANE_RETRY_MS_FIRST, LANE_RETRY_MS_MAX } from "./limits.ts";
 import { type BunSocket, connectFd, type Transport, type TransportEvents } from "./transport.ts";
 
 /** See the head of this file. */
-export class ChannelTransport implements Transport {
+export class ChannelTransport implements Omit<Transport, "setPaused"> {
   readonly #writing: OwnedFd;
   readonly #lane: OwnedFd;
   readonly #laneReceiver = new PacketReceiver(new PinnedBuffer(LANE_RECORD_BYTES * 2));

@@ -15,6 +15,7 @@ import {
   type GapBody,
   type GoodbyeBody,
   type RevokedBody,
+  type TopicBody,
 } from "../protocol/control-messages.ts";
 import { fdCountOf, flagsOf, kindWord, opcodeOf, paddedBytes } from "../protocol/frame.ts";
 import { FRAME_HEADER_BYTES } from "../protocol/limits.ts";
@@ -25,21 +26,24 @@ import {
   FLAG_FDS_WITHHELD,
   FLAG_RETAINED,
   FLAGS_ENCODING_MASK,
+  GAP_REASON,
   OPCODE,
 } from "../protocol/opcodes.ts";
 import { brokerFrameError, isLarge, largeBodyBytes } from "../protocol/packet.ts";
 import { topicMatches } from "../protocol/topics.ts";
 import { LargeBody } from "./large-body.ts";
 import { Message, type Sender } from "./message.ts";
+import type { Gap } from "./message-queue.ts";
 import { ReceivedFds } from "./received-fds.ts";
 import { SERVICE_OPCODES } from "./services.ts";
+import type { GapReason } from "./status.ts";
 import type { AnySubscription } from "./subscription.ts";
 
 /** Where frames go that are not messages. */
 export interface InboundHost {
   onAck(requestId: number, body: Uint8Array): void;
   onError(requestId: number, body: ErrorBody, isFatal: boolean): void;
-  onGap(topic: string | undefined, gap: GapBody): void;
+  onGap(gap: Gap): void;
   onGoodbye(body: GoodbyeBody): void;
   onRevoked(body: RevokedBody): void;
   onPolicyChanged(): void;
@@ -52,8 +56,19 @@ export interface InboundHost {
   takeLaneFds(count: number): number[];
 }
 
+/** What the wire's numbers mean. */
+const GAP_REASONS: ReadonlyMap<number, GapReason> = new Map([
+  [GAP_REASON.SEND_QUEUE_FULL, "send-queue-full"],
+  [GAP_REASON.BODY_REFUSED, "body-refused"],
+  [GAP_REASON.OLDEST_DROPPED, "oldest-dropped"],
+  [GAP_REASON.SUPERSEDED, "superseded"],
+  [GAP_REASON.BODY_EXPIRED, "body-expired"],
+]);
+
 interface InboundTopic {
   readonly name: string;
+  /** Its messages are for the subscriptions in this group alone, one of them each. */
+  readonly group: string | undefined;
   /** Those that match, valid while `generation` is the table's. */
   subscriptions: readonly AnySubscription[];
   generation: number;
@@ -163,13 +178,22 @@ export class Inbound {
       undefined,
       isRetained,
     );
-    this.#deliver(receiversOf(topic, isRetained), message);
+    this.#deliver(topic, receiversOf(topic, isRetained), message);
   }
 
-  #deliver(subscriptions: readonly AnySubscription[], message: Message): void {
-    if (subscriptions.length === 1) subscriptions[0]?.accept(message);
+  #deliver(topic: InboundTopic, subscriptions: readonly AnySubscription[], message: Message): void {
+    if (topic.group !== undefined) this.#deliverToOne(topic, message);
+    else if (subscriptions.length === 1) subscriptions[0]?.accept(message);
     else if (message.holdsResources) this.#fanOut(subscriptions, message);
     else for (const subscription of subscriptions) subscription.accept(message);
+  }
+
+  /** Of several subscriptions in the group, each gets a message in turn. */
+  #deliverToOne(topic: InboundTopic, message: Message): void {
+    const [first, ...others] = topic.subscriptions;
+    if (first === undefined) return message[Symbol.dispose]();
+    if (others.length > 0) topic.subscriptions = [...others, first];
+    first.accept(message);
   }
 
   /** Several subscriptions of this program match: each gets fds of its own to take and close. */
@@ -202,7 +226,7 @@ export class Inbound {
         return this.#host.onError(id, decodeErrorBody(packet, start, end), isFatal);
       }
       case OPCODE.TOPIC:
-        return this.#learnTopic(id, decodeTopicBody(packet, start, end).topic);
+        return this.#learnTopic(id, decodeTopicBody(packet, start, end));
       case OPCODE.SENDER: {
         const { uid, gid, pid, groups, unit, exe } = decodeSenderBody(packet, start, end);
         const sender: Sender = Object.freeze({ connection: id, uid, gid, pid, groups, unit, exe });
@@ -266,7 +290,7 @@ export class Inbound {
       const isRetained = (flagsOf(kind) & FLAG_RETAINED) !== 0;
       const { name } = topic;
       const message = Message.large(name, sender, encoding, large, fds, isWithheld, isRetained);
-      this.#deliver(receiversOf(topic, isRetained), message);
+      this.#deliver(topic, receiversOf(topic, isRetained), message);
     } catch (error) {
       large?.release();
       fds.close();
@@ -275,20 +299,23 @@ export class Inbound {
   }
 
   #loseBody(topic: InboundTopic): void {
-    for (const subscription of topic.subscriptions) subscription.noteGap(1);
+    const gap = { topic: topic.name, count: 1, reason: "body-lost" as const };
+    for (const subscription of topic.subscriptions) subscription.noteGap(gap);
     this.#host.onBodyLost(topic.name);
   }
 
-  #learnTopic(id: number, name: string): void {
-    this.#topics.set(id, { name, subscriptions: [], generation: -1, reached: [] });
+  #learnTopic(id: number, { topic: name, group }: TopicBody): void {
+    this.#topics.set(id, { name, group, subscriptions: [], generation: -1, reached: [] });
     this.#lastTopicId = -1;
   }
 
   #gap(topicId: number, gap: GapBody): void {
     const topic = topicId === 0 ? undefined : this.#topicOf(topicId, 0);
     const missed = topic?.subscriptions ?? this.#subscriptions;
-    for (const subscription of missed) subscription.noteGap(gap.count);
-    this.#host.onGap(topic?.name, gap);
+    const reason = GAP_REASONS.get(gap.reason) ?? "unknown";
+    const told: Gap = { topic: topic?.name, count: gap.count, reason };
+    for (const subscription of missed) subscription.noteGap(told);
+    this.#host.onGap(told);
   }
 
   #topicOf(id: number, at: number): InboundTopic {
@@ -307,8 +334,8 @@ export class Inbound {
   }
 
   #match(topic: InboundTopic): void {
-    topic.subscriptions = [...this.#subscriptions].filter((subscription) =>
-      topicMatches(subscription.pattern, topic.name),
+    topic.subscriptions = [...this.#subscriptions].filter(
+      ({ pattern, group }) => group === topic.group && topicMatches(pattern, topic.name),
     );
     topic.generation = this.#generation;
   }

@@ -7,6 +7,7 @@ export {
   DataError,
   ERROR_CODES,
   type ErrorCode,
+  GapError,
   LimitError,
   ProtocolError,
   RejectedError,
@@ -16,7 +17,7 @@ export {
 } from "../errors.ts";
 export type { FdKind, FoundFdKind } from "../fd-kinds.ts";
 export type { MappedMemory } from "../ffi/mapping.ts";
-export type { QuerySubject } from "../protocol/words.ts";
+export type { OverflowPolicy, QuerySubject } from "../protocol/words.ts";
 export type { EncodingName } from "./body-codec.ts";
 export {
   Bus,
@@ -30,7 +31,6 @@ export { Channel } from "./channel.ts";
 export type { OpenChannelOptions } from "./channels.ts";
 export { type ConnectOptions, connect } from "./connect.ts";
 export type { Self } from "./dial.ts";
-export type { Receipt } from "./flushes.ts";
 export { MappedBytes } from "./mapped-bytes.ts";
 export {
   type FillOptions,
@@ -40,9 +40,11 @@ export {
   type MemorySource,
 } from "./memory.ts";
 export { Message, type Sender } from "./message.ts";
+export type { Gap } from "./message-queue.ts";
 export type { FdLike, SendOptions } from "./outgoing-body.ts";
 export type { PublishOptions } from "./publisher.ts";
 export type { QueryEntry, QueryOptions } from "./queries.ts";
+export type { Receipt } from "./receipts.ts";
 export { type ReadFileOptions, ReceivedFd, ReceivedFds } from "./received-fds.ts";
 export type { ReconnectOptions } from "./reconnection.ts";
 export { ReplyStream } from "./reply-stream.ts";

@@ -45,6 +45,12 @@ export const SPARE_BUFFERS_KEPT = 16;
 export const SUBSCRIPTION_MESSAGES_MAX_DEFAULT = 65_536;
 
 /**
+ * The same in a queue group: what waits here is not done by members that are free. Guess: more than
+ * one packet of small messages would be no use to a member that takes long for each.
+ */
+export const GROUP_MESSAGES_MAX_DEFAULT = 256;
+
+/**
  * Bytes of large bodies that wait in one subscription for the iterator; beyond it messages with such
  * bodies are dropped. Guess: four of the largest.
  */

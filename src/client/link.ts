@@ -215,6 +215,11 @@ export class Link {
     while (!this.isConnected) await this.#connected();
   }
 
+  /** Reads no more from the connection, or reads again; the next connection is read from. */
+  setPaused(isPaused: boolean): void {
+    this.#transport?.setPaused(isPaused);
+  }
+
   /** Fetches the fds of the next lane record; they are the caller's. */
   takeLaneFds(count: number): number[] {
     return this.#transport?.takeLaneFds(count) ?? [];

@@ -60,7 +60,7 @@ const NO_FDS: readonly number[] = [];
 export class Outbound {
   readonly #spare: PinnedBuffer[] = [];
   readonly #control = new PacketWriter();
-  #transport: Transport | undefined;
+  #transport: Pick<Transport, "send"> | undefined;
   #open = new PinnedBuffer(PACKET_BYTES_MAX);
   #openBytes = 0;
   #waiting: WaitingPacket[] = [];
@@ -78,7 +78,7 @@ export class Outbound {
   }
 
   /** Frames written before this wait for it. */
-  attach(transport: Transport): void {
+  attach(transport: Pick<Transport, "send">): void {
     this.#transport = transport;
     this.onWritable();
   }

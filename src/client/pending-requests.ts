@@ -18,6 +18,8 @@ const IDS_MAX = 0xffff_ffff;
 /** Ids and waiters of requests. */
 export class PendingRequests {
   readonly #pending = new Map<number, Waiter>();
+  /** Told when the first answer is awaited, and when none is any more. */
+  onAwaited: (isAwaited: boolean) => void = () => {};
   #lastId = 0;
   #hasWrapped = false;
 
@@ -28,6 +30,7 @@ export class PendingRequests {
       this.#lastId = this.#lastId === IDS_MAX ? 1 : this.#lastId + 1;
     } while (this.#pending.has(this.#lastId));
     this.#pending.set(this.#lastId, waiter);
+    if (this.#pending.size === 1) this.onAwaited(true);
     return this.#lastId;
   }
 
@@ -38,7 +41,7 @@ export class PendingRequests {
 
   /** Nobody waits for this id any more. */
   remove(id: number): void {
-    this.#pending.delete(id);
+    this.#take(id);
   }
 
   /**
@@ -70,12 +73,13 @@ export class PendingRequests {
   rejectAll(error: Error): void {
     const waiters = [...this.#pending.values()];
     this.#pending.clear();
+    if (waiters.length > 0) this.onAwaited(false);
     for (const waiter of waiters) waiter.reject(error);
   }
 
   #take(id: number): Waiter | undefined {
     const waiter = this.#pending.get(id);
-    this.#pending.delete(id);
+    if (this.#pending.delete(id) && this.#pending.size === 0) this.onAwaited(false);
     return waiter;
   }
 }

@@ -31,6 +31,8 @@ export interface ServiceLink {
   ): Promise<Answer>;
   /** See Link.post(). */
   post(opcode: number, body: ControlMap, waiter: Waiter): number;
+  /** Something else that the broker tells is waited for: it is read from until that is settled. */
+  awaitNews(news: Promise<unknown>): void;
   /** Who has this connection id. @throws {ProtocolError} PROTOCOL_STATE where the broker did not say */
   senderOf(connection: number): Sender;
   /** Fetches fds of the next lane record; they are the caller's. */

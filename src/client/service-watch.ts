@@ -173,7 +173,13 @@ export class Watches implements WatchHost {
   }
 
   /** See Bus.waitFor(). */
-  async waitFor(name: string, options: WaitOptions = {}): Promise<ServiceState> {
+  waitFor(name: string, options: WaitOptions = {}): Promise<ServiceState> {
+    const served = this.#waitFor(name, options);
+    this.#link.awaitNews(served);
+    return served;
+  }
+
+  async #waitFor(name: string, options: WaitOptions): Promise<ServiceState> {
     const timeoutMs = checkTimeout(options.timeoutMs, SERVICE_TIMEOUT_MS_DEFAULT);
     const { signal } = options;
     signal?.throwIfAborted();

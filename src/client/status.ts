@@ -63,14 +63,19 @@ export type StatusEvent =
     };
 
 /**
- * Where messages got lost: in the broker's queue for us, or in our subscription's own; or a large
- * one on its way, since the kernel did not pass its body on ("body-refused"), or since this process
- * may hold no more fds ("body-lost"). "disconnected": published while there was no connection, or
- * on its way when it was lost.
+ * Where messages got lost: in the broker's queue for us ("send-queue-full"), or in our subscription's
+ * own ("subscription-full"); in one of them, because newer ones were wanted more ("oldest-dropped",
+ * "superseded"); or a large one on its way, since the kernel did not pass its body on
+ * ("body-refused"), it waited too long ("body-expired"), or this process may hold no more fds
+ * ("body-lost"). "disconnected": published while there was no connection, or on its way when it was
+ * lost.
  */
 export type GapReason =
   | "send-queue-full"
   | "subscription-full"
+  | "oldest-dropped"
+  | "superseded"
+  | "body-expired"
   | "body-refused"
   | "body-lost"
   | "disconnected"

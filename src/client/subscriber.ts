@@ -11,10 +11,12 @@ import {
   unsubscribeBody,
 } from "../protocol/control-messages.ts";
 import { OPCODE } from "../protocol/opcodes.ts";
-import { checkPattern } from "../protocol/topics.ts";
+import { checkGroupName, checkPattern } from "../protocol/topics.ts";
+import { OVERFLOW_POLICIES } from "../protocol/words.ts";
 import type { Inbound } from "./inbound.ts";
 import { RESTORE_BATCH } from "./limits.ts";
 import type { Repeat } from "./link.ts";
+import type { Gap } from "./message-queue.ts";
 import type { Restorable } from "./restorable.ts";
 import {
   type AnySubscription,
@@ -26,11 +28,14 @@ import {
 /** Sends a request. @returns the body of its ACK; rejects where it is refused or the bus has ended */
 export type Requester = (opcode: number, body: ControlMap, repeat?: Repeat) => Promise<Uint8Array>;
 
+/** What happens to subscriptions. */
+export type SubscriberEvents = Pick<SubscriptionHost, "noteLost" | "noteFull">;
+
 /** The subscribing half of a bus. */
 export class Subscriber implements SubscriptionHost, Restorable {
   readonly #inbound: Inbound;
   readonly #request: Requester;
-  readonly #onLost: (count: number) => void;
+  readonly #events: SubscriberEvents;
   /** Broker's numbers of subscriptions that were confirmed. */
   readonly #numbers = new Map<AnySubscription, number>();
   /** Subscriptions that were revoked in the very packet that confirmed them. */
@@ -41,19 +46,16 @@ export class Subscriber implements SubscriptionHost, Restorable {
   readonly #unrestored = new Set<AnySubscription>();
   readonly #onRefused: (pattern: string, error: RejectedError | LimitError) => void;
 
-  /**
-   * @param onLost told how many messages a subscription dropped because its iterator is slow
-   * @param onRefused told of a subscription that the broker grants no more after it came back
-   */
+  /** @param onRefused told of a subscription that the broker grants no more after it came back */
   constructor(
     inbound: Inbound,
     request: Requester,
-    onLost: (count: number) => void,
+    events: SubscriberEvents,
     onRefused: (pattern: string, error: RejectedError | LimitError) => void = () => {},
   ) {
     this.#inbound = inbound;
     this.#request = request;
-    this.#onLost = onLost;
+    this.#events = events;
     this.#onRefused = onRefused;
   }
 
@@ -62,7 +64,7 @@ export class Subscriber implements SubscriptionHost, Restorable {
     pattern: string,
     options: SubscribeOptions<Data>,
   ): Promise<Subscription<Data>> {
-    checkSubscription(pattern, options.queueMessagesMax);
+    checkSubscription(pattern, options);
     options.signal?.throwIfAborted();
     const subscription = new Subscription<Data>(pattern, this, options);
     // Messages may come before the answer.
@@ -127,8 +129,13 @@ export class Subscriber implements SubscriptionHost, Restorable {
   }
 
   /** SubscriptionHost */
-  noteLost(count: number): void {
-    this.#onLost(count);
+  noteLost(gap: Gap): void {
+    this.#events.noteLost(gap);
+  }
+
+  /** SubscriptionHost */
+  noteFull(subscription: AnySubscription, isFull: boolean): void {
+    this.#events.noteFull(subscription, isFull);
   }
 
   /** SubscriptionHost */
@@ -175,10 +182,11 @@ export class Subscriber implements SubscriptionHost, Restorable {
   }
 
   /** @returns the broker's number for it */
-  async #ask({ pattern }: AnySubscription, repeat: Repeat): Promise<number> {
+  async #ask({ pattern, group, overflow }: AnySubscription, repeat: Repeat): Promise<number> {
     this.#subscribing += 1;
     try {
-      const body = await this.#request(OPCODE.SUBSCRIBE, subscribeBody({ pattern }), repeat);
+      const asked = subscribeBody({ pattern, group, overflow });
+      const body = await this.#request(OPCODE.SUBSCRIBE, asked, repeat);
       const number = decodeSubscribeAck(body, 0, body.byteLength).subscription;
       const revocation = this.#revokedEarly.get(number);
       if (revocation !== undefined) throw revocation;
@@ -190,13 +198,26 @@ export class Subscriber implements SubscriptionHost, Restorable {
   }
 }
 
-function checkSubscription(pattern: string, queueMessagesMax: number | undefined): void {
+function checkSubscription(
+  pattern: string,
+  { queueMessagesMax, group, overflow }: SubscribeOptions<never>,
+): void {
   const flaw = checkPattern(pattern);
   if (flaw !== undefined) {
     throw new ArgumentError("ARGUMENT_PATTERN", `Cannot subscribe: ${flaw}`, "pattern");
   }
+  const groupFlaw = group === undefined ? undefined : checkGroupName(group);
+  if (groupFlaw !== undefined) {
+    throw optionError("group", `the name of the queue group is wrong: ${groupFlaw}`);
+  }
+  if (overflow !== undefined && !OVERFLOW_POLICIES.includes(overflow)) {
+    throw optionError("overflow", `overflow must be one of ${OVERFLOW_POLICIES.join(", ")}`);
+  }
   if (queueMessagesMax === undefined) return;
   if (Number.isSafeInteger(queueMessagesMax) && queueMessagesMax >= 1) return;
-  const message = "Cannot subscribe: queueMessagesMax must be a whole number of 1 or more";
-  throw new ArgumentError("ARGUMENT_OPTION", message, "queueMessagesMax");
+  throw optionError("queueMessagesMax", "queueMessagesMax must be a whole number of 1 or more");
+}
+
+function optionError(option: string, flaw: string): ArgumentError {
+  return new ArgumentError("ARGUMENT_OPTION", `Cannot subscribe: ${flaw}`, option);
 }

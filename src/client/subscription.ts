@@ -3,8 +3,11 @@
  * callback. Fds that nobody took are closed when the next message is asked for.
  */
 
-import { SUBSCRIPTION_MEMORY_BYTES_MAX, SUBSCRIPTION_MESSAGES_MAX_DEFAULT } from "./limits.ts";
+import { GapError, LimitError } from "../errors.ts";
+import type { OverflowPolicy } from "../protocol/words.ts";
+import { GROUP_MESSAGES_MAX_DEFAULT, SUBSCRIPTION_MESSAGES_MAX_DEFAULT } from "./limits.ts";
 import type { Message } from "./message.ts";
+import { FULL, type Gap, MessageQueue, TAKEN } from "./message-queue.ts";
 
 /** Choices for one subscription. */
 export interface SubscribeOptions<Data = unknown> {
@@ -13,8 +16,27 @@ export interface SubscribeOptions<Data = unknown> {
    * outside, as an uncaught error of the program.
    */
   readonly onMessage?: (message: Message<Data>) => void | Promise<void>;
-  /** Messages that may wait for the iterator; more are dropped and counted in `lost`. */
+  /** The queue group to join: of all its members, one gets each message. 1 to 64 characters. */
+  readonly group?: string;
+  /**
+   * What happens to messages that come faster than they are read: in the broker's queue for this
+   * client, and in the subscription's own. "block" needs the policy's leave. Default: in the broker
+   * what the policy sets, else "drop-newest"; here "drop-newest", and "block" in a queue group.
+   */
+  readonly overflow?: OverflowPolicy;
+  /**
+   * Messages that may wait for the iterator. More are dealt with as `overflow` says; with "block"
+   * nothing more is read from the broker, for any subscription of the bus. Default 65,536; 256 in a
+   * queue group, so that work stays with those who are free.
+   */
   readonly queueMessagesMax?: number;
+  /** Called where messages are missing. */
+  readonly onGap?: (gap: Gap) => void;
+  /**
+   * next() rejects with a GapError in the place of missing messages. The iteration can go on
+   * afterwards: the subscription is still open.
+   */
+  readonly gapErrors?: boolean;
   /** Aborting closes the subscription. */
   readonly signal?: AbortSignal;
 }
@@ -28,7 +50,9 @@ export interface SubscriptionHost {
   /** Stops messages from coming; resolves when the broker has confirmed it, and never rejects. */
   unsubscribe(subscription: AnySubscription): Promise<void>;
   /** Messages were dropped because the iterator is slower than the bus. */
-  noteLost(count: number): void;
+  noteLost(gap: Gap): void;
+  /** The subscription must lose nothing and its queue is full, or is not any more. */
+  noteFull(subscription: AnySubscription, isFull: boolean): void;
 }
 
 type Waiting<Data> = {
@@ -45,13 +69,18 @@ export class Subscription<Data = unknown>
   implements AsyncIterableIterator<Message<Data>>, AsyncDisposable
 {
   readonly pattern: string;
+  /** The queue group that it is in. */
+  readonly group: string | undefined;
+  /** What was asked of the broker, for messages that do not fit there. */
+  readonly overflow: OverflowPolicy | undefined;
   readonly #host: SubscriptionHost;
   readonly #onMessage: SubscribeOptions<Data>["onMessage"];
+  readonly #onGap: SubscribeOptions<Data>["onGap"];
+  readonly #throwsGaps: boolean;
   readonly #queueMax: number;
-  #queue: Message<Data>[] = [];
-  /** Bytes of the large bodies in there. */
-  #queuedMemoryBytes = 0;
-  #head = 0;
+  readonly #holdsBack: boolean;
+  readonly #queue: MessageQueue<Data>;
+  #isFull = false;
   #waiting: Waiting<Data>[] = [];
   /** Messages with fds that the iterator was handed since its last next(). */
   #handedOut: Message<Data>[] = [];
@@ -72,7 +101,16 @@ export class Subscription<Data = unknown>
     this.pattern = pattern;
     this.#host = host;
     this.#onMessage = options.onMessage;
-    this.#queueMax = options.queueMessagesMax ?? SUBSCRIPTION_MESSAGES_MAX_DEFAULT;
+    this.#onGap = options.onGap;
+    this.#throwsGaps = options.gapErrors === true;
+    this.group = options.group;
+    this.overflow = options.overflow;
+    const isInGroup = options.group !== undefined;
+    const overflow = options.overflow ?? (isInGroup ? "block" : "drop-newest");
+    const max = isInGroup ? GROUP_MESSAGES_MAX_DEFAULT : SUBSCRIPTION_MESSAGES_MAX_DEFAULT;
+    this.#queueMax = options.queueMessagesMax ?? max;
+    this.#holdsBack = overflow === "block";
+    this.#queue = new MessageQueue(this.#queueMax, overflow, this.#throwsGaps);
   }
 
   /** Messages that this subscription should have got and did not, as far as is known. */
@@ -90,15 +128,21 @@ export class Subscription<Data = unknown>
 
   /** Messages that wait for the iterator. */
   get queued(): number {
-    return this.#queue.length - this.#head;
+    return this.#queue.size;
   }
 
-  /** The next message. After the end of the bus it rejects with the reason, if there was one. */
+  /**
+   * The next message. After the end of the bus it rejects with the reason, if there was one; with
+   * `gapErrors`, with a GapError where messages are missing.
+   */
   next(): Promise<IteratorResult<Message<Data>>> {
     this.#letGoOfHandedOut();
     this.#isInHand = false;
-    if (this.#head < this.#queue.length) {
-      const value = this.#shift();
+    const gap = this.#throwsGaps ? this.#queue.takeGap() : undefined;
+    if (gap !== undefined) return Promise.reject(new GapError(gap));
+    const value = this.#queue.shift();
+    if (value !== undefined) {
+      if (this.#isFull) this.#noteFull();
       this.#handOut(value);
       return Promise.resolve({ done: false, value });
     }
@@ -150,20 +194,23 @@ export class Subscription<Data = unknown>
     else if (this.#waiting.length > 0) {
       this.#handOut(message);
       this.#waiting.shift()?.resolve({ done: false, value: message });
-    } else if (this.#hasRoomFor(message)) {
-      this.#queue.push(message);
-      this.#queuedMemoryBytes += message.memoryBytes;
-    } else this.#drop(message);
+    } else this.#enqueue(message);
   }
 
   /** For the bus: the broker says that messages are missing here. */
-  noteGap(count: number): void {
-    this.#lost += count;
+  noteGap(gap: Gap): void {
+    this.#lost += gap.count ?? 0;
+    this.#onGap?.(gap);
+    if (!this.#throwsGaps) return;
+    const waiting = this.#waiting.shift();
+    if (waiting === undefined) this.#queue.note(gap);
+    else waiting.reject(new GapError(gap));
   }
 
   /** For the bus: the connection is lost, so messages are missing here, nobody knows how many. */
   noteDisconnect(): void {
     this.#disconnects += 1;
+    this.noteGap({ topic: undefined, count: undefined, reason: "disconnected" });
   }
 
   /** For the bus: resolves when all that came is done with; for that the iterator must ask on. */
@@ -179,6 +226,7 @@ export class Subscription<Data = unknown>
     if (this.#isEnded) return;
     this.#isEnded = true;
     this.#error = error;
+    if (this.#isFull) this.#noteFull();
     this.#signal?.removeEventListener("abort", this.#onAbort);
     for (const waiting of this.#waiting.splice(0)) {
       if (error === undefined) waiting.resolve({ done: true, value: undefined });
@@ -187,10 +235,31 @@ export class Subscription<Data = unknown>
     this.#reportLoss();
   }
 
-  #hasRoomFor({ memoryBytes }: Message<Data>): boolean {
-    if (this.queued >= this.#queueMax) return false;
-    if (memoryBytes === 0) return true;
-    return this.#queuedMemoryBytes + memoryBytes <= SUBSCRIPTION_MEMORY_BYTES_MAX;
+  #enqueue(message: Message<Data>): void {
+    const sizeBefore = this.#queue.size;
+    const outcome = this.#queue.push(message);
+    if (outcome === FULL) return this.#endFull(message);
+    const dropped = sizeBefore + 1 - this.#queue.size;
+    if (outcome !== TAKEN && dropped > 0) this.#noteDropped(dropped);
+    if (this.#holdsBack && !this.#isFull) this.#noteFull();
+  }
+
+  /** Says whether the bus may go on reading, where that has changed. */
+  #noteFull(): void {
+    const isFull = this.#holdsBack && this.#queue.isFull && !this.#isEnded;
+    if (isFull === this.#isFull) return;
+    this.#isFull = isFull;
+    this.#host.noteFull(this, isFull);
+  }
+
+  #endFull(message: Message<Data>): void {
+    message[Symbol.dispose]();
+    if (this.#isEnded) return;
+    const fields = { limit: this.#queueMax, actual: this.#queue.size + 1 };
+    const text = `Subscription to "${this.pattern}" ended: ${fields.actual} messages wait for it`;
+    const limit = `${text}, limit is ${fields.limit}`;
+    this.end(new LimitError("LIMIT_SLOW_READER", limit, fields));
+    void this.#host.unsubscribe(this);
   }
 
   readonly #onAbort = (): void => void this.close();
@@ -227,31 +296,20 @@ export class Subscription<Data = unknown>
     for (const resolve of this.#onFinished.splice(0)) resolve();
   }
 
-  #drop(message: Message<Data>): void {
-    message[Symbol.dispose]();
-    this.#lost += 1;
-    this.#unreportedLoss += 1;
-    if (this.#unreportedLoss === 1) setTimeout(() => this.#reportLoss());
+  #noteDropped(count: number): void {
+    this.#lost += count;
+    if (this.#unreportedLoss === 0) setTimeout(() => this.#reportLoss());
+    this.#unreportedLoss += count;
   }
 
   /** One event for a burst of losses, not one for each message. */
   #reportLoss(): void {
-    if (this.#unreportedLoss > 0) this.#host.noteLost(this.#unreportedLoss);
+    if (this.#unreportedLoss === 0) return;
+    const reason = this.#queue.dropReason;
+    const gap = { topic: undefined, count: this.#unreportedLoss, reason };
     this.#unreportedLoss = 0;
-  }
-
-  #shift(): Message<Data> {
-    const message = this.#queue[this.#head] as Message<Data>;
-    this.#head += 1;
-    this.#queuedMemoryBytes -= message.memoryBytes;
-    if (this.#head === this.#queue.length) {
-      this.#queue = [];
-      this.#head = 0;
-    } else if (this.#head >= 1024) {
-      this.#queue = this.#queue.slice(this.#head);
-      this.#head = 0;
-    }
-    return message;
+    this.#host.noteLost(gap);
+    this.#onGap?.(gap);
   }
 
   #handOut(message: Message<Data>): void {
@@ -266,12 +324,7 @@ export class Subscription<Data = unknown>
 
   #discard(): void {
     this.#letGoOfHandedOut();
-    for (let index = this.#head; index < this.#queue.length; index += 1) {
-      this.#queue[index]?.[Symbol.dispose]();
-    }
-    this.#queue = [];
-    this.#head = 0;
-    this.#queuedMemoryBytes = 0;
+    this.#queue.clear();
     this.#isInHand = false;
     this.#noteFinished();
   }

@@ -42,6 +42,8 @@ export interface Transport {
    * @throws {ProtocolError} PROTOCOL_LANE where record and frame do not belong together
    */
   takeLaneFds(count: number): number[];
+  /** Reads no more packets until told otherwise; a few that are under way may still come. */
+  setPaused(isPaused: boolean): void;
   /** Closes everything; onClose() follows. */
   close(): void;
 }
@@ -140,6 +142,12 @@ export class SeqpacketTransport implements Transport {
       "PROTOCOL_LANE",
       `Cannot take fds: record ${this.#laneSequence} of the lane is not that of the message`,
     );
+  }
+
+  setPaused(isPaused: boolean): void {
+    if (this.#isClosed) return;
+    if (isPaused) this.#socket?.pause();
+    else this.#socket?.resume();
   }
 
   close(): void {

@@ -4,19 +4,14 @@
  * ioctl on a stranger's file may never return.
  */
 
-import type { Pointer } from "bun:ffi";
 import { assert } from "../assert.ts";
-import { SIOCOUTQ } from "./constants.ts";
 import { assertFd } from "./fd-number.ts";
-import { libc } from "./libc.ts";
 import { closeFd } from "./owned-fd.ts";
 import { PinnedBuffer } from "./pinned-buffer.ts";
 import { openSeqpacketPair, sendPacket } from "./seqpacket.ts";
-import { unpackU32 } from "./structs.ts";
-import { lastErrno, syscallError } from "./syscall-result.ts";
+import { getUnreadBytes } from "./unread-bytes.ts";
 
-const INT_BYTES = 4;
-const scratch = new PinnedBuffer(INT_BYTES);
+const scratch = new PinnedBuffer(1);
 
 /** Bytes that the kernel charges for the smallest record; 0 until it was measured. */
 let smallestRecordBytes = 0;
@@ -35,13 +30,6 @@ export function countUnreadRecords(fd: number): number {
   assertFd(fd, "fd");
   if (smallestRecordBytes === 0) smallestRecordBytes = measureSmallestRecord();
   return Math.floor(getUnreadBytes(fd) / smallestRecordBytes);
-}
-
-function getUnreadBytes(fd: number): number {
-  if (libc.ioctl(fd, SIOCOUTQ, scratch.address as Pointer) < 0) {
-    throw syscallError("ioctl SIOCOUTQ", lastErrno(), `fd ${fd}`);
-  }
-  return unpackU32(scratch.words, 0);
 }
 
 function measureSmallestRecord(): number {

@@ -7,7 +7,7 @@
  * first token that begins with `$`.
  */
 
-import { TOPIC_BYTES_MAX, TOPIC_TOKENS_MAX } from "./limits.ts";
+import { GROUP_BYTES_MAX, TOPIC_BYTES_MAX, TOPIC_TOKENS_MAX } from "./limits.ts";
 
 const DOLLAR = 0x24;
 const STAR = 0x2a;
@@ -107,6 +107,22 @@ export function patternCovers(outer: string, inner: string): boolean {
     if (token !== "*" && token !== inside) return false;
   }
   return outerTokens.length === innerTokens.length;
+}
+
+/**
+ * Says what is wrong with the name of a queue group.
+ * @returns undefined for a good one; else the reason, to stand after a colon
+ */
+export function checkGroupName(name: string): string | undefined {
+  if (name.length === 0) return "it is empty";
+  if (name.length > GROUP_BYTES_MAX) return `it is longer than ${GROUP_BYTES_MAX} bytes`;
+  for (let at = 0; at < name.length; at += 1) {
+    const code = name.charCodeAt(at);
+    if (code < VISIBLE_MIN || code > VISIBLE_MAX) {
+      return "it has a character that is not visible ASCII";
+    }
+  }
+  return undefined;
 }
 
 /** Where the token that holds `at` ends: the index of the next dot, or the length. */

@@ -48,6 +48,26 @@ describe("seqbus sub", () => {
     expect(await sub.result()).toMatchObject({ exitCode: 0, stdout: line, stderr: "" });
   });
 
+  test("shares messages with others of its --group", async () => {
+    const words = ["work", "--group", "g", "--overflow", "drop-oldest", "--count", "1", "-v"];
+    await using one = startSub(...words);
+    await using other = startSub(...words);
+    for (const sub of [one, other]) await sub.logged("subscribed to work");
+    for (const text of ["first", "second"]) {
+      bus.publish("work", text);
+      expect(await bus.flush()).toMatchObject({ delivered: 1 });
+    }
+    const outputs = [(await one.result()).stdout, (await other.result()).stdout].join("");
+    expect(outputs.match(/first|second/g)?.toSorted()).toEqual(["first", "second"]);
+  });
+
+  test("refuses an --overflow that there is not", async () => {
+    await using sub = startSub("work", "--overflow", "drop");
+    const { exitCode, stderr } = await sub.result();
+    expect(exitCode).not.toBe(0);
+    expect(stderr).toContain("latest-per-topic");
+  });
+
   test("prints one JSON object a line with --json", async () => {
     await using sub = startSub("two.*", "--json", "--count", "2");
     await publishWhenHeard("two.a", { celsius: 21.5 });

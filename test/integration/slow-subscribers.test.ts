@@ -3,8 +3,10 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { SEND_QUEUE_BYTES_MAX } from "../../src/broker/limits.ts";
 import { GAP_REASON, OPCODE } from "../../src/protocol/opcodes.ts";
+import { STATUS } from "../../src/protocol/status-codes.ts";
 import { eventually } from "../support/eventually.ts";
-import { mapOf, packetOf, RawClient, type RawFrame } from "../support/raw-client.ts";
+import { testUnless } from "../support/loud-skip.ts";
+import { mapOf, messagePacket, packetOf, RawClient, type RawFrame } from "../support/raw-client.ts";
 import { type SpawnedBroker, spawnBroker } from "../support/spawned-broker.ts";
 import { connectAs } from "../support/spawned-client.ts";
 
@@ -179,6 +181,73 @@ describe("a subscriber that does not read", () => {
     }, "the slow client was evicted");
     expect(event.code).toBe("LIMIT_CONTROL_QUEUE");
     expect(await publisher.sync()).toMatchObject({ published: FLOOD_MESSAGES });
+    const last = (await slow.untilEnd()).at(-1);
+    expect(last?.opcode).toBe(OPCODE.ERROR);
+    expect(last && mapOf(last)["status"]).toBe(STATUS.LIMIT_CONTROL_QUEUE);
+  });
+
+  testUnless(
+    process.getuid?.() !== 0,
+    "only root can start a broker as another user",
+    "is told why it is closed by a broker that is not root, too",
+    async () => {
+      const uid = 65_534;
+      await using own = await spawnBroker({ uid });
+      await using client = await connectAs(uid, own.path);
+      await using publisher = await connectAs(uid, own.path);
+      await client.call("subscribe", "flood", { overflow: "disconnect" });
+      client.kill("SIGSTOP");
+      const isClosed = () =>
+        own.findAll("disconnected").some(({ code }) => code === "LIMIT_SLOW_READER");
+      await eventually(async () => {
+        for (let count = 0; count < 100; count += 1) {
+          await publisher.call("publish", "flood", "x".repeat(60_000));
+        }
+        return isClosed();
+      }, "the slow client was closed");
+      client.kill("SIGCONT");
+      expect(await client.call("reasonOfEnd")).toBe("LIMIT_SLOW_READER");
+    },
+  );
+
+  test("is not closed for the names of topics whose messages it does not get", async () => {
+    using publisher = await RawClient.open(broker.path);
+    using slow = await RawClient.open(broker.path);
+    await slow.subscribe(">");
+    const first = await publisher.openTopic("flood");
+    await flood(publisher, [first], FLOOD_MESSAGES);
+    const topics: number[] = [];
+    const names: string[] = [];
+    for (let number = 0; number < 2_000; number += 1) {
+      names.push(`long.${"x".repeat(230)}.${number}`);
+      topics.push(await publisher.openTopic(names[number] ?? ""));
+    }
+    const one = new Uint8Array(4);
+    for (const topic of topics) await publisher.sendEventually(messagePacket(topic, one));
+    const { dropped } = await publisher.sync();
+    const { connection } = slow;
+    expect(broker.findAll("disconnected").some((e) => e.connection === connection)).toBe(false);
+    // Once it reads again it is told the loss, and each name before its next message.
+    let lost = 0;
+    const readAll = () => {
+      for (const frame of slow.received()) {
+        if (frame.opcode === OPCODE.GAP) lost += Number(mapOf(frame)["count"]);
+      }
+      return lost;
+    };
+    await eventually(() => {
+      readAll();
+      return lost >= 2_000;
+    }, "the losses were told");
+    const last = topics.at(-1) ?? 0;
+    await publisher.sendEventually(messagePacket(last, one));
+    const frames = await eventually(() => {
+      const seen = slow.received();
+      return seen.some(({ opcode }) => opcode === OPCODE.MESSAGE) && seen;
+    }, "a message came");
+    const name = frames.find(({ opcode }) => opcode === OPCODE.TOPIC);
+    expect(name && mapOf(name)).toEqual({ topic: names.at(-1) ?? "" });
+    expect(lost).toBe(Number(dropped) + Number((await publisher.sync())["dropped"]));
   });
 });
 

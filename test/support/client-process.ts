@@ -10,7 +10,7 @@ import type { CallOptions, Reply } from "../../src/client/calls.ts";
 import { connect } from "../../src/client/connect.ts";
 import type { ServeOptions, Service } from "../../src/client/service.ts";
 import { reply, type ServiceRequest } from "../../src/client/service-request.ts";
-import type { Subscription } from "../../src/client/subscription.ts";
+import type { SubscribeOptions, Subscription } from "../../src/client/subscription.ts";
 import { dropPrivileges, type TargetCredentials } from "../../src/ffi/process-credentials.ts";
 import { readText, TestFiles } from "./test-files.ts";
 
@@ -34,6 +34,15 @@ export interface ReportedError {
 
 let bus: Bus | undefined;
 let subscription: Subscription | undefined;
+
+const collected: number[] = [];
+
+async function collect(messages: Subscription, pauseMs: number): Promise<void> {
+  for await (const message of messages) {
+    collected.push(Number(message.data));
+    if (pauseMs > 0) await Bun.sleep(pauseMs);
+  }
+}
 
 let service: Service | undefined;
 
@@ -114,8 +123,19 @@ const COMMANDS = {
     bus = await connect({ path });
     return bus.self;
   },
-  async subscribe(pattern: string): Promise<void> {
-    subscription = await theBus().subscribe(pattern);
+  async subscribe(pattern: string, options: SubscribeOptions = {}): Promise<void> {
+    subscription = await theBus().subscribe(pattern, options);
+  },
+  /** From now on messages are taken as they come; their data must be numbers. */
+  collect(pauseMs = 0): void {
+    void collect(subscription as Subscription, pauseMs);
+  },
+  collected(): number[] {
+    return collected;
+  },
+  async reasonOfEnd(): Promise<string | undefined> {
+    const reason = await theBus().closed();
+    return reason !== undefined && "code" in reason ? String(reason.code) : undefined;
   },
   publish(topic: string, data: unknown): void {
     theBus().publish(topic, data);

@@ -72,7 +72,7 @@ function brokerValue(tables: StatsTables, question: Question, startedAt: number)
     rssBytes: process.memoryUsage.rss(),
     ...sumValue(statistics.total(table.all())),
     topics: state.topics.size,
-    subscriptions: state.subscriptions.size,
+    subscriptions: state.subscriptionCount,
     queuedBytes: tables.backlogBytes(),
     fds: { ...tables.fdCounters },
     events: statistics.events,

@@ -9,6 +9,7 @@
 
 import type { BusState } from "../bus-state.ts";
 import type { Connection } from "../connection.ts";
+import { type DeliveryHost, noteDelivery } from "../delivery.ts";
 import type { FdsInFlight } from "../fds-in-flight.ts";
 import type { Introductions } from "../introductions.ts";
 import {
@@ -17,8 +18,8 @@ import {
   REPLAY_QUEUE_MEMORY_BYTES_MAX,
   REPLAY_STEPS_PER_LOOK,
 } from "../limits.ts";
-import type { RouterHost } from "../router.ts";
-import { PEER_GONE, type SendQueue } from "../send-queue.ts";
+import { PEER_GONE } from "../queue-outcomes.ts";
+import type { SendQueue } from "../send-queue.ts";
 import type { Topic } from "../topic-table.ts";
 import { FINISHED, ReplayFeed, SEARCHING } from "./replay-feed.ts";
 import type { RetainedTable } from "./retained-table.ts";
@@ -30,7 +31,7 @@ export interface ReplayParts {
   readonly state: BusState;
   readonly introductions: Introductions;
   readonly inFlight: Pick<FdsInFlight, "tick">;
-  readonly host: Pick<RouterHost, "noteUnflushed" | "notePeerGone">;
+  readonly host: DeliveryHost;
 }
 
 /** Feeds of all connections. One for a broker. */
@@ -140,8 +141,9 @@ export class Replay {
     if (isWithheld && state.fdRulesOf(topic).areAllOrNothing) return;
     introductions.introduceTopic(destination, topic);
     this.#introduceOrigin(destination, value.origin);
-    if (this.#deliver(destination, value, isWithheld) === PEER_GONE) this.#lose(destination);
-    else this.#noteUnflushed(destination);
+    const outcome = this.#deliver(destination, value, isWithheld);
+    if (outcome === PEER_GONE) this.leave(destination);
+    noteDelivery(this.#parts.host, destination, outcome);
   }
 
   #deliver(destination: Connection, value: RetainedValue, isWithheld: boolean): number {
@@ -178,21 +180,11 @@ export class Replay {
     }
     this.#dead.length = 0;
   }
-
-  #noteUnflushed(destination: Connection): void {
-    if (destination.isUnflushed || destination.watchedFd >= 0 || destination.queue.isEmpty) return;
-    this.#parts.host.noteUnflushed(destination);
-  }
-
-  #lose(destination: Connection): void {
-    this.leave(destination);
-    this.#parts.host.notePeerGone(destination);
-  }
 }
 
 /** Whether any one value fits the queue, so that none is lost. */
 function hasRoom(queue: SendQueue): boolean {
-  if (queue.isShedding || queue.queuedBytes > REPLAY_QUEUE_BYTES_MAX) return false;
+  if (queue.losses.isShedding || queue.queuedBytes > REPLAY_QUEUE_BYTES_MAX) return false;
   if (queue.queuedFds > REPLAY_QUEUE_FDS_MAX) return false;
   return queue.queuedMemoryBytes <= REPLAY_QUEUE_MEMORY_BYTES_MAX;
 }

@@ -18,7 +18,7 @@ import type { ControlSender, Introductions } from "../introductions.ts";
 import { SEND_QUEUE_BYTES_MAX } from "../limits.ts";
 import { type TooLarge, tellTooLarge } from "../message-limit.ts";
 import type { Decision } from "../policy/decide.ts";
-import { QUEUE_FULL } from "../send-queue.ts";
+import { QUEUE_FULL } from "../queue-outcomes.ts";
 import type { Topic } from "../topic-table.ts";
 import type { Member } from "./least-busy.ts";
 
@@ -95,7 +95,7 @@ export class CallDelivery {
     bundle: FdBundle | undefined,
   ): number {
     if (!hasRoom(responder, bytes)) return QUEUE_FULL;
-    this.#parts.introductions.introduceTopic(responder, topic);
+    if (!this.#parts.introductions.introduceTopic(responder, topic)) return QUEUE_FULL;
     return this.#deliver(caller, responder, topic, buffer, offset, bytes, bundle);
   }
 

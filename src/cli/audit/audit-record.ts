@@ -142,8 +142,9 @@ function limitedRecord(event: Extract<BrokerEvent, { type: "limited" }>): AuditR
 
 function disconnectedRecord(event: Extract<BrokerEvent, { type: "disconnected" }>): AuditRecord {
   const { code, message } = event;
-  if (code === undefined) return info({ event: "disconnected", ...who(event) });
-  return warn({ event: "evicted", ...who(event), code }, message);
+  const count = event.lost === 0 ? undefined : event.lost;
+  if (code === undefined) return info({ event: "disconnected", ...who(event), count });
+  return warn({ event: "evicted", ...who(event), code, count }, message);
 }
 
 function decisionRecord(event: Extract<BrokerEvent, { action: string }>): AuditRecord {

@@ -1,7 +1,7 @@
 /** `seqbus pub`: publishes one message, with open files if wished, and waits until it is routed. */
 
-import type { Receipt } from "../../client/flushes.ts";
 import type { PublishOptions } from "../../client/publisher.ts";
+import type { Receipt } from "../../client/receipts.ts";
 import { ArgumentError } from "../../errors.ts";
 import { connectOnce } from "../bus-connection.ts";
 import { EXIT } from "../exit-codes.ts";

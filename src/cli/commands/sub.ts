@@ -4,6 +4,7 @@ import type { Bus } from "../../client/bus.ts";
 import type { Message } from "../../client/message.ts";
 import type { ReceivedFd } from "../../client/received-fds.ts";
 import type { StatusEvent } from "../../client/status.ts";
+import type { OverflowPolicy } from "../../protocol/words.ts";
 import { connectTo } from "../bus-connection.ts";
 import { EXIT, isOperatingError } from "../exit-codes.ts";
 import { FileSaver, type SaveOutcome } from "../file-saver.ts";
@@ -38,6 +39,8 @@ export interface SubCommandOptions {
   /** Directory. */
   readonly saveFds?: string;
   readonly saveMax?: string;
+  readonly group?: string;
+  readonly overflow?: OverflowPolicy;
   readonly verbose?: boolean;
   /** False where --no-reconnect is given. */
   readonly reconnect?: boolean;
@@ -65,7 +68,11 @@ async function printMessages(
   options: SubCommandOptions,
 ): Promise<void> {
   await using bus = await connectTo(options.socket, options.reconnect !== false);
-  const messages = await bus.subscribe(pattern);
+  const { group, overflow } = options;
+  const messages = await bus.subscribe(pattern, {
+    ...(group !== undefined && { group }),
+    ...(overflow !== undefined && { overflow }),
+  });
   if (options.verbose === true) warn(`subscribed to ${pattern}`);
   void printNotices(bus, printer, options.verbose === true);
   let printed = 0;

@@ -7,6 +7,7 @@ import type { PeerIdentity } from "../../../src/broker/identity.ts";
 import { PacketPool } from "../../../src/broker/packet-pool.ts";
 import { Quotas } from "../../../src/broker/quota.ts";
 import { QUOTA_DEFAULTS } from "../../../src/broker/quota-limits.ts";
+import type { RouterHost } from "../../../src/broker/router.ts";
 import { SendQueue } from "../../../src/broker/send-queue.ts";
 import { OwnedFd } from "../../../src/ffi/owned-fd.ts";
 import { framesOf, type SentFrame } from "./frame-fixture.ts";
@@ -45,6 +46,11 @@ export class ConnectionBench {
     return connection;
   }
 
+  /** All that were made. */
+  get connections(): Iterable<Connection> {
+    return this.#sockets.keys();
+  }
+
   /** The socket under a connection. */
   socketOf(connection: Connection): SimulatedSocket {
     const socket = this.#sockets.get(connection);
@@ -57,4 +63,17 @@ export class ConnectionBench {
     connection.queue.flush();
     return this.socketOf(connection).take().flatMap(framesOf);
   }
+}
+
+/** A host that has time and takes no notice. */
+export function quietRouterHost(): RouterHost {
+  return {
+    hasTime: () => true,
+    noteUnflushed: () => {},
+    notePeerGone: () => {},
+    noteSlowReader: () => {},
+    noteHeld: () => {},
+    unreadBytes: () => 0,
+    noteTooLarge: () => {},
+  };
 }

@@ -10,8 +10,9 @@ import {
   SEND_QUEUE_MEMORY_BYTES_MAX,
   SEND_QUEUE_MEMORY_BYTES_RESUME,
 } from "../../../src/broker/limits.ts";
+import { ACCEPTED, QUEUE_FULL } from "../../../src/broker/queue-outcomes.ts";
 import { Router } from "../../../src/broker/router.ts";
-import { ACCEPTED, QUEUE_FULL, SendQueue } from "../../../src/broker/send-queue.ts";
+import { SendQueue } from "../../../src/broker/send-queue.ts";
 import { decodeGapBody } from "../../../src/protocol/control-messages.ts";
 import { LARGE_BODY_BYTES_MAX } from "../../../src/protocol/limits.ts";
 import {
@@ -22,7 +23,7 @@ import {
   OPCODE,
 } from "../../../src/protocol/opcodes.ts";
 import { isLarge, largeBodyBytes } from "../../../src/protocol/packet.ts";
-import { ConnectionBench } from "./connection-fixture.ts";
+import { ConnectionBench, quietRouterHost } from "./connection-fixture.ts";
 import { FrameBuffer, framesOf, type SentFrame } from "./frame-fixture.ts";
 import { openShare } from "./packet-share-fixture.ts";
 import { parse } from "./policy/policy-fixture.ts";
@@ -105,7 +106,7 @@ describe("SendQueue", () => {
   });
 
   test.each([false, true])("passes the body alone where files are withheld, lane: %p", (onLane) => {
-    if (onLane) queue.useLane(LANE_FD);
+    if (onLane) queue.outlet.useLane(LANE_FD);
     expect(deliver(MIB, { files: 2, withheld: true })).toBe(ACCEPTED);
     queue.flush();
     const flags = FLAG_LARGE | FLAG_FDS_WITHHELD | (onLane ? FLAG_FDS_ON_LANE : 0);
@@ -116,7 +117,7 @@ describe("SendQueue", () => {
   });
 
   test("passes the body alone after it has waited, too", () => {
-    queue.useLane(LANE_FD);
+    queue.outlet.useLane(LANE_FD);
     lane.capacity = 0;
     expect(deliver(MIB, { files: 2, withheld: true })).toBe(ACCEPTED);
     expect(queue).toMatchObject({ queuedFds: 1, queuedMemoryBytes: MIB });
@@ -206,13 +207,7 @@ uid = 7
     const introductions = new Introductions((connection, frame) => {
       connection.queue.push(CONTROL_FRAME_BUFFER, encodeControlFrame(frame));
     });
-    const host = {
-      hasTime: () => true,
-      noteUnflushed: () => {},
-      notePeerGone: () => {},
-      noteTooLarge: () => {},
-    };
-    const router = new Router(state, introductions, bench.fdsInFlight, host);
+    const router = new Router(state, introductions, bench.fdsInFlight, quietRouterHost());
     const publisher = bench.connect(1, 0);
     const [trusted, other] = [bench.connect(2, 7), bench.connect(3, 8)];
     for (const connection of [trusted, other]) state.subscribe(connection, ">");

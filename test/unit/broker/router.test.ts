@@ -12,7 +12,7 @@ import { ProtocolError } from "../../../src/errors.ts";
 import { decodeTopicBody } from "../../../src/protocol/control-messages.ts";
 import { MESSAGE_BODY_BYTES_MAX } from "../../../src/protocol/limits.ts";
 import { FLAG_FDS_WITHHELD, OPCODE } from "../../../src/protocol/opcodes.ts";
-import { ConnectionBench } from "./connection-fixture.ts";
+import { ConnectionBench, quietRouterHost } from "./connection-fixture.ts";
 import { FrameBuffer, numberOf, type SentFrame } from "./frame-fixture.ts";
 import { parse } from "./policy/policy-fixture.ts";
 
@@ -39,6 +39,7 @@ beforeEach(() => {
   });
   looks = [];
   router = new Router(state, introductions, bench.fdsInFlight, {
+    ...quietRouterHost(),
     hasTime: () => looks.shift() ?? true,
     noteUnflushed: (connection) => {
       connection.isUnflushed = true;
@@ -270,7 +271,7 @@ describe("figures", () => {
 
 describe("Router.routeWithFds()", () => {
   function routeWithFds(topicId: number, fdCount: number): void {
-    const bundle = bench.kernel.bundle(fdCount);
+    const bundle = bench.kernel.bundle(fdCount, 0, publisher.fdAccount);
     const fields = { topic: topicId, number: 0, bodyBytes: 8, fdCount };
     const bytes = frames.messages([fields]);
     const opened = publisher.openTopics.get(topicId);
@@ -287,6 +288,20 @@ describe("Router.routeWithFds()", () => {
     for (const each of all) expect(messagesTo(each)).toMatchObject([{ fdCount: 3, origin: 1 }]);
     expect(bench.kernel.openFds.size).toBe(0);
     expect(publisher.counters).toMatchObject({ published: 1, matched: 3 });
+  });
+
+  test("charges a queue group for one copy, whoever of it gets that", () => {
+    const a = open("a");
+    for (const id of [2, 3, 4])
+      state.subscribe(bench.connect(id), "a", { group: "g", overflow: undefined });
+    const plain = subscriber(5, "a");
+    for (const connection of bench.connections) bench.socketOf(connection).capacity = 0;
+    routeWithFds(a, 3);
+    expect(publisher.fdAccount.waiting).toBe(6);
+    for (const connection of bench.connections) connection.queue.abandon();
+    expect(publisher.fdAccount.waiting).toBe(0);
+    expect(plain.queue.messagesAbandoned).toBe(1);
+    expect(bench.kernel.openFds.size).toBe(0);
   });
 
   test("closes the fds where nobody listens", () => {

@@ -7,7 +7,8 @@ import { expect, test } from "bun:test";
 import fc from "fast-check";
 import { FDS_UNTAKEN_MAX, GAP_TOPICS_MAX } from "../../../src/broker/limits.ts";
 import { PacketPool } from "../../../src/broker/packet-pool.ts";
-import { PEER_GONE, QUEUE_FULL, SendQueue } from "../../../src/broker/send-queue.ts";
+import { PEER_GONE, QUEUE_FULL } from "../../../src/broker/queue-outcomes.ts";
+import { SendQueue } from "../../../src/broker/send-queue.ts";
 import { PinnedBuffer } from "../../../src/ffi/pinned-buffer.ts";
 import { FLAG_FDS_ON_LANE, OPCODE } from "../../../src/protocol/opcodes.ts";
 import { FrameBuffer, framesOf, gapCountOf, numberOf, type SentFrame } from "./frame-fixture.ts";
@@ -101,7 +102,7 @@ class Bench {
     this.lane = this.kernel.socket(LANE_FD);
     this.queue = new SendQueue(SOCKET_FD, this.kernel, openShare(this.pool), this.kernel);
     this.#usesLane = usesLane;
-    if (usesLane) this.queue.useLane(LANE_FD);
+    if (usesLane) this.queue.outlet.useLane(LANE_FD);
   }
 
   run(action: Step): void {

@@ -7,13 +7,8 @@ import {
   SEND_QUEUE_FDS_MAX,
 } from "../../../src/broker/limits.ts";
 import { PacketPool } from "../../../src/broker/packet-pool.ts";
-import {
-  ACCEPTED,
-  BLOCKED,
-  PEER_GONE,
-  QUEUE_FULL,
-  SendQueue,
-} from "../../../src/broker/send-queue.ts";
+import { ACCEPTED, BLOCKED, PEER_GONE, QUEUE_FULL } from "../../../src/broker/queue-outcomes.ts";
+import { SendQueue } from "../../../src/broker/send-queue.ts";
 import { FDS_REFUSED, FDS_UNWANTED } from "../../../src/ffi/syscall-result.ts";
 import { FRAME_HEADER_BYTES, PACKET_BYTES_MAX } from "../../../src/protocol/limits.ts";
 import { FLAG_FDS_ON_LANE, FLAG_FDS_WITHHELD, OPCODE } from "../../../src/protocol/opcodes.ts";
@@ -220,7 +215,7 @@ describe("SendQueue.deliverWithFds()", () => {
   });
 
   test("sends the fds on the lane first, numbered, and marks the message", () => {
-    queue.useLane(LANE_FD);
+    queue.outlet.useLane(LANE_FD);
     deliverWithFds(1, 2);
     deliverWithFds(2, 1);
     queue.flush();
@@ -237,7 +232,7 @@ describe("SendQueue.deliverWithFds()", () => {
   });
 
   test("waits for the lane where that is what blocks", () => {
-    queue.useLane(LANE_FD);
+    queue.outlet.useLane(LANE_FD);
     lane.capacity = 0;
     deliverWithFds(1, 2);
     deliver(2);
@@ -250,7 +245,7 @@ describe("SendQueue.deliverWithFds()", () => {
   });
 
   test("keeps the message for the socket once its fds are on the lane", () => {
-    queue.useLane(LANE_FD);
+    queue.outlet.useLane(LANE_FD);
     socket.capacity = 0;
     deliver(0);
     deliverWithFds(1, 2);
@@ -281,7 +276,7 @@ describe("SendQueue.deliverWithFds()", () => {
   });
 
   test("delivers without fds to a client that closed its lane", () => {
-    queue.useLane(LANE_FD);
+    queue.outlet.useLane(LANE_FD);
     lane.isPeerGone = true;
     expect(deliverWithFds(1, 2)).toBe(ACCEPTED);
     queue.flush();
@@ -289,7 +284,7 @@ describe("SendQueue.deliverWithFds()", () => {
   });
 
   test("leaves the source as it was, for the next subscriber", () => {
-    queue.useLane(LANE_FD);
+    queue.outlet.useLane(LANE_FD);
     const bytes = frames.messages([{ topic: TOPIC, number: 1, bodyBytes: 8, fdCount: 2 }]);
     const before = frames.buffer.bytes.slice(0, bytes);
     const bundle = kernel.bundle(2);
@@ -341,11 +336,11 @@ describe("SendQueue.abandon()", () => {
   });
 });
 
-describe("SendQueue.forgetLostTopic()", () => {
+describe("QueueLosses.forgetTopic()", () => {
   test("tells a loss without its topic, once the id stands for another", () => {
     block();
     fill(1);
-    queue.forgetLostTopic(TOPIC);
+    queue.losses.forgetTopic(TOPIC);
     socket.capacity = Number.POSITIVE_INFINITY;
     queue.flush();
     expect(sent().at(-1)).toMatchObject({ opcode: OPCODE.GAP, id: 0 });

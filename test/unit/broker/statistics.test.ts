@@ -54,7 +54,14 @@ describe("Statistics", () => {
     const identity = { uid: 7, gid: 7, pid: 1, groups: [] };
     note({ type: "connected", connection: 1, identity });
     const code = "LIMIT_CONTROL_QUEUE" as const;
-    note({ type: "disconnected", connection: 1, identity, code, message: "it does not read" });
+    note({
+      type: "disconnected",
+      connection: 1,
+      identity,
+      code,
+      message: "it does not read",
+      lost: 0,
+    });
     expect(statistics.events).toEqual({ connected: 1, disconnected: 1 });
     expect(statistics.endings).toEqual({ [code]: 1 });
     expect(told).toEqual(["connected", "disconnected"]);

@@ -35,7 +35,7 @@ beforeEach(() => {
   host = {
     onAck: (id, body) => void events.push(["ack", id, [...body]]),
     onError: (id, { status }, isFatal) => void events.push(["error", id, status, isFatal]),
-    onGap: (topic, { count }) => void events.push(["gap", topic, count]),
+    onGap: ({ topic, count }) => void events.push(["gap", topic, count]),
     onGoodbye: ({ status }) => void events.push(["goodbye", status]),
     onRevoked: ({ action }) => void events.push(["revoked", action]),
     onPolicyChanged: () => void events.push(["policy changed"]),
@@ -49,7 +49,7 @@ beforeEach(() => {
 
 /** @param bodies where the bodies that it gets are noted as text */
 function subscribe(pattern: string, bodies: unknown[] = []): Subscription {
-  const subscriptionHost = { unsubscribe: async () => {}, noteLost: () => {} };
+  const subscriptionHost = { unsubscribe: async () => {}, noteLost: () => {}, noteFull: () => {} };
   const onMessage = (message: Message) => {
     received.push(message);
     bodies.push(new TextDecoder().decode(message.bytes));

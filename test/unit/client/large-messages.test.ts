@@ -223,7 +223,7 @@ describe("Inbound.take()", () => {
   function subscribe(options: SubscribeOptions = {}): Subscription {
     const subscription = new Subscription(
       "a",
-      { unsubscribe: async () => {}, noteLost: () => {} },
+      { unsubscribe: async () => {}, noteLost: () => {}, noteFull: () => {} },
       options,
     );
     inbound.addSubscription(subscription);

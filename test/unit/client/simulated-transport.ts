@@ -52,6 +52,8 @@ export class SimulatedTransport implements Transport {
     throw new Error("This transport only sends");
   }
 
+  setPaused(): void {}
+
   close(): void {
     this.isClosed = true;
   }

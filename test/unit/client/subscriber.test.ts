@@ -19,7 +19,10 @@ function subscriberWhoseEndFailsWith(error: Error): { subscriber: Subscriber; as
     asked.push(opcode);
     return opcode === OPCODE.SUBSCRIBE ? Promise.resolve(ackOf(7)) : Promise.reject(error);
   };
-  const subscriber = new Subscriber(new Inbound({} as InboundHost), request, () => {});
+  const subscriber = new Subscriber(new Inbound({} as InboundHost), request, {
+    noteLost: () => {},
+    noteFull: () => {},
+  });
   return { subscriber, asked };
 }
 

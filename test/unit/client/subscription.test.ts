@@ -1,11 +1,13 @@
 import { beforeEach, describe, expect, test } from "bun:test";
 import { Message, type Sender } from "../../../src/client/message.ts";
+import type { Gap } from "../../../src/client/message-queue.ts";
 import { ReceivedFds } from "../../../src/client/received-fds.ts";
 import {
   type AnySubscription,
   type SubscribeOptions,
   Subscription,
 } from "../../../src/client/subscription.ts";
+import { GapError } from "../../../src/errors.ts";
 import { duplicateFd } from "../../../src/ffi/owned-fd.ts";
 import { ENCODING } from "../../../src/protocol/opcodes.ts";
 import { TestFiles } from "../../support/test-files.ts";
@@ -22,24 +24,27 @@ const SENDER: Sender = {
 };
 
 let unsubscribed: AnySubscription[];
-let losses: number[];
+let losses: (number | undefined)[];
+let fullness: boolean[];
 
 beforeEach(() => {
   unsubscribed = [];
   losses = [];
+  fullness = [];
 });
 
 function subscription(options: SubscribeOptions = {}): Subscription {
   const host = {
     unsubscribe: async (each: AnySubscription) => void unsubscribed.push(each),
-    noteLost: (count: number) => void losses.push(count),
+    noteLost: ({ count }: Gap) => void losses.push(count),
+    noteFull: (_each: AnySubscription, isFull: boolean) => void fullness.push(isFull),
   };
   return new Subscription("a", host, options);
 }
 
-function message(number: number, fds: ReceivedFds = ReceivedFds.NONE): Message {
+function message(number: number, fds: ReceivedFds = ReceivedFds.NONE, topic = "a"): Message {
   const packet = Uint8Array.of(number);
-  return new Message("a", SENDER, ENCODING.BYTES, packet, 0, 1, fds, false);
+  return new Message(topic, SENDER, ENCODING.BYTES, packet, 0, 1, fds, false);
 }
 
 /** Fds of a message, open until somebody closes them. */
@@ -113,9 +118,85 @@ describe("a full queue", () => {
 
   test("adds to the losses that the broker tells", () => {
     const each = subscription();
-    each.noteGap(5);
+    each.noteGap({ topic: "a", count: 5, reason: "send-queue-full" });
     expect(each.lost).toBe(5);
     expect(losses).toEqual([]);
+  });
+});
+
+describe("Subscription with overflow", () => {
+  const options = { queueMessagesMax: 4, gapErrors: true } as const;
+
+  /** Takes what is there: numbers of messages, and gaps as [reason, count]. */
+  async function storyOf(each: Subscription): Promise<unknown[]> {
+    each.end(undefined);
+    const story: unknown[] = [];
+    for (;;) {
+      try {
+        const { done, value } = await each.next();
+        if (done === true) return story;
+        story.push(value.bytes[0]);
+      } catch (error) {
+        if (!(error instanceof GapError)) throw error;
+        story.push([error.reason, error.count]);
+      }
+    }
+  }
+
+  test("drop-newest keeps the first and tells the gap behind them", async () => {
+    const each = subscription({ ...options, overflow: "drop-newest" });
+    for (let number = 1; number <= 6; number += 1) each.accept(message(number));
+    expect(await storyOf(each)).toEqual([1, 2, 3, 4, ["subscription-full", 2]]);
+    expect(each.lost).toBe(2);
+  });
+
+  test("drop-oldest keeps the last and tells the gap before them", async () => {
+    const each = subscription({ ...options, overflow: "drop-oldest" });
+    for (let number = 1; number <= 6; number += 1) each.accept(message(number));
+    expect(await storyOf(each)).toEqual([["oldest-dropped", 2], 3, 4, 5, 6]);
+  });
+
+  test("latest-per-topic keeps the newest of each topic and tells the gap before it", async () => {
+    const each = subscription({ ...options, overflow: "latest-per-topic" });
+    for (const [number, topic] of ["a", "b", "a", "c", "a", "d", "b"].entries()) {
+      each.accept(message(number, ReceivedFds.NONE, topic));
+    }
+    expect(await storyOf(each)).toEqual([3, ["superseded", 2], 4, 5, ["superseded", 1], 6]);
+    expect(each.lost).toBe(3);
+  });
+
+  test("latest-per-topic drops the oldest where that is not enough", async () => {
+    const each = subscription({ ...options, overflow: "latest-per-topic" });
+    for (const [number, topic] of ["a", "b", "c", "d", "e", "f"].entries()) {
+      each.accept(message(number, ReceivedFds.NONE, topic));
+    }
+    expect(await storyOf(each)).toEqual([["oldest-dropped", 1], ["oldest-dropped", 1], 2, 3, 4, 5]);
+  });
+
+  test("disconnect ends it with LIMIT_SLOW_READER behind what waits", async () => {
+    const each = subscription({ ...options, overflow: "disconnect" });
+    for (let number = 1; number <= 6; number += 1) each.accept(message(number));
+    expect(unsubscribed).toEqual([each]);
+    expect(await numbersOf(each, 4)).toEqual([1, 2, 3, 4]);
+    expect(each.next()).rejects.toMatchObject({ code: "LIMIT_SLOW_READER", limit: 4 });
+  });
+
+  test("block loses nothing, and tells the host to stop and to go on", async () => {
+    const each = subscription({ ...options, overflow: "block" });
+    for (let number = 1; number <= 6; number += 1) each.accept(message(number));
+    expect(fullness).toEqual([true]);
+    expect(await numbersOf(each, 3)).toEqual([1, 2, 3]);
+    expect(fullness).toEqual([true, false]);
+    expect(await storyOf(each)).toEqual([4, 5, 6]);
+  });
+
+  test("a waiting next() rejects where the broker tells a gap, and can go on", async () => {
+    const each = subscription(options);
+    const next = each.next();
+    each.noteGap({ topic: "a", count: 3, reason: "superseded" });
+    expect(next).rejects.toMatchObject({ code: "DATA_GAP", topic: "a", count: 3 });
+    each.accept(message(1));
+    expect(await numbersOf(each, 1)).toEqual([1]);
   });
 });
 

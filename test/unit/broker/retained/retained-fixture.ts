@@ -19,7 +19,7 @@ import { PinnedBuffer } from "../../../../src/ffi/pinned-buffer.ts";
 import { kindWord, writeFrameHeader } from "../../../../src/protocol/frame.ts";
 import { LARGE_BODY_BYTES_MAX } from "../../../../src/protocol/limits.ts";
 import { FLAG_RETAINED, OPCODE } from "../../../../src/protocol/opcodes.ts";
-import { ConnectionBench } from "../connection-fixture.ts";
+import { ConnectionBench, quietRouterHost } from "../connection-fixture.ts";
 import { FrameBuffer, numberOf } from "../frame-fixture.ts";
 
 /** What a connection was sent: `retained 3`, `3`, or the name of a control frame. */
@@ -51,7 +51,7 @@ export class RetainedBench {
     };
     const introductions = new Introductions(send);
     const host = {
-      hasTime: () => true,
+      ...quietRouterHost(),
       noteUnflushed: (connection: Connection) => void this.unflushed.add(connection),
       notePeerGone: (connection: Connection) => void this.gone.add(connection),
       noteTooLarge: () => {},

@@ -38,8 +38,8 @@ const CASES: Record<BrokerEvent["type"], [BrokerEvent, AuditRecord]> = {
     info({ event: "connected", ...WHO, groups: [10, 20] }),
   ],
   disconnected: [
-    { type: "disconnected", ...CLIENT, code: undefined, message: undefined },
-    info({ event: "disconnected", ...WHO }),
+    { type: "disconnected", ...CLIENT, code: undefined, message: undefined, lost: 3 },
+    info({ event: "disconnected", ...WHO, count: 3 }),
   ],
   denied: [{ type: "denied", ...CLIENT, ...USE }, warn({ event: "denied", ...WHO, ...USE })],
   "would-deny": [
@@ -126,7 +126,7 @@ test("auditRecord() names no kind where fds were refused for want of room", () =
 
 test("auditRecord() takes a disconnect with a code for an eviction", () => {
   const cause = { code: "LIMIT_CONTROL_QUEUE", message: "it does not read" } as const;
-  expect(auditRecord({ type: "disconnected", ...CLIENT, ...cause })).toEqual(
+  expect(auditRecord({ type: "disconnected", ...CLIENT, ...cause, lost: 0 })).toEqual(
     warn({ event: "evicted", ...WHO, code: cause.code }, cause.message),
   );
 });

@@ -1,0 +1,97 @@
+/**
+ * Holding publishers back for subscribers that must lose nothing: takes a publisher out of reading,
+ * lets it go on when a queue has drained, and ends subscribers that hold others back and stand still.
+ * Who waits for whom is held-publishers.ts's; this file does what follows from it.
+ */
+
+import { EPOLLERR, EPOLLHUP } from "../ffi/constants.ts";
+import type { Connection } from "./connection.ts";
+import { type Cause, holdsOthersBack } from "./endings.ts";
+import type { Flusher } from "./flusher.ts";
+import { HeldPublishers } from "./held-publishers.ts";
+import type { PacketRest, PacketRests } from "./packet-rests.ts";
+import type { SocketWatch } from "./socket-watch.ts";
+
+/** What it works with. */
+export interface BackPressureParts {
+  readonly watch: SocketWatch;
+  readonly flusher: Flusher;
+  /** Gets what publishers that may go on have left to say. */
+  readonly rests: PacketRests;
+  /** Milliseconds, monotonic. */
+  readonly now: () => number;
+  /** Ends a subscriber that stands still. */
+  readonly end: (connection: Connection, cause: Cause) => void;
+}
+
+/** Holds publishers back. One for a broker. */
+export class BackPressure {
+  readonly #parts: BackPressureParts;
+  readonly #held = new HeldPublishers();
+
+  constructor(parts: BackPressureParts) {
+    this.#parts = parts;
+  }
+
+  /** Whether a publisher is held back. */
+  holds(publisher: Connection): boolean {
+    return this.#held.has(publisher);
+  }
+
+  /**
+   * Reads nothing more of a publisher until one of these subscribers has read on.
+   * @param rest what comes next of it
+   */
+  hold(publisher: Connection, rest: PacketRest, by: readonly Connection[]): void {
+    this.#held.hold(publisher, rest, by, this.#parts.now());
+    this.#parts.watch.setHeld(publisher, true);
+  }
+
+  /** A publisher that is held back has ended: what it sent before is still to be delivered. */
+  noteEnded(publisher: Connection, events: number): void {
+    if ((events & (EPOLLHUP | EPOLLERR)) === 0) return;
+    this.#parts.flusher.notePeerGone(publisher);
+    this.#parts.watch.forgetHeld(publisher);
+  }
+
+  /** A subscriber that holds publishers back was flushed, or does not read any more. */
+  noteDrained(subscriber: Connection): void {
+    if (subscriber.queue.isLow) this.#release(subscriber);
+  }
+
+  /** When look() is due, in milliseconds on the clock; Infinity for never. */
+  get lookDue(): number {
+    return this.#held.lookDue;
+  }
+
+  /** Ends subscribers that hold publishers back and take nothing. */
+  look(): void {
+    const now = this.#parts.now();
+    if (this.#held.lookDue > now) return;
+    for (const subscriber of this.#held.holders(now)) {
+      // epoll tells of room only once a socket is three quarters empty.
+      this.#parts.flusher.flush(subscriber);
+      if (!this.#held.isStalled(subscriber, now)) continue;
+      this.#parts.end(subscriber, holdsOthersBack(subscriber.queue.queuedBytes));
+    }
+  }
+
+  /** A connection ends: what it had left to say is dropped, and nobody waits for it. */
+  leave(connection: Connection): void {
+    this.#held.drop(connection)?.closeFds();
+    if (connection.isHolding) this.#release(connection);
+  }
+
+  /** Nothing is routed any more. */
+  clear(): void {
+    for (const rest of this.#held.clear()) rest.closeFds();
+  }
+
+  /** Publishers that this one held back may go on, in the order in which they came to wait. */
+  #release(subscriber: Connection): void {
+    for (const [publisher, rest] of this.#held.release(subscriber)) {
+      this.#parts.watch.setHeld(publisher, false);
+      this.#parts.rests.push(publisher, rest);
+    }
+  }
+}

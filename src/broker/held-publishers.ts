@@ -1,0 +1,120 @@
+/**
+ * Publishers that are not read from until a subscriber has read on, and subscribers that hold some
+ * back ("block"). A publisher waits here with what is left of its packet; nobody looks at it again
+ * before a queue has drained, its subscriber is gone, or it is gone itself. Keeps time for those who
+ * hold others back and take nothing. Touches no socket.
+ */
+
+import type { Connection } from "./connection.ts";
+import { STALL_LIMIT_MS, STALL_LOOK_MS } from "./limits.ts";
+import type { PacketRest } from "./packet-rests.ts";
+
+interface Held {
+  readonly rest: PacketRest;
+  readonly by: readonly Connection[];
+}
+
+interface Holder {
+  readonly publishers: Set<Connection>;
+  /** What the subscriber had taken when it was seen to take something, and when that was. */
+  packetsSent: number;
+  movedAt: number;
+}
+
+/** Who waits for whom. */
+export class HeldPublishers {
+  readonly #held = new Map<Connection, Held>();
+  readonly #holders = new Map<Connection, Holder>();
+  #lookedAt = 0;
+
+  has(publisher: Connection): boolean {
+    return this.#held.has(publisher);
+  }
+
+  /**
+   * Holds a publisher back.
+   * @param rest what comes next of it
+   * @param by one or more subscribers, any of which may let it go on
+   * @param now milliseconds
+   */
+  hold(publisher: Connection, rest: PacketRest, by: readonly Connection[], now: number): void {
+    publisher.isHeld = true;
+    this.#held.set(publisher, { rest, by });
+    if (this.#holders.size === 0) this.#lookedAt = now;
+    for (const subscriber of by) {
+      let holder = this.#holders.get(subscriber);
+      if (holder === undefined) {
+        const { packetsSent } = subscriber.queue;
+        holder = { publishers: new Set(), packetsSent, movedAt: now };
+        this.#holders.set(subscriber, holder);
+        subscriber.isHolding = true;
+      }
+      holder.publishers.add(publisher);
+    }
+  }
+
+  /**
+   * A subscriber has read on, or is gone.
+   * @returns whom it held back, the one that waited longest first, with what comes next of each
+   */
+  release(subscriber: Connection): [publisher: Connection, rest: PacketRest][] {
+    const holder = this.#holders.get(subscriber);
+    if (holder === undefined) return [];
+    return Array.from(holder.publishers, (publisher) => {
+      const rest = this.drop(publisher);
+      if (rest === undefined) throw new Error("A publisher that is held has something to say");
+      return [publisher, rest];
+    });
+  }
+
+  /**
+   * A publisher is not held any more.
+   * @returns what would have come next of it; its fds are the caller's
+   */
+  drop(publisher: Connection): PacketRest | undefined {
+    const held = this.#held.get(publisher);
+    if (held === undefined) return undefined;
+    publisher.isHeld = false;
+    this.#held.delete(publisher);
+    for (const subscriber of held.by) {
+      const holder = this.#holders.get(subscriber);
+      holder?.publishers.delete(publisher);
+      if (holder?.publishers.size !== 0) continue;
+      this.#holders.delete(subscriber);
+      subscriber.isHolding = false;
+    }
+    return held.rest;
+  }
+
+  /** Nobody is held any more. @returns as drop(), for all */
+  clear(): PacketRest[] {
+    const rests: PacketRest[] = [];
+    for (const publisher of this.#held.keys()) {
+      const rest = this.drop(publisher);
+      if (rest !== undefined) rests.push(rest);
+    }
+    return rests;
+  }
+
+  /** When holders() is to be asked next; Infinity where nobody is held. */
+  get lookDue(): number {
+    return this.#holders.size === 0 ? Number.POSITIVE_INFINITY : this.#lookedAt + STALL_LOOK_MS;
+  }
+
+  /** Those that hold others back. The caller flushes each, and asks isStalled() of it. */
+  holders(now: number): Connection[] {
+    this.#lookedAt = now;
+    return [...this.#holders.keys()];
+  }
+
+  /** Whether a subscriber holds others back and has taken nothing for STALL_LIMIT_MS. */
+  isStalled(subscriber: Connection, now: number): boolean {
+    const holder = this.#holders.get(subscriber);
+    if (holder === undefined) return false;
+    const { packetsSent } = subscriber.queue;
+    if (holder.packetsSent === packetsSent) return now - holder.movedAt >= STALL_LIMIT_MS;
+    holder.packetsSent = packetsSent;
+    holder.movedAt = now;
+    return false;
+  }
+}

@@ -1,0 +1,58 @@
+/** How much may wait for one connection: what limits.ts says of send queues, asked of one. Pure. */
+
+import {
+  SEND_QUEUE_BYTES_HOLD,
+  SEND_QUEUE_BYTES_MAX,
+  SEND_QUEUE_BYTES_RESUME,
+  SEND_QUEUE_CONTROL_BYTES_MAX,
+  SEND_QUEUE_FDS_HOLD,
+  SEND_QUEUE_FDS_MAX,
+  SEND_QUEUE_FDS_RESUME,
+  SEND_QUEUE_MEMORY_BYTES_HOLD,
+  SEND_QUEUE_MEMORY_BYTES_MAX,
+  SEND_QUEUE_MEMORY_BYTES_RESUME,
+} from "./limits.ts";
+
+/** What waits, or what is to be added. */
+export interface QueueLoad {
+  readonly bytes: number;
+  readonly fds: number;
+  /** Of large bodies. */
+  readonly memoryBytes: number;
+}
+
+/** Whether messages without fds fit. */
+export function fits({ bytes }: QueueLoad, moreBytes: number): boolean {
+  return bytes + moreBytes <= SEND_QUEUE_BYTES_MAX;
+}
+
+/** Whether a message with fds fits. */
+export function fitsWithFds(waiting: QueueLoad, more: QueueLoad): boolean {
+  if (waiting.fds + more.fds > SEND_QUEUE_FDS_MAX) return false;
+  if (waiting.memoryBytes + more.memoryBytes > SEND_QUEUE_MEMORY_BYTES_MAX) return false;
+  return fits(waiting, more.bytes);
+}
+
+/** Whether a control frame fits, with the reserve. */
+export function fitsReserve({ bytes }: QueueLoad, moreBytes: number): boolean {
+  return bytes + moreBytes <= SEND_QUEUE_BYTES_MAX + SEND_QUEUE_CONTROL_BYTES_MAX;
+}
+
+/** Whether messages are taken again after some were lost. */
+export function hasRoomAgain({ bytes, memoryBytes }: QueueLoad): boolean {
+  return bytes <= SEND_QUEUE_BYTES_RESUME && memoryBytes <= SEND_QUEUE_MEMORY_BYTES_RESUME;
+}
+
+/** Whether publishers are to be held back for a client that asked for it, until isLow(). */
+export function isHigh({ bytes, fds, memoryBytes }: QueueLoad): boolean {
+  return (
+    bytes > SEND_QUEUE_BYTES_HOLD ||
+    fds > SEND_QUEUE_FDS_HOLD ||
+    memoryBytes > SEND_QUEUE_MEMORY_BYTES_HOLD
+  );
+}
+
+/** Whether at most half of what may wait does. */
+export function isLow(waiting: QueueLoad): boolean {
+  return waiting.fds <= SEND_QUEUE_FDS_RESUME && hasRoomAgain(waiting);
+}

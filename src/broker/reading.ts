@@ -1,0 +1,167 @@
+/**
+ * Reads what clients send: so many packets of each a turn, what was too costly in the turns after,
+ * and nothing more for now of those who are held back. What a packet means is packet-handler.ts's;
+ * what becomes of a client that breaks the rules is sessions.ts's.
+ */
+
+import { ProtocolError, SyscallError } from "../errors.ts";
+import { PEER_CLOSED, RECORD_TRUNCATED } from "../ffi/syscall-result.ts";
+import { PACKET_BYTES_MAX } from "../protocol/limits.ts";
+import type { BackPressure } from "./back-pressure.ts";
+import type { ClientFiles } from "./client-files.ts";
+import type { Connection } from "./connection.ts";
+import { anotherSender, type Cause } from "./endings.ts";
+import type { FdCloser } from "./fd-closer.ts";
+import type { HeldOff } from "./held-off.ts";
+import { isSentBy } from "./identity.ts";
+import { BYTES_PER_TURN, PACKETS_PER_TURN } from "./limits.ts";
+import type { PacketHandler, ReceivedPacket } from "./packet-handler.ts";
+import { PacketRest, type PacketRests } from "./packet-rests.ts";
+import type { PacketSource } from "./packet-source.ts";
+
+/** What becomes of clients. */
+export interface ReadingHost {
+  /** Whether this turn has time for more costly work. */
+  hasTime(): boolean;
+  /** The client is to be told why, and closed. */
+  end(connection: Connection, cause: Cause): void;
+  /** The client broke the protocol. */
+  endForProtocol(connection: Connection, error: ProtocolError): void;
+  /** The client has gone. */
+  doom(connection: Connection): void;
+}
+
+/** What packets are read with. */
+export interface ReadingParts {
+  readonly source: PacketSource;
+  readonly handler: PacketHandler;
+  readonly rests: PacketRests;
+  readonly backPressure: BackPressure;
+  readonly files: Pick<ClientFiles, "keep">;
+  readonly closer: Pick<FdCloser, "isFull">;
+  readonly heldOff: Pick<HeldOff, "add" | "drop">;
+  /** Whether each packet must come from the process that connected. */
+  readonly verifiesPackets: boolean;
+  readonly host: ReadingHost;
+}
+
+/** Reads from all connections of one broker. Not reentrant. */
+export class Reading {
+  readonly #parts: ReadingParts;
+  /** Who holds the sender of the packet that is being handled back; empty for nobody. */
+  #heldBy: readonly Connection[] = [];
+  /** The fds of that packet. */
+  #keptFds: number[] = [];
+
+  constructor(parts: ReadingParts) {
+    this.#parts = parts;
+  }
+
+  /** Whether nothing was left for later turns. */
+  get isIdle(): boolean {
+    return this.#parts.rests.size === 0;
+  }
+
+  /** Reads what a connection has to say, unless something is left of before. */
+  read(connection: Connection): void {
+    // What it sent before comes first.
+    if (this.#parts.rests.has(connection)) return;
+    try {
+      this.#readPackets(connection);
+    } catch (error) {
+      this.#fail(connection, error);
+    }
+  }
+
+  /** Goes on with packets that were too costly for the turns before, in turn; with one at least. */
+  goOn(): void {
+    const { rests, host } = this.#parts;
+    for (let count = rests.size; count > 0; count -= 1) {
+      const [connection, rest] = rests.shift() ?? [];
+      if (connection === undefined || rest === undefined) return;
+      try {
+        this.#handle(connection, rest, rest.buffer.byteLength);
+      } catch (error) {
+        this.#fail(connection, error);
+      }
+      if (!host.hasTime()) return;
+    }
+  }
+
+  /** The packet that is being handled stops where it is, until one of these subscribers has read. */
+  noteHeld(by: readonly Connection[]): void {
+    this.#heldBy = by;
+  }
+
+  /** The fds of that packet, which come again with it. */
+  keepFds(fds: number[]): void {
+    this.#keptFds = fds;
+  }
+
+  /** The connection ends: what it had left to say is dropped, and nobody waits for it. */
+  leave(connection: Connection): void {
+    const { rests, heldOff, backPressure } = this.#parts;
+    rests.drop(connection);
+    heldOff.drop(connection);
+    backPressure.leave(connection);
+  }
+
+  /** Nothing is handled any more. */
+  clear(): void {
+    this.#parts.rests.clear();
+    this.#parts.backPressure.clear();
+  }
+
+  /** A packet could not be handled. @throws what is no fault of the client or its socket */
+  #fail(connection: Connection, error: unknown): void {
+    const { host } = this.#parts;
+    if (error instanceof ProtocolError) host.endForProtocol(connection, error);
+    else if (error instanceof SyscallError) host.doom(connection);
+    else throw error;
+  }
+
+  #readPackets(connection: Connection): void {
+    const { source, closer, heldOff, verifiesPackets, host } = this.#parts;
+    const fd = connection.socket.number;
+    const { uid } = connection.identity;
+    const { packet } = source;
+    let turnBytes = 0;
+    for (let packets = 0; packets < PACKETS_PER_TURN; packets += 1) {
+      if (closer.isFull(uid)) return heldOff.add(connection);
+      const bytes = source.receive(fd, uid);
+      if (bytes > 0) {
+        turnBytes += bytes;
+        if (verifiesPackets && !isSentBy(connection.identity, packet)) {
+          packet.closeFds();
+          return host.end(connection, anotherSender());
+        }
+        if (!this.#handle(connection, packet, bytes)) return;
+        if (turnBytes >= BYTES_PER_TURN) return;
+      } else if (bytes === PEER_CLOSED) {
+        return host.doom(connection);
+      } else if (bytes === RECORD_TRUNCATED) {
+        const message = `Cannot read packet: it has more than ${PACKET_BYTES_MAX} bytes`;
+        throw new ProtocolError("PROTOCOL_PACKET_SIZE", message, 0);
+      } else return;
+    }
+  }
+
+  /** @returns false where the connection has ended, or some of the packet is left for later */
+  #handle(connection: Connection, packet: ReceivedPacket, packetBytes: number): boolean {
+    const { handler, files, rests, backPressure } = this.#parts;
+    this.#heldBy = [];
+    const handled = handler.handle(connection, packet, packetBytes);
+    if (handled === packetBytes) return connection.state !== "DOOMED";
+    const by = this.#heldBy;
+    const fds = files.keep(this.#keptFds, connection.identity.uid);
+    this.#keptFds = [];
+    if (connection.state === "DOOMED") {
+      fds.close();
+      return false;
+    }
+    const rest = PacketRest.of(packet, handled, packetBytes, fds);
+    if (by.length === 0) rests.push(connection, rest);
+    else backPressure.hold(connection, rest, by);
+    return false;
+  }
+}

@@ -1,0 +1,145 @@
+/** Receipts, back-pressure and gaps as programs see them, on a real broker. */
+
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "bun:test";
+import {
+  type Bus,
+  connect,
+  GapError,
+  type Message,
+  RejectedError,
+} from "../../src/client/index.ts";
+import { eventually } from "../support/eventually.ts";
+import { type SpawnedBroker, spawnBroker } from "../support/spawned-broker.ts";
+
+let broker: SpawnedBroker;
+let bus: Bus;
+
+beforeAll(async () => {
+  broker = await spawnBroker();
+});
+
+beforeEach(async () => {
+  bus = await connect({ path: broker.path });
+});
+
+afterEach(async () => {
+  await bus.close();
+});
+
+afterAll(async () => {
+  await broker[Symbol.asyncDispose]();
+});
+
+describe("Bus.publish() with a receipt", () => {
+  test("tells what became of that message alone, and flush() still tells all", async () => {
+    await using other = await connect({ path: broker.path });
+    await other.subscribe("a");
+    for (let index = 0; index < 10; index += 1) bus.publish("a", index);
+    bus.publish("b", 0);
+    const first = bus.publish("a", 1, { receipt: true });
+    const second = bus.publish("b", 1, { receipt: true });
+    bus.publish("a", 2);
+    const one = { published: 1, matched: 1, delivered: 1, queued: 0, dropped: 0, denied: 0 };
+    expect(await first).toEqual(one);
+    expect(await second).toEqual({ ...one, matched: 0, delivered: 0 });
+    expect(await bus.flush()).toEqual({ ...one, published: 14, matched: 12, delivered: 12 });
+    expect(await bus.flush()).toMatchObject({ published: 0 });
+  });
+
+  test("rejects where that message is refused, and flush() does not", async () => {
+    const policy = `
+[[rule]]
+allow = ["publish", "subscribe"]
+topics = ["good"]
+any = true
+`;
+    await using strict = await spawnBroker({ policy });
+    await using client = await connect({ path: strict.path });
+    const refused = client.publish("bad", 1, { receipt: true });
+    const taken = client.publish("good", 1, { receipt: true });
+    expect(refused).rejects.toBeInstanceOf(RejectedError);
+    expect(await taken).toMatchObject({ published: 1 });
+    expect(await client.flush()).toMatchObject({ published: 1 });
+    expect(client.publish("bad", 1, { receipt: true })).rejects.toMatchObject({
+      code: "REJECTED_BY_POLICY",
+    });
+  });
+});
+
+describe("a subscription with block", () => {
+  test("loses nothing however slowly it is read, and holds publishers back", async () => {
+    await using publisher = await connect({ path: broker.path });
+    const messages = await bus.subscribe("slow", { overflow: "block", queueMessagesMax: 100 });
+    const count = 100_000;
+    const text = "x".repeat(200);
+    const publishing = (async () => {
+      for (let number = 0; number < count; number += 1) {
+        if (!publisher.publish("slow", `${number} ${text}`)) await publisher.flush();
+      }
+      await publisher.flush();
+    })();
+    let mostQueued = 0;
+    for (let number = 0; number < count; number += 1) {
+      const { value } = (await messages.next()) as { value: Message<string> };
+      expect(Number.parseInt(value.data, 10)).toBe(number);
+      mostQueued = Math.max(mostQueued, messages.queued);
+      if (number % 5_000 === 0) await new Promise((resolve) => setTimeout(resolve, 2));
+    }
+    await publishing;
+    expect(messages.lost).toBe(0);
+    expect(mostQueued).toBeLessThan(count / 4);
+  }, 20_000);
+
+  test("can ask the broker something before it takes the next message", async () => {
+    await using publisher = await connect({ path: broker.path });
+    const messages = await bus.subscribe("asks", { overflow: "block", queueMessagesMax: 10 });
+    for (let number = 0; number < 50_000; number += 1) publisher.publish("asks", number);
+    await eventually(() => messages.queued >= 10, "messages came");
+    expect(await bus.flush({ timeoutMs: 5_000 })).toMatchObject({ published: 0 });
+    expect((await messages.next()).value.data).toBe(0);
+  });
+});
+
+describe("a queue group", () => {
+  test("gives each message to one subscription of the program, and a plain one its own", async () => {
+    const seen: string[] = [];
+    const note =
+      (name: string) =>
+      ({ data }: Message) =>
+        void seen.push(`${name}${data}`);
+    await bus.subscribe("job", { group: "g", onMessage: note("one") });
+    await bus.subscribe("*", { group: "g", onMessage: note("two") });
+    await bus.subscribe("job", { onMessage: note("all") });
+    for (let number = 0; number < 4; number += 1) bus.publish("job", number);
+    await bus.flush();
+    await eventually(() => seen.length === 8, "all came");
+    const inGroup = seen.filter((each) => !each.startsWith("all")).map((each) => each.at(-1));
+    expect(inGroup.toSorted()).toEqual(["0", "1", "2", "3"]);
+    expect(new Set(seen.map((each) => each.slice(0, -1)))).toEqual(new Set(["one", "two", "all"]));
+  });
+});
+
+describe("a subscription with gapErrors", () => {
+  test("rejects in the place of the gap and goes on", async () => {
+    const gaps: (number | undefined)[] = [];
+    const messages = await bus.subscribe("gap", {
+      queueMessagesMax: 5,
+      overflow: "drop-oldest",
+      gapErrors: true,
+      onGap: ({ count }) => void gaps.push(count),
+    });
+    for (let number = 0; number < 20; number += 1) bus.publish("gap", number);
+    await bus.flush();
+    await eventually(() => messages.lost === 15, "the oldest were dropped");
+    const gap = await messages.next().then(
+      () => undefined,
+      (error: unknown) => error,
+    );
+    expect(gap).toBeInstanceOf(GapError);
+    expect(gap).toMatchObject({ topic: "gap", count: 15, reason: "oldest-dropped" });
+    const rest: unknown[] = [];
+    while (rest.length < 5) rest.push((await messages.next()).value.data);
+    expect(rest).toEqual([15, 16, 17, 18, 19]);
+    await eventually(() => gaps.length === 1 && gaps[0] === 15, "the gap was told once");
+  });
+});

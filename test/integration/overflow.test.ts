@@ -1,0 +1,383 @@
+/**
+ * What each overflow policy does to a subscriber that does not read, on real sockets: what it gets,
+ * what it is told, and who waits.
+ */
+
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { readFileSync } from "node:fs";
+import { SEND_QUEUE_BYTES_MAX, STALL_LIMIT_MS } from "../../src/broker/limits.ts";
+import { closeFd } from "../../src/ffi/owned-fd.ts";
+import { GAP_REASON, OPCODE } from "../../src/protocol/opcodes.ts";
+import { STATUS } from "../../src/protocol/status-codes.ts";
+import type { OverflowPolicy } from "../../src/protocol/words.ts";
+import { eventually } from "../support/eventually.ts";
+import { mapOf, messagePacket, packetOf, RawClient, type RawFrame } from "../support/raw-client.ts";
+import { type SpawnedBroker, spawnBroker } from "../support/spawned-broker.ts";
+import { connectAs } from "../support/spawned-client.ts";
+import { TestFiles } from "../support/test-files.ts";
+
+const BODY_BYTES = 1_008;
+const MESSAGES_PER_PACKET = 64;
+const UID = process.getuid?.() ?? 0;
+
+/** More than a client's socket and its queue in the broker hold together. */
+const FLOOD_MESSAGES = (2 * SEND_QUEUE_BYTES_MAX + 8 * 1024 * 1024) / 1_024;
+
+let broker: SpawnedBroker;
+
+beforeAll(async () => {
+  broker = await spawnBroker();
+});
+
+afterAll(async () => {
+  await broker[Symbol.asyncDispose]();
+});
+
+function packet(topics: readonly number[], first: number, count = MESSAGES_PER_PACKET): Uint8Array {
+  const body = new Uint8Array(BODY_BYTES);
+  const view = new DataView(body.buffer);
+  return packetOf((writer) => {
+    for (let number = first; number < first + count; number += 1) {
+      view.setUint32(0, number, true);
+      writer.append(OPCODE.MESSAGE, 0, 0, topics[number % topics.length] ?? 0, 0, body);
+    }
+  });
+}
+
+function numberOf(frame: RawFrame): number {
+  return new DataView(frame.body.buffer).getUint32(0, true);
+}
+
+async function flood(publisher: RawClient, topics: readonly number[], count: number) {
+  for (let first = 0; first < count; first += MESSAGES_PER_PACKET) {
+    await publisher.sendEventually(packet(topics, first));
+  }
+}
+
+/** Sends packets until the broker takes no more. @returns how many messages it took */
+async function floodUntilHeld(publisher: RawClient, topic: number): Promise<number> {
+  let sent = 0;
+  let refusals = 0;
+  while (refusals < 50) {
+    if (publisher.trySend(packet([topic], sent)) > 0) {
+      sent += MESSAGES_PER_PACKET;
+      refusals = 0;
+    } else {
+      refusals += 1;
+      await Bun.sleep(2);
+    }
+  }
+  return sent;
+}
+
+async function subscribe(client: RawClient, pattern: string, overflow: OverflowPolicy) {
+  await client.request(OPCODE.SUBSCRIBE, { pattern, overflow });
+}
+
+/** Numbers of messages that come until there are `count`. */
+async function numbers(client: RawClient, count: number): Promise<number[]> {
+  const seen: number[] = [];
+  await eventually(
+    () => {
+      for (const frame of client.received()) {
+        if (frame.opcode === OPCODE.GAP) throw new Error("Something was lost");
+        if (frame.opcode === OPCODE.MESSAGE) seen.push(numberOf(frame));
+        for (const fd of frame.fds) closeFd(fd);
+      }
+      return seen.length >= count;
+    },
+    () => `${count} messages came, ${seen.length} did`,
+  );
+  return seen;
+}
+
+/** Sends up to 64 packets of small messages, as far as there is room. @returns the next number */
+function sendSmall(publisher: RawClient, topic: number, first: number, end: number): number {
+  const body = new Uint8Array(4);
+  const view = new DataView(body.buffer);
+  let next = first;
+  for (let packets = 0; packets < 64 && next < end; packets += 1) {
+    const bytes = packetOf((writer) => {
+      for (let number = next; number < next + 2_000; number += 1) {
+        view.setUint32(0, number, true);
+        writer.append(OPCODE.MESSAGE, 0, 0, topic, 0, body);
+      }
+    });
+    if (publisher.trySend(bytes) < 0) break;
+    next += 2_000;
+  }
+  return next;
+}
+
+/** Reads what is there, which must go on with `first`. @returns the next number */
+function readInOrder(client: RawClient, first: number): number {
+  let next = first;
+  for (const frame of client.received()) {
+    if (frame.opcode === OPCODE.GAP) throw new Error("Something was lost");
+    if (frame.opcode !== OPCODE.MESSAGE) continue;
+    if (numberOf(frame) !== next) throw new Error(`${numberOf(frame)} is not ${next}`);
+    next += 1;
+  }
+  return next;
+}
+
+function range(from: number, to: number): number[] {
+  return Array.from({ length: to - from }, (_, index) => from + index);
+}
+
+describe("drop-oldest", () => {
+  test("gives the newest to a stopped program that goes on, which knows what it lost", async () => {
+    using publisher = await RawClient.open(broker.path);
+    await using client = await connectAs(UID, broker.path);
+    await client.call("subscribe", "flood", { overflow: "drop-oldest" });
+    const topic = await publisher.openTopic("flood");
+    client.kill("SIGSTOP");
+    await flood(publisher, [topic], FLOOD_MESSAGES);
+    expect(await publisher.sync()).toMatchObject({ delivered: FLOOD_MESSAGES, dropped: 0 });
+    client.kill("SIGCONT");
+    await eventually(async () => {
+      const { queued, lost } = await client.call("counts");
+      return lost > 0 && queued + lost === FLOOD_MESSAGES;
+    }, "the client has counted what came and what did not");
+  });
+
+  test("tells the gap in its place", async () => {
+    using publisher = await RawClient.open(broker.path);
+    using slow = await RawClient.open(broker.path);
+    await subscribe(slow, "flood", "drop-oldest");
+    const topic = await publisher.openTopic("flood");
+    await flood(publisher, [topic], FLOOD_MESSAGES);
+    await publisher.sync();
+    let next = 0;
+    let gaps = 0;
+    while (next < FLOOD_MESSAGES) {
+      const frame = await slow.next();
+      if (frame.opcode === OPCODE.GAP) {
+        expect(mapOf(frame)["reason"]).toBe(GAP_REASON.OLDEST_DROPPED);
+        next += Number(mapOf(frame)["count"]);
+        gaps += 1;
+      } else if (frame.opcode === OPCODE.MESSAGE) {
+        expect(numberOf(frame)).toBe(next);
+        next += 1;
+      }
+    }
+    expect(gaps).toBe(1);
+  });
+});
+
+describe("latest-per-topic", () => {
+  test("gives the newest of each topic to a stopped program that goes on", async () => {
+    using publisher = await RawClient.open(broker.path);
+    using slow = await RawClient.open(broker.path);
+    await subscribe(slow, "state.*", "latest-per-topic");
+    const topics = [];
+    for (let index = 0; index < 10; index += 1) {
+      topics.push(await publisher.openTopic(`state.${index}`));
+    }
+    await flood(publisher, topics, FLOOD_MESSAGES);
+    await publisher.sync();
+    const newest = new Map<number, number>();
+    let counted = 0;
+    await eventually(() => {
+      for (const frame of slow.received()) {
+        if (frame.opcode === OPCODE.GAP) {
+          expect(mapOf(frame)["reason"]).toBe(GAP_REASON.SUPERSEDED);
+          counted += Number(mapOf(frame)["count"]);
+        } else if (frame.opcode === OPCODE.MESSAGE) {
+          newest.set(frame.id, numberOf(frame));
+          counted += 1;
+        }
+      }
+      return counted === FLOOD_MESSAGES;
+    }, "every message came or was told");
+    expect([...newest.values()].sort((a, b) => a - b)).toEqual(
+      range(FLOOD_MESSAGES - 10, FLOOD_MESSAGES),
+    );
+  });
+});
+
+describe("disconnect", () => {
+  test("ends a stopped program, which learns why, and nobody else", async () => {
+    using publisher = await RawClient.open(broker.path);
+    await using client = await connectAs(UID, broker.path);
+    await client.call("subscribe", "flood", { overflow: "disconnect" });
+    const topic = await publisher.openTopic("flood");
+    client.kill("SIGSTOP");
+    await flood(publisher, [topic], FLOOD_MESSAGES);
+    const isSlow = () =>
+      broker.findAll("disconnected").find(({ code }) => code === "LIMIT_SLOW_READER");
+    const event = await eventually(isSlow, "the slow client was disconnected");
+    expect(event.message).toMatch(/\d+ bytes wait for it, limit is \d+/);
+    expect(event.identity.uid).toBe(UID);
+    client.kill("SIGCONT");
+    expect(await client.call("reasonOfEnd")).toBe("LIMIT_SLOW_READER");
+    expect(await publisher.sync()).toMatchObject({ published: FLOOD_MESSAGES });
+  });
+});
+
+describe("block", () => {
+  test("brings a million messages through a slow subscriber without a loss", async () => {
+    using publisher = await RawClient.open(broker.path);
+    using slow = await RawClient.open(broker.path);
+    await subscribe(slow, "all", "block");
+    const topic = await publisher.openTopic("all");
+    const count = 1_000_000;
+    let sent = 0;
+    let next = 0;
+    while (next < count) {
+      sent = sendSmall(publisher, topic, sent, count);
+      await new Promise((resolve) => setImmediate(resolve));
+      // Reads far less often than the other side writes.
+      if (sent - next > 200_000 || sent === count) next = readInOrder(slow, next);
+    }
+    expect(await publisher.sync()).toMatchObject({ published: count, dropped: 0 });
+  }, 30_000);
+
+  test("holds back who publishes there, and nobody else, and does not spin", async () => {
+    using publisher = await RawClient.open(broker.path);
+    using bystander = await RawClient.open(broker.path);
+    using slow = await RawClient.open(broker.path);
+    await subscribe(slow, "held", "block");
+    const topic = await publisher.openTopic("held");
+    const sent = await floodUntilHeld(publisher, topic);
+    expect(await bystander.sync()).toMatchObject({ published: 0 });
+    const cpuBefore = cpuTicks(broker.pid);
+    await Bun.sleep(300);
+    expect(cpuTicks(broker.pid) - cpuBefore).toBeLessThan(10);
+    expect(await numbers(slow, sent)).toEqual(range(0, sent));
+  });
+
+  test("holds a message with files, and passes them on afterwards", async () => {
+    using files = new TestFiles(["text"]);
+    using publisher = await RawClient.open(broker.path);
+    using other = await RawClient.open(broker.path);
+    using slow = await RawClient.open(broker.path);
+    await subscribe(slow, "held", "block");
+    const topic = await publisher.openTopic("held");
+    await other.openTopic("held");
+    const sent = await floodUntilHeld(publisher, topic);
+    const fds = broker.countFds();
+    other.send(messagePacket(topic, packet([topic], sent, 1).slice(16), 1), files.fds);
+    await broker.expectFds(fds + 1);
+    expect((await numbers(slow, sent + 1)).toSorted((a, b) => a - b)).toEqual(range(0, sent + 1));
+    await broker.expectFds(fds);
+  });
+
+  test("closes the files of a held message when the subscriber or the publisher ends", async () => {
+    using files = new TestFiles(["text"]);
+    using publisher = await RawClient.open(broker.path);
+    const other = await RawClient.open(broker.path);
+    const slow = await RawClient.open(broker.path);
+    await subscribe(slow, "held", "block");
+    const topic = await publisher.openTopic("held");
+    await other.openTopic("held");
+    const fds = broker.countFds();
+    await floodUntilHeld(publisher, topic);
+    other.send(messagePacket(topic, "text", 1), files.fds);
+    await broker.expectFds(fds + 1);
+    other[Symbol.dispose]();
+    slow[Symbol.dispose]();
+    await broker.expectFds(fds - 2);
+  });
+
+  test("delivers all that a publisher sent which ended while it was held", async () => {
+    const publisher = await RawClient.open(broker.path);
+    using slow = await RawClient.open(broker.path);
+    await subscribe(slow, "held", "block");
+    const sent = await floodUntilHeld(publisher, await publisher.openTopic("held"));
+    publisher[Symbol.dispose]();
+    const cpuBefore = cpuTicks(broker.pid);
+    await Bun.sleep(200);
+    expect(cpuTicks(broker.pid) - cpuBefore).toBeLessThan(10);
+    expect(await numbers(slow, sent)).toEqual(range(0, sent));
+  });
+
+  test("lets publishers go on when the subscriber ends", async () => {
+    using publisher = await RawClient.open(broker.path);
+    const slow = await RawClient.open(broker.path);
+    await subscribe(slow, "held", "block");
+    const sent = await floodUntilHeld(publisher, await publisher.openTopic("held"));
+    slow[Symbol.dispose]();
+    expect(await publisher.sync()).toMatchObject({ published: sent });
+  });
+
+  test("does not lock up a client that publishes to itself", async () => {
+    using self = await RawClient.open(broker.path);
+    await subscribe(self, "held", "block");
+    const sent = await floodUntilHeld(self, await self.openTopic("held"));
+    expect(await numbers(self, sent)).toEqual(range(0, sent));
+    expect(await self.sync()).toMatchObject({ published: sent, delivered: sent });
+  });
+
+  test("is no obstacle to a clean shutdown", async () => {
+    await using own = await spawnBroker();
+    using publisher = await RawClient.open(own.path);
+    using slow = await RawClient.open(own.path);
+    await subscribe(slow, "held", "block");
+    await floodUntilHeld(publisher, await publisher.openTopic("held"));
+    own.kill("SIGTERM");
+    const frames = await slow.untilEnd();
+    const seen = frames.filter(({ opcode }) => opcode === OPCODE.MESSAGE).map(numberOf);
+    expect(seen).toEqual(range(0, seen.length));
+    expect(frames.at(-1)?.opcode).toBe(OPCODE.GOODBYE);
+  });
+
+  test("ends a subscriber that takes nothing for STALL_LIMIT_MS, and says so to it", async () => {
+    using publisher = await RawClient.open(broker.path);
+    using slow = await RawClient.open(broker.path);
+    await subscribe(slow, "held", "block");
+    const startedAt = performance.now();
+    const sent = await floodUntilHeld(publisher, await publisher.openTopic("held"));
+    const { connection } = slow;
+    while (performance.now() - startedAt < STALL_LIMIT_MS - 1_000) await Bun.sleep(200);
+    expect(broker.findAll("disconnected").some((e) => e.connection === connection)).toBe(false);
+    const event = await eventually(
+      () => broker.findAll("disconnected").find((each) => each.connection === connection),
+      "the subscriber was closed",
+    );
+    expect(event).toMatchObject({ code: "LIMIT_SLOW_READER" });
+    expect(await publisher.sync()).toMatchObject({ published: sent });
+    const last = (await slow.untilEnd()).at(-1);
+    expect(last?.opcode).toBe(OPCODE.ERROR);
+    expect(last && mapOf(last)["status"]).toBe(STATUS.LIMIT_SLOW_READER);
+  }, 30_000);
+});
+
+describe("block under a policy", () => {
+  const POLICY = `
+[[rule]]
+allow = ["publish", "subscribe"]
+topics = [">"]
+any = true
+
+[[topic]]
+topics = [">"]
+overflow = "drop-oldest"
+
+[[topic]]
+topics = ["jobs.>"]
+overflow = "block"
+
+[[topic]]
+topics = ["jobs.urgent.*"]
+overflow = "disconnect"
+`;
+
+  test("is granted where the setting of all the topics has it", async () => {
+    await using own = await spawnBroker({ policy: POLICY });
+    using client = await RawClient.open(own.path);
+    await subscribe(client, "jobs.mail.*", "block");
+    for (const pattern of ["other", "jobs.>", "jobs.*.now", ">"]) {
+      const refused = await client.requestFrame(OPCODE.SUBSCRIBE, { pattern, overflow: "block" });
+      expect(mapOf(refused)).toMatchObject({ status: STATUS.REJECTED_OVERFLOW, topic: pattern });
+      expect(String(mapOf(refused)["rule"])).toMatch(/:\d+$/);
+    }
+    await subscribe(client, "other", "latest-per-topic");
+  });
+});
+
+/** CPU time of a process, in ticks of 10 ms. */
+function cpuTicks(pid: number): number {
+  const fields = readFileSync(`/proc/${pid}/stat`, "utf8").split(") ")[1]?.split(" ") ?? [];
+  return Number(fields[11]) + Number(fields[12]);
+}
