@@ -1,8 +1,6 @@
 /**
  * The same work by way of the floors, seqbus and its peers. Everybody gets the same messages and the
  * same window. A work's baseline is the floor in TypeScript, which every machine can run.
- *
- * Calls are no work here yet.
  */
 
 import { PEER_KINDS, type PeerKind } from "./peers/peer-kinds.ts";
@@ -51,12 +49,25 @@ const LIBRARY: Contestant = { relay: "broker", client: "library" };
 const MEMORY: Contestant = { relay: "broker", client: "memory" };
 const RAW_OF_PEERS: readonly Contestant[] = PEER_KINDS.map((relay) => ({ relay, client: "raw" }));
 const NPM_OF_PEERS: readonly Contestant[] = PEER_KINDS.map((relay) => ({ relay, client: "npm" }));
+/** Who knows calls. */
+const CALL_PEERS: readonly PeerKind[] = ["nats", ...FD_PEERS];
+const NPM_CALLS_OF_PEERS: readonly Contestant[] = CALL_PEERS.map((relay) => ({
+  relay,
+  client: "npm-call",
+}));
 const FD_OF_PEERS: readonly Contestant[] = FD_PEERS.map((relay) => ({ relay, client: "raw" }));
 
 const EVERYBODY = [...FLOORS, RAW, LIBRARY, ...RAW_OF_PEERS, ...NPM_OF_PEERS];
 const RAW_ONES = [...FLOORS, RAW, ...RAW_OF_PEERS];
 const FD_ONES = [...FLOORS, RAW, ...FD_OF_PEERS];
 const LARGE_ONES = [...MEMORY_FLOORS, MEMORY, LIBRARY, ...RAW_OF_PEERS, ...NPM_OF_PEERS];
+/** The floors know no calls, but a round trip through them takes the same way. */
+const CALL_ONES: readonly Contestant[] = [
+  ...FLOORS,
+  { relay: "broker", client: "raw-call" },
+  { relay: "broker", client: "library-call" },
+  ...NPM_CALLS_OF_PEERS,
+];
 const LARGE_TO_MANY = [...MEMORY_FLOORS, MEMORY, LIBRARY, ...RAW_OF_PEERS];
 
 const SMALL: RateShape = {
@@ -96,7 +107,8 @@ const RATE_WORKS: readonly (readonly [string, RateShape, readonly Contestant[]])
 export function contestantName({ relay, client }: Contestant): string {
   if (relay === "floor") return "floor in TypeScript";
   if (relay === "floor-c") return "floor in C";
-  return `${relay === "broker" ? "seqbus" : relay}, ${client === "memory" ? "raw" : client}`;
+  const shown = client === "memory" ? "raw" : client.replace("-call", "");
+  return `${relay === "broker" ? "seqbus" : relay}, ${shown}`;
 }
 
 /** What every scenario of a work has. The first contestant is the baseline. */
@@ -125,10 +137,14 @@ function rateScenarios(
   }));
 }
 
-function latencyScenarios(work: string, messageBytes: number): LatencyScenario[] {
-  return EVERYBODY.map((contestant) => ({
+function latencyScenarios(
+  work: string,
+  messageBytes: number,
+  contestants: readonly Contestant[],
+): LatencyScenario[] {
+  return contestants.map((contestant) => ({
     kind: "latency",
-    ...nameIn(work, contestant, EVERYBODY),
+    ...nameIn(work, contestant, contestants),
     client: contestant.client,
     messageBytes,
   }));
@@ -159,6 +175,7 @@ function subscriptionScenarios(): RateScenario[] {
 export const COMPARISONS: readonly Scenario[] = [
   ...RATE_WORKS.flatMap((work) => rateScenarios(...work)),
   ...subscriptionScenarios(),
-  ...latencyScenarios("ping-pong, 64 B", 64),
+  ...latencyScenarios("ping-pong, 64 B", 64, EVERYBODY),
+  ...latencyScenarios("call round trip, 64 B", 64, CALL_ONES),
   ...idleScenarios("1,000 idle connections", 1_000),
 ];

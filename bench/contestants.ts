@@ -39,7 +39,7 @@ function canRun(scenario: Scenario, withPeers: boolean): boolean {
   if (!isPeer(relay)) return findRelay(relay) !== undefined;
   if (!withPeers || findRelay(relay) === undefined) return false;
   const client = scenario.kind === "rate" ? scenario.publisher : clientOf(scenario);
-  return client !== "npm" || findNpmClient(relay) !== undefined;
+  return !client.startsWith("npm") || findNpmClient(relay) !== undefined;
 }
 
 function clientOf(scenario: Scenario): string {

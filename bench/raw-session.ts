@@ -24,6 +24,11 @@ import { opcodeOf } from "../src/protocol/frame.ts";
 import { FRAME_HEADER_BYTES, PACKET_BYTES_MAX, PROTOCOL_VERSION } from "../src/protocol/limits.ts";
 import { OPCODE } from "../src/protocol/opcodes.ts";
 import { PacketWriter } from "../src/protocol/packet.ts";
+import {
+  decodeOpenServiceAck,
+  openServiceBody,
+  serveBody,
+} from "../src/protocol/service-messages.ts";
 import type { RelayKind } from "./work-order.ts";
 
 /** What a client of the floor relay says first: a record with one of these bits or both. */
@@ -136,6 +141,17 @@ export class RawSession {
   openTopic(requestId: number, topic: string): number {
     const ackEnd = this.ask(OPCODE.OPEN_TOPIC, requestId, openTopicBody({ topic }));
     return decodeOpenTopicAck(this.buffer.bytes, FRAME_HEADER_BYTES, ackEnd).topic;
+  }
+
+  /** Asks to call a service. Returns its id. */
+  openService(requestId: number, service: string): number {
+    const ackEnd = this.ask(OPCODE.OPEN_SERVICE, requestId, openServiceBody({ service }));
+    return decodeOpenServiceAck(this.buffer.bytes, FRAME_HEADER_BYTES, ackEnd).service;
+  }
+
+  /** Serves a service. */
+  serve(requestId: number, service: string): void {
+    this.ask(OPCODE.SERVE, requestId, serveBody({ service }));
   }
 
   /** Subscribes to a pattern. */

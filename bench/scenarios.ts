@@ -53,8 +53,8 @@ export interface RateScenario extends ScenarioBase {
 /** One message there and back, one at a time. */
 export interface LatencyScenario extends ScenarioBase {
   readonly kind: "latency";
-  /** "library-call": a call and its answer; the others publish both ways. */
-  readonly client: Exclude<ClientKind, "library-iterator"> | "library-call";
+  /** "-call": a call and its answer; the others publish both ways. */
+  readonly client: Exclude<ClientKind, "library-iterator">;
 }
 
 /** Connections that do nothing. */

@@ -6,8 +6,19 @@
 import type { PeerKind } from "./peers/peer-kinds.ts";
 import type { PolicyOrder } from "./policy-rules.ts";
 
-/** How a subscriber or publisher takes part. "memory": each body is sealed memory, past any library. */
-export type ClientKind = "raw" | "library" | "library-iterator" | "library-call" | "npm" | "memory";
+/**
+ * How a subscriber or publisher takes part. "memory": each body is sealed memory, past any library.
+ * "-call": it calls a service, or serves it.
+ */
+export type ClientKind =
+  | "raw"
+  | "library"
+  | "library-iterator"
+  | "npm"
+  | "memory"
+  | "raw-call"
+  | "library-call"
+  | "npm-call";
 
 /** Which process stands in the middle: a bare relay in TypeScript or C, seqbus, or a peer. */
 export type RelayKind = "floor" | "floor-c" | "broker" | PeerKind;
