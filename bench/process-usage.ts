@@ -1,6 +1,6 @@
 /** What a process has used, from /proc: CPU time and memory. Linux only. */
 
-import { readFileSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 
 /** Clock ticks of proc(5) a second: USER_HZ, 100 on all architectures that seqbus knows. */
 const TICKS_PER_SECOND = 100;
@@ -51,4 +51,9 @@ function readStatusKib(pid: number, field: string): number {
  */
 export function readMainThreadCpuNs(pid: number): number {
   return Number(readFileSync(`/proc/${pid}/schedstat`, "utf8").split(" ")[0]);
+}
+
+/** How many fds a process has open. */
+export function countOpenFiles(pid: number): number {
+  return readdirSync(`/proc/${pid}/fd`).length;
 }

@@ -3,6 +3,7 @@
  * library can. The floor relay gets a short word in place of the protocol's handshake.
  */
 
+import { SyscallError } from "../src/errors.ts";
 import { PacketReceiver, sendPacketWithFds } from "../src/ffi/ancillary.ts";
 import { waitReadable } from "../src/ffi/blocking-poll.ts";
 import { EPOLLIN, EPOLLOUT } from "../src/ffi/constants.ts";
@@ -42,6 +43,9 @@ const SEND_BUFFER_BYTES = 1024 * 1024;
 
 const NO_FDS: readonly number[] = [];
 
+/** Milliseconds between attempts to connect where many others do. */
+const CONNECT_INTERVAL_MS = 1;
+
 /** What a raw client wants to do. */
 export interface RawIntent {
   /** Topics to publish on. */
@@ -64,7 +68,7 @@ export class RawSession {
 
   /** Connects, blocking, and makes ready what the intent names. */
   constructor(path: string, relay: RelayKind, intent: RawIntent) {
-    connectPath(this.#fd, path);
+    connectPatiently(this.#fd, path);
     setSendBufferBytes(this.#fd, SEND_BUFFER_BYTES);
     this.#writable.add(this.#fd, EPOLLOUT, 0);
     if (relay !== "broker") this.#enterFloor(intent);
@@ -179,5 +183,17 @@ export class RawSession {
       this.topicIds.push(this.openTopic(index + 1, topic));
     }
     if (intent.subscribe !== undefined) this.subscribe(1, intent.subscribe);
+  }
+}
+
+/** Connects, also where the backlog is full for a moment. */
+function connectPatiently(fd: number, path: string): void {
+  for (;;) {
+    try {
+      return connectPath(fd, path);
+    } catch (error) {
+      if (!(error instanceof SyscallError) || error.code !== "EAGAIN") throw error;
+      Bun.sleepSync(CONNECT_INTERVAL_MS);
+    }
   }
 }

@@ -43,6 +43,11 @@ export class RoleProcess implements AsyncDisposable {
     return this.#process.pid;
   }
 
+  /** Sends a signal. */
+  kill(signal: NodeJS.Signals): void {
+    this.#process.kill(signal);
+  }
+
   /**
    * Waits for a report.
    * @throws {Error} where the process ends without it

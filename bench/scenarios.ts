@@ -5,6 +5,7 @@
 
 import { FRAME_HEADER_BYTES, PACKET_BYTES_MAX } from "../src/protocol/limits.ts";
 import { type PolicyOrder, RULE_SHAPES } from "./policy-rules.ts";
+import type { SiegeScenario, StallScenario } from "./strain-scenarios.ts";
 import type { ClientKind, PayloadKind, RelayKind } from "./work-order.ts";
 
 /** Bytes that may be under way: fits the relay's socket buffer, so that nothing ever waits. */
@@ -19,7 +20,8 @@ const WINDOW_MESSAGES_MIN = 4;
 /** Messages with fds under way: every one of them is an open file of the relay's. */
 const WINDOW_FD_MESSAGES = 256;
 
-interface ScenarioBase {
+/** What all scenarios have. */
+export interface ScenarioBase {
   readonly name: string;
   /** What is done, in scenarios that do the same by way of different relays and clients. */
   readonly work?: string;
@@ -101,7 +103,9 @@ export type Scenario =
   | IdleScenario
   | OpeningScenario
   | SwapScenario
-  | ReloadScenario;
+  | ReloadScenario
+  | StallScenario
+  | SiegeScenario;
 
 /** Messages under way at most in a rate scenario. */
 export function windowMessages(scenario: Scenario): number {
