@@ -5,6 +5,7 @@
 
 import { PEER_KINDS, type PeerKind } from "./peers/peer-kinds.ts";
 import type { IdleScenario, LatencyScenario, RateScenario, Scenario } from "./scenarios.ts";
+import type { RestScenario } from "./strain-scenarios.ts";
 import type { ClientKind, RelayKind } from "./work-order.ts";
 
 /** Who does the work, and with which client. */
@@ -35,6 +36,9 @@ const FD_PEERS: readonly PeerKind[] = ["dbus-daemon", "dbus-broker"];
 /** What a D-Bus broker can look through in a bearable time. */
 const DBUS_SUBSCRIPTIONS = 10_000;
 const SUBSCRIPTIONS = 100_000;
+
+/** Before those that are counted: memory is taken in steps. */
+const FEW_CONNECTIONS = 50;
 
 const FLOORS: readonly Contestant[] = [
   { relay: "floor", client: "raw" },
@@ -150,13 +154,34 @@ function latencyScenarios(
   }));
 }
 
-function idleScenarios(work: string, connections: number): IdleScenario[] {
+function idleScenarios(
+  work: string,
+  connectionsBefore: number,
+  connections: number,
+): IdleScenario[] {
   return RAW_ONES.map((contestant) => ({
     kind: "idle",
     ...nameIn(work, contestant, RAW_ONES),
     messageBytes: 0,
+    connectionsBefore,
     connections,
   }));
+}
+
+function restScenarios(work: string): RestScenario[] {
+  return RAW_ONES.map((contestant) => ({
+    kind: "rest",
+    ...nameIn(work, contestant, RAW_ONES),
+    messageBytes: 0,
+  }));
+}
+
+/** An object of 40 bytes through the library's msgpack, beside bare bytes of the same length. */
+function objectScenarios(work: string): RateScenario[] {
+  const shape = { ...SMALL, messageBytes: 40 };
+  return rateScenarios(work, shape, [...FLOORS, LIBRARY, ...NPM_OF_PEERS]).map((scenario) =>
+    scenario.publisher === "library" ? { ...scenario, payload: "object" } : scenario,
+  );
 }
 
 /** Each is compared to itself without the other subscriptions. */
@@ -174,8 +199,11 @@ function subscriptionScenarios(): RateScenario[] {
 /** All comparisons, those of one work side by side. */
 export const COMPARISONS: readonly Scenario[] = [
   ...RATE_WORKS.flatMap((work) => rateScenarios(...work)),
+  ...objectScenarios("1 to 1, small object, peers carry 40 B"),
   ...subscriptionScenarios(),
   ...latencyScenarios("ping-pong, 64 B", 64, EVERYBODY),
   ...latencyScenarios("call round trip, 64 B", 64, CALL_ONES),
-  ...idleScenarios("1,000 idle connections", 1_000),
+  ...idleScenarios("1,000 idle connections", FEW_CONNECTIONS, 1_000),
+  ...idleScenarios("3,000 idle connections after the first 1,000", 1_000, 3_000),
+  ...restScenarios("at rest, nobody connected"),
 ];

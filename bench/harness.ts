@@ -13,6 +13,7 @@ import { readCpuMs, readPeakRssMib } from "./process-usage.ts";
 import { measureRate } from "./rate-run.ts";
 import { type RelayServer, startRelay } from "./relay-server.ts";
 import { CROWD_PROCESSES, measureReload } from "./reload-run.ts";
+import { measureRest } from "./rest-run.ts";
 import { roleFile } from "./role-files.ts";
 import { RoleProcess } from "./role-process.ts";
 import {
@@ -62,6 +63,7 @@ export async function measure(scenario: Scenario, limits: RunLimits): Promise<Me
     if (scenario.kind === "swap") return await measureSwaps(scenario, order, relay);
     if (scenario.kind === "reload") return await measureReload(scenario, order, relay);
     if (scenario.kind === "stall") return await measureStall(scenario, order, relay);
+    if (scenario.kind === "rest") return await measureRest(scenario, order, relay);
     if (scenario.kind === "siege") return await measureSiege(scenario, order, relay);
     return await measureRate(scenario, order, relay);
   } finally {

@@ -57,3 +57,16 @@ export function readMainThreadCpuNs(pid: number): number {
 export function countOpenFiles(pid: number): number {
   return readdirSync(`/proc/${pid}/fd`).length;
 }
+
+/**
+ * How often the threads of a process have gone to sleep so far, and so been woken again.
+ * @see proc(5) /proc/pid/status voluntary_ctxt_switches
+ */
+export function countWakeUps(pid: number): number {
+  const threads = readdirSync(`/proc/${pid}/task`);
+  const counts = threads.map((thread) => {
+    const text = readFileSync(`/proc/${pid}/task/${thread}/status`, "utf8");
+    return Number(/^voluntary_ctxt_switches:\s+(\d+)/m.exec(text)?.[1] ?? 0);
+  });
+  return counts.reduce((sum, count) => sum + count, 0);
+}

@@ -5,7 +5,7 @@
 
 import { FRAME_HEADER_BYTES, PACKET_BYTES_MAX } from "../src/protocol/limits.ts";
 import { type PolicyOrder, RULE_SHAPES } from "./policy-rules.ts";
-import type { SiegeScenario, StallScenario } from "./strain-scenarios.ts";
+import type { RestScenario, SiegeScenario, StallScenario } from "./strain-scenarios.ts";
 import type { ClientKind, PayloadKind, RelayKind } from "./work-order.ts";
 
 /** Bytes that may be under way: fits the relay's socket buffer, so that nothing ever waits. */
@@ -63,6 +63,8 @@ export interface LatencyScenario extends ScenarioBase {
 export interface IdleScenario extends ScenarioBase {
   readonly kind: "idle";
   readonly connections: number;
+  /** Connections that come before those that are counted. */
+  readonly connectionsBefore: number;
 }
 
 /** Topics opened one after the other, each with a look into the policy. */
@@ -105,7 +107,8 @@ export type Scenario =
   | SwapScenario
   | ReloadScenario
   | StallScenario
-  | SiegeScenario;
+  | SiegeScenario
+  | RestScenario;
 
 /** Messages under way at most in a rate scenario. */
 export function windowMessages(scenario: Scenario): number {

@@ -1,4 +1,4 @@
-/** What a bus must bear: subscribers that stop, users that misbehave. Each is its own baseline. */
+/** What a bus must bear: subscribers that stop, users that misbehave, nothing to do. */
 
 import type { ScenarioBase } from "./scenarios.ts";
 
@@ -23,6 +23,11 @@ export interface SiegeScenario extends ScenarioBase {
   readonly turns: number;
   /** Milliseconds between misdeeds, eight at a time; 0: as fast as they can. */
   readonly paceMs: number;
+}
+
+/** Nobody is connected. */
+export interface RestScenario extends ScenarioBase {
+  readonly kind: "rest";
 }
 
 const STALL = "a subscriber is stopped, 1 to 3 others, 64 B, raw";
