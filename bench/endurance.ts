@@ -7,7 +7,7 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { longestPauseMs } from "./collector-log.ts";
+import { readCollectorLog } from "./collector-log.ts";
 import { readRssKib } from "./process-usage.ts";
 import { describeMachine, median, millions } from "./results-table.ts";
 import { RoleProcess } from "./role-process.ts";
@@ -16,6 +16,9 @@ import type { WorkOrder } from "./work-order.ts";
 
 const SECONDS_DEFAULT = 60;
 const RSS_INTERVAL_MS = 1_000;
+
+/** What no pause should exceed. */
+const PAUSE_MS_MAX = 5;
 
 /** Growth is told from the first tenth to the last, each by its median. */
 const SHARE = 10;
@@ -58,13 +61,19 @@ try {
   }
   const [{ messages, ms, gaps }] = await stream.finish();
   const { cpu, cores, kernel, bun } = describeMachine();
-  const pauses = longestPauseMs(await Bun.file(log).text());
+  const { collections, pausesMs } = readCollectorLog(await Bun.file(log).text());
   const part = Math.max(1, Math.floor(rssKib.length / SHARE));
   const [first, last] = [rssKib.slice(0, part), rssKib.slice(-part)].map(median);
   console.log(`${cores} x ${cpu}, ${kernel}, Bun ${bun}, ${seconds} s at full load`);
   console.log(`${millions((messages / ms) * 1000)} messages a second, none lost`);
-  console.log(`collections: ${pauses.collections}, longest pause ${pauses.ms.toFixed(2)} ms`);
-  console.log(`longest time without a delivery: ${Math.max(0, ...gaps.map((gap) => gap.ms))} ms`);
+  const longer = pausesMs.filter((pause) => pause > PAUSE_MS_MAX).length;
+  console.log(
+    `collections: ${collections}; pauses: median ${median(pausesMs).toFixed(2)} ms, ` +
+      `longest ${Math.max(0, ...pausesMs).toFixed(2)} ms, ${longer} over ${PAUSE_MS_MAX} ms`,
+  );
+  console.log(
+    `longest time without a delivery: ${Math.max(0, ...gaps.map((gap) => gap.ms)).toFixed(1)} ms`,
+  );
   console.log(`RSS: ${mib(first)} MiB at first, ${mib(last)} MiB at last`);
 } finally {
   await rm(directory, { recursive: true, force: true });

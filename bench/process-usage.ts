@@ -59,14 +59,22 @@ export function countOpenFiles(pid: number): number {
 }
 
 /**
- * How often the threads of a process have gone to sleep so far, and so been woken again.
+ * How often each thread of a process has gone to sleep so far, and so been woken again, by its id.
  * @see proc(5) /proc/pid/status voluntary_ctxt_switches
  */
-export function countWakeUps(pid: number): number {
+export function readWakeUps(pid: number): Map<string, number> {
   const threads = readdirSync(`/proc/${pid}/task`);
-  const counts = threads.map((thread) => {
-    const text = readFileSync(`/proc/${pid}/task/${thread}/status`, "utf8");
-    return Number(/^voluntary_ctxt_switches:\s+(\d+)/m.exec(text)?.[1] ?? 0);
-  });
-  return counts.reduce((sum, count) => sum + count, 0);
+  return new Map(
+    threads.map((thread) => {
+      const text = readFileSync(`/proc/${pid}/task/${thread}/status`, "utf8");
+      return [thread, Number(/^voluntary_ctxt_switches:\s+(\d+)/m.exec(text)?.[1] ?? 0)];
+    }),
+  );
+}
+
+/** How often that was between two looks, threads that ended meanwhile left out. */
+export function wakeUpsSince(earlier: Map<string, number>, later: Map<string, number>): number {
+  let sum = 0;
+  for (const [thread, count] of later) sum += count - (earlier.get(thread) ?? 0);
+  return sum;
 }

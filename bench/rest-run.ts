@@ -1,10 +1,19 @@
 /** Runs a rest scenario: what a relay takes of the machine while nobody wants anything of it. */
 
 import type { Measurement } from "./measurement.ts";
-import { countWakeUps, readCpuMs, readPeakRssMib, readRssKib } from "./process-usage.ts";
+import {
+  readCpuMs,
+  readPeakRssMib,
+  readRssKib,
+  readWakeUps,
+  wakeUpsSince,
+} from "./process-usage.ts";
 import type { RelayServer } from "./relay-server.ts";
 import type { RestScenario } from "./strain-scenarios.ts";
 import type { WorkOrder } from "./work-order.ts";
+
+/** What was taken to start is put away only after some seconds. */
+const SETTLING_WARM_UPS = 5;
 
 /**
  * Runs the scenario once.
@@ -15,15 +24,15 @@ export async function measureRest(
   order: WorkOrder,
   relay: RelayServer,
 ): Promise<Measurement> {
-  await Bun.sleep(order.warmUpMs);
+  await Bun.sleep(SETTLING_WARM_UPS * order.warmUpMs);
   const [wakeUpsFrom, cpuFrom, startedAt] = [
-    countWakeUps(relay.pid),
+    readWakeUps(relay.pid),
     readCpuMs(relay.pid),
     performance.now(),
   ];
   await Bun.sleep(order.durationMs - order.warmUpMs);
   const ms = performance.now() - startedAt;
-  const wakeUps = countWakeUps(relay.pid) - wakeUpsFrom;
+  const wakeUps = wakeUpsSince(wakeUpsFrom, readWakeUps(relay.pid));
   const cpuMs = readCpuMs(relay.pid) - cpuFrom;
   return {
     name: scenario.name,
