@@ -101,9 +101,7 @@ class FloorRelay {
       : sendPacketWithFds(to, this.#buffer, 0, bytes, fds);
   }
 
-  /** The next client may get the same number. */
   #leave(fd: number): void {
-    this.#greeted.delete(fd);
     const index = this.#receivers.indexOf(fd);
     if (index >= 0) this.#receivers.splice(index, 1);
     // The next client gets the same number, and has said nothing yet.
