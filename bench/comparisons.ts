@@ -1,12 +1,11 @@
 /**
  * The same work by way of the floors, seqbus and its peers. Everybody gets the same messages and the
  * same window. A work's baseline is the floor in TypeScript, which every machine can run.
- *
- * Calls are no work here yet.
  */
 
 import { PEER_KINDS, type PeerKind } from "./peers/peer-kinds.ts";
 import type { IdleScenario, LatencyScenario, RateScenario, Scenario } from "./scenarios.ts";
+import type { RestScenario } from "./strain-scenarios.ts";
 import type { ClientKind, RelayKind } from "./work-order.ts";
 
 /** Who does the work, and with which client. */
@@ -38,6 +37,9 @@ const FD_PEERS: readonly PeerKind[] = ["dbus-daemon", "dbus-broker"];
 const DBUS_SUBSCRIPTIONS = 10_000;
 const SUBSCRIPTIONS = 100_000;
 
+/** Before those that are counted: memory is taken in steps. */
+const FEW_CONNECTIONS = 50;
+
 const FLOORS: readonly Contestant[] = [
   { relay: "floor", client: "raw" },
   { relay: "floor-c", client: "raw" },
@@ -51,12 +53,25 @@ const LIBRARY: Contestant = { relay: "broker", client: "library" };
 const MEMORY: Contestant = { relay: "broker", client: "memory" };
 const RAW_OF_PEERS: readonly Contestant[] = PEER_KINDS.map((relay) => ({ relay, client: "raw" }));
 const NPM_OF_PEERS: readonly Contestant[] = PEER_KINDS.map((relay) => ({ relay, client: "npm" }));
+/** Who knows calls. */
+const CALL_PEERS: readonly PeerKind[] = ["nats", ...FD_PEERS];
+const NPM_CALLS_OF_PEERS: readonly Contestant[] = CALL_PEERS.map((relay) => ({
+  relay,
+  client: "npm-call",
+}));
 const FD_OF_PEERS: readonly Contestant[] = FD_PEERS.map((relay) => ({ relay, client: "raw" }));
 
 const EVERYBODY = [...FLOORS, RAW, LIBRARY, ...RAW_OF_PEERS, ...NPM_OF_PEERS];
 const RAW_ONES = [...FLOORS, RAW, ...RAW_OF_PEERS];
 const FD_ONES = [...FLOORS, RAW, ...FD_OF_PEERS];
 const LARGE_ONES = [...MEMORY_FLOORS, MEMORY, LIBRARY, ...RAW_OF_PEERS, ...NPM_OF_PEERS];
+/** The floors know no calls, but a round trip through them takes the same way. */
+const CALL_ONES: readonly Contestant[] = [
+  ...FLOORS,
+  { relay: "broker", client: "raw-call" },
+  { relay: "broker", client: "library-call" },
+  ...NPM_CALLS_OF_PEERS,
+];
 const LARGE_TO_MANY = [...MEMORY_FLOORS, MEMORY, LIBRARY, ...RAW_OF_PEERS];
 
 const SMALL: RateShape = {
@@ -96,7 +111,8 @@ const RATE_WORKS: readonly (readonly [string, RateShape, readonly Contestant[]])
 export function contestantName({ relay, client }: Contestant): string {
   if (relay === "floor") return "floor in TypeScript";
   if (relay === "floor-c") return "floor in C";
-  return `${relay === "broker" ? "seqbus" : relay}, ${client === "memory" ? "raw" : client}`;
+  const shown = client === "memory" ? "raw" : client.replace("-call", "");
+  return `${relay === "broker" ? "seqbus" : relay}, ${shown}`;
 }
 
 /** What every scenario of a work has. The first contestant is the baseline. */
@@ -125,22 +141,47 @@ function rateScenarios(
   }));
 }
 
-function latencyScenarios(work: string, messageBytes: number): LatencyScenario[] {
-  return EVERYBODY.map((contestant) => ({
+function latencyScenarios(
+  work: string,
+  messageBytes: number,
+  contestants: readonly Contestant[],
+): LatencyScenario[] {
+  return contestants.map((contestant) => ({
     kind: "latency",
-    ...nameIn(work, contestant, EVERYBODY),
+    ...nameIn(work, contestant, contestants),
     client: contestant.client,
     messageBytes,
   }));
 }
 
-function idleScenarios(work: string, connections: number): IdleScenario[] {
+function idleScenarios(
+  work: string,
+  connectionsBefore: number,
+  connections: number,
+): IdleScenario[] {
   return RAW_ONES.map((contestant) => ({
     kind: "idle",
     ...nameIn(work, contestant, RAW_ONES),
     messageBytes: 0,
+    connectionsBefore,
     connections,
   }));
+}
+
+function restScenarios(work: string): RestScenario[] {
+  return RAW_ONES.map((contestant) => ({
+    kind: "rest",
+    ...nameIn(work, contestant, RAW_ONES),
+    messageBytes: 0,
+  }));
+}
+
+/** An object of 40 bytes through the library's msgpack, beside bare bytes of the same length. */
+function objectScenarios(work: string): RateScenario[] {
+  const shape = { ...SMALL, messageBytes: 40 };
+  return rateScenarios(work, shape, [...FLOORS, LIBRARY, ...NPM_OF_PEERS]).map((scenario) =>
+    scenario.publisher === "library" ? { ...scenario, payload: "object" } : scenario,
+  );
 }
 
 /** Each is compared to itself without the other subscriptions. */
@@ -158,7 +199,11 @@ function subscriptionScenarios(): RateScenario[] {
 /** All comparisons, those of one work side by side. */
 export const COMPARISONS: readonly Scenario[] = [
   ...RATE_WORKS.flatMap((work) => rateScenarios(...work)),
+  ...objectScenarios("1 to 1, small object, peers carry 40 B"),
   ...subscriptionScenarios(),
-  ...latencyScenarios("ping-pong, 64 B", 64),
-  ...idleScenarios("1,000 idle connections", 1_000),
+  ...latencyScenarios("ping-pong, 64 B", 64, EVERYBODY),
+  ...latencyScenarios("call round trip, 64 B", 64, CALL_ONES),
+  ...idleScenarios("1,000 idle connections", FEW_CONNECTIONS, 1_000),
+  ...idleScenarios("3,000 idle connections after the first 1,000", 1_000, 3_000),
+  ...restScenarios("at rest, nobody connected"),
 ];

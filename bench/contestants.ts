@@ -5,6 +5,9 @@ import { findNpmClient } from "./peers/npm-client.ts";
 import { isPeer, PEER_KINDS, type PeerKind } from "./peers/peer-kinds.ts";
 import { COMPILER, findRelay } from "./relay-server.ts";
 import { SCENARIOS, type Scenario } from "./scenarios.ts";
+import { needsRoot, STRAIN_SCENARIOS } from "./strain-scenarios.ts";
+
+const IS_ROOT = process.geteuid?.() === 0;
 
 /** What to run. */
 export interface Selection {
@@ -24,7 +27,7 @@ export function selectScenarios(
   filter: string,
   { peers: withPeers, compare }: { peers: boolean; compare: boolean },
 ): Selection {
-  const known = compare ? COMPARISONS : [...SCENARIOS, ...COMPARISONS];
+  const known = compare ? COMPARISONS : [...SCENARIOS, ...STRAIN_SCENARIOS, ...COMPARISONS];
   const all = known.filter((scenario) => canRun(scenario, withPeers));
   const named = all.filter(({ name }) => name.includes(filter));
   const wanted = new Set(named.flatMap(({ name, baseline }) => [name, baseline]));
@@ -36,10 +39,11 @@ export function selectScenarios(
 
 function canRun(scenario: Scenario, withPeers: boolean): boolean {
   const { relay } = scenario;
+  if (needsRoot(scenario) && !IS_ROOT) return false;
   if (!isPeer(relay)) return findRelay(relay) !== undefined;
   if (!withPeers || findRelay(relay) === undefined) return false;
   const client = scenario.kind === "rate" ? scenario.publisher : clientOf(scenario);
-  return client !== "npm" || findNpmClient(relay) !== undefined;
+  return !client.startsWith("npm") || findNpmClient(relay) !== undefined;
 }
 
 function clientOf(scenario: Scenario): string {
@@ -54,6 +58,7 @@ function lookAround(withPeers: boolean): { present: string[]; absent: string[] }
     else present.push(`${name} ${version}`);
   };
   note("floor in C:", findRelay("floor-c"), `no ${COMPILER}`);
+  if (!IS_ROOT) absent.push("clients of another user (takes root)");
   if (!withPeers) {
     absent.push(`${PEER_KINDS.join(", ")} (not asked for: --peers)`);
     return { present, absent };

@@ -104,6 +104,8 @@ class FloorRelay {
   #leave(fd: number): void {
     const index = this.#receivers.indexOf(fd);
     if (index >= 0) this.#receivers.splice(index, 1);
+    // The next client gets the same number, and has said nothing yet.
+    this.#greeted.delete(fd);
     this.#epoll.remove(fd);
     closeFd(fd);
   }

@@ -13,6 +13,7 @@ import { readCpuMs, readPeakRssMib } from "./process-usage.ts";
 import { measureRate } from "./rate-run.ts";
 import { type RelayServer, startRelay } from "./relay-server.ts";
 import { CROWD_PROCESSES, measureReload } from "./reload-run.ts";
+import { measureRest } from "./rest-run.ts";
 import { roleFile } from "./role-files.ts";
 import { RoleProcess } from "./role-process.ts";
 import {
@@ -23,6 +24,8 @@ import {
   type SwapScenario,
   windowMessages,
 } from "./scenarios.ts";
+import { measureSiege } from "./siege-run.ts";
+import { measureStall } from "./stall-run.ts";
 import { measureSwaps } from "./swap-run.ts";
 import type { ReloadOrder, SwapOrder, WorkOrder } from "./work-order.ts";
 
@@ -59,6 +62,9 @@ export async function measure(scenario: Scenario, limits: RunLimits): Promise<Me
     if (scenario.kind === "opening") return await measureOpening(scenario, order, relay);
     if (scenario.kind === "swap") return await measureSwaps(scenario, order, relay);
     if (scenario.kind === "reload") return await measureReload(scenario, order, relay);
+    if (scenario.kind === "stall") return await measureStall(scenario, order, relay);
+    if (scenario.kind === "rest") return await measureRest(scenario, order, relay);
+    if (scenario.kind === "siege") return await measureSiege(scenario, order, relay);
     return await measureRate(scenario, order, relay);
   } finally {
     await rm(directory, { recursive: true, force: true });
@@ -114,6 +120,8 @@ function orderOf(scenario: Scenario, directory: string, limits: RunLimits): Work
   const isRate = kind === "rate";
   const isReload = kind === "reload";
   const isSwap = kind === "swap";
+  const isStall = kind === "stall";
+  const pingMs = limits.warmUpMs + limits.measureMs;
   return {
     path: join(directory, "bus.sock"),
     relay,
@@ -122,8 +130,9 @@ function orderOf(scenario: Scenario, directory: string, limits: RunLimits): Work
     policyRules: policy?.rules ?? 0,
     ...(isReload && { reload: reloadOrderOf(scenario, limits) }),
     ...(isSwap && { swap: swapOrderOf(scenario) }),
-    paceMs: isReload ? scenario.paceMs : 0,
-    packetBytes: isRate || isReload || isSwap ? scenario.packetBytes : 0,
+    ...(kind === "siege" && { siege: { clients: scenario.clients, pingMs } }),
+    paceMs: isReload || kind === "siege" ? scenario.paceMs : 0,
+    packetBytes: isRate || isReload || isSwap || isStall ? scenario.packetBytes : 0,
     topics: isRate ? scenario.topics : 1,
     payload: isRate ? scenario.payload : "bytes",
     fds: isRate ? scenario.fds : 0,
@@ -132,12 +141,17 @@ function orderOf(scenario: Scenario, directory: string, limits: RunLimits): Work
     source: 0,
     idleSubscriptions: isRate ? (scenario.idleSubscriptions ?? 0) : 0,
     idleConnections: kind === "idle" ? scenario.connections : 0,
-    subscribers: isRate ? scenario.subscribers : 1,
+    subscribers: isRate || isStall ? scenario.subscribers : 1,
     windowMessages: windowMessages(scenario),
     warmUpMs: limits.warmUpMs,
-    durationMs: isReload || isSwap ? STREAM_MS_MAX : limits.warmUpMs + limits.measureMs,
+    durationMs: hasStretches(kind) ? STREAM_MS_MAX : pingMs,
     messagesMax: limits.messagesMax,
   };
+}
+
+/** Whether its processes go on until they are told to end. */
+function hasStretches(kind: Scenario["kind"]): boolean {
+  return kind === "reload" || kind === "swap" || kind === "stall" || kind === "siege";
 }
 
 function reloadOrderOf(scenario: ReloadScenario, limits: RunLimits): ReloadOrder {

@@ -8,17 +8,15 @@ import { RoleProcess } from "./role-process.ts";
 import type { IdleScenario } from "./scenarios.ts";
 import type { WorkOrder } from "./work-order.ts";
 
-/** Connections that come before those that are counted: memory is taken in steps. */
-const FIRST_CONNECTIONS = 50;
-
 /** Runs the scenario once. */
 export async function measureIdle(
   scenario: IdleScenario,
   order: WorkOrder,
   relay: RelayServer,
 ): Promise<Measurement> {
+  const { connections, connectionsBefore } = scenario;
   const file = roleFile(scenario.relay, "raw", "idle");
-  await using first = new RoleProcess(file, { ...order, idleConnections: FIRST_CONNECTIONS });
+  await using first = new RoleProcess(file, { ...order, idleConnections: connectionsBefore });
   await first.expect("ready");
   const rssFrom = readRssKib(relay.pid);
   const cpuFrom = readCpuMs(relay.pid);
@@ -27,7 +25,6 @@ export async function measureIdle(
   await crowd.expect("ready");
   const ms = performance.now() - startedAt;
   const grownKib = readRssKib(relay.pid) - rssFrom;
-  const { connections } = scenario;
   return {
     name: scenario.name,
     perSecond: (connections / ms) * 1000,

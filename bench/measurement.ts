@@ -4,7 +4,7 @@
 export interface ExtraFigure {
   readonly label: string;
   readonly value: number;
-  readonly unit: "us" | "ms" | "times" | "KiB";
+  readonly unit: "us" | "ms" | "times" | "KiB" | "MiB" | "%" | "a second" | "in all";
 }
 
 /** The figures of one run. */

@@ -1,6 +1,6 @@
 /** What a process has used, from /proc: CPU time and memory. Linux only. */
 
-import { readFileSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 
 /** Clock ticks of proc(5) a second: USER_HZ, 100 on all architectures that seqbus knows. */
 const TICKS_PER_SECOND = 100;
@@ -51,4 +51,30 @@ function readStatusKib(pid: number, field: string): number {
  */
 export function readMainThreadCpuNs(pid: number): number {
   return Number(readFileSync(`/proc/${pid}/schedstat`, "utf8").split(" ")[0]);
+}
+
+/** How many fds a process has open. */
+export function countOpenFiles(pid: number): number {
+  return readdirSync(`/proc/${pid}/fd`).length;
+}
+
+/**
+ * How often each thread of a process has gone to sleep so far, and so been woken again, by its id.
+ * @see proc(5) /proc/pid/status voluntary_ctxt_switches
+ */
+export function readWakeUps(pid: number): Map<string, number> {
+  const threads = readdirSync(`/proc/${pid}/task`);
+  return new Map(
+    threads.map((thread) => {
+      const text = readFileSync(`/proc/${pid}/task/${thread}/status`, "utf8");
+      return [thread, Number(/^voluntary_ctxt_switches:\s+(\d+)/m.exec(text)?.[1] ?? 0)];
+    }),
+  );
+}
+
+/** How often that was between two looks, threads that ended meanwhile left out. */
+export function wakeUpsSince(earlier: Map<string, number>, later: Map<string, number>): number {
+  let sum = 0;
+  for (const [thread, count] of later) sum += count - (earlier.get(thread) ?? 0);
+  return sum;
 }

@@ -3,6 +3,7 @@
  * library can. The floor relay gets a short word in place of the protocol's handshake.
  */
 
+import { SyscallError } from "../src/errors.ts";
 import { PacketReceiver, sendPacketWithFds } from "../src/ffi/ancillary.ts";
 import { waitReadable } from "../src/ffi/blocking-poll.ts";
 import { EPOLLIN, EPOLLOUT } from "../src/ffi/constants.ts";
@@ -24,6 +25,11 @@ import { opcodeOf } from "../src/protocol/frame.ts";
 import { FRAME_HEADER_BYTES, PACKET_BYTES_MAX, PROTOCOL_VERSION } from "../src/protocol/limits.ts";
 import { OPCODE } from "../src/protocol/opcodes.ts";
 import { PacketWriter } from "../src/protocol/packet.ts";
+import {
+  decodeOpenServiceAck,
+  openServiceBody,
+  serveBody,
+} from "../src/protocol/service-messages.ts";
 import type { RelayKind } from "./work-order.ts";
 
 /** What a client of the floor relay says first: a record with one of these bits or both. */
@@ -36,6 +42,9 @@ export const FLOOR_ROLE_BYTES = 8;
 const SEND_BUFFER_BYTES = 1024 * 1024;
 
 const NO_FDS: readonly number[] = [];
+
+/** Milliseconds between attempts to connect where many others do. */
+const CONNECT_INTERVAL_MS = 1;
 
 /** What a raw client wants to do. */
 export interface RawIntent {
@@ -59,7 +68,7 @@ export class RawSession {
 
   /** Connects, blocking, and makes ready what the intent names. */
   constructor(path: string, relay: RelayKind, intent: RawIntent) {
-    connectPath(this.#fd, path);
+    connectPatiently(this.#fd, path);
     setSendBufferBytes(this.#fd, SEND_BUFFER_BYTES);
     this.#writable.add(this.#fd, EPOLLOUT, 0);
     if (relay !== "broker") this.#enterFloor(intent);
@@ -138,6 +147,17 @@ export class RawSession {
     return decodeOpenTopicAck(this.buffer.bytes, FRAME_HEADER_BYTES, ackEnd).topic;
   }
 
+  /** Asks to call a service. Returns its id. */
+  openService(requestId: number, service: string): number {
+    const ackEnd = this.ask(OPCODE.OPEN_SERVICE, requestId, openServiceBody({ service }));
+    return decodeOpenServiceAck(this.buffer.bytes, FRAME_HEADER_BYTES, ackEnd).service;
+  }
+
+  /** Serves a service. */
+  serve(requestId: number, service: string): void {
+    this.ask(OPCODE.SERVE, requestId, serveBody({ service }));
+  }
+
   /** Subscribes to a pattern. */
   subscribe(requestId: number, pattern: string): void {
     this.ask(OPCODE.SUBSCRIBE, requestId, subscribeBody({ pattern }));
@@ -163,5 +183,17 @@ export class RawSession {
       this.topicIds.push(this.openTopic(index + 1, topic));
     }
     if (intent.subscribe !== undefined) this.subscribe(1, intent.subscribe);
+  }
+}
+
+/** Connects, also where the backlog is full for a moment. */
+function connectPatiently(fd: number, path: string): void {
+  for (;;) {
+    try {
+      return connectPath(fd, path);
+    } catch (error) {
+      if (!(error instanceof SyscallError) || error.code !== "EAGAIN") throw error;
+      Bun.sleepSync(CONNECT_INTERVAL_MS);
+    }
   }
 }

@@ -39,7 +39,7 @@ export async function measureReload(
   const stream = processes.use(await StreamProcesses.start(order));
   const { stretches } = await start("raw-reloader").expect("stretches");
   await Promise.all(crowds.map((crowd) => crowd.expect("refreshed")));
-  const observed = await stream.finish();
+  const [observed] = await stream.finish();
   return {
     name: scenario.name,
     perSecond: (observed.messages / observed.ms) * 1000,

@@ -11,10 +11,18 @@ type ReportOf<Type extends RoleReport["type"]> = Extract<RoleReport, { type: Typ
 /** Milliseconds that a process may take beyond the time of its run. */
 const GRACE_MS = 20_000;
 
+/** How a role is started. */
+interface RoleOptions {
+  readonly fds?: readonly number[];
+  readonly argument?: string;
+  readonly environment?: Readonly<Record<string, string>>;
+  readonly log?: string;
+}
+
 /** A running role. Disposing of it ends the process and waits for that. */
 export class RoleProcess implements AsyncDisposable {
   readonly #name: string;
-  readonly #process: Bun.Subprocess<"ignore", "pipe", "inherit">;
+  readonly #process: Bun.Subprocess<"ignore", "pipe", "inherit" | Bun.BunFile>;
   readonly #reports = new Map<string, RoleReport>();
   #noteReport = Promise.withResolvers<void>();
   readonly #reading: Promise<void>;
@@ -22,18 +30,16 @@ export class RoleProcess implements AsyncDisposable {
 
   /**
    * @param file below bench/
-   * @param options fds: inherited from 3 on, borrowed; argument: a second argument after the order
+   * @param options fds: inherited from 3 on, borrowed; argument: a second argument after the order;
+   *   environment: added to this process's own; log: a file for its stderr, which is inherited else
    */
-  constructor(
-    file: string,
-    order: WorkOrder,
-    options: { fds?: readonly number[]; argument?: string } = {},
-  ) {
+  constructor(file: string, order: WorkOrder, options: RoleOptions = {}) {
     this.#name = file;
-    const { fds = [], argument = "" } = options;
+    const { fds = [], argument = "", environment = {}, log } = options;
     this.#process = Bun.spawn({
       cmd: [process.execPath, join(import.meta.dir, file), JSON.stringify(order), argument],
-      stdio: ["ignore", "pipe", "inherit", ...fds],
+      stdio: ["ignore", "pipe", log === undefined ? "inherit" : Bun.file(log), ...fds],
+      env: { ...process.env, ...environment },
     });
     this.#deadline = setTimeout(() => this.#process.kill("SIGKILL"), order.durationMs + GRACE_MS);
     this.#reading = this.#read();
@@ -41,6 +47,11 @@ export class RoleProcess implements AsyncDisposable {
 
   get pid(): number {
     return this.#process.pid;
+  }
+
+  /** Sends a signal. */
+  kill(signal: NodeJS.Signals): void {
+    this.#process.kill(signal);
   }
 
   /**

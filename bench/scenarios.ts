@@ -5,6 +5,7 @@
 
 import { FRAME_HEADER_BYTES, PACKET_BYTES_MAX } from "../src/protocol/limits.ts";
 import { type PolicyOrder, RULE_SHAPES } from "./policy-rules.ts";
+import type { RestScenario, SiegeScenario, StallScenario } from "./strain-scenarios.ts";
 import type { ClientKind, PayloadKind, RelayKind } from "./work-order.ts";
 
 /** Bytes that may be under way: fits the relay's socket buffer, so that nothing ever waits. */
@@ -22,7 +23,8 @@ const WINDOW_FD_COPIES = 1_024;
 /** Messages with fds under way: every one of them is an open file of the relay's. */
 const WINDOW_FD_MESSAGES = 256;
 
-interface ScenarioBase {
+/** What all scenarios have. */
+export interface ScenarioBase {
   readonly name: string;
   /** What is done, in scenarios that do the same by way of different relays and clients. */
   readonly work?: string;
@@ -56,7 +58,7 @@ export interface RateScenario extends ScenarioBase {
 /** One message there and back, one at a time. */
 export interface LatencyScenario extends ScenarioBase {
   readonly kind: "latency";
-  /** "library-call": a call and its answer; the others publish both ways. */
+  /** "-call": a call and its answer; the others publish both ways. */
   readonly client: Exclude<ClientKind, "library-iterator">;
 }
 
@@ -64,6 +66,8 @@ export interface LatencyScenario extends ScenarioBase {
 export interface IdleScenario extends ScenarioBase {
   readonly kind: "idle";
   readonly connections: number;
+  /** Connections that come before those that are counted. */
+  readonly connectionsBefore: number;
 }
 
 /** Topics opened one after the other, each with a look into the policy. */
@@ -104,7 +108,10 @@ export type Scenario =
   | IdleScenario
   | OpeningScenario
   | SwapScenario
-  | ReloadScenario;
+  | ReloadScenario
+  | StallScenario
+  | SiegeScenario
+  | RestScenario;
 
 /** Messages under way at most in a rate scenario. */
 export function windowMessages(scenario: Scenario): number {

@@ -1,6 +1,6 @@
 /**
- * A publisher and an observing subscriber that run until they are told to stop, for scenarios in
- * which something else happens meanwhile.
+ * A publisher and observing subscribers that run until they are told to stop, for scenarios in which
+ * something else happens meanwhile.
  */
 
 import { closeFd, OwnedFd } from "../src/ffi/owned-fd.ts";
@@ -8,34 +8,40 @@ import { openSeqpacketPair } from "../src/ffi/seqpacket.ts";
 import { RoleProcess } from "./role-process.ts";
 import type { ObservedReport, WorkOrder } from "./work-order.ts";
 
+/** One report of each subscriber. */
+export type ObservedReports = readonly [ObservedReport, ...ObservedReport[]];
+
 /** A stream of messages under way. Disposing of it ends its processes. */
 export class StreamProcesses implements AsyncDisposable {
-  readonly #subscriber: RoleProcess;
+  readonly #subscribers: readonly RoleProcess[];
   readonly #publisher: RoleProcess;
   readonly #stop: OwnedFd;
 
-  private constructor(subscriber: RoleProcess, publisher: RoleProcess, stop: OwnedFd) {
-    this.#subscriber = subscriber;
+  private constructor(subscribers: readonly RoleProcess[], publisher: RoleProcess, stop: OwnedFd) {
+    this.#subscribers = subscribers;
     this.#publisher = publisher;
     this.#stop = stop;
   }
 
-  /** Starts both; messages flow soon after. */
+  /** Starts all of them; messages flow soon after. */
   static async start(order: WorkOrder): Promise<StreamProcesses> {
-    const [credit, creditPeer] = openSeqpacketPair();
+    // Of each credit pair the first end is the subscriber's.
+    const pairs = Array.from({ length: order.subscribers }, () => openSeqpacketPair());
     const [stop, stopPeer] = openSeqpacketPair();
-    const subscriber = new RoleProcess("roles/raw-observer.ts", order, { fds: [credit] });
+    const subscribers = pairs.map(
+      ([credit]) => new RoleProcess("roles/raw-observer.ts", order, { fds: [credit] }),
+    );
     try {
-      await subscriber.expect("ready");
-      const fds = [creditPeer, stopPeer];
+      await Promise.all(subscribers.map((subscriber) => subscriber.expect("ready")));
+      const fds = [...pairs.map(([, creditPeer]) => creditPeer), stopPeer];
       const publisher = new RoleProcess("roles/raw-stream.ts", order, { fds });
-      return new StreamProcesses(subscriber, publisher, OwnedFd.adopt(stop));
+      return new StreamProcesses(subscribers, publisher, OwnedFd.adopt(stop));
     } catch (error) {
-      await subscriber[Symbol.asyncDispose]();
+      for (const subscriber of subscribers) await subscriber[Symbol.asyncDispose]();
       closeFd(stop);
       throw error;
     } finally {
-      for (const fd of [credit, creditPeer, stopPeer]) closeFd(fd);
+      for (const fd of [...pairs.flat(), stopPeer]) closeFd(fd);
     }
   }
 
@@ -43,17 +49,22 @@ export class StreamProcesses implements AsyncDisposable {
    * Ends the stream.
    * @throws {Error} where a message was lost, or a process failed
    */
-  async finish(): Promise<ObservedReport> {
+  async finish(): Promise<ObservedReports> {
     this.#stop.close();
     const { messages } = await this.#publisher.expect("published");
-    const observed = await this.#subscriber.expect("observed");
-    if (observed.messages !== messages) throw new Error("Messages were lost");
-    return observed;
+    const [first, ...others] = await Promise.all(
+      this.#subscribers.map((subscriber) => subscriber.expect("observed")),
+    );
+    if (first === undefined) throw new Error("A stream has a subscriber");
+    for (const observed of [first, ...others]) {
+      if (observed.messages !== messages) throw new Error("Messages were lost");
+    }
+    return [first, ...others];
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#stop.close();
     await this.#publisher[Symbol.asyncDispose]();
-    await this.#subscriber[Symbol.asyncDispose]();
+    for (const subscriber of this.#subscribers) await subscriber[Symbol.asyncDispose]();
   }
 }

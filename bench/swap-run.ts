@@ -12,16 +12,10 @@ import { median } from "./results-table.ts";
 import { RoleProcess } from "./role-process.ts";
 import type { SwapScenario } from "./scenarios.ts";
 import { StreamProcesses } from "./stream-processes.ts";
-import { SWAP_KINDS, type TimedStretch, type WorkOrder, wallClockMs } from "./work-order.ts";
+import { growth, medianRatio, millisecondsOf, type Sample } from "./stretches.ts";
+import { type TimedStretch, type WorkOrder, wallClockMs } from "./work-order.ts";
 
 const CPU_SAMPLE_INTERVAL_MS = 20;
-
-/** Something that grows, as it was at one moment. */
-interface Sample {
-  /** By wallClockMs(). */
-  readonly at: number;
-  readonly value: number;
-}
 
 /**
  * Runs the scenario once.
@@ -42,11 +36,12 @@ export async function measureSwaps(
   const sampling = setInterval(sampleCpu, CPU_SAMPLE_INTERVAL_MS);
   const { stretches } = await swapper.expect("stretches").finally(() => clearInterval(sampling));
   const cpuMs = readCpuMs(relay.pid) - cpuFrom;
-  const { messages, counts } = await stream.finish();
+  const [{ messages, counts }] = await stream.finish();
   const countSamples = counts.map(({ at, messages: value }) => ({ at, value }));
   const rate = (stretch: TimedStretch) => growth(countSamples, stretch) / millisecondsOf(stretch);
   const cpu = (stretch: TimedStretch) =>
     growth(cpuSamples, stretch) / growth(countSamples, stretch);
+  const kinds = { of: "other", to: "one" } as const;
   return {
     name: scenario.name,
     perSecond: median(stretches.map(rate)) * 1000,
@@ -54,38 +49,12 @@ export async function measureSwaps(
     relayCpuNs: (cpuMs * 1e6) / messages,
     relayPeakRssMib: readPeakRssMib(relay.pid),
     extra: [
-      { label: "rate to the first policy", value: medianRatio(stretches, rate), unit: "times" },
-      { label: "CPU", value: medianRatio(stretches, cpu), unit: "times" },
+      {
+        label: "rate to the first policy",
+        value: medianRatio(stretches, kinds, rate),
+        unit: "times",
+      },
+      { label: "CPU", value: medianRatio(stretches, kinds, cpu), unit: "times" },
     ],
   };
-}
-
-function millisecondsOf({ from, to }: TimedStretch): number {
-  return to - from;
-}
-
-/** Under the second policy by under the first, each with its neighbour in time. */
-function medianRatio(
-  stretches: readonly TimedStretch[],
-  figure: (stretch: TimedStretch) => number,
-): number {
-  const [one = [], other = []] = SWAP_KINDS.map((kind) =>
-    stretches.filter((stretch) => stretch.kind === kind).map(figure),
-  );
-  return median(other.map((value, index) => value / (one[index] ?? Number.NaN)));
-}
-
-/** How much something grew in a stretch of time. */
-function growth(samples: readonly Sample[], { from, to }: TimedStretch): number {
-  return valueAt(samples, to) - valueAt(samples, from);
-}
-
-/** Between the two samples around a moment, as if it grew evenly; NaN where there are none. */
-function valueAt(samples: readonly Sample[], at: number): number {
-  const index = samples.findIndex((sample) => sample.at >= at);
-  const before = samples[index - 1];
-  const after = samples[index];
-  if (before === undefined || after === undefined) return Number.NaN;
-  const share = (at - before.at) / (after.at - before.at);
-  return before.value + (after.value - before.value) * share;
 }

@@ -6,8 +6,19 @@
 import type { PeerKind } from "./peers/peer-kinds.ts";
 import type { PolicyOrder } from "./policy-rules.ts";
 
-/** How a subscriber or publisher takes part. "memory": each body is sealed memory, past any library. */
-export type ClientKind = "raw" | "library" | "library-iterator" | "library-call" | "npm" | "memory";
+/**
+ * How a subscriber or publisher takes part. "memory": each body is sealed memory, past any library.
+ * "-call": it calls a service, or serves it.
+ */
+export type ClientKind =
+  | "raw"
+  | "library"
+  | "library-iterator"
+  | "npm"
+  | "memory"
+  | "raw-call"
+  | "library-call"
+  | "npm-call";
 
 /** Which process stands in the middle: a bare relay in TypeScript or C, seqbus, or a peer. */
 export type RelayKind = "floor" | "floor-c" | "broker" | PeerKind;
@@ -51,12 +62,14 @@ export interface WorkOrder {
   readonly policyPath?: string;
   /** Rules of that policy; 0 without one. */
   readonly policyRules: number;
-  /** Milliseconds between two packets of a stream; 0: as fast as the window allows. */
+  /** Milliseconds between two packets of a stream, or between misdeeds; 0: as fast as it goes. */
   readonly paceMs: number;
   /** Absent in all but reload scenarios. */
   readonly reload?: ReloadOrder;
   /** Absent in all but swap scenarios. */
   readonly swap?: SwapOrder;
+  /** Absent in all but siege scenarios. */
+  readonly siege?: SiegeOrder;
   /** Subscribers whose credit sockets a publisher inherits, from CREDIT_FD_FIRST on. */
   readonly subscribers: number;
 }
@@ -82,6 +95,14 @@ export interface SwapOrder {
   readonly stretchMs: number;
 }
 
+/** What the processes of a siege scenario do. */
+export interface SiegeOrder {
+  /** Clients that misbehave. */
+  readonly clients: number;
+  /** Milliseconds of round trips in each stretch, their warm-up included. */
+  readonly pingMs: number;
+}
+
 /** The first fd that a client process inherits: its end of a credit socket. */
 export const CREDIT_FD_FIRST = 3;
 
@@ -98,6 +119,8 @@ export type RoleReport =
   | OpenedReport
   | ObservedReport
   | StretchesReport
+  /** Clients that misbehaved have connected so often. */
+  | { readonly type: "besieged"; readonly attempts: number }
   /** Every connection of a crowd was told of every reload. */
   | { readonly type: "refreshed"; readonly connections: number };
 
@@ -167,9 +190,12 @@ export type StretchKind = (typeof STRETCH_KINDS)[number];
 /** What a swap scenario consists of, in turns: stretches under one policy and under the other. */
 export const SWAP_KINDS = ["one", "other"] as const;
 
+/** What a stall scenario consists of, in turns: what one subscriber does beside those that count. */
+export const STALL_KINDS = ["absent", "reads", "stopped"] as const;
+
 /** When something was done, by wallClockMs(). */
 export interface TimedStretch {
-  readonly kind: StretchKind | (typeof SWAP_KINDS)[number];
+  readonly kind: StretchKind | (typeof SWAP_KINDS)[number] | (typeof STALL_KINDS)[number];
   readonly from: number;
   readonly to: number;
 }

@@ -1,7 +1,7 @@
-/** dbus-next, with signals that hold a byte array. */
+/** dbus-next, with signals and methods that hold a byte array. */
 
 import { BENCH_INTERFACE, BENCH_PATH, matchRuleOf, memberOf } from "./dbus-dialect.ts";
-import { loadPackage, type NpmClient } from "./npm-client.ts";
+import { loadPackage, type NpmCaller, type NpmClient } from "./npm-client.ts";
 
 interface Message {
   readonly interface: string;
@@ -12,6 +12,8 @@ interface Bus {
   call(message: Message): Promise<Message>;
   send(message: Message): void;
   disconnect(): void;
+  addMethodHandler(handler: (message: Message) => boolean): void;
+  requestName(name: string, flags: number): Promise<number>;
   on(event: "message", listener: (message: Message) => void): void;
 }
 
@@ -26,16 +28,24 @@ interface DbusNext {
       signature: string,
       body: unknown[],
     ): Message;
+    newMethodReturn(call: Message, signature: string, body: unknown[]): Message;
   };
 }
 
 const BUS = "org.freedesktop.DBus";
 
-/** Connects. */
-export async function connect(address: string): Promise<NpmClient> {
+/** Whom calls are for. */
+const SERVICE_NAME = "org.seqbus.Bench";
+
+async function open(address: string): Promise<{ bus: Bus; Message: DbusNext["Message"] }> {
   const dbus = await loadPackage<{ default: DbusNext } & DbusNext>("dbus-next");
   const { sessionBus, Message } = dbus.default ?? dbus;
-  const bus = sessionBus({ busAddress: `unix:path=${address}` });
+  return { bus: sessionBus({ busAddress: `unix:path=${address}` }), Message };
+}
+
+/** Connects, to publish and subscribe. */
+export async function connect(address: string): Promise<NpmClient> {
+  const { bus, Message } = await open(address);
   const callBus = (fields: Record<string, unknown>): Promise<Message> =>
     bus.call(
       new Message({ destination: BUS, path: "/org/freedesktop/DBus", interface: BUS, ...fields }),
@@ -56,6 +66,33 @@ export async function connect(address: string): Promise<NpmClient> {
     },
     async close() {
       bus.disconnect();
+    },
+  };
+}
+
+/** Connects, to call. The name of a call is its method. */
+export async function connectCaller(address: string): Promise<NpmCaller> {
+  const { bus, Message } = await open(address);
+  return {
+    async serve() {
+      bus.addMethodHandler((message) => {
+        if (message.interface !== BENCH_INTERFACE) return false;
+        bus.send(Message.newMethodReturn(message, "ay", message.body));
+        return true;
+      });
+      await bus.requestName(SERVICE_NAME, 0);
+    },
+    async call(name, body) {
+      const message = new Message({
+        destination: SERVICE_NAME,
+        path: BENCH_PATH,
+        interface: BENCH_INTERFACE,
+        member: memberOf(name),
+        signature: "ay",
+        body: [body],
+      });
+      const { body: answer } = await bus.call(message);
+      return answer[0] as Uint8Array;
     },
   };
 }

@@ -1,12 +1,18 @@
 /** @nats-io/transport-node, with callbacks. */
 
-import { loadPackage, type NpmClient } from "./npm-client.ts";
+import { loadPackage, type NpmCaller, type NpmClient } from "./npm-client.ts";
+
+interface Message {
+  readonly data: Uint8Array;
+  respond(body: Uint8Array): boolean;
+}
 
 interface Connection {
   subscribe(
     subject: string,
-    options: { callback: (error: Error | null, message: { data: Uint8Array }) => void },
+    options: { callback: (error: Error | null, message: Message) => void },
   ): void;
+  request(subject: string, body: Uint8Array): Promise<Message>;
   publish(subject: string, body: Uint8Array): void;
   flush(): Promise<void>;
   close(): Promise<void>;
@@ -16,10 +22,14 @@ interface Nats {
   readonly connect: (options: { servers: string }) => Promise<Connection>;
 }
 
-/** Connects. */
-export async function connect(address: string): Promise<NpmClient> {
+async function open(address: string): Promise<Connection> {
   const nats = await loadPackage<Nats>("@nats-io/transport-node");
-  const connection = await nats.connect({ servers: address });
+  return await nats.connect({ servers: address });
+}
+
+/** Connects, to publish and subscribe. */
+export async function connect(address: string): Promise<NpmClient> {
+  const connection = await open(address);
   return {
     async subscribe(topics, onBody) {
       const [first = ""] = topics;
@@ -35,5 +45,25 @@ export async function connect(address: string): Promise<NpmClient> {
     publish: (topic, body) => connection.publish(topic, body),
     flush: () => connection.flush(),
     close: () => connection.close(),
+  };
+}
+
+/** Connects, to call. */
+export async function connectCaller(address: string): Promise<NpmCaller> {
+  const connection = await open(address);
+  return {
+    async serve(name) {
+      connection.subscribe(name, {
+        callback: (error, message) => {
+          if (error !== null) throw error;
+          message.respond(message.data);
+        },
+      });
+      await connection.flush();
+    },
+    async call(name, body) {
+      const { data } = await connection.request(name, body);
+      return data;
+    },
   };
 }

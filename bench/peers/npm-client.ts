@@ -21,8 +21,19 @@ export interface NpmClient {
   readonly close: () => Promise<void>;
 }
 
-/** Connects to a peer that listens at `address`. */
-export type ConnectNpmClient = (address: string) => Promise<NpmClient>;
+/** A connected client that can call. */
+export interface NpmCaller {
+  /** Resolves when calls of this name will come; each is answered with its body. */
+  readonly serve: (name: string) => Promise<void>;
+  readonly call: (name: string, body: Uint8Array) => Promise<Uint8Array>;
+}
+
+/** What each file of MODULES exports: both connect to a peer that listens at `address`. */
+interface ClientModule {
+  readonly connect: (address: string) => Promise<NpmClient>;
+  /** Where the peer knows calls. */
+  readonly connectCaller?: (address: string) => Promise<NpmCaller>;
+}
 
 /** The package zeromq is not among them: it needs a function of libuv that Bun does not have. */
 const MODULES: Partial<Record<PeerKind, { packageName: string; file: string }>> = {
@@ -57,10 +68,21 @@ export function findPackage(name: string): string | undefined {
 
 /** @throws {Error} where it is not installed */
 export async function connectNpmClient(peer: string, address: string): Promise<NpmClient> {
+  const { connect } = await loadClient(peer);
+  return await connect(address);
+}
+
+/** @throws {Error} where it is not installed, or the peer knows no calls */
+export async function connectNpmCaller(peer: string, address: string): Promise<NpmCaller> {
+  const { connectCaller } = await loadClient(peer);
+  if (connectCaller === undefined) throw new Error(`${peer} knows no calls`);
+  return await connectCaller(address);
+}
+
+async function loadClient(peer: string): Promise<ClientModule> {
   const file = MODULES[peer as PeerKind]?.file;
   if (file === undefined) throw new Error(`No npm client is known for ${peer}`);
-  const { connect } = (await import(file)) as { connect: ConnectNpmClient };
-  return await connect(address);
+  return (await import(file)) as ClientModule;
 }
 
 /**

@@ -24,8 +24,8 @@ export function idleTopics(count: number): string[] {
 }
 
 /** The two topics of a round trip. */
-export const PING_TOPIC = "bench-ping";
-export const PONG_TOPIC = "bench-pong";
+export const PING_TOPIC = "bench.ping";
+export const PONG_TOPIC = "bench.pong";
 
 /** What the whole crowd of a reload scenario gets. */
 export const NEWS_TOPIC = "bench.news.all";

@@ -6,7 +6,7 @@
 import { SyscallError } from "../errors.ts";
 import { FD_TABLE_FULL, INTERRUPTED, PEER_CLOSED, WOULD_BLOCK } from "../ffi/syscall-result.ts";
 import type { BrokerEventListener } from "./events.ts";
-import { ACCEPT_PAUSE_MS, ACCEPTS_PER_TURN } from "./limits.ts";
+import { ACCEPT_PAUSE_MS, ACCEPTING_MS_PER_TURN } from "./limits.ts";
 import type { Listener } from "./listener.ts";
 import type { SocketWatch } from "./socket-watch.ts";
 import type { SpareFds } from "./spare-fds.ts";
@@ -43,10 +43,11 @@ export class Accepting {
       : Number.POSITIVE_INFINITY;
   }
 
-  /** Accepts who waits. */
+  /** Accepts who waits: at least one, and then for as long as a turn may be spent on it. */
   accept(): void {
-    const { listener, spareFds } = this.#parts;
-    for (let accepted = 0; accepted < ACCEPTS_PER_TURN; accepted += 1) {
+    const { listener, spareFds, now } = this.#parts;
+    const endsAt = now() + ACCEPTING_MS_PER_TURN;
+    do {
       const fd = listener.accept();
       if (fd === WOULD_BLOCK) return;
       if (fd === PEER_CLOSED || fd === INTERRUPTED) continue;
@@ -58,7 +59,7 @@ export class Accepting {
       }
       this.#isExhausted &&= spareFds.areShort;
       this.#adopt(fd, false);
-    }
+    } while (now() < endsAt);
   }
 
   /** Lets nobody in for a moment. */

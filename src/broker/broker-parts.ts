@@ -125,17 +125,8 @@ export function assembleParts(given: SessionsOptions, host: PartsHost) {
   const { verifiesPackets } = options;
   const reading = new Reading({ ...common, backPressure, handler, verifiesPackets });
   const driven = { admission, administration, burials, fdSweep, files, flusher, handler, presence };
-  return {
-    ...tables,
-    ...driven,
-    backPressure,
-    deferred,
-    onEvent,
-    reading,
-    retained,
-    rights,
-    services,
-  };
+  const others = { backPressure, deferred, onEvent, reading, retained, rights, services };
+  return { ...tables, ...driven, ...others };
 }
 
 function makeTables(options: SessionsOptions) {

@@ -1,8 +1,8 @@
 /** What follows from handing a frame to a send queue, wherever it came from. */
 
 import type { Connection } from "./connection.ts";
+import { PEER_GONE, SLOW_READER } from "./queue-outcomes.ts";
 import type { RouterHost } from "./router.ts";
-import { PEER_GONE, SLOW_READER } from "./send-queue.ts";
 
 /** What becomes of queues that got something. */
 export type DeliveryHost = Pick<RouterHost, "noteUnflushed" | "notePeerGone" | "noteSlowReader">;

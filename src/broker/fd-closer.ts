@@ -91,10 +91,13 @@ export class FdCloser {
     return this.#pending > 0 && this.pendingOf(uid) >= FDS_CLOSING_PER_UID_MAX;
   }
 
-  /** Whether a user is full and none of its fds has been closed for CLOSE_STUCK_MS. */
+  /**
+   * Whether a user is full and none of its fds has been closed for CLOSE_STUCK_MS. One that waits for
+   * a lane is not: what hangs there is somebody else's.
+   */
   isStuck(uid: number): boolean {
     const account = this.#accounts.get(uid);
-    if (account === undefined || account.pending < FDS_CLOSING_PER_UID_MAX) return false;
+    if (account?.at === undefined || account.pending < FDS_CLOSING_PER_UID_MAX) return false;
     return this.#parts.now() - account.movedAt >= CLOSE_STUCK_MS;
   }
 

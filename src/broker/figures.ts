@@ -22,8 +22,9 @@ export const FIGURES = [
  * published, publishedBytes: messages that it sent and the broker routed. matched: pairs of such a
  * message and a subscriber. dropped: of these, not delivered. denied: messages that were refused.
  * received, receivedBytes: messages handed to it, or put into its queue. missed: messages that it
- * should have got and did not. So over all connections, matched is received and missed, and dropped
- * is missed.
+ * should have got and did not, those included that were dropped from its queue later. So over all
+ * connections, matched is received and missed; dropped is missed without the latter, which are not
+ * booked on their senders. Calls, replayed last values and what the broker says itself are in none.
  */
 export type Figures = { [F in (typeof FIGURES)[number]]: number };
 
@@ -50,15 +51,16 @@ export function addFigures(into: Figures, from: Figures): void {
 }
 
 /** The figures of one connection since it connected. */
-export function figuresOf({ counters, settled, figures }: Connection): Figures {
+export function figuresOf({ counters, settled, figures, queue }: Connection): Figures {
+  const { withdrawn } = queue;
   return {
     published: settled.published + counters.published,
     publishedBytes: figures.publishedBytes,
     matched: settled.matched + counters.matched,
     dropped: settled.dropped + counters.dropped,
     denied: settled.denied + counters.denied,
-    received: figures.received,
-    receivedBytes: figures.receivedBytes,
-    missed: figures.missed,
+    received: figures.received - withdrawn.messages,
+    receivedBytes: figures.receivedBytes - withdrawn.bytes,
+    missed: figures.missed + withdrawn.messages,
   };
 }

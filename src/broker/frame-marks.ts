@@ -5,10 +5,17 @@
 
 import { copyPinned, PinnedBuffer } from "../ffi/pinned-buffer.ts";
 import { gapBody } from "../protocol/control-messages.ts";
-import { FRAME_ID_WORD, FRAME_KIND_WORD, opcodeOf } from "../protocol/frame.ts";
+import {
+  FRAME_ID_WORD,
+  FRAME_KIND_WORD,
+  FRAME_ORIGIN_WORD,
+  flagsOf,
+  opcodeOf,
+} from "../protocol/frame.ts";
 import {
   FLAG_FDS_ON_LANE,
   FLAG_FDS_WITHHELD,
+  FLAG_RETAINED,
   GAP_REASON,
   OPCODE,
   WITHHELD_REASON,
@@ -35,6 +42,17 @@ export function withheldKind(kind: number, reason: number): number {
 /** Whether a frame is a message, whose loss a gap tells; of all others it is told otherwise. */
 export function isMessage(kind: number): boolean {
   return opcodeOf(kind) === OPCODE.MESSAGE;
+}
+
+/** Whether a frame is a message that a client has published since its receiver subscribed. */
+export function isPublished(words: Uint32Array, offset: number): boolean {
+  const word = offset >>> 2;
+  const kind = words[word + FRAME_KIND_WORD] ?? 0;
+  return (
+    isMessage(kind) &&
+    (flagsOf(kind) & FLAG_RETAINED) === 0 &&
+    words[word + FRAME_ORIGIN_WORD] !== 0
+  );
 }
 
 /** Whether a frame is nothing without its fds: a large one, or a channel. */

@@ -14,8 +14,8 @@ import type { Connection } from "./connection.ts";
 import type { FdBundle } from "./fd-bundle.ts";
 import { GETS_BODY, GETS_NO_FDS, GETS_NOTHING, type GroupShare } from "./fd-plan.ts";
 import { GROUP_CANDIDATES } from "./limits.ts";
+import { QUEUE_FULL } from "./queue-outcomes.ts";
 import type { RouteGroup } from "./route.ts";
-import { QUEUE_FULL } from "./send-queue.ts";
 import type { GroupTopic } from "./topic-table.ts";
 
 const ID_WORD = 2;

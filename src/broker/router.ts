@@ -25,8 +25,8 @@ import type { FdsInFlight } from "./fds-in-flight.ts";
 import { GroupDelivery } from "./group-delivery.ts";
 import type { Introductions } from "./introductions.ts";
 import { FDS_STALLED_MS, REFUSALS_TOLD_PER_PACKET, ROUTING_COST_PER_LOOK } from "./limits.ts";
+import { ACCEPTED, PEER_GONE, SLOW_READER } from "./queue-outcomes.ts";
 import { makeRoute, type Route } from "./route.ts";
-import { ACCEPTED, PEER_GONE, SLOW_READER } from "./send-queue.ts";
 import type { Topic } from "./topic-table.ts";
 
 /** A kind word without its encoding bits equals PLAIN_KIND for a message without fds. */

@@ -38,26 +38,15 @@ import {
   needsFds,
   withheldKind,
 } from "./frame-marks.ts";
-import { DIRECT_SEND_BYTES_MIN, LATEST_BYTES_KEPT } from "./limits.ts";
+import { DIRECT_SEND_BYTES_MIN } from "./limits.ts";
 import { OVERFLOW_DEFAULT } from "./overflow-rules.ts";
 import type { PacketShare, QueuedPacket } from "./packet-pool.ts";
 import { QueueLosses } from "./queue-losses.ts";
+import { ACCEPTED, BLOCKED, FDS_NOT_PASSED, PEER_GONE, QUEUE_FULL } from "./queue-outcomes.ts";
 import { QueueOverflow } from "./queue-overflow.ts";
 import { fits, fitsReserve, fitsWithFds, hasRoomAgain, isHigh, isLow } from "./queue-room.ts";
-import { WaitingPackets } from "./waiting-packets.ts";
+import { WaitingPackets, type Withdrawn } from "./waiting-packets.ts";
 
-/** deliver() and push(): taken, sent or queued. */
-export const ACCEPTED = 1;
-/** deliver(): the queue is full; the loss is recorded and will be told. push(): evict the client. */
-export const QUEUE_FULL = 2;
-/** The other side is gone; close the connection. */
-export const PEER_GONE = 3;
-/** flush(): the socket takes no more now; wait for EPOLLOUT on `blockedFd`. */
-export const BLOCKED = 4;
-/** deliverWithFds(): the kernel does not pass on what the frame is nothing without. */
-export const FDS_NOT_PASSED = 5;
-/** deliver(): the queue is full, and the client wants to be closed rather than miss anything. */
-export const SLOW_READER = 6;
 /** #turnAway(): it is not. */
 const NOT_TURNED_AWAY = 0;
 
@@ -80,7 +69,7 @@ export class SendQueue {
   blockedFd = -1;
   /** `blockedFd` may be writable, but flush() can go on only when the client takes fds from it. */
   awaitsTaking = false;
-  /** Messages that abandon() let go of. */
+  /** Messages that abandon() let go of; what was taken and is lost since is in `withdrawn`. */
   messagesAbandoned = 0;
 
   /**
@@ -131,6 +120,11 @@ export class SendQueue {
     return isLow(this.#waiting);
   }
 
+  /** Messages that were taken, and lost while they waited. */
+  get withdrawn(): Readonly<Withdrawn> {
+    return this.#waiting.withdrawn;
+  }
+
   /** Packets that waited and have left. It grows as long as the client reads. */
   get packetsSent(): number {
     return this.#waiting.packetsSent;
@@ -149,7 +143,7 @@ export class SendQueue {
   /** Sets what happens to the messages of a topic id where they do not fit. */
   setOverflow(topicId: number, overflow: OverflowPolicy): void {
     if (this.#overflow === undefined && overflow === OVERFLOW_DEFAULT) return;
-    this.#overflow ??= new QueueOverflow();
+    this.#overflow ??= new QueueOverflow(this.#waiting, this.#pool, () => this.tellGaps());
     this.#overflow.set(topicId, overflow);
   }
 
@@ -447,31 +441,14 @@ export class SendQueue {
     return ACCEPTED;
   }
 
-  /**
-   * Makes room for a run by what its topics ask for, or records it as lost.
-   * @param hasRoom whether there is room
-   * @returns ACCEPTED where it is to be taken; else as deliver()
-   */
+  /** @returns ACCEPTED where a run is to be taken; else as deliver(), and it is recorded as lost */
   #makeRoom(source: PinnedBuffer, offset: number, bytes: number, hasRoom: () => boolean): number {
-    const overflow = this.#overflow;
-    if (overflow === undefined || !isMessage(source.words[(offset >>> 2) + 1] ?? 0)) {
-      return this.#lose(source, offset, bytes);
-    }
-    const run = { offset, bytes };
-    const has = (policy: OverflowPolicy) => overflow.runHas(policy, source.words, run);
-    if (has("disconnect")) return SLOW_READER;
-    const mustTake = has("block");
-    const mayDrop = has("drop-oldest") || has("latest-per-topic");
-    if (mayDrop && overflow.compact(this.#waiting, this.#pool)) {
-      const isWorthTelling = this.#waiting.bytes <= LATEST_BYTES_KEPT;
-      if (isWorthTelling && this.tellGaps() === QUEUE_FULL) return SLOW_READER;
-    }
-    if (hasRoom()) return ACCEPTED;
-    if (!mustTake) return this.#lose(source, offset, bytes);
-    // It must not be lost. Publishers are held back before; the broker's own messages are not.
-    if (!fitsReserve(this.#waiting, bytes)) return SLOW_READER;
-    // Word of what was lost before it has the reserve.
-    return this.tellGaps() === QUEUE_FULL ? SLOW_READER : ACCEPTED;
+    const isPlain = isMessage(source.words[(offset >>> 2) + 1] ?? 0);
+    const outcome =
+      isPlain && this.#overflow !== undefined
+        ? this.#overflow.makeRoom(source.words, { offset, bytes }, hasRoom)
+        : QUEUE_FULL;
+    return outcome === QUEUE_FULL ? this.#lose(source, offset, bytes) : outcome;
   }
 
   /** Whether a run may wait, and the quota has room for the packet that it takes. */

@@ -45,8 +45,8 @@ import {
 } from "./limits.ts";
 import { tellTooLarge } from "./message-limit.ts";
 import type { Policy } from "./policy/rules.ts";
+import { QUEUE_FULL } from "./queue-outcomes.ts";
 import { limitsOfPolicy, quotaDefaults } from "./quota-limits.ts";
-import { QUEUE_FULL } from "./send-queue.ts";
 import { welcome } from "./welcome.ts";
 
 /** All connections of one broker. */

@@ -5,9 +5,18 @@
 
 import { copyPinned, type PinnedBuffer } from "../ffi/pinned-buffer.ts";
 import { FRAME_KIND_WORD, paddedBytes } from "../protocol/frame.ts";
-import { type FdLoss, isMessage, markFdsLost, NOT_TAKEN } from "./frame-marks.ts";
+import { type FdLoss, isMessage, isPublished, markFdsLost, NOT_TAKEN } from "./frame-marks.ts";
 import { PacketLine } from "./packet-line.ts";
 import type { PacketShare, QueuedPacket } from "./packet-pool.ts";
+
+/**
+ * Messages of publishers that waited and will not be sent, with their bytes. Last values and what the
+ * broker says itself are not counted: they were not when they came either (figures.ts).
+ */
+export interface Withdrawn {
+  messages: number;
+  bytes: number;
+}
 
 /** Packets in order, oldest first. */
 export class WaitingPackets {
@@ -23,6 +32,8 @@ export class WaitingPackets {
   bytesTaken = 0;
   fdsTaken = 0;
   memoryBytesTaken = 0;
+  /** What was dropped, or lost with its fds. */
+  readonly withdrawn: Withdrawn = { messages: 0, bytes: 0 };
   /** Packets that ever left. */
   packetsSent = 0;
 
@@ -88,10 +99,12 @@ export class WaitingPackets {
    */
   loseFds(packet: QueuedPacket, loss: FdLoss): void {
     const { bytes, memoryBytes, bundle } = packet;
+    const isFigured = isPublished(packet.buffer.words, 0);
     const isLeft = markFdsLost(packet, loss);
     this.bytes += packet.bytes - bytes;
     this.memoryBytes += packet.memoryBytes - memoryBytes;
     // The packet still has its bundle, so whatever is queued now goes into another one.
+    if (!isLeft && isFigured) this.withdraw({ messages: 1, bytes });
     if (!isLeft) bundle?.onRefused?.();
     this.letGoOfFds(packet);
   }
@@ -111,6 +124,12 @@ export class WaitingPackets {
       this.loseFds(packet, NOT_TAKEN);
     }
     return expired;
+  }
+
+  /** So much of what was taken will not be sent. */
+  withdraw({ messages, bytes }: Readonly<Withdrawn>): void {
+    this.withdrawn.messages += messages;
+    this.withdrawn.bytes += bytes;
   }
 
   /** Drops the oldest packet, which was sent. */

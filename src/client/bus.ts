@@ -47,6 +47,8 @@ export type TopicMap = { [topic: string]: unknown };
 export interface FlushOptions {
   /** Milliseconds; default 30,000. */
   readonly timeoutMs?: number;
+  /** Wait, too, until no file of this client's is on its way: the last subscriber has taken it. */
+  readonly untilFdsTaken?: boolean;
 }
 
 /** Choices for drain(). */
@@ -214,7 +216,8 @@ export class Bus<Topics extends TopicMap = TopicMap>
    *   a connection: it tells how many, and once; the reason after the end of the bus
    */
   async flush(options: FlushOptions = {}): Promise<Receipt> {
-    return await this.#receipts.flush(options.timeoutMs ?? FLUSH_TIMEOUT_MS_DEFAULT);
+    const { timeoutMs = FLUSH_TIMEOUT_MS_DEFAULT, untilFdsTaken } = options;
+    return await this.#receipts.flush(timeoutMs, untilFdsTaken);
   }
 
   /**

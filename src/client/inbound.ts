@@ -17,13 +17,19 @@ import {
   type RevokedBody,
   type TopicBody,
 } from "../protocol/control-messages.ts";
-import { fdCountOf, flagsOf, kindWord, opcodeOf, paddedBytes } from "../protocol/frame.ts";
+import {
+  detailOf,
+  fdCountOf,
+  flagsOf,
+  kindWord,
+  opcodeOf,
+  paddedBytes,
+} from "../protocol/frame.ts";
 import { FRAME_HEADER_BYTES } from "../protocol/limits.ts";
 import {
   type Encoding,
   FLAG_FATAL,
   FLAG_FDS_ON_LANE,
-  FLAG_FDS_WITHHELD,
   FLAG_RETAINED,
   FLAGS_ENCODING_MASK,
   GAP_REASON,
@@ -174,7 +180,7 @@ export class Inbound {
       at + FRAME_HEADER_BYTES,
       at + (words[word] as number),
       fds,
-      (flags & FLAG_FDS_WITHHELD) !== 0,
+      detailOf(kind),
       undefined,
       isRetained,
     );
@@ -286,10 +292,9 @@ export class Inbound {
       const lost = count - 1 - files.length;
       if (lost > 0) this.#host.onFdsLost(topic.name, lost);
       const encoding = (flagsOf(kind) & FLAGS_ENCODING_MASK) as Encoding;
-      const isWithheld = (flagsOf(kind) & FLAG_FDS_WITHHELD) !== 0;
       const isRetained = (flagsOf(kind) & FLAG_RETAINED) !== 0;
       const { name } = topic;
-      const message = Message.large(name, sender, encoding, large, fds, isWithheld, isRetained);
+      const message = Message.large(name, sender, encoding, large, fds, detailOf(kind), isRetained);
       this.#deliver(topic, receiversOf(topic, isRetained), message);
     } catch (error) {
       large?.release();

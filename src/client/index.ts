@@ -39,7 +39,7 @@ export {
   type MemoryPart,
   type MemorySource,
 } from "./memory.ts";
-export { Message, type Sender } from "./message.ts";
+export { Message, type Sender, type WithheldReason } from "./message.ts";
 export type { Gap } from "./message-queue.ts";
 export type { FdLike, SendOptions } from "./outgoing-body.ts";
 export type { PublishOptions } from "./publisher.ts";

@@ -184,13 +184,14 @@ export class Link {
     body: ControlMap | undefined,
     take: (body: Uint8Array) => Answer,
     repeat: Repeat = "until-answered",
+    flags = 0,
   ): Promise<Answer> {
-    if (repeat === "once") return await this.#send(opcode, body, take);
+    if (repeat === "once") return await this.#send(opcode, body, take, flags);
     for (;;) {
       await this.ready();
       const events = this.#events;
       try {
-        return await this.#send(opcode, body, take);
+        return await this.#send(opcode, body, take, flags);
       } catch (error) {
         if (events === this.#events || this.isClosed) throw error;
       }
@@ -202,11 +203,11 @@ export class Link {
    * @returns its id
    * @throws {ClosedError} CLOSED_DISCONNECTED; the reason of the end after it
    */
-  post(opcode: number, body: ControlMap | undefined, waiter: Waiter): number {
+  post(opcode: number, body: ControlMap | undefined, waiter: Waiter, flags = 0): number {
     if (this.isClosed) throw this.closedError();
     if (!this.canAsk) throw this.disconnectedError();
     const id = this.pending.add(waiter);
-    this.outbound.control(body === undefined ? { opcode, id } : { opcode, id, body });
+    this.outbound.control(body === undefined ? { opcode, id, flags } : { opcode, id, flags, body });
     return id;
   }
 
@@ -270,6 +271,7 @@ export class Link {
     opcode: number,
     body: ControlMap | undefined,
     take: (body: Uint8Array) => Answer,
+    flags: number,
   ): Promise<Answer> {
     return new Promise((resolve, reject) => {
       const onAck = (answer: Uint8Array) => {
@@ -281,7 +283,7 @@ export class Link {
           throw error;
         }
       };
-      this.post(opcode, body, { resolve: onAck, reject });
+      this.post(opcode, body, { resolve: onAck, reject }, flags);
     });
   }
 

@@ -28,6 +28,20 @@ export interface Sender {
 export const NO_PACKET: Uint8Array = new Uint8Array(0);
 
 /**
+ * Why fds are withheld: "policy", this client may not receive them; "kernel", it did not pass them
+ * on; "expired", nobody took them in time; "unknown", a reason of a later broker.
+ */
+export type WithheldReason = "policy" | "kernel" | "expired" | "unknown";
+
+/** By the detail of the frame; at 0 nothing is withheld. */
+const WITHHELD_REASONS: readonly (WithheldReason | undefined)[] = [
+  undefined,
+  "policy",
+  "kernel",
+  "expired",
+];
+
+/**
  * A message with its topic and kernel-attested sender. With `using`, its files and the memory of a
  * large body are let go at the end of the block; otherwise the garbage collector does that.
  */
@@ -41,10 +55,11 @@ export class Message<Data = unknown> implements Disposable {
    * keep; the rest is closed when the next message is asked for, or when the callback has finished.
    */
   readonly fds: ReceivedFds;
-  /** True where the message carried fds that this client did not get. */
-  readonly fdsWithheld: boolean;
+  /** Why this client did not get the fds that the message carried; undefined where it got all. */
+  readonly fdsWithheldReason: WithheldReason | undefined;
   /** True for the last value of its topic, which was published before this subscription began. */
   readonly retained: boolean;
+  readonly #withheldDetail: number;
   readonly #packet: Uint8Array;
   readonly #start: number;
   readonly #end: number;
@@ -60,7 +75,7 @@ export class Message<Data = unknown> implements Disposable {
     start: number,
     end: number,
     fds: ReceivedFds,
-    fdsWithheld: boolean,
+    withheldDetail: number,
     large?: BodyMemory,
     retained = false,
   ) {
@@ -71,7 +86,9 @@ export class Message<Data = unknown> implements Disposable {
     this.#start = start;
     this.#end = end;
     this.fds = fds;
-    this.fdsWithheld = fdsWithheld;
+    this.fdsWithheldReason =
+      withheldDetail < WITHHELD_REASONS.length ? WITHHELD_REASONS[withheldDetail] : "unknown";
+    this.#withheldDetail = withheldDetail;
     this.retained = retained;
     this.#large = large;
   }
@@ -83,7 +100,7 @@ export class Message<Data = unknown> implements Disposable {
     encoding: Encoding,
     large: LargeBody,
     fds: ReceivedFds,
-    fdsWithheld: boolean,
+    withheldDetail: number,
     retained: boolean,
   ): Message {
     return new Message(
@@ -94,7 +111,7 @@ export class Message<Data = unknown> implements Disposable {
       0,
       large.byteLength,
       fds,
-      fdsWithheld,
+      withheldDetail,
       large,
       retained,
     );
@@ -110,10 +127,15 @@ export class Message<Data = unknown> implements Disposable {
       this.#start,
       this.#end,
       fds,
-      this.fdsWithheld,
+      this.#withheldDetail,
       this.#large?.retain(),
       this.retained,
     );
+  }
+
+  /** True where the message carried fds that this client did not get. */
+  get fdsWithheld(): boolean {
+    return this.#withheldDetail !== 0;
   }
 
   /** Whether anything of it must be let go, and is not to be shared between subscriptions. */

@@ -9,7 +9,7 @@
 
 import { ClosedError, TimeoutError } from "../errors.ts";
 import { decodeSyncAck, type SyncAck } from "../protocol/control-messages.ts";
-import { OPCODE } from "../protocol/opcodes.ts";
+import { FLAG_WAIT_FDS, OPCODE } from "../protocol/opcodes.ts";
 import type { Link } from "./link.ts";
 import type { Publisher } from "./publisher.ts";
 
@@ -27,6 +27,13 @@ export interface Receipt {
   readonly dropped: number;
   /** Messages that the broker refused. */
   readonly denied: number;
+  /**
+   * Copies of this client's files, large bodies included, that are on their way now: no subscriber
+   * has taken them yet. 0 once the last one has.
+   */
+  readonly fdsWaiting: number;
+  /** Copies of them that were closed because nobody took them in time. */
+  readonly fdsExpired: number;
 }
 
 const NOTHING: Receipt = {
@@ -36,6 +43,8 @@ const NOTHING: Receipt = {
   queued: 0,
   dropped: 0,
   denied: 0,
+  fdsWaiting: 0,
+  fdsExpired: 0,
 };
 
 /** Refusals while one message is on its way. */
@@ -54,6 +63,8 @@ interface Ask {
   readonly reject: (error: Error) => void;
   /** It goes on with the next connection, where nothing was lost. */
   readonly isFlush: boolean;
+  /** Of SYNC. */
+  readonly flags?: number;
 }
 
 /** Keeps receipts. */
@@ -94,7 +105,7 @@ export class Receipts {
   }
 
   /** See Bus.flush(). */
-  async flush(timeoutMs: number): Promise<Receipt> {
+  async flush(timeoutMs: number, untilFdsTaken = false): Promise<Receipt> {
     if (this.#link.isClosed) throw this.#link.closedError();
     if (this.#lost > 0) throw this.#takeLoss();
     const { promise, resolve, reject } = Promise.withResolvers<Receipt>();
@@ -112,7 +123,8 @@ export class Receipts {
       if (denial === undefined) resolve(sum);
       else reject(denial);
     };
-    const ask = this.#ask({ onReceipt, reject, isFlush: true });
+    const flags = untilFdsTaken ? FLAG_WAIT_FDS : 0;
+    const ask = this.#ask({ onReceipt, reject, isFlush: true, flags });
     try {
       return await promise;
     } finally {
@@ -213,7 +225,7 @@ export class Receipts {
     const vouchedFor = this.#link.outbound.messageCount;
     const take = (body: Uint8Array) => this.#take(ask, body, vouchedFor);
     try {
-      await this.#link.ask(OPCODE.SYNC, undefined, take, "once");
+      await this.#link.ask(OPCODE.SYNC, undefined, take, "once", ask.flags);
     } catch (error) {
       this.#underWay.delete(ask);
       // A flush that the loss of the connection has not ended goes on with the next one.
@@ -255,8 +267,8 @@ export class Receipts {
 }
 
 function receiptOf(ack: SyncAck): Receipt {
-  const { published, matched, delivered, queued, dropped, denied } = ack;
-  return { published, matched, delivered, queued, dropped, denied };
+  const { published, matched, delivered, queued, dropped, denied, fdsWaiting, fdsExpired } = ack;
+  return { published, matched, delivered, queued, dropped, denied, fdsWaiting, fdsExpired };
 }
 
 function add(a: Receipt, b: Receipt): Receipt {
@@ -267,5 +279,7 @@ function add(a: Receipt, b: Receipt): Receipt {
     queued: a.queued + b.queued,
     dropped: a.dropped + b.dropped,
     denied: a.denied + b.denied,
+    fdsWaiting: b.fdsWaiting,
+    fdsExpired: a.fdsExpired + b.fdsExpired,
   };
 }

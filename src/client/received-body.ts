@@ -4,12 +4,11 @@
  */
 
 import { ProtocolError } from "../errors.ts";
-import { fdCountOf, flagsOf, opcodeOf } from "../protocol/frame.ts";
+import { detailOf, fdCountOf, flagsOf, opcodeOf } from "../protocol/frame.ts";
 import { FRAME_HEADER_BYTES } from "../protocol/limits.ts";
 import {
   type Encoding,
   FLAG_FDS_ON_LANE,
-  FLAG_FDS_WITHHELD,
   FLAGS_ENCODING_MASK,
   prefixBytesOf,
 } from "../protocol/opcodes.ts";
@@ -26,7 +25,8 @@ export interface ReceivedBody {
   readonly start: number;
   readonly end: number;
   readonly fds: ReceivedFds;
-  readonly fdsWithheld: boolean;
+  /** A value of WITHHELD_REASON; 0 where nothing is withheld. */
+  readonly withheldDetail: number;
   readonly large: LargeBody | undefined;
   /** Files that this process had no room for. */
   readonly fdsLost: number;
@@ -49,7 +49,7 @@ export function takeBody(
   const kind = words[(at >>> 2) + 1] as number;
   const flags = flagsOf(kind);
   const encoding = (flags & FLAGS_ENCODING_MASK) as Encoding;
-  const fdsWithheld = (flags & FLAG_FDS_WITHHELD) !== 0;
+  const withheldDetail = detailOf(kind);
   const count = fdCountOf(kind);
   if (count > 0 && (flags & FLAG_FDS_ON_LANE) === 0) {
     throw new ProtocolError("PROTOCOL_LANE", "Cannot take fds: they did not come by lane", at);
@@ -61,7 +61,7 @@ export function takeBody(
     const end = at + (words[at >>> 2] as number);
     const received = fds.length === 0 ? ReceivedFds.NONE : new ReceivedFds(fds);
     const where = { packet, start, end, large: undefined, isBodyLost: false };
-    return { encoding, ...where, fds: received, fdsWithheld, fdsLost };
+    return { encoding, ...where, fds: received, withheldDetail, fdsLost };
   }
   const byteLength = largeBodyBytes(words, at);
   // The kernel hands out the first ones first, so the body is the last to be lost.
@@ -70,7 +70,7 @@ export function takeBody(
   const where = { packet: NO_PACKET, start: 0, end: byteLength, large };
   const received = files.length === 0 ? ReceivedFds.NONE : new ReceivedFds(files);
   const isBodyLost = large === undefined;
-  return { encoding, ...where, fds: received, fdsWithheld, fdsLost, isBodyLost };
+  return { encoding, ...where, fds: received, withheldDetail, fdsLost, isBodyLost };
 }
 
 /** Lets go of all that a body owns. */
@@ -81,6 +81,6 @@ export function closeBody(body: ReceivedBody): void {
 
 /** A message of a body, which it takes over. @param name of the topic or service */
 export function messageOf(name: string, sender: Sender, body: ReceivedBody): Message {
-  const { encoding, packet, start, end, fds, fdsWithheld, large } = body;
-  return new Message(name, sender, encoding, packet, start, end, fds, fdsWithheld, large);
+  const { encoding, packet, start, end, fds, withheldDetail, large } = body;
+  return new Message(name, sender, encoding, packet, start, end, fds, withheldDetail, large);
 }

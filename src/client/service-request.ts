@@ -29,8 +29,8 @@ export class ServiceRequest<Data = unknown> extends Message<Data> {
     timing: { readonly timeoutMs: number; readonly isStream: boolean },
     cancellation: Cancellation,
   ) {
-    const { encoding, packet, start, end, fds, fdsWithheld, large } = body;
-    super(name, sender, encoding, packet, start, end, fds, fdsWithheld, large);
+    const { encoding, packet, start, end, fds, withheldDetail, large } = body;
+    super(name, sender, encoding, packet, start, end, fds, withheldDetail, large);
     this.timeoutMs = timing.timeoutMs;
     this.isStream = timing.isStream;
     this.#cancellation = cancellation;

@@ -8,8 +8,12 @@ import {
   type Message,
   RejectedError,
 } from "../../src/client/index.ts";
+import { closeFd } from "../../src/ffi/owned-fd.ts";
+import { OPCODE } from "../../src/protocol/opcodes.ts";
 import { eventually } from "../support/eventually.ts";
+import { RawClient } from "../support/raw-client.ts";
 import { type SpawnedBroker, spawnBroker } from "../support/spawned-broker.ts";
+import { TestFiles } from "../support/test-files.ts";
 
 let broker: SpawnedBroker;
 let bus: Bus;
@@ -39,11 +43,26 @@ describe("Bus.publish() with a receipt", () => {
     const first = bus.publish("a", 1, { receipt: true });
     const second = bus.publish("b", 1, { receipt: true });
     bus.publish("a", 2);
-    const one = { published: 1, matched: 1, delivered: 1, queued: 0, dropped: 0, denied: 0 };
+    const counted = { published: 1, matched: 1, delivered: 1, queued: 0, dropped: 0, denied: 0 };
+    const one = { ...counted, fdsWaiting: 0, fdsExpired: 0 };
     expect(await first).toEqual(one);
     expect(await second).toEqual({ ...one, matched: 0, delivered: 0 });
     expect(await bus.flush()).toEqual({ ...one, published: 14, matched: 12, delivered: 12 });
     expect(await bus.flush()).toMatchObject({ published: 0 });
+  });
+
+  test("says which files are on their way, and waits until the last one is taken", async () => {
+    await using broker = await spawnBroker();
+    await using bus = await connect({ path: broker.path });
+    using reader = await RawClient.open(broker.path);
+    await reader.subscribe("files");
+    using files = new TestFiles(["a"]);
+    bus.publish("files", "x", { fds: files.fds });
+    expect(await bus.flush()).toMatchObject({ published: 1, fdsWaiting: 1 });
+    const taken = bus.flush({ untilFdsTaken: true });
+    const frame = await reader.nextOf(OPCODE.MESSAGE);
+    for (const fd of frame.fds) closeFd(fd);
+    expect(await taken).toMatchObject({ fdsWaiting: 0, fdsExpired: 0 });
   });
 
   test("rejects where that message is refused, and flush() does not", async () => {

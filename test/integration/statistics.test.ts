@@ -147,6 +147,71 @@ describe("figures", () => {
   });
 });
 
+/** Messages, of those that a client has been sent so far. */
+function messagesOf(client: RawClient): number {
+  return client.received().filter(({ opcode }) => opcode === OPCODE.MESSAGE).length;
+}
+
+describe("figures of queues and groups", () => {
+  test.each(["drop-oldest", "latest-per-topic", "drop-newest"])(
+    "take back what %s drops from a queue",
+    async (overflow) => {
+      using publisher = await RawClient.open(broker.path);
+      using slow = await RawClient.open(broker.path);
+      const pattern = `${overflow}.*`;
+      await slow.request(OPCODE.SUBSCRIBE, { pattern, overflow });
+      const topic = await publisher.openTopic(`${overflow}.a`);
+      const body = new Uint8Array(1_008);
+      const packet = packetOf((writer) => {
+        for (let count = 0; count < 60; count += 1) {
+          writer.append(OPCODE.MESSAGE, 0, 0, topic, 0, body);
+        }
+      });
+      const packets = 200;
+      for (let count = 0; count < packets; count += 1) await publisher.sendEventually(packet);
+      await publisher.sync();
+      const published = packets * 60;
+      const [{ received, receivedBytes, missed } = {}] = await ask(
+        "client",
+        String(slow.connection),
+      );
+      expect(Number(missed)).toBeGreaterThan(0);
+      expect(Number(received) + Number(missed)).toBe(published);
+      expect(receivedBytes).toBe(Number(received) * 1_024);
+      let got = 0;
+      await eventually(() => {
+        got += messagesOf(slow);
+        return got >= Number(received);
+      }, "what was not missed came");
+      await slow.sync();
+      expect(got + messagesOf(slow)).toBe(Number(received));
+    },
+  );
+
+  test("count a group once", async () => {
+    using publisher = await RawClient.open(broker.path);
+    using first = await RawClient.open(broker.path);
+    using second = await RawClient.open(broker.path);
+    using all = await RawClient.open(broker.path);
+    for (const member of [first, second]) {
+      await member.request(OPCODE.SUBSCRIBE, { pattern: "work", group: "workers" });
+    }
+    await all.subscribe("work");
+    const topic = await publisher.openTopic("work");
+    publish(publisher, topic, 10);
+    await publisher.sync();
+    expect(await ask("topics", "work")).toMatchObject([{ published: 10, delivered: 20 }]);
+    const [whois] = await ask("client", String(publisher.connection));
+    expect(whois).toMatchObject({ published: 10, matched: 20, dropped: 0 });
+    const received: number[] = [];
+    for (const { connection } of [first, second]) {
+      const [member] = await ask("client", String(connection));
+      received.push(Number(member?.["received"]));
+    }
+    expect((received[0] ?? 0) + (received[1] ?? 0)).toBe(10);
+  });
+});
+
 describe("QUERY", () => {
   test("goes on where an answer is full, and tells each entry once", async () => {
     using client = await RawClient.open(broker.path);

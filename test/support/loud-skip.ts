@@ -23,15 +23,17 @@ export function skipLoudly(reason: string, environment: NodeJS.ProcessEnv = proc
  * test() where the machine can run it; otherwise a skipped test, or under CI a failing one.
  * @param missing true where the test cannot run
  * @param reason what is missing, as a sentence
+ * @param timeoutMs of test(); left out: its default
  */
 export function testUnless(
   missing: boolean,
   reason: string,
   name: string,
   body: Parameters<typeof test>[1],
+  timeoutMs?: number,
 ): void {
   if (!missing) {
-    test(name, body);
+    test(name, body, timeoutMs);
     return;
   }
   try {

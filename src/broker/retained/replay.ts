@@ -18,7 +18,8 @@ import {
   REPLAY_QUEUE_MEMORY_BYTES_MAX,
   REPLAY_STEPS_PER_LOOK,
 } from "../limits.ts";
-import { PEER_GONE, type SendQueue } from "../send-queue.ts";
+import { PEER_GONE } from "../queue-outcomes.ts";
+import type { SendQueue } from "../send-queue.ts";
 import type { Topic } from "../topic-table.ts";
 import { FINISHED, ReplayFeed, SEARCHING } from "./replay-feed.ts";
 import type { RetainedTable } from "./retained-table.ts";

@@ -18,7 +18,7 @@ import type { ControlSender, Introductions } from "../introductions.ts";
 import { SEND_QUEUE_BYTES_MAX } from "../limits.ts";
 import { type TooLarge, tellTooLarge } from "../message-limit.ts";
 import type { Decision } from "../policy/decide.ts";
-import { QUEUE_FULL } from "../send-queue.ts";
+import { QUEUE_FULL } from "../queue-outcomes.ts";
 import type { Topic } from "../topic-table.ts";
 import type { Member } from "./least-busy.ts";
 

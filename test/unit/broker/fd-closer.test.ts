@@ -209,6 +209,16 @@ describe("a close that hangs", () => {
     expect([closer.isFull(BOB), closer.isStuck(BOB)]).toEqual([false, false]);
   });
 
+  test("a user that only waits behind others that hang is not stuck", () => {
+    for (let uid = 1; uid <= CLOSING_LANES_MAX; uid += 1) {
+      closeMany(1, 10_000 + uid);
+      pass(CLOSING_LOOK_MS);
+    }
+    closeMany(FDS_CLOSING_PER_UID_MAX, BOB);
+    pass(CLOSE_STUCK_MS);
+    expect([closer.isFull(BOB), closer.isStuck(BOB)]).toEqual([true, false]);
+  });
+
   test("a user that is full but gets on is not stuck", () => {
     closeMany(FDS_CLOSING_PER_UID_MAX + 1, ALICE);
     pass(CLOSE_STUCK_MS - 1);

@@ -2,7 +2,7 @@ import { describe, expect, test } from "bun:test";
 import type { Connection } from "../../../src/broker/connection.ts";
 import { GroupDelivery } from "../../../src/broker/group-delivery.ts";
 import { SEND_QUEUE_BYTES_MAX } from "../../../src/broker/limits.ts";
-import { ACCEPTED, QUEUE_FULL } from "../../../src/broker/send-queue.ts";
+import { ACCEPTED, QUEUE_FULL } from "../../../src/broker/queue-outcomes.ts";
 import { GroupTopic } from "../../../src/broker/topic-table.ts";
 import { OPCODE } from "../../../src/protocol/opcodes.ts";
 import { ConnectionBench } from "./connection-fixture.ts";

@@ -10,8 +10,9 @@ import {
   SEND_QUEUE_MEMORY_BYTES_MAX,
   SEND_QUEUE_MEMORY_BYTES_RESUME,
 } from "../../../src/broker/limits.ts";
+import { ACCEPTED, QUEUE_FULL } from "../../../src/broker/queue-outcomes.ts";
 import { Router } from "../../../src/broker/router.ts";
-import { ACCEPTED, QUEUE_FULL, SendQueue } from "../../../src/broker/send-queue.ts";
+import { SendQueue } from "../../../src/broker/send-queue.ts";
 import { decodeGapBody } from "../../../src/protocol/control-messages.ts";
 import { LARGE_BODY_BYTES_MAX } from "../../../src/protocol/limits.ts";
 import {

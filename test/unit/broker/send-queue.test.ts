@@ -7,13 +7,8 @@ import {
   SEND_QUEUE_FDS_MAX,
 } from "../../../src/broker/limits.ts";
 import { PacketPool } from "../../../src/broker/packet-pool.ts";
-import {
-  ACCEPTED,
-  BLOCKED,
-  PEER_GONE,
-  QUEUE_FULL,
-  SendQueue,
-} from "../../../src/broker/send-queue.ts";
+import { ACCEPTED, BLOCKED, PEER_GONE, QUEUE_FULL } from "../../../src/broker/queue-outcomes.ts";
+import { SendQueue } from "../../../src/broker/send-queue.ts";
 import { FDS_REFUSED, FDS_UNWANTED } from "../../../src/ffi/syscall-result.ts";
 import { FRAME_HEADER_BYTES, PACKET_BYTES_MAX } from "../../../src/protocol/limits.ts";
 import { FLAG_FDS_ON_LANE, FLAG_FDS_WITHHELD, OPCODE } from "../../../src/protocol/opcodes.ts";

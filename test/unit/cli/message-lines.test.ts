@@ -32,7 +32,7 @@ function received(
     0,
     body.length,
     none,
-    fdsWithheld,
+    fdsWithheld ? 1 : 0,
     undefined,
     retained,
   );

@@ -44,7 +44,7 @@ function subscription(options: SubscribeOptions = {}): Subscription {
 
 function message(number: number, fds: ReceivedFds = ReceivedFds.NONE, topic = "a"): Message {
   const packet = Uint8Array.of(number);
-  return new Message(topic, SENDER, ENCODING.BYTES, packet, 0, 1, fds, false);
+  return new Message(topic, SENDER, ENCODING.BYTES, packet, 0, 1, fds, 0);
 }
 
 /** Fds of a message, open until somebody closes them. */

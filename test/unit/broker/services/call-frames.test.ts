@@ -3,12 +3,8 @@
 import { beforeEach, describe, expect, test } from "bun:test";
 import type { FdBundle } from "../../../../src/broker/fd-bundle.ts";
 import { SEND_QUEUE_FDS_MAX } from "../../../../src/broker/limits.ts";
-import {
-  ACCEPTED,
-  FDS_NOT_PASSED,
-  QUEUE_FULL,
-  SendQueue,
-} from "../../../../src/broker/send-queue.ts";
+import { ACCEPTED, FDS_NOT_PASSED, QUEUE_FULL } from "../../../../src/broker/queue-outcomes.ts";
+import { SendQueue } from "../../../../src/broker/send-queue.ts";
 import { kindWord } from "../../../../src/protocol/frame.ts";
 import { MESSAGE_FDS_MAX } from "../../../../src/protocol/limits.ts";
 import { FLAG_FDS_WITHHELD, FLAG_LARGE, OPCODE } from "../../../../src/protocol/opcodes.ts";

@@ -1,0 +1,111 @@
+/**
+ * Runs a siege scenario: round trips of this user while nothing else happens, while clients of another
+ * user misbehave on the same bus, and while they do so on another one. The last shows what it costs
+ * that the machine is busy; only what the second costs beyond it is the broker's doing.
+ */
+
+import { chmod } from "node:fs/promises";
+import { join } from "node:path";
+import type { Measurement } from "./measurement.ts";
+import { countOpenFiles, readCpuMs, readPeakRssMib } from "./process-usage.ts";
+import { type RelayServer, startRelay } from "./relay-server.ts";
+import { median } from "./results-table.ts";
+import { RoleProcess } from "./role-process.ts";
+import type { SiegeScenario } from "./strain-scenarios.ts";
+import type { LatencyReport, WorkOrder } from "./work-order.ts";
+
+/** Who may pass through the directory of a run: the other user must reach the sockets in it. */
+const DIRECTORY_MODE = 0o755;
+
+/** Milliseconds between two looks whether the broker has got rid of a crowd. */
+const LOOK_INTERVAL_MS = 50;
+
+/** The round trips of one kind of stretch. */
+type Reports = LatencyReport[];
+
+/**
+ * Runs the scenario once; takes root.
+ * @param relay the broker, ready
+ * @throws {Error} where a process failed
+ */
+export async function measureSiege(
+  scenario: SiegeScenario,
+  order: WorkOrder,
+  relay: RelayServer,
+): Promise<Measurement> {
+  const directory = join(order.path, "..");
+  await chmod(directory, DIRECTORY_MODE);
+  const elsewhereOrder = { ...order, path: join(directory, "elsewhere.sock") };
+  await using elsewhere = await startRelay("broker", elsewhereOrder);
+  await using echo = new RoleProcess("roles/raw-echo.ts", order);
+  await echo.expect("ready");
+  const cpuFrom = readCpuMs(relay.pid);
+  const atRest: Reports = [];
+  const besieged: Reports = [];
+  const beside: Reports = [];
+  let attempts = 0;
+  for (let turn = 0; turn < scenario.turns; turn += 1) {
+    atRest.push(await ping(order));
+    attempts += await besiege(order, relay, async () => {
+      besieged.push(await ping(order));
+    });
+    await besiege(elsewhereOrder, elsewhere, async () => {
+      beside.push(await ping(order));
+    });
+  }
+  const rounds = [...atRest, ...besieged, ...beside].reduce((sum, each) => sum + each.rounds, 0);
+  const [rest, siege, busy] = [atRest, besieged, beside].map(middle);
+  if (rest === undefined || siege === undefined || busy === undefined) throw new Error("No turn");
+  return {
+    name: scenario.name,
+    perSecond: 1e6 / siege.p50Us,
+    checked: rounds,
+    ...siege,
+    relayCpuNs: ((readCpuMs(relay.pid) - cpuFrom) * 1e6) / rounds,
+    relayPeakRssMib: readPeakRssMib(relay.pid),
+    extra: [
+      { label: "p99 to that at rest", value: siege.p99Us / rest.p99Us, unit: "times" },
+      { label: "p99 to that beside another bus", value: siege.p99Us / busy.p99Us, unit: "times" },
+      { label: "p99 at rest", value: rest.p99Us, unit: "us" },
+      { label: "p99 beside", value: busy.p99Us, unit: "us" },
+      { label: "connections tried", value: attempts, unit: "in all" },
+    ],
+  };
+}
+
+/** Medians of several reports. */
+function middle(reports: Reports): Pick<LatencyReport, "p50Us" | "p99Us" | "p999Us"> {
+  return {
+    p50Us: median(reports.map(({ p50Us }) => p50Us)),
+    p99Us: median(reports.map(({ p99Us }) => p99Us)),
+    p999Us: median(reports.map(({ p999Us }) => p999Us)),
+  };
+}
+
+async function ping(order: WorkOrder): Promise<LatencyReport> {
+  const durationMs = order.siege?.pingMs ?? 0;
+  await using process = new RoleProcess("roles/raw-ping.ts", { ...order, durationMs });
+  return await process.expect("latency");
+}
+
+/**
+ * Does something while a crowd misbehaves, and waits until nothing is left of the crowd.
+ * @returns how often the crowd has connected
+ */
+async function besiege(
+  order: WorkOrder,
+  broker: RelayServer,
+  meanwhile: () => Promise<void>,
+): Promise<number> {
+  const openFiles = countOpenFiles(broker.pid);
+  let attempts = 0;
+  {
+    await using crowd = new RoleProcess("roles/raw-rabble.ts", order);
+    await crowd.expect("ready");
+    await meanwhile();
+    crowd.kill("SIGUSR1");
+    ({ attempts } = await crowd.expect("besieged"));
+  }
+  while (countOpenFiles(broker.pid) > openFiles) await Bun.sleep(LOOK_INTERVAL_MS);
+  return attempts;
+}
