@@ -130,24 +130,6 @@ export class Link {
     this.#reason = error;
   }
 
-  /** @throws the reason of the end, after it */
-  assertOpen(): void {
-    if (this.isClosed) throw this.closedError();
-  }
-
-  /**
-   * Sends a request whose waiter is called within the packet that holds the answer.
-   * @returns its id
-   * @throws {ClosedError} after the end, and where there is no connection
-   */
-  send(opcode: number, body: ControlMap | undefined, waiter: Waiter): number {
-    this.assertOpen();
-    if (this.#state === "disconnected") throw this.disconnectedError();
-    const id = this.pending.add(waiter);
-    this.outbound.control(body === undefined ? { opcode, id } : { opcode, id, body });
-    return id;
-  }
-
   /** What to tell who asks for something after the end. */
   closedError(): Error {
     const message = `The bus at ${this.path} is closed`;
