@@ -105,6 +105,8 @@ export function assembleParts(given: SessionsOptions, host: PartsHost) {
   const router = new Router(state, introductions, inFlight, host, replay.giveBefore);
   const intake = new FdIntake({ ...common, router, host: files });
   const services = new Services({ ...common, intake, presence });
+  // Whoever does not read answers nothing: its callers are told, and are not sent there again.
+  flusher.onPeerGone = (connection) => deferred.add(() => services.leave(connection));
   const backlogBytes = () => admission.backlogBytes;
   const queries = new Queries({
     ...common,

@@ -23,6 +23,8 @@ export interface FlushHost {
 export class Flusher {
   /** Told when what waited for a connection was written out, perhaps in part. */
   onFlushed: (connection: Connection) => void = () => {};
+  /** Told of each client that does not read any more, where it does not end by that. */
+  onPeerGone: (connection: Connection) => void = () => {};
   readonly #watch: SocketWatch;
   readonly #host: FlushHost;
   readonly #unflushed: Connection[] = [];
@@ -71,7 +73,9 @@ export class Flusher {
    * more is sent, and the connection ends when reading finds its end.
    */
   notePeerGone(connection: Connection): void {
+    if (connection.queue.isAbandoned) return;
     connection.queue.abandon();
+    this.onPeerGone(connection);
     this.#watch.watchWritable(connection, -1);
     if (connection.isHolding) this.#host.noteDrained(connection);
   }

@@ -87,6 +87,11 @@ export class SendQueue {
     this.outlet = new FdOutlet(fd, sink, outletHost);
   }
 
+  /** Whether abandon() was called: nothing gets to the client any more. */
+  get isAbandoned(): boolean {
+    return this.#isAbandoned;
+  }
+
   get isEmpty(): boolean {
     return this.#waiting.isEmpty;
   }

@@ -88,11 +88,22 @@ export class Channels {
       this.#link.pending.remove(id);
       return waiter.reject(fdsLost(body.service));
     }
+    const peer = this.#peerOf(body, ends);
     if (waiter instanceof ChannelWaiter) {
       this.#link.pending.remove(id);
-      waiter.accept({ peer: this.#link.senderOf(body.peer), ends });
-    } else if (id === 0) void this.#acceptFrom(this.#link.senderOf(body.peer), body.service, ends);
+      waiter.accept({ peer, ends });
+    } else if (id === 0) void this.#acceptFrom(peer, body.service, ends);
     else closeEnds(ends);
+  }
+
+  /** @throws {ProtocolError} PROTOCOL_STATE where the broker did not say who it is; both are closed */
+  #peerOf({ peer }: ChannelBody, ends: ChannelEnds): Sender {
+    try {
+      return this.#link.senderOf(peer);
+    } catch (error) {
+      closeEnds(ends);
+      throw error;
+    }
   }
 
   async #acceptFrom(peer: Sender, name: string, ends: ChannelEnds): Promise<void> {

@@ -108,6 +108,12 @@ export const CHANNEL_BYTES_HIGH = 1024 * 1024;
 /** What a received file counts as in these: some 256 that nobody reads stop the socket. */
 export const CHANNEL_FD_BYTES = 4_096;
 
+/** Bytes of requests that wait for a handler: any one fits, however large. */
+export const SERVICE_WAITING_BYTES_MAX = LARGE_BODY_BYTES_MAX + 1024 * 1024;
+
+/** Files of such requests: eight full messages. */
+export const SERVICE_WAITING_FDS_MAX = 8 * MESSAGE_FDS_MAX;
+
 /** Files of a channel that nobody has read at most: four full messages. */
 export const CHANNEL_FDS_MAX = 4 * MESSAGE_FDS_MAX;
 

@@ -8,7 +8,7 @@ import { MESSAGE_BODY_BYTES_MAX, STREAM_CREDIT_START } from "../protocol/limits.
 import { FLAG_FAILED, FLAG_MORE, FLAG_TIMED_OUT, OPCODE } from "../protocol/opcodes.ts";
 import { encodeBody } from "./body-codec.ts";
 import { failureOf } from "./failure.ts";
-import { OUTBOUND_BYTES_HIGH } from "./limits.ts";
+import { KEPT_MESSAGE_BYTES, OUTBOUND_BYTES_HIGH } from "./limits.ts";
 import type { Sender } from "./message.ts";
 import type { Outbound } from "./outbound.ts";
 import { OutgoingBody } from "./outgoing-body.ts";
@@ -71,6 +71,16 @@ export class RequestRun implements Cancellation {
     this.#owner = owner;
     const timing = { timeoutMs: timeoutMs === 0 ? Number.POSITIVE_INFINITY : timeoutMs, isStream };
     this.#request = new ServiceRequest(owner.topic, sender, body, timing, this);
+  }
+
+  /** Bytes that it holds while it waits: its body, and what is around it. */
+  get byteLength(): number {
+    return KEPT_MESSAGE_BYTES + this.#request.byteLength;
+  }
+
+  /** Files that it holds. */
+  get fdCount(): number {
+    return this.#request.fds.length;
   }
 
   /** Of the service. */

@@ -3,9 +3,11 @@
  * as many run as may.
  */
 
+import { LimitError } from "../errors.ts";
 import type { OwnershipBody, Serve, ServeAck } from "../protocol/service-messages.ts";
 import type { IfOwned } from "../protocol/words.ts";
 import type { Channel } from "./channel.ts";
+import { SERVICE_WAITING_BYTES_MAX, SERVICE_WAITING_FDS_MAX } from "./limits.ts";
 import type { RequestRun, ServiceHandler } from "./request-run.ts";
 import { StatusFeed } from "./status.ts";
 
@@ -57,6 +59,8 @@ export class Service implements AsyncDisposable {
   readonly #waiting = new Set<RequestRun>();
   #onIdle: (() => void)[] = [];
   #id = 0;
+  #waitingBytes = 0;
+  #waitingFds = 0;
   #generation = 0;
   #isOwner = false;
   #isEnded = false;
@@ -151,13 +155,20 @@ export class Service implements AsyncDisposable {
 
   /** For the bus: a request came. */
   accept(run: RequestRun): void {
-    if (this.#running.size >= this.#concurrency) this.#waiting.add(run);
-    else this.#start(run);
+    if (this.#running.size < this.#concurrency) return this.#start(run);
+    const bytes = this.#waitingBytes + run.byteLength;
+    const fds = this.#waitingFds + run.fdCount;
+    if (bytes > SERVICE_WAITING_BYTES_MAX || fds > SERVICE_WAITING_FDS_MAX) {
+      return run.refuse(tooMuchWaits(this.topic));
+    }
+    this.#waiting.add(run);
+    this.#waitingBytes = bytes;
+    this.#waitingFds = fds;
   }
 
   /** For the bus: nobody waits for this request any more. @param flags of CANCEL */
   cancel(run: RequestRun, flags: number): void {
-    if (this.#waiting.delete(run)) run.discard();
+    if (this.#leaveLine(run)) run.discard();
     else run.cancel(flags);
   }
 
@@ -199,7 +210,7 @@ export class Service implements AsyncDisposable {
   /** For the bus: its connection has ended, and with it all that runs. */
   abort(error: Error): void {
     for (const run of [...this.#waiting]) {
-      this.#waiting.delete(run);
+      this.#leaveLine(run);
       run.discard();
     }
     for (const run of [...this.#running]) run.abort(error);
@@ -215,10 +226,18 @@ export class Service implements AsyncDisposable {
     this.#isStarting = true;
     for (const next of this.#waiting) {
       if (this.#running.size >= this.#concurrency) break;
-      this.#waiting.delete(next);
+      this.#leaveLine(next);
       this.#start(next);
     }
     this.#isStarting = false;
+  }
+
+  /** @returns false where it was not waiting */
+  #leaveLine(run: RequestRun): boolean {
+    if (!this.#waiting.delete(run)) return false;
+    this.#waitingBytes -= run.byteLength;
+    this.#waitingFds -= run.fdCount;
+    return true;
   }
 
   #start(run: RequestRun): void {
@@ -232,6 +251,12 @@ export class Service implements AsyncDisposable {
     if (this.#running.size + this.#waiting.size === 0) return;
     await new Promise<void>((resolve) => this.#onIdle.push(resolve));
   }
+}
+
+/** The caller gets it as a ServiceError with this code. */
+function tooMuchWaits(topic: string): LimitError {
+  const message = `Cannot take request to "${topic}": too many bytes or files wait for their turn`;
+  return new LimitError("LIMIT_PENDING_CALLS", message);
 }
 
 /** What the callback throws is thrown again outside, as an uncaught error of the program. */

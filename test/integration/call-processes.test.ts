@@ -1,6 +1,7 @@
 /** Callers and services that are killed or stopped, each in each state of a call. */
 
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "bun:test";
+import { libc } from "../../src/ffi/libc.ts";
 import { FLAG_CALLER_GONE, OPCODE } from "../../src/protocol/opcodes.ts";
 import { STATUS } from "../../src/protocol/status-codes.ts";
 import { eventually } from "../support/eventually.ts";
@@ -14,6 +15,10 @@ import {
 } from "../support/raw-client.ts";
 import type { ServiceProcessOptions } from "../support/service-process.ts";
 import { type SpawnedBroker, spawnBroker } from "../support/spawned-broker.ts";
+
+/** shutdown(2). */
+const SHUT_RD = 0;
+const CALLS = 10;
 
 let broker: SpawnedBroker;
 let fdsAlone: number;
@@ -125,6 +130,32 @@ describe("a service that is killed", () => {
     const failed = new Set<number>();
     while (failed.size < 5) failed.add((await caller.nextOf(OPCODE.ERROR)).id);
     expect(answered.union(failed).size).toBe(10);
+  });
+
+  test("reads no more and says so to nobody: each call it swallows fails, and others get the rest", async () => {
+    const service = newName();
+    using deaf = await RawClient.open(broker.path);
+    await deaf.serve(service, { shared: true });
+    using other = await RawClient.open(broker.path);
+    await other.serve(service, { shared: true });
+    using caller = await RawClient.open(broker.path);
+    const id = await caller.openService(service);
+    expect(libc.shutdown(deaf.socket.number, SHUT_RD)).toBe(0);
+    const ended = new Set<number>();
+    for (let call = 1; ended.size < CALLS; call += call < CALLS ? 1 : 0) {
+      if (call <= CALLS && !ended.has(call)) caller.sendRequest(id, call, "");
+      const frames = await eventually(() => {
+        for (const frame of other.received()) {
+          if (frame.opcode === OPCODE.REQUEST) other.sendReply(requestOf(frame).call, "");
+        }
+        const answers = caller.received();
+        return answers.length > 0 && answers;
+      }, `call ${call} ends`);
+      for (const { opcode, id: answered } of frames) {
+        if (opcode === OPCODE.REPLY || opcode === OPCODE.ERROR) ended.add(answered);
+      }
+    }
+    expect(ended.size).toBe(CALLS);
   });
 });
 

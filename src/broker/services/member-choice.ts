@@ -19,17 +19,17 @@ export class MemberChoice {
     this.#refreshRights = refreshRights;
   }
 
-  /** The least busy member. */
+  /** The least busy member that can be reached. */
   first(service: Service<Connection>): Member<Connection> | undefined {
     for (;;) {
-      const member = service.leastBusy();
+      const member = reachable(service, service.leastBusy());
       if (member === undefined || this.#isFresh(member)) return member;
     }
   }
 
   /** The one to be tried if that one cannot; undefined where it has just lost the right to serve. */
   after(service: Service<Connection>, member: Member<Connection>): Member<Connection> | undefined {
-    const next = service.nextBusy(member);
+    const next = reachable(service, service.nextBusy(member));
     return next !== undefined && this.#isFresh(next) ? next : undefined;
   }
 
@@ -40,4 +40,21 @@ export class MemberChoice {
     }
     return member.isListed;
   }
+}
+
+/**
+ * The first member from there on that can be reached. Those that have ended, or read no more, stay
+ * listed until they are buried; many can die at once, and no request may be lost on them.
+ */
+function reachable(
+  service: Service<Connection>,
+  from: Member<Connection> | undefined,
+): Member<Connection> | undefined {
+  let member = from;
+  while (member !== undefined && !isReachable(member.client)) member = service.nextBusy(member);
+  return member;
+}
+
+function isReachable({ state, queue }: Connection): boolean {
+  return state === "OPEN" && !queue.isAbandoned;
 }

@@ -6,11 +6,11 @@ import {
   type Service,
   type ServiceRequest,
 } from "../../../src/client/index.ts";
-import { FAILURE_MESSAGE_LENGTH_MAX } from "../../../src/client/limits.ts";
+import { FAILURE_MESSAGE_LENGTH_MAX, SERVICE_WAITING_FDS_MAX } from "../../../src/client/limits.ts";
 import type { ServiceHandler } from "../../../src/client/request-run.ts";
 import { ClosedError, RejectedError, TimeoutError } from "../../../src/errors.ts";
 import { duplicateFd } from "../../../src/ffi/owned-fd.ts";
-import { STREAM_CREDIT_START } from "../../../src/protocol/limits.ts";
+import { MESSAGE_FDS_MAX, STREAM_CREDIT_START } from "../../../src/protocol/limits.ts";
 import {
   ENCODING,
   FLAG_CALLER_GONE,
@@ -234,6 +234,21 @@ describe("Bus.serve()", () => {
     release();
     await Bun.sleep(0);
     expect(done).toBe(19_999);
+  });
+
+  test("refuses what would wait beyond its bound of files, and goes on", async () => {
+    await serve(() => new Promise(() => {}), { concurrency: 1 });
+    simulated.request(SERVICE, 1, "runs");
+    using files = new TestFiles(["x"]);
+    const [fd = -1] = files.fds;
+    const count = SERVICE_WAITING_FDS_MAX / MESSAGE_FDS_MAX;
+    for (let call = 2; call < count + 3; call += 1) {
+      simulated.transport.lane.push(Array.from({ length: MESSAGE_FDS_MAX }, () => duplicateFd(fd)));
+      simulated.request(SERVICE, call, "", { flags: FLAG_FDS_ON_LANE, fdCount: MESSAGE_FDS_MAX });
+    }
+    const refused = await simulated.sentOne(OPCODE.REPLY);
+    expect([refused.id, refused.flags & FLAG_FAILED]).toEqual([count + 2, FLAG_FAILED]);
+    await simulated.lose();
   });
 
   test.each([
