@@ -2,8 +2,9 @@
 
 import { setTimeout as sleep } from "node:timers/promises";
 
-/** Milliseconds after which a condition counts as one that never comes true. Less than a test has. */
-export const CONDITION_TIMEOUT_MS = 15_000;
+/** Milliseconds after which a condition counts as one that never comes true. Less than a test has
+ * (`--timeout` in package.json), so that what fails is named. */
+export const CONDITION_TIMEOUT_MS = 25_000;
 
 /** Milliseconds between two looks. */
 const LOOK_INTERVAL_MS = 1;
