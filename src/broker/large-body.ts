@@ -39,11 +39,11 @@ export function largeBodyFlaw(
 ): LargeBodyFlaw | undefined {
   if (claimedBytes > LARGE_BODY_BYTES_MAX) {
     const sizes = `${claimedBytes} bytes, limit is ${LARGE_BODY_BYTES_MAX}`;
-    const message = `Cannot publish on "${topic}": message is ${sizes}`;
+    const message = `Cannot send to "${topic}": body is ${sizes}`;
     return { code: "LIMIT_MESSAGE_BYTES", message };
   }
   const bytes = sealedMemoryBytes(fd);
   if (bytes === claimedBytes) return undefined;
   const why = FLAWS.get(bytes) ?? `its body has ${bytes} bytes, the frame says ${claimedBytes}`;
-  return { code: "REJECTED_LARGE_BODY", message: `Cannot publish on "${topic}": ${why}` };
+  return { code: "REJECTED_LARGE_BODY", message: `Cannot send to "${topic}": ${why}` };
 }

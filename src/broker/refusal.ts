@@ -45,7 +45,7 @@ export function fdKindMessage(
   const found = isUnixSocket ? `${words} of AF_UNIX` : words;
   const taker = rules.place === undefined ? "by default a topic" : `by ${rules.place} the topic`;
   return (
-    `Cannot publish on "${topic}": fd ${index + 1} of ${count} is ${found}, ` +
+    `Cannot send to "${topic}": fd ${index + 1} of ${count} is ${found}, ` +
     `${taker} takes only ${[...rules.kinds].join(", ")}`
   );
 }

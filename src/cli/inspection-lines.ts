@@ -39,6 +39,8 @@ const COLUMNS: Readonly<Record<string, readonly Column[]>> = {
   ],
   subscriptions: [
     plain("PATTERN", "pattern"),
+    plain("GROUP", "group"),
+    plain("OVERFLOW", "overflow"),
     plain("CONNECTION", "connection"),
     plain("UID", "uid"),
   ],

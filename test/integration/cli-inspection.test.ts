@@ -1,6 +1,7 @@
 /** `seqbus stats`, `seqbus ls` and `seqbus whois` on a broker that runs. */
 
 import { afterAll, beforeAll, expect, test } from "bun:test";
+import { connect } from "../../src/client/index.ts";
 import { CliBroker, runCli } from "../support/cli-process.ts";
 import { RawClient } from "../support/raw-client.ts";
 
@@ -52,6 +53,20 @@ test("seqbus ls topics and subscriptions take a pattern", async () => {
   expect(await seqbus("ls", "topics", "other.*", "--json")).toBe("");
   const [subscription] = objects(await seqbus("ls", "subscriptions", "sensors.kitchen", "--json"));
   expect(subscription).toMatchObject({ connection: client.connection, pattern: "sensors.>" });
+});
+
+test("seqbus ls subscriptions says what they ask for", async () => {
+  await using bus = await connect({ path: broker.socket });
+  await bus.subscribe("work.*", { group: "workers", overflow: "drop-newest" });
+  await bus.subscribe("news.*");
+  const [header, ...lines] = (await seqbus("ls", "subscriptions", "*.now")).trimEnd().split("\n");
+  expect(header).toMatch(/^PATTERN +GROUP +OVERFLOW +CONNECTION +UID$/);
+  const [grouped, plain] = lines
+    .filter((line) => !line.startsWith("sensors"))
+    .toSorted()
+    .reverse();
+  expect(grouped).toMatch(/^work\.\* +workers +drop-newest +[0-9]+ +[0-9]+$/);
+  expect(plain).toMatch(/^news\.\* +[0-9]+ +[0-9]+$/);
 });
 
 test("seqbus ls services says who serves what", async () => {

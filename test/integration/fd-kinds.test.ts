@@ -140,7 +140,7 @@ describe("a message with", () => {
     const refusal = await publish(pair, "any.topic", fds);
     expectRefused(refusal, {
       message:
-        'Cannot publish on "any.topic": fd 201 of 253 is a "directory", by default a topic takes ' +
+        'Cannot send to "any.topic": fd 201 of 253 is a "directory", by default a topic takes ' +
         "only memfd-sealed, memfd, file-read-only, file, pipe, eventfd",
     });
     expect(mapOf(refusal)["rule"]).toBeUndefined();
@@ -207,7 +207,7 @@ describe("Bus.publish()", () => {
       topic: "only.memfd-sealed",
       rule: place,
       message:
-        'Cannot publish on "only.memfd-sealed": fd 1 of 1 is a "directory", ' +
+        'Cannot send to "only.memfd-sealed": fd 1 of 1 is a "directory", ' +
         `by ${place} the topic takes only memfd-sealed`,
     });
     bus.publish("only.memfd-sealed", "still here");

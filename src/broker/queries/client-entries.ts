@@ -2,7 +2,7 @@
 
 import { patternsIntersect, topicMatches } from "../../protocol/topics.ts";
 import type { BusState } from "../bus-state.ts";
-import type { Connection } from "../connection.ts";
+import type { Connection, SubscriptionWish } from "../connection.ts";
 import type { ConnectionTable } from "../connection-table.ts";
 import { figuresOf } from "../figures.ts";
 import { RESOURCE, type ResourceName } from "../quota.ts";
@@ -18,6 +18,9 @@ const RESOURCES = Object.entries(RESOURCE) as [ResourceName, (typeof RESOURCE)[R
 
 /** Supplementary groups that are told; a client may have 65,536 of them. */
 const GROUPS_TOLD_MAX = 256;
+
+/** Of a subscription that asked for nothing beside its pattern. */
+const NO_WISH: SubscriptionWish = { group: undefined, overflow: undefined };
 
 /** Where the answers come from. */
 export interface ClientTables {
@@ -122,7 +125,8 @@ function* subscriptions({ table }: ClientTables, question: Question): Generator<
       if (subscription <= behind) continue;
       const isMeant = about === undefined || patternsIntersect(about, pattern);
       const { uid } = connection.identity;
-      const value = { connection: connection.id, uid, subscription, pattern };
+      const { group, overflow } = connection.wishes.get(subscription) ?? NO_WISH;
+      const value = { connection: connection.id, uid, subscription, pattern, group, overflow };
       yield { key: `${connection.slot}/${subscription}`, value: isMeant ? value : undefined };
     }
   }

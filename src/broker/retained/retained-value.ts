@@ -8,7 +8,7 @@ import type { Connection } from "../connection.ts";
 import { FdBundle, type FdPayer } from "../fd-bundle.ts";
 import type { PeerIdentity } from "../identity.ts";
 import type { Topic } from "../topic-table.ts";
-import type { Deadlined, DeadlineHeap } from "./deadline-heap.ts";
+import type { Deadlined } from "./deadline-heap.ts";
 import type { RetainedCharge } from "./retained-charge.ts";
 
 /** Who sent last values; outlives the connection. */
@@ -33,9 +33,6 @@ export interface RetainedValue extends Deadlined {
   readonly keptAt: number;
   readonly charge: RetainedCharge;
 }
-
-/** Values that have a deadline. */
-export type RetainedDeadlines = DeadlineHeap<RetainedValue>;
 
 /**
  * The same files in a bundle of their own, whose copies somebody else pays for.

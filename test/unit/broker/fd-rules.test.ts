@@ -89,7 +89,7 @@ describe("fdKindMessage()", () => {
   test("names the fd, its kind, the topic, the setting and what it takes", () => {
     const rules = rulesOf('[[topic]]\ntopics = ["a"]\nfds = ["pipe", "tty"]\n', "a");
     expect(fdKindMessage("a", rules, { ...fd, kind: "device" })).toBe(
-      `Cannot publish on "a": fd 2 of 3 is a "device", by ${rules.place} the topic takes only pipe, tty`,
+      `Cannot send to "a": fd 2 of 3 is a "device", by ${rules.place} the topic takes only pipe, tty`,
     );
   });
 
@@ -100,7 +100,7 @@ describe("fdKindMessage()", () => {
       isUnixSocket: true,
     });
     expect(message).toBe(
-      'Cannot publish on "a": fd 2 of 3 is a "socket" of AF_UNIX, by default a topic takes only ' +
+      'Cannot send to "a": fd 2 of 3 is a "socket" of AF_UNIX, by default a topic takes only ' +
         "memfd-sealed, memfd, file-read-only, file, pipe, eventfd",
     );
   });
