@@ -2,13 +2,11 @@
 
 import type { Message } from "../client/message.ts";
 import { ENCODING } from "../protocol/opcodes.ts";
+import type { AnswerFormat } from "./answer-format.ts";
 import { humanData, jsonFields, toJson } from "./message-lines.ts";
 import { stdout, warn } from "./output.ts";
 import { printable } from "./printable-text.ts";
 import { describeFd } from "./received-file.ts";
-
-/** A line or lines for people, a line for programs, or the body alone. */
-export type AnswerFormat = "human" | "json" | "bytes";
 
 /**
  * Prints one message, and lets go of it. Its files are described and not kept.

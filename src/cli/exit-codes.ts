@@ -52,6 +52,9 @@ const REFUSED_CODES: readonly string[] = [
   "REJECTED_BY_POLICY",
   "REJECTED_NOT_ADMINISTRATOR",
   "REJECTED_NOT_OWNER",
+  "REJECTED_FD_KIND",
+  "REJECTED_RETAIN",
+  "REJECTED_OVERFLOW",
 ];
 const NO_BROKER_CODES: readonly string[] = ["ENOENT", "ECONNREFUSED"];
 const CONFIG_CODES: readonly string[] = [
@@ -92,6 +95,12 @@ export function exitCodeOf(error: unknown): number {
   if (USAGE_CODES.includes(code)) return EXIT.USAGE;
   if (REFUSED_CODES.includes(code)) return EXIT.REFUSED;
   if (CONFIG_CODES.includes(code)) return EXIT.CONFIG;
-  const isConnect = error instanceof SyscallError && error.syscall === "connect";
-  return isConnect && NO_BROKER_CODES.includes(code) ? EXIT.NO_BROKER : EXIT.FAILED;
+  return isNoBroker(code === "TIMEOUT_CONNECT" ? error.cause : error)
+    ? EXIT.NO_BROKER
+    : EXIT.FAILED;
+}
+
+function isNoBroker(error: unknown): boolean {
+  if (!(error instanceof SyscallError) || error.syscall !== "connect") return false;
+  return NO_BROKER_CODES.includes(error.code);
 }

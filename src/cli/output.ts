@@ -102,6 +102,17 @@ export function reportError(error: unknown): number {
   return exitCodeOf(error);
 }
 
+/**
+ * Tells programs why a command ends, on standard output; reportError() tells people as well.
+ * @returns the error again, to be thrown
+ */
+export function withJsonLine(error: unknown): unknown {
+  if (!isOperatingError(error)) return error;
+  const { code, message } = error;
+  stdout.write(`${JSON.stringify({ error: { code, message } })}\n`);
+  return error;
+}
+
 /** Styles of text, as numbers of SGR. */
 const STYLES = { bold: 1, dim: 2, red: 31, green: 32, cyan: 36 } as const;
 

@@ -102,6 +102,7 @@ function addPub(program: Command, finish: (exitCode: number) => void): void {
         "memfd",
       ]),
     )
+    .option("--receipt", "print what became of it, as one JSON object")
     .option(SOCKET_OPTION, CLIENT_SOCKET_HELP)
     .action(async (topic, data, options) => {
       const { runPub } = await import("./commands/pub.ts");

@@ -2,6 +2,7 @@
 
 import { type Command, Option } from "commander";
 import { IF_OWNED_CHOICES } from "../protocol/words.ts";
+import { ANSWER_FORMATS } from "./answer-format.ts";
 import {
   addInputOptions,
   CLIENT_SOCKET_HELP,
@@ -41,6 +42,12 @@ function addCall(program: Command, finish: Finish): void {
   );
   command
     .option("-t, --timeout <ms>", "milliseconds until it is given up (default: 30000)")
+    .addOption(
+      new Option(
+        "-o, --output <format>",
+        "how the answer is printed (default: as --json or --bytes say, else human)",
+      ).choices(ANSWER_FORMATS),
+    )
     .option("--stream", "take an answer in parts, and print each as it comes")
     .option(SOCKET_OPTION, CLIENT_SOCKET_HELP)
     .action(async (topic, data, options) => {

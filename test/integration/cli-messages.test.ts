@@ -216,10 +216,17 @@ describe("seqbus pub", () => {
     expect(await Bun.file(second?.fd ?? -1).text()).toBe("I am two");
   });
 
+  test("prints what became of it with --receipt", async () => {
+    await using _ = await bus.subscribe("pub.receipt");
+    const { stdout } = await broker.run(["pub", "pub.receipt", "x", "--receipt"]);
+    expect(JSON.parse(stdout)).toMatchObject({ matched: 1, delivered: 1, dropped: 0, denied: 0 });
+  });
+
   test.each<[string, string[], number, string]>([
     ["a malformed topic", ["pub", "a..b", "x"], 2, "a..b"],
     ["data that is not JSON", ["pub", "a", "{", "--json"], 2, "it is not JSON"],
     ["two encodings", ["pub", "a", "x", "--json", "--text"], 2, "cannot be used with"],
+    ["a file that the topic does not take", ["pub", "a", "x", "--file", "/"], 4, '"directory"'],
     ["a file that is not there", ["pub", "a", "x", "--file", "/nowhere"], 1, "ENOENT"],
     ["an unknown option", ["pub", "a", "--frob"], 2, "unknown option"],
     ["an unknown command", ["frob"], 2, "unknown command"],
@@ -277,6 +284,8 @@ describe("seqbus pub --retain", () => {
 
     expect(await runCli(["pub", "kept.a", "--clear"], options)).toMatchObject({ exitCode: 0 });
     expect(await bus.clearRetained("kept.a")).toBe(false);
+    const again = await runCli(["pub", "kept.a", "--clear", "--receipt"], options);
+    expect(JSON.parse(again.stdout)).toEqual({ cleared: false });
   });
 
   test("keeps it for so long with --retain-for", async () => {

@@ -2,8 +2,15 @@
 
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { type Bus, connect, Memory, reply } from "../../src/client/index.ts";
-import { CliBroker, CliProcess, processesWith } from "../support/cli-process.ts";
+import {
+  CliBroker,
+  CliProcess,
+  processesWith,
+  runCli,
+  TemporaryDirectory,
+} from "../support/cli-process.ts";
 import { eventually } from "../support/eventually.ts";
+import { spawnBroker } from "../support/spawned-broker.ts";
 
 let broker: CliBroker;
 let bus: Bus;
@@ -47,6 +54,26 @@ describe("seqbus call", () => {
       data: { twice: 42 },
       fds: [{ kind: "memfd-sealed", bytes: 5 }],
     });
+  });
+
+  test("prints the answer as --output says, whatever DATA is", async () => {
+    await using _ = await bus.serve("two.output", ({ data }) => `<${data}>`);
+    const asJson = await broker.run(["call", "two.output", "hi", "--output", "json"]);
+    expect(JSON.parse(asJson.stdout)).toMatchObject({ topic: "two.output", data: "<hi>" });
+    const asText = await broker.run(["call", "two.output", "7", "--json", "--output", "human"]);
+    expect(asText.stdout).toBe("<7>\n");
+  });
+
+  test("prints failures as JSON where the answer would be", async () => {
+    await using _ = await bus.serve("two.fails", () => {
+      throw Object.assign(new Error("disk full"), { code: "E_FULL" });
+    });
+    const failed = await broker.run(["call", "two.fails", "1", "--json"]);
+    expect(failed.exitCode).toBe(1);
+    expect(JSON.parse(failed.stdout)).toEqual({ error: { code: "E_FULL", message: "disk full" } });
+    const nobody = await broker.run(["call", "two.nobody", "1", "--json"]);
+    expect(nobody.exitCode).toBe(1);
+    expect(JSON.parse(nobody.stdout)).toMatchObject({ error: { code: "REJECTED_NO_SERVICE" } });
   });
 
   test("carries any bytes with --bytes, and files", async () => {
@@ -230,6 +257,26 @@ describe("seqbus watch and wait", () => {
       1,
       'seqbus: Nobody began to serve "wait.two" within 50 ms\n',
     ]);
+  });
+
+  test("wait waits for the broker as well, and ends with 3 where none comes", async () => {
+    using directory = new TemporaryDirectory();
+    const path = directory.file("bus.sock");
+    const nobody = await runCli(["wait", "wait.three", "--timeout", "50", "--socket", path]);
+    expect(nobody.exitCode).toBe(3);
+    const words = ["wait", "wait.three", "--json", "--socket", path];
+    await using waiting = new CliProcess(words);
+    await using own = await spawnBroker({ path });
+    await using server = await connect({ path: own.path });
+    await using _ = await server.serve("wait.three", () => 1);
+    const { exitCode, stdout } = await waiting.result();
+    expect(exitCode).toBe(0);
+    expect(JSON.parse(stdout)).toMatchObject({ service: "wait.three", count: 1 });
+  });
+
+  test("wait says as JSON that nobody came in time", async () => {
+    const { stdout } = await broker.run(["wait", "wait.four", "--timeout", "50", "--json"]);
+    expect(JSON.parse(stdout)).toMatchObject({ error: { code: "TIMEOUT_SERVICE" } });
   });
 });
 

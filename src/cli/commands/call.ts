@@ -3,19 +3,22 @@
 import type { Bus } from "../../client/bus.ts";
 import type { CallOptions } from "../../client/calls.ts";
 import { ServiceError } from "../../errors.ts";
-import { type AnswerFormat, printAnswer } from "../answer-printer.ts";
+import type { AnswerFormat } from "../answer-format.ts";
+import { printAnswer } from "../answer-printer.ts";
 import { connectOnce } from "../bus-connection.ts";
 import { EXIT } from "../exit-codes.ts";
 import { interruptedExitCode, settledBefore, watchSignals } from "../interruption.ts";
 import { type InputOptions, openInput } from "../message-input.ts";
 import { parsePositive } from "../number-option.ts";
-import { stdout, warn } from "../output.ts";
+import { stdout, warn, withJsonLine } from "../output.ts";
 
 /** Options of the command, as commander has them. */
 export interface CallCommandOptions extends InputOptions {
   readonly socket?: string;
   readonly timeout?: string;
   readonly stream?: boolean;
+  /** Default: as the options about DATA say. */
+  readonly output?: AnswerFormat;
 }
 
 /**
@@ -44,7 +47,8 @@ export async function runCall(
   try {
     await Promise.race([settledBefore(stop, work), stdout.closed()]);
   } catch (error) {
-    if (!(error instanceof ServiceError)) throw error;
+    const told = formatOf(options) === "json" ? withJsonLine(error) : error;
+    if (!(error instanceof ServiceError)) throw told;
     warn(`${topic} failed: ${error.code}: ${error.message}`);
     return EXIT.FAILED;
   }
@@ -68,7 +72,8 @@ async function printAnswers(
   }
 }
 
-function formatOf({ json, bytes }: InputOptions): AnswerFormat {
+function formatOf({ json, bytes, output }: CallCommandOptions): AnswerFormat {
+  if (output !== undefined) return output;
   if (json === true) return "json";
   return bytes === true ? "bytes" : "human";
 }

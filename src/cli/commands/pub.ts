@@ -15,6 +15,7 @@ export interface PubCommandOptions extends InputOptions {
   /** Milliseconds. */
   readonly retainFor?: string;
   readonly clear?: boolean;
+  readonly receipt?: boolean;
 }
 
 /**
@@ -38,14 +39,14 @@ export async function runPub(
   await using bus = await connectOnce(options.socket);
   const { encoding, fds } = input;
   bus.publish(topic, input.data, { encoding, fds, ...retention });
-  report(await bus.flush());
+  report(await bus.flush(), options);
   return EXIT.OK;
 }
 
 async function clearRetained(
   topic: string,
   data: string | undefined,
-  { socket }: PubCommandOptions,
+  { socket, receipt }: PubCommandOptions,
 ): Promise<number> {
   if (data !== undefined) {
     const message = "Cannot publish the data: --clear publishes nothing";
@@ -53,7 +54,8 @@ async function clearRetained(
   }
   await using bus = await connectOnce(socket);
   const isCleared = await bus.clearRetained(topic);
-  if (stdout.isTerminal) stdout.write(isCleared ? "cleared\n" : "nothing was kept\n");
+  if (receipt === true) stdout.write(`${JSON.stringify({ cleared: isCleared })}\n`);
+  else if (stdout.isTerminal) stdout.write(isCleared ? "cleared\n" : "nothing was kept\n");
   return EXIT.OK;
 }
 
@@ -65,8 +67,10 @@ function retentionOf(options: PubCommandOptions): Pick<PublishOptions, "retain" 
   throw new ArgumentError("ARGUMENT_OPTION", message, "retain-for");
 }
 
-function report({ matched, delivered, dropped }: Receipt): void {
+function report(summary: Receipt, { receipt }: PubCommandOptions): void {
+  const { matched, delivered, dropped } = summary;
   if (dropped > 0) warn(`${dropped} of ${matched} subscribers missed it: their queues are full`);
+  if (receipt === true) return stdout.write(`${JSON.stringify(summary)}\n`);
   if (!stdout.isTerminal) return;
   const subscribers = delivered === 1 ? "1 subscriber" : `${delivered} subscribers`;
   stdout.write(`delivered to ${delivered === 0 ? "nobody: no one subscribes" : subscribers}\n`);

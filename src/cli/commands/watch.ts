@@ -1,12 +1,14 @@
 /** `seqbus watch` and `seqbus wait`: who serves a service, and when somebody does. */
 
+import { SERVICE_TIMEOUT_MS_DEFAULT } from "../../client/limits.ts";
 import type { ServiceState } from "../../client/service-watch.ts";
-import { connectOnce, connectTo } from "../bus-connection.ts";
+import { TimeoutError } from "../../errors.ts";
+import { awaitBus, connectTo } from "../bus-connection.ts";
 import { EXIT } from "../exit-codes.ts";
 import { interruptedExitCode, settledBefore, watchSignals } from "../interruption.ts";
 import { toJson } from "../message-lines.ts";
 import { parsePositive } from "../number-option.ts";
-import { stdout } from "../output.ts";
+import { stdout, withJsonLine } from "../output.ts";
 import { printable } from "../printable-text.ts";
 
 /** Options of `watch`, as commander has them. */
@@ -39,18 +41,47 @@ export async function runWatch(service: string, options: WatchCommandOptions): P
 }
 
 /**
- * Waits until somebody serves a service.
- * @throws {TimeoutError} TIMEOUT_SERVICE, and all that connect() and watch() throw
+ * Waits until somebody serves a service, and before that for a broker.
+ * @throws {TimeoutError} TIMEOUT_CONNECT, TIMEOUT_SERVICE, and all that connect() and watch() throw
  */
 export async function runWait(service: string, options: WaitCommandOptions): Promise<number> {
-  const timeoutMs = parsePositive(options.timeout, "--timeout");
+  const timeoutMs = parsePositive(options.timeout, "--timeout") ?? SERVICE_TIMEOUT_MS_DEFAULT;
   const stop = watchSignals();
-  await using bus = await connectOnce(options.socket);
-  const waiting = bus.waitFor(service, timeoutMs === undefined ? {} : { timeoutMs });
-  if (await settledBefore(stop, waiting)) {
-    if (options.json === true) stdout.write(`${jsonLine(await waiting)}\n`);
-  } else waiting.catch(() => {});
+  const waiting = waitOnBus(service, timeoutMs, stop, options);
+  try {
+    if (await settledBefore(stop, waiting)) await waiting;
+    else waiting.catch(() => {});
+  } catch (error) {
+    // What the signal was aborted with is no error of the waiting.
+    const isInterrupted = stop.aborted;
+    if (!isInterrupted) throw options.json === true ? withJsonLine(error) : error;
+  }
   return interruptedExitCode(stop) ?? EXIT.OK;
+}
+
+async function waitOnBus(
+  service: string,
+  timeoutMs: number,
+  signal: AbortSignal,
+  { socket, json }: WaitCommandOptions,
+): Promise<void> {
+  const startedAt = performance.now();
+  await using bus = await awaitBus(socket, { timeoutMs, signal });
+  const waitedMs = performance.now() - startedAt;
+  try {
+    const leftMs = Math.max(1, timeoutMs - waitedMs);
+    const state = await bus.waitFor(service, { timeoutMs: leftMs, signal });
+    if (json === true) stdout.write(`${jsonLine(state)}\n`);
+  } catch (error) {
+    throw withWholeTime(error, service, timeoutMs);
+  }
+}
+
+/** An error that tells the time which was asked for, and not what was left of it for the service. */
+function withWholeTime(error: unknown, service: string, timeoutMs: number): unknown {
+  if (!(error instanceof TimeoutError) || error.code !== "TIMEOUT_SERVICE") return error;
+  const message = `Nobody began to serve "${service}" within ${timeoutMs} ms`;
+  return new TimeoutError("TIMEOUT_SERVICE", message, timeoutMs);
 }
 
 async function printStates(
