@@ -5,8 +5,18 @@ import { RETAINED_OVERHEAD_BYTES } from "../../src/broker/limits.ts";
 import { type Bus, connect, type Message } from "../../src/client/index.ts";
 import type { Subscription } from "../../src/client/subscription.ts";
 import { LimitError, RejectedError } from "../../src/errors.ts";
+import { closeFd } from "../../src/ffi/owned-fd.ts";
+import { getPeerCredentials } from "../../src/ffi/peer-credentials.ts";
+import {
+  acceptConnection,
+  bindPath,
+  connectPath,
+  listen,
+  openSeqpacket,
+} from "../../src/ffi/seqpacket.ts";
 import { BODY_PREFIX_BYTES, MESSAGE_BODY_BYTES_MAX } from "../../src/protocol/limits.ts";
 import { FLAG_RETAINED, OPCODE } from "../../src/protocol/opcodes.ts";
+import { TemporaryDirectory } from "../support/cli-process.ts";
 import { eventually } from "../support/eventually.ts";
 import { testUnless } from "../support/loud-skip.ts";
 import { packetOf, RawClient, textOf } from "../support/raw-client.ts";
@@ -353,6 +363,45 @@ describe("a packet with RETAIN", () => {
     const [error] = (await client.untilEnd()).filter(({ opcode }) => opcode === OPCODE.ERROR);
     expect(error).toBeDefined();
     expect(Buffer.from(error?.body ?? []).includes(status)).toBe(true);
+  });
+});
+
+describe("a listening socket", () => {
+  const POLICY = `
+[[rule]]
+allow = ["publish", "subscribe", "send-fds", "receive-fds"]
+topics = ["sockets.>"]
+any = true
+[[topic]]
+topics = ["sockets.>"]
+fds = ["socket"]
+`;
+
+  test("that was kept lets late subscribers accept what comes to it", async () => {
+    await using own = await spawnBroker({ policy: POLICY });
+    using directory = new TemporaryDirectory();
+    const path = directory.file("service.sock");
+    const listener = openSeqpacket();
+    bindPath(listener, path);
+    listen(listener, 8);
+    {
+      await using activator = await connect({ path: own.path });
+      activator.publish("sockets.service", "accept here", { fds: [listener], retain: true });
+      await activator.flush();
+    }
+    closeFd(listener);
+    const guest = openSeqpacket();
+    connectPath(guest, path);
+
+    await using late = await connect({ path: own.path });
+    using message = await next(await late.subscribe("sockets.*"));
+    using kept = message.fds.take(0);
+    const accepted = acceptConnection(kept.fd);
+
+    expect(message.retained).toBe(true);
+    expect(accepted).toBeGreaterThan(0);
+    expect(getPeerCredentials(accepted).pid).toBe(process.pid);
+    for (const fd of [accepted, guest]) closeFd(fd);
   });
 });
 
