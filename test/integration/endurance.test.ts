@@ -4,68 +4,61 @@
  */
 
 import { expect, test } from "bun:test";
-import { closeFd } from "../../src/ffi/owned-fd.ts";
+import { createInterface } from "node:readline";
+import { Readable } from "node:stream";
 import { OPCODE } from "../../src/protocol/opcodes.ts";
 import { RandomNumbers } from "../support/random-numbers.ts";
-import { mapOf, messagePacket, packetOf, RawClient, type RawFrame } from "../support/raw-client.ts";
+import { messagePacket, packetOf, RawClient } from "../support/raw-client.ts";
 import { spawnBroker } from "../support/spawned-broker.ts";
 import { TestFiles } from "../support/test-files.ts";
+import type { Books } from "./bookkeeper-fixture.ts";
 
 const MESSAGES = 1_000_000;
 const SUBSCRIBERS = 8;
 const TOPIC_NAMES = ["t.a", "t.b", "t.c", "t.d"];
 const BODY_BYTES = 64;
+const TEST_TIMEOUT_MS = 180_000;
 
 /** Packets between two deaths, on average. */
 const DEATH_INTERVAL = 60;
 
-/** One subscriber, and what it may expect next. */
-class Bookkeeper implements Disposable {
-  readonly client: RawClient;
-  /** Of 100 rounds, in how many it reads. */
-  readonly eagerness: number;
-  received = 0;
-  lost = 0;
-  /** Number of the next message on each topic; unknown before the first one. */
-  readonly #next = new Map<number, number>();
-  #lastOverall = -1;
+/** Messages after which the publisher waits for the one that must not lose any. */
+const WINDOW_MESSAGES = 20_000;
 
-  constructor(client: RawClient, eagerness: number) {
-    this.client = client;
-    this.eagerness = eagerness;
+/** A subscriber in a process of its own. */
+class Bookkeeper {
+  readonly #child: Bun.Subprocess<"pipe", "pipe", "inherit">;
+  readonly #lines: AsyncIterator<string>;
+
+  /** @param eagerness of 100 turns, in how many it reads */
+  constructor(path: string, way: "lane" | "in-band", eagerness: number, seed: number) {
+    const fixture = new URL("./bookkeeper-fixture.ts", import.meta.url).pathname;
+    const words = [process.execPath, fixture, path, way, String(eagerness), String(seed)];
+    this.#child = Bun.spawn(words, { stdio: ["pipe", "pipe", "inherit"] });
+    const input = Readable.fromWeb(this.#child.stdout as never);
+    this.#lines = createInterface({ input })[Symbol.asyncIterator]();
   }
 
-  /** Takes what is there and checks it. */
-  read(): void {
-    for (const frame of this.client.received()) {
-      if (frame.opcode === OPCODE.GAP) this.#noteGap(frame);
-      if (frame.opcode === OPCODE.MESSAGE) this.#noteMessage(frame);
-    }
+  async subscribed(): Promise<void> {
+    expect(await this.#line()).toBe("ready");
   }
 
-  [Symbol.dispose](): void {
-    this.client[Symbol.dispose]();
+  /** Has it take all that is there. */
+  async books(): Promise<Books> {
+    this.#child.stdin.write("report\n");
+    this.#child.stdin.flush();
+    return JSON.parse(await this.#line()) as Books;
   }
 
-  #noteGap(gap: RawFrame): void {
-    const count = Number(mapOf(gap)["count"]);
-    const next = this.#next.get(gap.id);
-    if (next === undefined) throw new Error("A gap came before the first message of its topic");
-    this.#next.set(gap.id, next + count);
-    this.lost += count;
+  async kill(): Promise<void> {
+    this.#child.kill("SIGKILL");
+    await this.#child.exited;
   }
 
-  #noteMessage(frame: RawFrame): void {
-    const view = new DataView(frame.body.buffer);
-    const overall = view.getUint32(0, true);
-    const number = view.getUint32(4, true);
-    const wanted = this.#next.get(frame.id) ?? number;
-    if (number !== wanted) throw new Error(`Topic ${frame.id}: got ${number}, wanted ${wanted}`);
-    if (overall <= this.#lastOverall) throw new Error(`${overall} after ${this.#lastOverall}`);
-    this.#next.set(frame.id, number + 1);
-    this.#lastOverall = overall;
-    this.received += 1;
-    for (const fd of frame.fds) closeFd(fd);
+  async #line(): Promise<string> {
+    const { value, done } = await this.#lines.next();
+    if (done === true) throw new Error("A subscriber has ended; standard error says why");
+    return value;
   }
 }
 
@@ -86,76 +79,78 @@ class Numbering {
   }
 }
 
-test("survivors have every message in order or an exact gap, and no fd is left behind", async () => {
-  const seed = 20_261_121;
-  const random = new RandomNumbers(seed);
-  await using broker = await spawnBroker();
-  using publisher = await RawClient.open(broker.path);
-  const fdsAtRest = broker.countFds();
-  const topics: number[] = [];
-  for (const name of TOPIC_NAMES) topics.push(await publisher.openTopic(name));
-  const numbering = new Numbering();
+test(
+  "survivors have every message in order or an exact gap, and no fd is left behind",
+  async () => {
+    const random = new RandomNumbers(20_261_121);
+    await using broker = await spawnBroker();
+    using publisher = await RawClient.open(broker.path);
+    const fdsAtRest = broker.countFds();
+    const topics: number[] = [];
+    for (const name of TOPIC_NAMES) topics.push(await publisher.openTopic(name));
+    const numbering = new Numbering();
 
-  const join = async (eagerness: number): Promise<Bookkeeper> => {
-    const client = await RawClient.open(broker.path, { lane: random.below(2) === 0 });
-    await client.subscribe("t.*");
-    const keeper = new Bookkeeper(client, eagerness);
-    // One message on each topic, so that it knows where it stands.
-    for (const topic of topics) {
-      await publisher.sendEventually(messagePacket(topic, numbering.body(topic)));
+    const join = async (eagerness: number): Promise<Bookkeeper> => {
+      const way = random.below(2) === 0 ? "lane" : "in-band";
+      const keeper = new Bookkeeper(broker.path, way, eagerness, random.below(1_000_000));
+      await keeper.subscribed();
+      // One message on each topic, so that it knows where it stands.
+      for (const topic of topics) {
+        await publisher.sendEventually(messagePacket(topic, numbering.body(topic)));
+      }
+      await publisher.sync();
+      await keeper.books();
+      return keeper;
+    };
+    const never = await join(0);
+    const always = await join(100);
+    const mortals: Bookkeeper[] = [];
+    while (mortals.length < SUBSCRIBERS - 2) mortals.push(await join(random.below(60)));
+
+    using files = new TestFiles(["a", "b"]);
+    let deaths = 0;
+    let awaited = 0;
+    while (numbering.sent < MESSAGES) {
+      const topic = topics[random.below(topics.length)] ?? 0;
+      if (random.below(20) === 0) {
+        const packet = messagePacket(topic, numbering.body(topic), files.fds.length);
+        await publisher.sendEventually(packet, files.fds);
+      } else {
+        const count = 1 + random.below(800);
+        const packet = packetOf((writer) => {
+          for (let index = 0; index < count; index += 1) {
+            const each = topics[random.below(topics.length)] ?? 0;
+            writer.append(OPCODE.MESSAGE, 0, 0, each, 0, numbering.body(each));
+          }
+        });
+        await publisher.sendEventually(packet);
+      }
+      if (numbering.sent - awaited > WINDOW_MESSAGES) {
+        await publisher.sync();
+        await always.books();
+        awaited = numbering.sent;
+      }
+      if (random.below(DEATH_INTERVAL) === 0) {
+        const index = random.below(mortals.length);
+        // In the middle of what it was sent.
+        await mortals[index]?.kill();
+        mortals[index] = await join(random.below(60));
+        deaths += 1;
+      }
     }
+
+    const keepers = [never, always, ...mortals];
+    await Promise.all(keepers.map((keeper) => keeper.books()));
+    for (const topic of topics) publisher.send(messagePacket(topic, numbering.body(topic)));
     await publisher.sync();
-    keeper.read();
-    return keeper;
-  };
-  const keepers: Bookkeeper[] = [];
-  for (let index = 0; index < SUBSCRIBERS; index += 1) {
-    keepers.push(await join(index === 0 ? 0 : index === 1 ? 100 : random.below(60)));
-  }
-
-  using files = new TestFiles(["a", "b"]);
-  let deaths = 0;
-  while (numbering.sent < MESSAGES) {
-    const topic = topics[random.below(topics.length)] ?? 0;
-    if (random.below(20) === 0) {
-      const packet = messagePacket(topic, numbering.body(topic), files.fds.length);
-      await publisher.sendEventually(packet, files.fds);
-    } else {
-      const count = 1 + random.below(800);
-      const packet = packetOf((writer) => {
-        for (let index = 0; index < count; index += 1) {
-          const each = topics[random.below(topics.length)] ?? 0;
-          writer.append(OPCODE.MESSAGE, 0, 0, each, 0, numbering.body(each));
-        }
-      });
-      await publisher.sendEventually(packet);
-    }
-    for (const keeper of keepers) if (random.below(100) < keeper.eagerness) keeper.read();
-    if (random.below(DEATH_INTERVAL) === 0) {
-      // The first two live to the end: the one that never reads, and the one that always does.
-      const index = 2 + random.below(SUBSCRIBERS - 2);
-      keepers[index]?.[Symbol.dispose]();
-      keepers[index] = await join(random.below(60));
-      deaths += 1;
-    }
-  }
-
-  for (const keeper of keepers) {
-    await keeper.client.sync();
-    keeper.read();
-  }
-  for (const topic of topics) publisher.send(messagePacket(topic, numbering.body(topic)));
-  await publisher.sync();
-  for (const keeper of keepers) {
-    await keeper.client.sync();
-    keeper.read();
-  }
-  const [never, always] = keepers;
-  expect(deaths).toBeGreaterThan(2);
-  expect(never?.lost).toBeGreaterThan(0);
-  expect(always?.lost).toBe(0);
-  // Others publish before a subscriber joins; the first one was there from the start.
-  expect((never?.received ?? 0) + (never?.lost ?? 0)).toBe(numbering.sent);
-  for (const keeper of keepers) keeper[Symbol.dispose]();
-  await broker.expectFds(fdsAtRest);
-}, 180_000);
+    const [lazy, eager] = await Promise.all(keepers.map((keeper) => keeper.books()));
+    expect(deaths).toBeGreaterThan(2);
+    expect(lazy?.lost).toBeGreaterThan(0);
+    // It was there from the start: what it got and what it was told it lost is all there was.
+    expect((lazy?.received ?? 0) + (lazy?.lost ?? 0)).toBe(numbering.sent);
+    expect(eager?.lost).toBe(0);
+    for (const keeper of keepers) await keeper.kill();
+    await broker.expectFds(fdsAtRest);
+  },
+  TEST_TIMEOUT_MS,
+);
