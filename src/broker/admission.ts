@@ -15,7 +15,7 @@ import { type Cause, notOwner, tooManyConnections } from "./endings.ts";
 import type { BrokerEventListener } from "./events.ts";
 import type { FdBudget } from "./fd-budget.ts";
 import type { PacketSink } from "./fd-outlet.ts";
-import type { FdsInFlight } from "./fds-in-flight.ts";
+import type { FdsInFlight, RefusedFdsListener } from "./fds-in-flight.ts";
 import { type IdentityOptions, type PeerIdentity, readPeerIdentity } from "./identity.ts";
 import { setSendBuffer } from "./last-word.ts";
 import { PacketPool } from "./packet-pool.ts";
@@ -119,10 +119,8 @@ export class Admission {
   #makeConnection(socket: OwnedFd, identity: PeerIdentity): Connection {
     const { table, quotas, inFlight, options, policyGeneration } = this.#parts;
     const place = table.nextPlace();
-    const outletHost = inFlight.outletHost((isUnwanted, fds) => {
-      const reason = isUnwanted ? "unwanted" : "refused";
-      options.onEvent({ type: "fds-undelivered", connection: place.id, identity, reason, fds });
-    });
+    const client = { id: place.id, identity };
+    const outletHost = inFlight.outletHost(client, this.#tellUndelivered);
     const quota = quotas.open(identity.uid);
     return new Connection({
       ...place,
@@ -135,6 +133,15 @@ export class Admission {
       policyGeneration: policyGeneration(),
     });
   }
+
+  readonly #tellUndelivered: RefusedFdsListener = ({ id, identity }, reason, fds) =>
+    this.#parts.options.onEvent({
+      type: "fds-undelivered",
+      connection: id,
+      identity,
+      reason,
+      fds,
+    });
 
   /** Why there is no room for a connection that does not stand in the tables yet. */
   #lackOfRoomFor({ identity, quota }: Connection, isExhausted: boolean): Cause | undefined {
