@@ -17,6 +17,7 @@ import type { FdBudget } from "./fd-budget.ts";
 import type { PacketSink } from "./fd-outlet.ts";
 import type { FdsInFlight, RefusedFdsListener } from "./fds-in-flight.ts";
 import { type IdentityOptions, type PeerIdentity, readPeerIdentity } from "./identity.ts";
+import { IdentityPool } from "./identity-pool.ts";
 import { setSendBuffer } from "./last-word.ts";
 import { PacketPool } from "./packet-pool.ts";
 import { type Quotas, RESOURCE } from "./quota.ts";
@@ -67,6 +68,7 @@ export interface Admitted {
 export class Admission {
   readonly #parts: AdmissionParts;
   readonly #pool = new PacketPool();
+  readonly #identities = new IdentityPool();
 
   constructor(parts: AdmissionParts) {
     this.#parts = parts;
@@ -91,7 +93,7 @@ export class Admission {
       const { identity, tookSpareFds } = this.#identify(fd);
       setSendBuffer(fd);
       const isExhausted = administratorsOnly || tookSpareFds || !budget.hasRoomForConnection();
-      connection = this.#makeConnection(socket, identity);
+      connection = this.#makeConnection(socket, this.#identities.intern(identity));
       const lack = this.#lackOfRoomFor(connection, isExhausted);
       options.watch.add(connection);
       const evicted = table.add(connection);
