@@ -48,19 +48,16 @@ function routerFixture(topicCount: number): { route: () => number } {
   const inFlight = new FdsInFlight(() => 0, new Deferred());
   const pool = new PacketPool();
   const quotas = new Quotas(() => QUOTA_DEFAULTS);
+  const identity = { uid: 0, gid: 0, pid: 0, groups: [] };
   const connect = (id: number) => {
     const quota = quotas.open(0);
+    const outletHost = inFlight.outletHost({ id, identity }, () => {});
     return new Connection({
       id,
       slot: id,
       socket: OwnedFd.adopt(openSeqpacket()),
-      identity: { uid: 0, gid: 0, pid: 0, groups: [] },
-      queue: new SendQueue(
-        id,
-        sink,
-        pool.open(quota),
-        inFlight.outletHost(() => {}),
-      ),
+      identity,
+      queue: new SendQueue(id, sink, pool.open(quota), outletHost),
       quota,
       fdAccount: inFlight.account(quota),
       acceptedAt: 0,

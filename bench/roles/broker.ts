@@ -4,8 +4,10 @@ import { Broker } from "../../src/broker/broker.ts";
 import { loadPolicy } from "../../src/broker/policy/policy-file.ts";
 import { readPolicyPieces } from "../../src/cli/policy-reload.ts";
 import { systemPolicyIo } from "../../src/cli/policy-source.ts";
+import { applyRuntimeSettings } from "../../src/cli/runtime-settings.ts";
 import { readWorkOrder, report } from "../work-order.ts";
 
+applyRuntimeSettings();
 const { path, policyPath } = readWorkOrder();
 const broker = new Broker({
   path,

@@ -15,8 +15,9 @@ import { type Cause, notOwner, tooManyConnections } from "./endings.ts";
 import type { BrokerEventListener } from "./events.ts";
 import type { FdBudget } from "./fd-budget.ts";
 import type { PacketSink } from "./fd-outlet.ts";
-import type { FdsInFlight } from "./fds-in-flight.ts";
+import type { FdsInFlight, RefusedFdsListener } from "./fds-in-flight.ts";
 import { type IdentityOptions, type PeerIdentity, readPeerIdentity } from "./identity.ts";
+import { IdentityPool } from "./identity-pool.ts";
 import { setSendBuffer } from "./last-word.ts";
 import { PacketPool } from "./packet-pool.ts";
 import { type Quotas, RESOURCE } from "./quota.ts";
@@ -67,6 +68,7 @@ export interface Admitted {
 export class Admission {
   readonly #parts: AdmissionParts;
   readonly #pool = new PacketPool();
+  readonly #identities = new IdentityPool();
 
   constructor(parts: AdmissionParts) {
     this.#parts = parts;
@@ -91,7 +93,7 @@ export class Admission {
       const { identity, tookSpareFds } = this.#identify(fd);
       setSendBuffer(fd);
       const isExhausted = administratorsOnly || tookSpareFds || !budget.hasRoomForConnection();
-      connection = this.#makeConnection(socket, identity);
+      connection = this.#makeConnection(socket, this.#identities.intern(identity));
       const lack = this.#lackOfRoomFor(connection, isExhausted);
       options.watch.add(connection);
       const evicted = table.add(connection);
@@ -119,10 +121,8 @@ export class Admission {
   #makeConnection(socket: OwnedFd, identity: PeerIdentity): Connection {
     const { table, quotas, inFlight, options, policyGeneration } = this.#parts;
     const place = table.nextPlace();
-    const outletHost = inFlight.outletHost((isUnwanted, fds) => {
-      const reason = isUnwanted ? "unwanted" : "refused";
-      options.onEvent({ type: "fds-undelivered", connection: place.id, identity, reason, fds });
-    });
+    const client = { id: place.id, identity };
+    const outletHost = inFlight.outletHost(client, this.#tellUndelivered);
     const quota = quotas.open(identity.uid);
     return new Connection({
       ...place,
@@ -135,6 +135,15 @@ export class Admission {
       policyGeneration: policyGeneration(),
     });
   }
+
+  readonly #tellUndelivered: RefusedFdsListener = ({ id, identity }, reason, fds) =>
+    this.#parts.options.onEvent({
+      type: "fds-undelivered",
+      connection: id,
+      identity,
+      reason,
+      fds,
+    });
 
   /** Why there is no room for a connection that does not stand in the tables yet. */
   #lackOfRoomFor({ identity, quota }: Connection, isExhausted: boolean): Cause | undefined {

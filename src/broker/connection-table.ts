@@ -77,7 +77,8 @@ export class ConnectionTable {
 
   /** The connection that has waited longest without saying HELLO. */
   oldestAwaitingHello(): Connection | undefined {
-    return this.#awaitingHello.values().next().value;
+    // Asked twice a turn: an iterator each time would be most of what the collector has to collect.
+    return this.#awaitingHello.size === 0 ? undefined : firstOf(this.#awaitingHello);
   }
 
   /**
@@ -129,7 +130,7 @@ export class ConnectionTable {
     user.connections += 1;
     user.awaitingHello.add(connection);
     if (user.awaitingHello.size <= AWAITING_HELLO_PER_UID_MAX) return undefined;
-    return user.awaitingHello.values().next().value;
+    return firstOf(user.awaitingHello);
   }
 
   /** The connection said HELLO, or will not live to. */
@@ -156,4 +157,8 @@ export class ConnectionTable {
     user.connections -= 1;
     if (user.connections === 0) this.#byUid.delete(connection.identity.uid);
   }
+}
+
+function firstOf(connections: ReadonlySet<Connection>): Connection | undefined {
+  return connections.values().next().value;
 }

@@ -52,6 +52,14 @@ const PUBLISH_COUNTERS = ["published", "matched", "dropped", "denied", "queued"]
 /** Figures that SYNC reports and starts again; docs/protocol.md section 4. */
 export type PublishCounters = { [C in (typeof PUBLISH_COUNTERS)[number]]: number };
 
+const NOTHING_PUBLISHED: Readonly<PublishCounters> = {
+  published: 0,
+  matched: 0,
+  dropped: 0,
+  denied: 0,
+  queued: 0,
+};
+
 /** One accepted socket. */
 export class Connection {
   /** No other's while this one lives, and no later one's for long; others see it as origin. */
@@ -67,21 +75,9 @@ export class Connection {
   readonly fdAccount: FdAccount;
   /** Milliseconds on the broker's clock. */
   readonly acceptedAt: number;
-  readonly counters: PublishCounters = {
-    published: 0,
-    matched: 0,
-    dropped: 0,
-    denied: 0,
-    queued: 0,
-  };
+  readonly counters: PublishCounters = { ...NOTHING_PUBLISHED };
   /** What SYNC has reported already. */
-  readonly settled: PublishCounters = {
-    published: 0,
-    matched: 0,
-    dropped: 0,
-    denied: 0,
-    queued: 0,
-  };
+  settled: Readonly<PublishCounters> = NOTHING_PUBLISHED;
   /** Counted since it connected; figures.ts adds the others. */
   readonly figures: ReceiverFigures & Pick<Figures, "publishedBytes"> = {
     publishedBytes: 0,
@@ -162,10 +158,12 @@ export class Connection {
   /** The counters since the last call, and a fresh start. */
   takeCounters(): PublishCounters {
     const taken = { ...this.counters };
+    const settled = { ...this.settled };
     for (const name of PUBLISH_COUNTERS) {
-      this.settled[name] += taken[name];
+      settled[name] += taken[name];
       this.counters[name] = 0;
     }
+    this.settled = settled;
     return taken;
   }
 }

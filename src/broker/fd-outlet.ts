@@ -42,7 +42,8 @@ const LANE_RECORD = new PinnedBuffer(LANE_RECORD_BYTES);
 export class FdOutlet {
   readonly #sink: PacketSink;
   readonly #host: FdOutletHost;
-  readonly #untaken = new UntakenFds();
+  /** Undefined until some are sent: most clients never get any. */
+  #untaken: UntakenFds | undefined;
   #fd: number;
   #isOnLane = false;
   #laneSequence = 0;
@@ -68,12 +69,12 @@ export class FdOutlet {
 
   /** Fds in the socket that may not be taken yet, as of the last look. */
   get untakenFds(): number {
-    return this.#untaken.count;
+    return this.#untaken?.count ?? 0;
   }
 
   /** When the oldest of them was sent; Infinity for none. */
   get oldestAt(): number {
-    return this.#untaken.oldestAt;
+    return this.#untaken?.oldestAt ?? Number.POSITIVE_INFINITY;
   }
 
   /** From now on fds go out on this socket, borrowed; docs/protocol.md section 7. */
@@ -108,6 +109,7 @@ export class FdOutlet {
     if (sent > 0) {
       this.#records += 1;
       this.#sentSinceLook += fds.length;
+      this.#untaken ??= new UntakenFds();
       this.#untaken.push(this.#records, fds.length, bundle.payer, this.#host.fdClock);
     } else if (isRefusal(sent)) this.#host.noteRefused(sent, fds.length);
     return sent;
@@ -116,8 +118,8 @@ export class FdOutlet {
   /** Looks which fds the client has taken; releases who paid for them. */
   look(): void {
     this.#sentSinceLook = 0;
-    if (this.#untaken.count === 0) return;
-    this.#untaken.settle(this.#records - this.#sink.countUnreadRecords(this.#fd));
+    if (this.untakenFds === 0) return;
+    this.#untaken?.settle(this.#records - this.#sink.countUnreadRecords(this.#fd));
   }
 
   /**
@@ -125,7 +127,7 @@ export class FdOutlet {
    * @param areExpired whether that is because the client did not take it in time
    */
   disown(areExpired: boolean): void {
-    this.#untaken.disown(areExpired);
+    this.#untaken?.disown(areExpired);
   }
 
   #hasRoomFor(fds: number): boolean {
@@ -136,7 +138,7 @@ export class FdOutlet {
 
   /** A message of any size fits where nothing waits. */
   #fits(fds: number): boolean {
-    return this.#untaken.count === 0 || this.#untaken.count + fds <= FDS_UNTAKEN_MAX;
+    return this.untakenFds === 0 || this.untakenFds + fds <= FDS_UNTAKEN_MAX;
   }
 
   /** One record on the lane; a client that closed its lane does not get fds, docs/protocol.md 7. */

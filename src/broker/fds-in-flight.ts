@@ -8,6 +8,7 @@ import { FDS_UNWANTED } from "../ffi/syscall-result.ts";
 import type { Deferred } from "./deferred.ts";
 import type { FdPayer } from "./fd-bundle.ts";
 import type { FdOutletHost } from "./fd-outlet.ts";
+import type { PeerIdentity } from "./identity.ts";
 import { FD_WAITERS_MAX } from "./limits.ts";
 import { type ConnectionQuota, RESOURCE } from "./quota.ts";
 
@@ -73,20 +74,46 @@ export class FdsInFlight {
 
   /**
    * What the outlet of one client needs.
-   * @param onRefused told which client gets how many fds less, and why
+   * @param onRefused told which client gets how many fds less, and why; shared by all clients
    */
-  outletHost(onRefused: (isUnwanted: boolean, fds: number) => void): FdOutletHost {
-    const inFlight = this;
-    return {
-      get fdClock() {
-        return inFlight.#clock;
-      },
-      noteRefused(outcome, fds) {
-        const isUnwanted = outcome === FDS_UNWANTED;
-        inFlight.counters[isUnwanted ? "unwanted" : "refused"] += fds;
-        onRefused(isUnwanted, fds);
-      },
-    };
+  outletHost(client: FdClient, onRefused: RefusedFdsListener): FdOutletHost {
+    return new ClientFdHost(this, client, onRefused);
+  }
+}
+
+/** Who is to get fds. */
+export interface FdClient {
+  readonly id: number;
+  readonly identity: PeerIdentity;
+}
+
+/** Told which client gets how many fds less, and why. */
+export type RefusedFdsListener = (
+  client: FdClient,
+  reason: "unwanted" | "refused",
+  fds: number,
+) => void;
+
+/** One for each connection, so it holds no closures. */
+class ClientFdHost implements FdOutletHost {
+  readonly #inFlight: FdsInFlight;
+  readonly #client: FdClient;
+  readonly #onRefused: RefusedFdsListener;
+
+  constructor(inFlight: FdsInFlight, client: FdClient, onRefused: RefusedFdsListener) {
+    this.#inFlight = inFlight;
+    this.#client = client;
+    this.#onRefused = onRefused;
+  }
+
+  get fdClock(): number {
+    return this.#inFlight.clock;
+  }
+
+  noteRefused(outcome: number, fds: number): void {
+    const reason = outcome === FDS_UNWANTED ? "unwanted" : "refused";
+    this.#inFlight.counters[reason] += fds;
+    this.#onRefused(this.#client, reason, fds);
   }
 }
 
@@ -95,7 +122,8 @@ export class FdAccount implements FdPayer {
   readonly #quota: ConnectionQuota;
   readonly #inFlight: FdsInFlight;
   #expired = 0;
-  readonly #onIdle: (() => void)[] = [];
+  /** Undefined while nobody waits. */
+  #onIdle: (() => void)[] | undefined;
 
   /** Made by FdsInFlight.account() alone. */
   constructor(quota: ConnectionQuota, inFlight: FdsInFlight) {
@@ -129,7 +157,7 @@ export class FdAccount implements FdPayer {
   release(copies: number): void {
     this.#quota.release(RESOURCE.fds, copies);
     this.#inFlight.count(-copies);
-    if (this.#onIdle.length > 0 && this.waiting === 0) this.#tellIdle();
+    if (this.#onIdle !== undefined && this.waiting === 0) this.#tellIdle(this.#onIdle);
   }
 
   /** FdPayer */
@@ -151,14 +179,16 @@ export class FdAccount implements FdPayer {
    * @returns false where none is, or where FD_WAITERS_MAX wait already: then it is not called
    */
   whenIdle(callback: () => void): boolean {
-    if (this.waiting === 0 || this.#onIdle.length >= FD_WAITERS_MAX) return false;
-    this.#onIdle.push(callback);
+    const waiters = this.#onIdle ?? [];
+    if (this.waiting === 0 || waiters.length >= FD_WAITERS_MAX) return false;
+    waiters.push(callback);
+    this.#onIdle = waiters;
     this.#inFlight.waiters += 1;
     return true;
   }
 
-  #tellIdle(): void {
-    const callbacks = this.#onIdle.splice(0);
+  #tellIdle(callbacks: readonly (() => void)[]): void {
+    this.#onIdle = undefined;
     this.#inFlight.waiters -= callbacks.length;
     for (const callback of callbacks) this.#inFlight.deferred.add(callback);
   }

@@ -295,6 +295,13 @@ export const REFUSALS_TOLD_PER_PACKET = 16;
 /** Users, and units, without a connection whose figures are kept apart. Guess: days of a desktop. */
 export const FOLDED_SUMS_MAX = 1_024;
 
+/**
+ * Identities that are kept to be shared by later connections of the same process. Enough for the
+ * processes that connect again and again; what a process beyond them costs is memory alone.
+ * Guess, untuned.
+ */
+export const POOLED_IDENTITIES_MAX = 256;
+
 /** Bytes of JSON in one answer to QUERY; a longer one has several. Far below the control reserve. */
 export const QUERY_ANSWER_BYTES_MAX = 16 * 1024;
 

@@ -73,7 +73,7 @@ class Compaction {
   readonly #pool: PacketShare;
   readonly #out: PacketList;
   readonly #withFdsDropped: QueuedPacket[] = [];
-  readonly #withdrawn: Withdrawn = { messages: 0, bytes: 0 };
+  readonly #withdrawn = { messages: 0, bytes: 0 };
   /** Frames are numbered from 0 on, over all packets. The last TOPIC frame of an id. */
   readonly #renamedAt = new Map<number, number>();
   /** The last message of an id whose topic keeps the latest. */

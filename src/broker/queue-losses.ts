@@ -10,7 +10,8 @@ import { GapLedger, SEVERAL_TOPICS } from "./gap-ledger.ts";
 
 /** The losses of one queue. */
 export class QueueLosses {
-  readonly #ledger = new GapLedger();
+  /** Undefined until something is lost. */
+  #ledger: GapLedger | undefined;
   /** Topic ids that the client was not told; undefined for none. */
   #hidden: Set<number> | undefined;
   /** Some losses are not told yet: until then messages are lost, so that they stay in order. */
@@ -47,23 +48,25 @@ export class QueueLosses {
   /** A run of messages is lost. */
   record({ words }: PinnedBuffer, offset: number, bytes: number): void {
     this.isShedding = true;
+    this.#ledger ??= new GapLedger();
     this.#ledger.record(words, offset, bytes, this.#hidden);
   }
 
   /** Messages are lost that bear no topic id which the client knows. */
   recordUntold(messages: number): void {
     this.isShedding = true;
+    this.#ledger ??= new GapLedger();
     this.#ledger.add(SEVERAL_TOPICS, messages);
   }
 
   /** A topic id comes to stand for another topic: losses under it must not be told by its name. */
   forgetTopic(topicId: number): void {
-    this.#ledger.forgetTopic(topicId);
+    this.#ledger?.forgetTopic(topicId);
   }
 
   /** Hands over what is to be told, as [topic id, count]; none of it is to be told again. */
   take(): [topicId: number, count: number][] {
     this.isShedding = false;
-    return this.#ledger.take();
+    return this.#ledger?.take() ?? [];
   }
 }

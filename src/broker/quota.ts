@@ -184,10 +184,13 @@ export class UserQuota {
   }
 }
 
+/** What a connection holds that holds nothing yet; never written to. */
+const NOTHING_HELD = new Float64Array(RESOURCE_NAMES.length);
+
 /** What one connection holds. */
 export class ConnectionQuota {
   readonly user: UserQuota;
-  readonly #used = new Float64Array(RESOURCE_NAMES.length);
+  #used = NOTHING_HELD;
   #isOpen = true;
 
   /** Made by Quotas.open() alone. */
@@ -222,6 +225,7 @@ export class ConnectionQuota {
   /** Charges the connection, and with it its uid, whether it fits or not. */
   impose(resource: Resource, amount: number): void {
     this.user.impose(resource, amount);
+    if (this.#used === NOTHING_HELD) this.#used = new Float64Array(RESOURCE_NAMES.length);
     this.#used[resource] = this.used(resource) + amount;
   }
 
@@ -229,7 +233,7 @@ export class ConnectionQuota {
   release(resource: Resource, amount: number): void {
     const rest = this.used(resource) - amount;
     assert(rest >= 0, "no more is released than was charged");
-    this.#used[resource] = rest;
+    if (amount > 0) this.#used[resource] = rest;
     this.user.release(resource, amount);
   }
 

@@ -126,7 +126,7 @@ export class SendQueue {
   }
 
   /** Messages that were taken, and lost while they waited. */
-  get withdrawn(): Readonly<Withdrawn> {
+  get withdrawn(): Withdrawn {
     return this.#waiting.withdrawn;
   }
 

@@ -138,7 +138,7 @@ export class Sessions implements PartsHost {
     this.#parts.services.settle();
     if (!this.#parts.background.isIdle)
       this.#parts.background.run(this.#timer(BACKGROUND_MS_PER_TURN));
-    this.#parts.retained.work((milliseconds) => this.#timer(milliseconds));
+    this.#parts.retained.work(this.#timer);
     this.#parts.flusher.flushAll();
     if (this.#parts.burials.isEmpty) return;
     this.#parts.burials.run(this.#timer(BURIAL_MS_PER_TURN));
@@ -169,10 +169,10 @@ export class Sessions implements PartsHost {
   }
 
   /** @returns asks whether there is time left, counted from now */
-  #timer(milliseconds: number): () => boolean {
+  readonly #timer = (milliseconds: number): (() => boolean) => {
     const endsAt = this.#options.now() + milliseconds;
     return () => this.#options.now() < endsAt;
-  }
+  };
 
   /**
    * Puts another policy in force. Every decision from now on is the new one's; rights that are gone

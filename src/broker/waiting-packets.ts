@@ -14,9 +14,11 @@ import type { PacketShare, QueuedPacket } from "./packet-pool.ts";
  * broker says itself are not counted: they were not when they came either (figures.ts).
  */
 export interface Withdrawn {
-  messages: number;
-  bytes: number;
+  readonly messages: number;
+  readonly bytes: number;
 }
+
+const NOTHING_WITHDRAWN: Withdrawn = { messages: 0, bytes: 0 };
 
 /** Packets in order, oldest first. */
 export class WaitingPackets {
@@ -33,7 +35,7 @@ export class WaitingPackets {
   fdsTaken = 0;
   memoryBytesTaken = 0;
   /** What was dropped, or lost with its fds. */
-  readonly withdrawn: Withdrawn = { messages: 0, bytes: 0 };
+  withdrawn: Withdrawn = NOTHING_WITHDRAWN;
   /** Packets that ever left. */
   packetsSent = 0;
 
@@ -127,9 +129,9 @@ export class WaitingPackets {
   }
 
   /** So much of what was taken will not be sent. */
-  withdraw({ messages, bytes }: Readonly<Withdrawn>): void {
-    this.withdrawn.messages += messages;
-    this.withdrawn.bytes += bytes;
+  withdraw({ messages, bytes }: Withdrawn): void {
+    const before = this.withdrawn;
+    this.withdrawn = { messages: before.messages + messages, bytes: before.bytes + bytes };
   }
 
   /** Drops the oldest packet, which was sent. */

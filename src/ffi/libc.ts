@@ -173,7 +173,7 @@ const SYMBOLS = {
   getrlimit: { args: [/* resource */ "i32", /* rlimit* */ "ptr"], returns: "i32" },
   setrlimit: { args: [/* resource */ "i32", /* rlimit* */ "ptr"], returns: "i32" },
 
-  // Processes: clone(2), waitpid(2), pthread_sigmask(3)
+  // Processes: clone(2), waitpid(2), pthread_sigmask(3), setenv(3), execv(3)
   clone: {
     args: [
       /* int (*fn)(void*) */ "ptr",
@@ -191,6 +191,11 @@ const SYMBOLS = {
     args: [/* how */ "i32", /* sigset_t* set */ "ptr", /* sigset_t* old */ "ptr"],
     returns: "i32", // an errno, 0 for success
   },
+  setenv: {
+    args: [/* char* name */ "ptr", /* char* value */ "ptr", /* overwrite */ "i32"],
+    returns: "i32",
+  },
+  execv: { args: [/* char* path */ "ptr", /* char* argv[] */ "ptr"], returns: "i32" },
 
   // errno(3): the same name on glibc and musl; a different address in each thread
   __errno_location: { args: [], returns: "ptr" },

@@ -232,11 +232,11 @@ class BodyEncoder {
       for (const item of value) this.encodeValue(item, depth + 1);
       return;
     }
-    const entries = Object.entries(value);
-    this.#encodeLength(entries.length, FIXMAP, MAP16);
-    for (const [key, item] of entries) {
+    const keys = Object.keys(value);
+    this.#encodeLength(keys.length, FIXMAP, MAP16);
+    for (const key of keys) {
       this.#encodeString(key);
-      this.encodeValue(item, depth + 1);
+      this.encodeValue(value[key] as ControlValue, depth + 1);
     }
   }
 
@@ -248,6 +248,7 @@ class BodyEncoder {
   }
 
   #encodeString(value: string): void {
+    if (this.#encodeAscii(value)) return;
     const bytes = UTF8_ENCODER.encode(value);
     const length = bytes.byteLength;
     if (length < 0x20) this.#put(FIXSTR + length, 1);
@@ -258,10 +259,30 @@ class BodyEncoder {
     this.position += length;
   }
 
+  /**
+   * Nearly all strings of control bodies, without the array that TextEncoder makes of each.
+   * @returns false where it is too long, or no ASCII: nothing counts as encoded then
+   */
+  #encodeAscii(value: string): boolean {
+    const { length } = value;
+    if (length >= 0x100) return false;
+    const start = this.position + (length < 0x20 ? 1 : 2);
+    for (let index = 0; index < length; index += 1) {
+      const code = value.charCodeAt(index);
+      if (code >= 0x80) return false;
+      this.#target[start + index] = code;
+    }
+    if (length < 0x20) this.#put(FIXSTR + length, 1);
+    else this.#putHeaded(STR8, length, 1);
+    this.position += length;
+    return true;
+  }
+
   #encodeInteger(value: number): void {
     assert(Number.isSafeInteger(value), "a number of a control body is an integer below 2^53");
     // A signed encoding has room for half the magnitude; as -1 - value, both halves are alike.
-    const [head, magnitude] = value >= 0 ? [UINT8, value] : [INT8, 2 * (-1 - value)];
+    const head = value >= 0 ? UINT8 : INT8;
+    const magnitude = value >= 0 ? value : 2 * (-1 - value);
     if (value >= -0x20 && value <= FIXINT_MAX) this.#put(value, 1);
     else if (magnitude < 0x100) this.#putHeaded(head, value, 1);
     else if (magnitude < 0x1_0000) this.#putHeaded(head + 1, value, 2);

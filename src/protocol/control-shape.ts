@@ -3,7 +3,7 @@
  * validation library; it knows what control-messages.ts needs and no more.
  */
 
-import { assert } from "../assert.ts";
+import { AssertionError } from "../assert.ts";
 import { ProtocolError } from "../errors.ts";
 import { type ControlMap, type ControlValue, decodeControlBody } from "./control-body.ts";
 import { CONTROL_BODY_BYTES_MAX } from "./limits.ts";
@@ -98,9 +98,10 @@ export function optional<Value>(field: Field<Value, false>): Field<Value, true> 
  * @returns a function that throws ProtocolError PROTOCOL_CONTROL_BODY for anything else
  */
 export function clientBodyDecoder<Body>(name: string, shape: Shape<Body>): BodyDecoder<Body> {
+  const fields = fieldsOf(shape);
   return (bytes, start, end) => {
     const map = decodeClientMap(name, bytes, start, end);
-    return takeShape(name, shape, map, { byteOffset: start, unknownKeys: "refuse" });
+    return takeFields(name, fields, map, { byteOffset: start, unknownKeys: "refuse" });
   };
 }
 
@@ -111,9 +112,10 @@ export function clientBodyDecoder<Body>(name: string, shape: Shape<Body>): BodyD
  * @returns a function that throws ProtocolError PROTOCOL_CONTROL_BODY for a missing or wrong key
  */
 export function brokerBodyDecoder<Body>(name: string, shape: Shape<Body>): BodyDecoder<Body> {
+  const fields = fieldsOf(shape);
   return (bytes, start, end) => {
     const map = decodeControlBody(bytes, start, end);
-    return takeShape(name, shape, map, { byteOffset: start, unknownKeys: "ignore" });
+    return takeFields(name, fields, map, { byteOffset: start, unknownKeys: "ignore" });
   };
 }
 
@@ -122,13 +124,13 @@ export function brokerBodyDecoder<Body>(name: string, shape: Shape<Body>): BodyD
  * @returns a function that asserts each value, since a wrong one is a bug of the caller
  */
 export function bodyMapper<Body>(name: string, shape: Shape<Body>): BodyMapper<Body> {
+  const fields = fieldsOf(shape);
   return (body) => {
     const map: ControlMap = Object.create(null);
-    for (const [key, field] of fieldsOf(shape)) {
+    for (const [key, field] of fields) {
       const value = (body as Readonly<Record<string, ControlValue | undefined>>)[key];
       if (value === undefined && field.optional) continue;
-      assert(value !== undefined, `${name} has the key "${key}"`);
-      assert(field.accepts(value), `the key "${key}" of ${name} is ${field.wanted}`);
+      if (value === undefined || !field.accepts(value)) throw bodyBug(name, key, field);
       map[key] = value;
     }
     return map;
@@ -171,9 +173,18 @@ export function takeShape<Body>(
   map: ControlMap,
   options: ShapeOptions,
 ): Body {
+  return takeFields(name, fieldsOf(shape), map, options);
+}
+
+function takeFields<Body>(
+  name: string,
+  fields: Fields,
+  map: ControlMap,
+  options: ShapeOptions,
+): Body {
   const body: ControlMap = {};
   let known = 0;
-  for (const [key, field] of fieldsOf(shape)) {
+  for (const [key, field] of fields) {
     const value = map[key];
     if (value === undefined) {
       if (field.optional) continue;
@@ -191,8 +202,16 @@ export function takeShape<Body>(
   return body as Body;
 }
 
-function fieldsOf(shape: Shape<unknown>): [string, Field<ControlValue>][] {
+/** The fields of a shape, in its order. */
+type Fields = readonly (readonly [key: string, field: Field<ControlValue>])[];
+
+function fieldsOf(shape: Shape<unknown>): Fields {
   return Object.entries(shape);
+}
+
+/** Made only where it is thrown: a body is made for every client that connects. */
+function bodyBug(name: string, key: string, { wanted }: Field<ControlValue>): AssertionError {
+  return new AssertionError(`The key "${key}" of ${name} is not ${wanted}`);
 }
 
 function shapeError(name: string, reason: string, byteOffset: number): ProtocolError {

@@ -7,6 +7,7 @@ import {
   constants,
   existsSync,
   openSync,
+  readFileSync,
   statSync,
   writeSync,
 } from "node:fs";
@@ -22,6 +23,11 @@ async function failedStart(...words: string[]): Promise<{ exitCode: number; stde
   expect(stdout).toBe("");
   expect(stderr).toMatch(/^seqbus: .*\n$/);
   return { exitCode, stderr };
+}
+
+/** The environment that a process was started with. */
+function environmentOf(pid: number): string[] {
+  return readFileSync(`/proc/${pid}/environ`, "utf8").split("\0");
 }
 
 describe("seqbus broker", () => {
@@ -49,6 +55,21 @@ describe("seqbus broker", () => {
     await using broker = new CliProcess(["broker", "--socket", socket, "--mode", "660"]);
     await broker.printed("listening on");
     expect(statSync(socket).mode & 0o777).toBe(0o660);
+  });
+
+  test("sets what the engine reads when it starts, in the process that was started", async () => {
+    await using broker = await CliBroker.start();
+    expect(environmentOf(broker.process.pid)).toContain("BUN_JSC_numberOfGCMarkers=1");
+  });
+
+  test("leaves a setting of the engine as its user has it", async () => {
+    using directory = new TemporaryDirectory();
+    const env = { BUN_JSC_numberOfGCMarkers: "2" };
+    const words = ["broker", "--socket", directory.file("bus.sock")];
+    await using broker = new CliProcess(words, { env });
+    await broker.printed("listening on");
+    const settings = environmentOf(broker.pid).filter((line) => line.startsWith("BUN_JSC_"));
+    expect(settings).toEqual(["BUN_JSC_numberOfGCMarkers=2"]);
   });
 
   test("makes the directory of the user's bus", async () => {

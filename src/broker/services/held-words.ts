@@ -50,6 +50,7 @@ export class HeldWords {
 
   /** Tells what there is room for by now. */
   settle(): void {
+    if (this.#held.size === 0) return;
     for (const [responder, words] of this.#held) {
       for (const [request, { credit, cancelFlags }] of words) {
         if (!hasRoom(responder)) break;

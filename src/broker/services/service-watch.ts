@@ -62,6 +62,7 @@ export class ServiceWatch {
 
   /** Tells those that have room by now. */
   settle(): void {
+    if (this.#behind.size === 0) return;
     for (const [watcher, services] of this.#behind) {
       if (!hasRoom(watcher)) continue;
       this.#behind.delete(watcher);

@@ -18,6 +18,7 @@ import { watchSignals } from "../interruption.ts";
 import { LogSink } from "../log-sink.ts";
 import { readPolicyPieces } from "../policy-reload.ts";
 import { systemPolicyIo } from "../policy-source.ts";
+import { applyRuntimeSettings } from "../runtime-settings.ts";
 
 /** Milliseconds that the last lines of the log may take before the process ends without them. */
 const LOG_DRAIN_MS = 200;
@@ -58,6 +59,7 @@ interface Logs {
  * @throws {SyscallError} where the audit log cannot be opened
  */
 export async function runBroker(options: BrokerCommandOptions): Promise<number> {
+  applyRuntimeSettings();
   const reloads = options.policy !== undefined || options.audit !== undefined;
   const stop = watchSignals(reloads ? ["SIGINT", "SIGTERM"] : undefined);
   const logs = openLogs(options);
