@@ -1,6 +1,7 @@
 /** The methods of a bus that are about services. Bus has them; what they do is in services.ts. */
 
-import type { CallOptions, Reply } from "./calls.ts";
+import type { CallOptions, StreamOptions } from "./call-options.ts";
+import type { Reply } from "./calls.ts";
 import type { Channel } from "./channel.ts";
 import type { OpenChannelOptions } from "./channels.ts";
 import type { ReplyStream } from "./reply-stream.ts";
@@ -41,7 +42,7 @@ export abstract class ServiceApi {
   callStream<Data = unknown>(
     topic: string,
     data?: unknown,
-    options?: CallOptions,
+    options?: StreamOptions,
   ): ReplyStream<Data> {
     return this.services.calls.callStream(topic, data, options) as ReplyStream<Data>;
   }

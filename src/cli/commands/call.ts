@@ -1,7 +1,7 @@
 /** `seqbus call`: calls a service and prints its answer, or the parts of it. */
 
 import type { Bus } from "../../client/bus.ts";
-import type { CallOptions } from "../../client/calls.ts";
+import type { CallOptions } from "../../client/call-options.ts";
 import { ServiceError } from "../../errors.ts";
 import { type AnswerFormat, printAnswer } from "../answer-printer.ts";
 import { connectOnce } from "../bus-connection.ts";
