@@ -72,8 +72,9 @@ export class OpenTopics {
     if (this.#topics.get(topic.name) === topic) this.#topics.delete(topic.name);
   }
 
-  /** Forgets what was denied: it is asked for again. */
+  /** Forgets what was denied, and how much room there was: it is asked for again. */
   forgetDenials(): void {
+    this.#askedMax = OPEN_TOPICS_MAX;
     for (const topic of this.#topics.values()) if (topic.denial !== undefined) this.forget(topic);
   }
 
