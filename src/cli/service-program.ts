@@ -41,7 +41,12 @@ function addCall(program: Command, finish: Finish): void {
   );
   command
     .option("-t, --timeout <ms>", "milliseconds until it is given up (default: 30000)")
-    .option("--stream", "take an answer in parts, and print each as it comes")
+    .addOption(
+      new Option("--stream", "take an answer in parts, and print each as it comes").conflicts(
+        "idempotent",
+      ),
+    )
+    .option("--idempotent", "the work may be done twice: where the broker ends, call the next one")
     .option(SOCKET_OPTION, CLIENT_SOCKET_HELP)
     .action(async (topic, data, options) => {
       const { runCall } = await import("./commands/call.ts");

@@ -4,7 +4,7 @@ import type { Bus } from "../../client/bus.ts";
 import type { CallOptions } from "../../client/call-options.ts";
 import { ServiceError } from "../../errors.ts";
 import { type AnswerFormat, printAnswer } from "../answer-printer.ts";
-import { connectOnce } from "../bus-connection.ts";
+import { connectTo } from "../bus-connection.ts";
 import { EXIT } from "../exit-codes.ts";
 import { interruptedExitCode, settledBefore, watchSignals } from "../interruption.ts";
 import { type InputOptions, openInput } from "../message-input.ts";
@@ -16,6 +16,8 @@ export interface CallCommandOptions extends InputOptions {
   readonly socket?: string;
   readonly timeout?: string;
   readonly stream?: boolean;
+  /** The call outlives its broker. */
+  readonly idempotent?: boolean;
 }
 
 /**
@@ -32,12 +34,14 @@ export async function runCall(
   const timeoutMs = parsePositive(options.timeout, "--timeout");
   using input = await openInput(data, options);
   const stop = watchSignals();
-  await using bus = await connectOnce(options.socket);
+  const { idempotent = false } = options;
+  await using bus = await connectTo(options.socket, idempotent);
   const { encoding, fds } = input;
   const choices = {
     encoding,
     fds,
     signal: stop,
+    idempotent,
     ...(timeoutMs === undefined ? {} : { timeoutMs }),
   };
   const work = printAnswers(bus, topic, input.data, choices, options);
