@@ -22,7 +22,8 @@ export abstract class ServiceApi {
    * @throws {RejectedError} REJECTED_NO_SERVICE; REJECTED_BY_POLICY, with the rule; REJECTED_REPLY;
    *   REJECTED_FD_KIND for the kind of a file
    * @throws {ClosedError} CLOSED_BY_SERVICE where whoever served it went away before the answer;
-   *   others after the end of the bus
+   *   CLOSED_BY_PEER, CLOSED_BY_BROKER where the connection did, unless `idempotent` is chosen; others
+   *   after the end of the bus
    * @throws {TimeoutError} TIMEOUT_CALL; the service is told to stop
    * @throws {LimitError} LIMIT_PENDING_CALLS, LIMIT_REPLY, and as publish()
    * @throws {ArgumentError} ARGUMENT_TOPIC, ARGUMENT_OPTION, and as publish(); what `signal` was
@@ -54,7 +55,7 @@ export abstract class ServiceApi {
    * @throws {RejectedError} REJECTED_SERVICE_OWNED, REJECTED_BY_POLICY
    * @throws {LimitError} LIMIT_SERVICES
    * @throws {ArgumentError} ARGUMENT_TOPIC, ARGUMENT_OPTION
-   * @throws {ClosedError} after the end of the bus
+   * @throws {ClosedError} after the end of the bus, and during drain()
    * @example
    * await using service = await bus.serve("clock.now", () => ({ now: Date.now() }));
    */
