@@ -1,7 +1,9 @@
 /**
- * The services that calls go to, by name, with which was used last: a program that makes up names as
- * it goes must not keep every one of them open at the broker. Asking for them and closing them is
- * calls.ts's.
+ * The services that calls go to, by name: a program that makes up names as it goes must not keep every
+ * one of them open at the broker. Asking for them and closing them is calls.ts's.
+ *
+ * To know which was called longest ago would cost each call more than it is worth. So a call leaves a
+ * mark, and who looks for a service to close passes those that have one, and takes it from them.
  */
 
 import { OPEN_SERVICES_MAX } from "./limits.ts";
@@ -16,7 +18,8 @@ export class OpenedService {
   readonly held = new Set<OpenCall>();
   /** Ends the wait for somebody who serves it. */
   absence: AbortController | undefined;
-  /** For OpenServices alone, like the two below. */
+  /** It was called again since it was looked at last. For OpenServices alone, like the three below. */
+  isMarked = false;
   list: ServiceList | undefined;
   before: OpenedService | undefined;
   behind: OpenedService | undefined;
@@ -59,7 +62,7 @@ class ServiceList {
 /** Services by name. */
 export class OpenServices {
   readonly #services = new Map<string, OpenedService>();
-  /** Those that were asked for on this connection, in the order of their last use. */
+  /** Those that were asked for on this connection. */
   readonly #asked = new ServiceList();
   /** Those that are to be asked for when there is room. */
   readonly #waiting = new ServiceList();
@@ -67,9 +70,8 @@ export class OpenServices {
 
   /** The service of this name, used now. */
   use(name: string): OpenedService | undefined {
-    if (this.#asked.last?.name === name) return this.#asked.last;
     const service = this.#services.get(name);
-    if (service?.list === this.#asked) this.#asked.push(service);
+    if (service !== undefined) service.isMarked = true;
     return service;
   }
 
@@ -132,18 +134,28 @@ export class OpenServices {
   }
 
   /**
-   * Forgets the one that was used longest ago, of those that no call waits for.
+   * Forgets one that was not called for long, of those that no call waits for.
    * @returns its id; undefined where there is none
    */
   takeIdle(): number | undefined {
     let service = this.#asked.first;
-    while (service !== undefined && (service.id === 0 || service.held.size > 0)) {
-      service = service.behind;
+    while (service !== undefined) {
+      const { id, held, isMarked } = service;
+      if (id !== 0 && held.size === 0 && !isMarked) {
+        this.forget(service);
+        return id;
+      }
+      const next: OpenedService | undefined = service.behind;
+      if (isMarked) this.#passOver(service);
+      // The last one has its turn again, without its mark.
+      service = next ?? (isMarked ? service : undefined);
     }
-    if (service === undefined) return undefined;
-    const { id } = service;
-    this.forget(service);
-    return id;
+    return undefined;
+  }
+
+  #passOver(service: OpenedService): void {
+    service.isMarked = false;
+    this.#asked.push(service);
   }
 
   /** The connection is lost: those stay that calls wait for, to be asked for again. */

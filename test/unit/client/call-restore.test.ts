@@ -106,7 +106,8 @@ describe("a call that has left when the connection is lost", () => {
   });
 
   test("fails where it is a stream, also behind parts that are still read", async () => {
-    const stream = simulated.bus.callStream("a.b", "x");
+    const options = { timeoutMs: 1_000, idempotent: true };
+    const stream = simulated.bus.callStream("a.b", "x", options);
     await openService(OLD);
     const [[id] = [0]] = await requests();
     simulated.reply(id, "part", { flags: FLAG_MORE });
@@ -147,6 +148,20 @@ describe("a call that has left when the connection is lost", () => {
     expect(await result).toMatchObject({ message: "enough" });
     await simulated.comeBack();
     expect(await simulated.sent()).toEqual([]);
+  });
+});
+
+describe("a call that waited for its service to open", () => {
+  test("is not kept any longer once it has left", async () => {
+    using files = new TestFiles(["content"]);
+    const before = openFds();
+    const result = call("x", { fds: files.fds });
+    expect(openFds()).toBe(before + 1);
+    await openService(OLD);
+    expect((await simulated.sentOne(OPCODE.REQUEST)).fdCount).toBe(1);
+    expect(openFds()).toBe(before);
+    await simulated.bus.close();
+    await result;
   });
 });
 

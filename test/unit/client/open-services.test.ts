@@ -1,7 +1,7 @@
 /** Which services a bus keeps open at the broker, where it calls more than there is room for. */
 
 import { beforeEach, describe, expect, test } from "bun:test";
-import { OPEN_SERVICES_MAX } from "../../../src/client/limits.ts";
+import { OPEN_SERVICES_MAX, RECONNECT_MS_FIRST } from "../../../src/client/limits.ts";
 import { planReconnect } from "../../../src/client/reconnection.ts";
 import { OPCODE } from "../../../src/protocol/opcodes.ts";
 import { STATUS } from "../../../src/protocol/status-codes.ts";
@@ -82,7 +82,7 @@ describe("calls of more services than may be open", () => {
     expect([broker.mostOpen, broker.refusals]).toEqual([OPEN_SERVICES_MAX, 0]);
   });
 
-  test("close the one that was called longest ago, and open it again when it is called", async () => {
+  test("close one that was not called again, and open it again when it is", async () => {
     const broker = new SmallBroker(OPEN_SERVICES_MAX);
     const names = manyNames(OPEN_SERVICES_MAX);
     const first = callAll(names);
@@ -116,11 +116,43 @@ describe("calls of more services than may be open", () => {
     expect(broker.refusals).toBe(before);
   });
 
+  test.each([1, 7])("find one to close where all %d of them were called again", async (room) => {
+    const broker = new SmallBroker(room);
+    const names = manyNames(room + 1);
+    for (const name of [...names, ...names].flatMap((one) => [one, one, one])) {
+      const answer = callAll([name]);
+      await broker.serve();
+      expect(await answer).toEqual([name]);
+    }
+  });
+
   test("are LIMIT_TOPICS where there is no room even for one", async () => {
     const broker = new SmallBroker(0);
     const answers = callAll(manyNames(20));
     await broker.serve();
     expect(new Set(await answers)).toEqual(new Set(["LIMIT_TOPICS"]));
+  });
+
+  test("go on when one gives its place up that waited for somebody who serves it", async () => {
+    await simulated.lose();
+    const waits = callAll(["absent"]);
+    await simulated.comeBack();
+    const open = await simulated.sentOne(OPCODE.OPEN_SERVICE);
+    simulated.control(OPCODE.ACK, open.id, { service: 5, sendFds: true });
+    const [call] = splitPrefix((await simulated.sentOne(OPCODE.REQUEST)).body);
+    const nobody = { status: STATUS.REJECTED_NO_SERVICE, message: "nobody" };
+    simulated.control(OPCODE.ERROR, call, nobody);
+    await simulated.sentOne(OPCODE.WATCH);
+    void callAll(["other"]);
+    const refused = await simulated.sentOne(OPCODE.OPEN_SERVICE);
+    const full = { status: STATUS.LIMIT_TOPICS, message: "full" };
+    simulated.control(OPCODE.ERROR, refused.id, full);
+    expect(await simulated.sent()).toEqual([]);
+    simulated.clock.pass(1_000 - RECONNECT_MS_FIRST);
+    expect(await waits).toEqual(["REJECTED_NO_SERVICE"]);
+    const [close, again] = await simulated.sent();
+    expect([close?.opcode, close?.id]).toEqual([OPCODE.CLOSE_SERVICE, 5]);
+    expect(again && mapOf(again)).toEqual({ service: "other" });
   });
 
   test("may all wait, and be given up, and leave nothing to be asked for", async () => {

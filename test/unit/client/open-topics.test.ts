@@ -17,6 +17,7 @@ class SmallBroker {
   readonly messages: string[] = [];
   mostOpen = 0;
   refusals = 0;
+  asks = 0;
   readonly #outbound = new Outbound(() => {});
   readonly #open = new Map<number, string>();
   readonly #room: number;
@@ -64,6 +65,7 @@ class SmallBroker {
   }
 
   #answer(name: string, grant: (id: number) => void, refuse: (error: Error) => void): void {
+    this.asks += 1;
     if (name.startsWith("denied")) {
       const fields = { status: 32, topic: name };
       return refuse(new RejectedError("REJECTED_BY_POLICY", "no", fields));
@@ -138,6 +140,7 @@ describe("a publisher with more topics than may be open", () => {
     await broker.serve();
     expect(broker.messages).toEqual(["t=1", "u=1"]);
     expect(broker.denied).toHaveLength(2 * OPEN_TOPICS_MAX);
+    expect(broker.asks).toBe(OPEN_TOPICS_MAX + 2);
   });
 
   test("asks for none where the message itself is refused", async () => {
