@@ -48,7 +48,12 @@ function addCall(program: Command, finish: Finish): void {
         "how the answer is printed (default: as --json or --bytes say, else human)",
       ).choices(ANSWER_FORMATS),
     )
-    .option("--stream", "take an answer in parts, and print each as it comes")
+    .addOption(
+      new Option("--stream", "take an answer in parts, and print each as it comes").conflicts(
+        "idempotent",
+      ),
+    )
+    .option("--idempotent", "the work may be done twice: where the broker ends, call the next one")
     .option(SOCKET_OPTION, CLIENT_SOCKET_HELP)
     .action(async (topic, data, options) => {
       const { runCall } = await import("./commands/call.ts");

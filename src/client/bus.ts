@@ -432,6 +432,7 @@ export class Bus<Topics extends TopicMap = TopicMap>
         if (!link.isConnected) this.#checkKeeps();
       },
       canAsk: () => link.canAsk,
+      mayWait: () => link.mayWait,
       ready: () => link.ready(),
       ask: (opcode, body, take, repeat) => link.ask(opcode, body, take, repeat),
       post: (opcode, body, waiter) => link.post(opcode, body, waiter),

@@ -1,123 +1,52 @@
 /**
  * Calling services: opens a service at its first call, keeps the order of calls to it, and brings
- * replies to those who wait. The mirror of server.ts.
+ * replies to those who wait. What waits when a connection is lost goes out on the next one. The
+ * mirror of server.ts.
  */
 
-import { ArgumentError, LimitError, ProtocolError } from "../errors.ts";
-import type { OwnedFd } from "../ffi/owned-fd.ts";
-import { BODY_PREFIX_BYTES, FRAME_HEADER_BYTES } from "../protocol/limits.ts";
-import { FLAG_FAILED, FLAG_MORE, FLAG_STREAM, OPCODE } from "../protocol/opcodes.ts";
+import { assert } from "../assert.ts";
+import { ArgumentError, LimitError, ProtocolError, RejectedError } from "../errors.ts";
+import { BODY_PREFIX_BYTES } from "../protocol/limits.ts";
+import { FLAG_STREAM, OPCODE } from "../protocol/opcodes.ts";
 import {
   creditToBrokerBody,
   decodeOpenServiceAck,
   openServiceBody,
 } from "../protocol/service-messages.ts";
 import { checkTopicName } from "../protocol/topics.ts";
-import { duplicateAll } from "./borrowed-fds.ts";
+import { type CallOptions, checkTimeout, type StreamOptions } from "./call-options.ts";
 import type { Deadlines } from "./deadlines.ts";
-import { serviceErrorOf } from "./failure.ts";
-import {
-  CALL_TIMEOUT_MS_DEFAULT,
-  OUTBOUND_BYTES_MAX,
-  PREFIXED_BODY_BYTES_MAX,
-  TIMEOUT_MS_MAX,
-} from "./limits.ts";
+import { type KeptRequest, KeptRequests, type RequestBody } from "./kept-requests.ts";
+import { CALL_TIMEOUT_MS_DEFAULT, PREFIXED_BODY_BYTES_MAX } from "./limits.ts";
 import type { Message } from "./message.ts";
 import { type CallHost, OpenCall } from "./open-call.ts";
-import { OutgoingBody, type SendOptions } from "./outgoing-body.ts";
+import { type OpenedService, OpenServices } from "./open-services.ts";
+import { OutgoingBody } from "./outgoing-body.ts";
 import { closeBody, messageOf, type ReceivedBody } from "./received-body.ts";
 import { ReplyStream, StreamCall } from "./reply-stream.ts";
 import type { ServiceLink } from "./service-link.ts";
-
-/** Choices for one call. */
-export interface CallOptions extends SendOptions {
-  /**
-   * Milliseconds until the call is given up and the service told; default 30,000. Infinity: never.
-   * In callStream(): until the next part, while the program waits for one.
-   */
-  readonly timeoutMs?: number;
-  /** Aborting gives the call up, and the service is told. */
-  readonly signal?: AbortSignal;
-}
+import { UnaryCall } from "./unary-call.ts";
 
 /** The answer to a call: who gave it, and what. With `using`, its files are closed in the end. */
 export type Reply<Data = unknown> = Message<Data>;
 
-/** A service that was opened, or is being. */
-interface OpenedService {
-  readonly name: string;
-  /** 0 until the broker has answered. */
-  id: number;
-  /** False while there is no connection: restore() asks. */
-  isAsked: boolean;
-  /** Calls that wait for that. */
-  held: HeldRequest[];
-}
-
-/** What is written once the service is open. */
-interface HeldRequest {
-  readonly call: OpenCall;
-  readonly flags: number;
-  readonly bytes: Uint8Array;
-  readonly fds: readonly OwnedFd[];
-  readonly memoryBytes: number;
-}
-
-/** A request as it is written. */
-interface RequestBody {
-  readonly flags: number;
-  readonly bytes: Uint8Array;
-  readonly fds: readonly number[];
-  readonly memoryBytes: number;
-}
-
-/** A call with one reply. */
-class UnaryCall extends OpenCall {
-  readonly #resolve: (reply: Reply) => void;
-  readonly #reject: (error: Error) => void;
-
-  constructor(
-    host: CallHost,
-    name: string,
-    timeoutMs: number,
-    resolve: (reply: Reply) => void,
-    reject: (error: Error) => void,
-  ) {
-    super(host, name, timeoutMs);
-    this.#resolve = resolve;
-    this.#reject = reject;
-  }
-
-  take(reply: Message, flags: number): void {
-    if ((flags & FLAG_MORE) !== 0) {
-      reply[Symbol.dispose]();
-      const message = `Cannot take a part: call ${this.id} did not ask for a stream`;
-      throw new ProtocolError("PROTOCOL_FLAGS", message);
-    }
-    if (!this.finish()) return reply[Symbol.dispose]();
-    if ((flags & FLAG_FAILED) === 0) return this.#resolve(reply);
-    const error = serviceErrorOf(reply);
-    reply[Symbol.dispose]();
-    this.#reject(error);
-  }
-
-  protected fail(error: Error): void {
-    this.#reject(error);
-  }
-}
+/** Waits until somebody serves a service, for ever. Rejects where that may not be known. */
+export type ServiceWait = (name: string, signal: AbortSignal) => Promise<unknown>;
 
 /** The calling half of a bus. */
 export class Calls implements CallHost {
   readonly deadlines: Deadlines;
   readonly #link: ServiceLink;
-  readonly #services = new Map<string, OpenedService>();
-  #heldBytes = 0;
+  readonly #waitFor: ServiceWait;
+  readonly #services = new OpenServices();
+  readonly #kept = new KeptRequests();
   /** Calls that are not over. */
   #openCount = 0;
   #onIdle: (() => void)[] = [];
 
-  constructor(link: ServiceLink) {
+  constructor(link: ServiceLink, waitFor: ServiceWait) {
     this.#link = link;
+    this.#waitFor = waitFor;
     this.deadlines = link.deadlines;
   }
 
@@ -133,7 +62,7 @@ export class Calls implements CallHost {
   }
 
   /** See Bus.callStream(). */
-  callStream(name: string, data: unknown, options: CallOptions | undefined): ReplyStream {
+  callStream(name: string, data: unknown, options: StreamOptions | undefined): ReplyStream {
     const timeoutMs = checkTimeout(options?.timeoutMs, CALL_TIMEOUT_MS_DEFAULT);
     const call = new StreamCall(this, name, timeoutMs);
     this.#start(call, FLAG_STREAM, data, options);
@@ -162,18 +91,25 @@ export class Calls implements CallHost {
 
   /** CallHost */
   cancel(call: OpenCall, flags: number): void {
-    const service = this.#services.get(call.name);
-    const index = service?.held.findIndex((held) => held.call === call) ?? -1;
-    if (index < 0) this.#link.outbound.control({ opcode: OPCODE.CANCEL, id: call.id, flags });
-    else for (const held of service?.held.splice(index, 1) ?? []) this.#forgetHeld(held);
+    // Of one that waits nobody has heard.
+    if (call.id === 0) return;
+    this.#link.outbound.control({ opcode: OPCODE.CANCEL, id: call.id, flags });
   }
 
   /** CallHost */
   forget(call: OpenCall): void {
     this.#link.pending.remove(call.id);
+    if (call.kept !== undefined) this.#letGo(call);
     this.#openCount -= 1;
     if (this.#openCount > 0 || this.#onIdle.length === 0) return;
     for (const resolve of this.#onIdle.splice(0)) resolve();
+  }
+
+  /** CallHost */
+  takesBack(call: OpenCall, error: Error): boolean {
+    if (call.id === 0 || call.kept === undefined) return false;
+    if (!this.#link.canAsk()) return this.#takesBackLost(call, call.kept);
+    return this.#takesBackUnserved(call, call.kept, error);
   }
 
   /** CallHost */
@@ -182,16 +118,22 @@ export class Calls implements CallHost {
     this.#link.outbound.control({ opcode: OPCODE.CREDIT, id: call.id, body });
   }
 
-  /** Service ids mean nothing any more. Calls that were sent have ended; those not sent still wait. */
+  /** Service ids mean nothing any more. Calls that may be sent on the next connection wait for it. */
   onLost(): void {
     for (const service of this.#services.values()) {
-      if (service.id !== 0) this.#services.delete(service.name);
+      endAbsence(service);
+      for (const { kept } of service.held) {
+        if (kept === undefined) continue;
+        kept.waitsForService = true;
+        kept.refusal = undefined;
+      }
     }
+    this.#services.reset();
   }
 
-  /** There is a connection again: calls that were made meanwhile go to it. */
+  /** There is a connection again: calls that waited go to it. */
   restore(): void {
-    for (const service of this.#services.values()) if (!service.isAsked) this.#ask(service);
+    this.#askMore();
   }
 
   /** Resolves when no call is under way. */
@@ -200,15 +142,12 @@ export class Calls implements CallHost {
     return new Promise((resolve) => this.#onIdle.push(resolve));
   }
 
-  /** The bus has ended: so do calls that wait for services to open. All others were pending requests. */
+  /** The bus has ended: so do calls that wait. All others were pending requests. */
   end(error: Error): void {
-    for (const service of this.#services.values()) {
-      for (const held of service.held.splice(0)) {
-        this.#forgetHeld(held);
-        held.call.reject(error);
-      }
+    for (const service of this.#services.clear()) {
+      endAbsence(service);
+      for (const call of service.held) call.reject(error);
     }
-    this.#services.clear();
   }
 
   #start(call: OpenCall, flags: number, data: unknown, options: CallOptions | undefined): void {
@@ -217,10 +156,12 @@ export class Calls implements CallHost {
     signal?.throwIfAborted();
     const action = { verb: "call", name: call.name };
     using body = OutgoingBody.of(data, options, PREFIXED_BODY_BYTES_MAX, action);
-    const service = this.#services.get(call.name) ?? this.#open(call.name);
+    const service = this.#services.use(call.name) ?? this.#open(call.name);
     const { bytes, fds, memoryBytes } = body;
     const request: RequestBody = { flags: body.flags | flags, bytes, fds, memoryBytes };
-    if (service.id === 0) this.#hold(service, call, request);
+    const isIdempotent = options?.idempotent === true && (flags & FLAG_STREAM) === 0;
+    if (service.id === 0 || isIdempotent) this.#keep(service, call, request, isIdempotent);
+    if (service.id === 0) service.held.add(call);
     else this.#write(service.id, call, request);
     this.#openCount += 1;
     if (signal !== undefined) call.obey(signal);
@@ -232,6 +173,7 @@ export class Calls implements CallHost {
       this.#writeNumbered(serviceId, call, request);
     } catch (error) {
       this.#link.pending.remove(call.id);
+      if (call.kept !== undefined) this.#letGo(call);
       throw error;
     }
   }
@@ -241,7 +183,7 @@ export class Calls implements CallHost {
     call: OpenCall,
     { flags, bytes, fds, memoryBytes }: RequestBody,
   ): void {
-    const timeoutMs = wireTimeout(call);
+    const timeoutMs = this.#wireTimeout(call);
     if (fds.length === 0) {
       this.#link.outbound.request(serviceId, call.id, flags, timeoutMs, bytes);
       return;
@@ -257,19 +199,22 @@ export class Calls implements CallHost {
     this.#link.outbound.messageWithFds(serviceId, message);
   }
 
-  #hold(service: OpenedService, call: OpenCall, request: RequestBody): void {
-    if (this.#heldBytes > OUTBOUND_BYTES_MAX) {
-      throw new LimitError(
-        "LIMIT_OUTBOUND",
-        `Cannot call "${service.name}": ${this.#heldBytes} bytes wait for services to open`,
-        { limit: OUTBOUND_BYTES_MAX, actual: this.#heldBytes },
-      );
+  /** What the service is told. A stream may take as long as it likes, as long as its parts come. */
+  #wireTimeout(call: OpenCall): number {
+    if (call instanceof StreamCall || call.timeoutMs === Number.POSITIVE_INFINITY) return 0;
+    // A call that had to wait has less time left than it began with.
+    if (call.kept === undefined || call.queue === undefined) return call.timeoutMs;
+    return Math.max(Math.ceil(call.dueAt - this.deadlines.now()), 1);
+  }
+
+  #keep(service: OpenedService, call: OpenCall, request: RequestBody, isIdempotent: boolean): void {
+    try {
+      call.kept = this.#kept.keep(service.name, request, isIdempotent);
+    } catch (error) {
+      this.#forgetUnused(service);
+      throw error;
     }
-    const { flags, memoryBytes } = request;
-    const fds = duplicateAll(request.fds);
-    const held = { call, flags, bytes: request.bytes.slice(), fds, memoryBytes };
-    service.held.push(held);
-    this.#heldBytes += heldBytesOf(held);
+    call.kept.waitsForService = !this.#link.canAsk();
   }
 
   #open(name: string): OpenedService {
@@ -277,71 +222,137 @@ export class Calls implements CallHost {
     if (flaw !== undefined) {
       throw new ArgumentError("ARGUMENT_TOPIC", `Cannot call: ${flaw}`, "topic");
     }
-    const service: OpenedService = { name, id: 0, isAsked: false, held: [] };
-    this.#services.set(name, service);
-    if (this.#link.canAsk()) this.#ask(service);
+    const service = this.#services.add(name);
+    // Others that wait already are before it.
+    if (this.#services.nextWaiting === service) this.#askMore();
     return service;
+  }
+
+  /** Asks for services that wait for that, as far as there is room, or can be made. */
+  #askMore(): void {
+    if (!this.#link.canAsk()) return;
+    for (;;) {
+      const service = this.#services.nextWaiting;
+      if (service === undefined) return;
+      if (!this.#services.hasRoom && !this.#closeIdle()) return;
+      this.#ask(service);
+    }
+  }
+
+  /** Its calls went out before, and the broker takes everything in order. */
+  #closeIdle(): boolean {
+    const id = this.#services.takeIdle();
+    if (id === undefined) return false;
+    this.#link.outbound.control({ opcode: OPCODE.CLOSE_SERVICE, id });
+    return true;
   }
 
   #ask(service: OpenedService): void {
     const { name } = service;
-    service.isAsked = true;
+    this.#services.noteAsked(service);
     this.#link.post(OPCODE.OPEN_SERVICE, openServiceBody({ service: name }), {
       resolve: (body) => {
         service.id = decodeOpenServiceAck(body, 0, body.byteLength).service;
-        for (const held of service.held.splice(0)) this.#release(service.id, held);
+        this.#releaseAll(service);
+        this.#askMore();
       },
       reject: (error) => {
-        service.isAsked = false;
         // What never left goes to the next connection, or ends with the bus.
         if (!this.#link.canAsk()) return;
-        // It is asked for again at the next call: the policy may have changed.
-        this.#services.delete(name);
-        for (const held of service.held.splice(0)) {
-          this.#forgetHeld(held);
-          held.call.reject(error);
-        }
+        const hasHope = error instanceof LimitError && this.#services.noteRefused(service);
+        if (!hasHope) this.#refuse(service, error);
+        this.#askMore();
       },
     });
   }
 
-  #release(serviceId: number, held: HeldRequest): void {
-    const { call, flags, bytes, fds, memoryBytes } = held;
-    const numbers = fds.map((fd) => fd.number);
-    try {
-      this.#write(serviceId, call, { flags, bytes, fds: numbers, memoryBytes });
-    } catch (error) {
-      call.reject(error as Error);
-    } finally {
-      this.#forgetHeld(held);
+  /** It is asked for again at the next call: the policy may have changed. */
+  #refuse(service: OpenedService, error: Error): void {
+    this.#services.forget(service);
+    for (const call of service.held) call.reject(error);
+  }
+
+  #releaseAll(service: OpenedService): void {
+    for (const call of service.held) {
+      service.held.delete(call);
+      this.#release(service.id, call);
     }
   }
 
-  #forgetHeld(held: HeldRequest): void {
-    this.#heldBytes -= heldBytesOf(held);
-    for (const fd of held.fds) fd.close();
+  #release(serviceId: number, call: OpenCall): void {
+    const { kept } = call;
+    assert(kept !== undefined, "a call that waits is kept");
+    const { flags, bytes, memoryBytes } = kept;
+    const fds = kept.fds.map((fd) => fd.number);
+    try {
+      this.#write(serviceId, call, { flags, bytes, fds, memoryBytes });
+    } catch (error) {
+      return call.reject(error as Error);
+    }
+    if (!kept.isIdempotent && !kept.waitsForService) this.#letGo(call);
+  }
+
+  /** The connection was lost behind it: it is sent again on the next one, if it may be. */
+  #takesBackLost(call: OpenCall, kept: KeptRequest): boolean {
+    if (!kept.isIdempotent || !this.#link.mayWait()) return false;
+    call.id = 0;
+    const service = this.#services.find(call.name) ?? this.#services.add(call.name);
+    service.held.add(call);
+    return true;
+  }
+
+  /** Nobody serves it yet: it is sent again when somebody does, if it was there first. */
+  #takesBackUnserved(call: OpenCall, kept: KeptRequest, error: Error): boolean {
+    if (!kept.waitsForService || !(error instanceof RejectedError)) return false;
+    if (error.code !== "REJECTED_NO_SERVICE") return false;
+    call.id = 0;
+    kept.refusal = error;
+    const service = this.#services.find(call.name) ?? this.#services.add(call.name);
+    service.held.add(call);
+    if (service.id !== 0) this.#awaitService(service);
+    else this.#askMore();
+    return true;
+  }
+
+  /** Calls for which somebody must come back are sent again when somebody does. */
+  #awaitService(service: OpenedService): void {
+    if (service.absence !== undefined) return;
+    const absence = new AbortController();
+    service.absence = absence;
+    this.#waitFor(service.name, absence.signal).then(
+      () => {
+        if (service.absence !== absence) return;
+        service.absence = undefined;
+        this.#releaseAll(service);
+        this.#askMore();
+      },
+      (error) => {
+        if (service.absence !== absence) return;
+        service.absence = undefined;
+        for (const call of service.held) call.reject(call.kept?.refusal ?? error);
+      },
+    );
+  }
+
+  /** Nothing of it is kept any more. */
+  #letGo(call: OpenCall): void {
+    if (call.kept !== undefined) this.#kept.drop(call.kept);
+    call.kept = undefined;
+    const service = this.#services.find(call.name);
+    if (service?.held.delete(call) === true) this.#forgetUnused(service);
+  }
+
+  /** What no call waits for any more need not be waited for, nor asked for, and may make room. */
+  #forgetUnused(service: OpenedService): void {
+    if (service.held.size > 0) return;
+    endAbsence(service);
+    if (this.#services.isWaiting(service)) this.#services.forget(service);
+    else if (service.id !== 0) this.#askMore();
   }
 }
 
-/**
- * Checks a time-out.
- * @returns milliseconds, or Infinity
- * @throws {ArgumentError} ARGUMENT_OPTION
- */
-export function checkTimeout(timeoutMs: number | undefined, fallback: number): number {
-  if (timeoutMs === undefined) return fallback;
-  if (timeoutMs === Number.POSITIVE_INFINITY) return timeoutMs;
-  if (timeoutMs > 0 && timeoutMs <= TIMEOUT_MS_MAX) return Math.ceil(timeoutMs);
-  const message = `Cannot wait ${timeoutMs} ms: timeoutMs must be above 0 and at most ${TIMEOUT_MS_MAX}, or Infinity`;
-  throw new ArgumentError("ARGUMENT_OPTION", message, "timeoutMs");
-}
-
-/** What the service is told. A stream may take as long as it likes, as long as its parts come. */
-function wireTimeout(call: OpenCall): number {
-  if (call instanceof StreamCall || call.timeoutMs === Number.POSITIVE_INFINITY) return 0;
-  return call.timeoutMs;
-}
-
-function heldBytesOf({ bytes, memoryBytes }: HeldRequest): number {
-  return FRAME_HEADER_BYTES + BODY_PREFIX_BYTES + bytes.byteLength + memoryBytes;
+function endAbsence(service: OpenedService): void {
+  const { absence } = service;
+  service.absence = undefined;
+  absence?.abort();
 }

@@ -57,8 +57,7 @@ export class Channels {
       throw new ArgumentError("ARGUMENT_TOPIC", `Cannot open a channel: ${flaw}`, "service");
     }
     signal?.throwIfAborted();
-    await this.#link.ready();
-    signal?.throwIfAborted();
+    await unlessAborted(this.#link.ready(), signal);
     const { promise, resolve, reject } = Promise.withResolvers<GivenChannel>();
     const body = openChannelBody({ service: name });
     const id = this.#link.post(OPCODE.OPEN_CHANNEL, body, new ChannelWaiter(resolve, reject));
@@ -119,6 +118,20 @@ export class Channels {
 
   #noteLost(name: string): void {
     this.#link.noteStatus({ type: "fds-lost", topic: name, count: CHANNEL_FDS });
+  }
+}
+
+/** Waits for a promise, but not beyond the moment in which the signal is aborted. */
+async function unlessAborted(promise: Promise<void>, signal?: AbortSignal): Promise<void> {
+  if (signal === undefined) return await promise;
+  const { promise: aborted, reject } = Promise.withResolvers<never>();
+  const onAbort = () => reject(signal.reason);
+  signal.addEventListener("abort", onAbort);
+  try {
+    await Promise.race([promise, aborted]);
+    signal.throwIfAborted();
+  } finally {
+    signal.removeEventListener("abort", onAbort);
   }
 }
 

@@ -26,7 +26,8 @@ export {
   type PolicyQuestion,
   type TopicMap,
 } from "./bus.ts";
-export type { CallOptions, Reply } from "./calls.ts";
+export type { CallOptions, StreamOptions } from "./call-options.ts";
+export type { Reply } from "./calls.ts";
 export { Channel } from "./channel.ts";
 export type { OpenChannelOptions } from "./channels.ts";
 export { type ConnectOptions, connect } from "./connect.ts";

@@ -20,6 +20,12 @@ export const FLUSH_TIMEOUT_MS_DEFAULT = 30_000;
  */
 export const OPEN_TOPICS_MAX = 4_096;
 
+/**
+ * Services that one bus keeps open for calls; then one that was not called for long is closed. With the
+ * topics this leaves a quarter of what a connection may have for services that it serves or watches.
+ */
+export const OPEN_SERVICES_MAX = 2_048;
+
 /** Milliseconds that close() waits for unsent messages to leave. */
 export const CLOSE_DRAIN_MS = 1_000;
 

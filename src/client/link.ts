@@ -121,6 +121,11 @@ export class Link {
     return this.#state === "connected" || this.#state === "restoring";
   }
 
+  /** Whether anything may wait for the next connection. */
+  get mayWait(): boolean {
+    return !this.isClosed && this.plan?.whileDisconnected !== "refuse";
+  }
+
   get isClosed(): boolean {
     return this.#state === "closed";
   }

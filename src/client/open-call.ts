@@ -6,6 +6,7 @@
 import { LimitError, ProtocolError, TimeoutError } from "../errors.ts";
 import { FLAG_TIMED_OUT } from "../protocol/opcodes.ts";
 import { type Deadlines, TimedEntry } from "./deadlines.ts";
+import type { KeptRequest } from "./kept-requests.ts";
 import type { Message } from "./message.ts";
 import type { Waiter } from "./pending-requests.ts";
 
@@ -18,14 +19,18 @@ export interface CallHost {
   forget(call: OpenCall): void;
   /** The service may send so many more parts. */
   grantCredit(call: OpenCall, count: number): void;
+  /** Whether an error is not the end of the call, since it will be sent again. */
+  takesBack(call: OpenCall, error: Error): boolean;
 }
 
 /** See the head of this file. */
 export abstract class OpenCall extends TimedEntry implements Waiter {
   /** Of the service. */
   readonly name: string;
-  /** Its request id; 0 until it has one. */
+  /** Its request id; 0 while it waits to be sent. */
   id = 0;
+  /** What is sent, where that may be later or once more. For Calls alone. */
+  kept: KeptRequest | undefined;
   /** Infinity: none. */
   readonly timeoutMs: number;
   protected readonly host: CallHost;
@@ -67,11 +72,15 @@ export abstract class OpenCall extends TimedEntry implements Waiter {
 
   /** Waiter: the broker says why there is no reply, or the bus has ended. */
   reject(error: Error): void {
+    if (!this.#isOver && this.host.takesBack(this, error)) return;
     if (this.finish()) this.fail(error);
   }
 
   /** TimedEntry */
   onDue(): void {
+    const refusal = this.kept?.refusal;
+    // It waited for somebody who serves it, in vain.
+    if (this.id === 0 && refusal !== undefined) return this.giveUp(0, refusal);
     const message = `The service "${this.name}" did not answer within ${this.timeoutMs} ms`;
     this.giveUp(FLAG_TIMED_OUT, new TimeoutError("TIMEOUT_CALL", message, this.timeoutMs));
   }

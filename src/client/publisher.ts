@@ -138,7 +138,6 @@ export class Publisher {
   resume(): void {
     this.#isSuspended = false;
     this.#heldBytesMax = OUTBOUND_BYTES_MAX;
-    for (const topic of this.#topics.values()) this.#ask(topic);
     this.#release();
   }
 
@@ -258,6 +257,9 @@ export class Publisher {
     this.#held.push(held);
     topic.held += 1;
     this.#heldBytes += heldBytesOf(held);
+    if (topic.isAsked || this.#isSuspended) return;
+    if (this.#topics.hasRoom) this.#ask(topic);
+    else if (this.#held.length === 1) this.#askFrom(0);
   }
 
   #open(name: string): OpenedTopic {
@@ -265,21 +267,34 @@ export class Publisher {
     if (flaw !== undefined) {
       throw new ArgumentError("ARGUMENT_TOPIC", `Cannot publish: ${flaw}`, "topic");
     }
-    if (this.#topics.areTooMany) this.#closeIdle();
-    const topic = this.#topics.add(name);
-    if (!this.#isSuspended) this.#ask(topic);
-    return topic;
+    return this.#topics.add(name);
+  }
+
+  /**
+   * Asks for topics of held messages, from one whose topic was not asked for, as far as there is room.
+   * Room is made for the first one, unless all others wait for their answers: then these come first.
+   */
+  #askFrom(index: number): void {
+    if (!this.#topics.hasRoom) this.#makeRoom();
+    for (let at = index; at < this.#held.length && this.#topics.hasRoom; at += 1) {
+      const held = this.#held[at];
+      if (typeof held !== "object") continue;
+      if (!held.topic.isAsked && held.topic.denial === undefined) this.#ask(held.topic);
+    }
   }
 
   #ask(topic: OpenedTopic): void {
     const generation = this.#generation;
+    this.#topics.noteAsked(topic);
     const answered = (id: number, denial: Error | undefined) => {
       if (generation !== this.#generation) return;
-      topic.id = id;
-      topic.denial = denial;
-      if (denial === undefined) this.#names.set(id, topic.name);
+      if (denial instanceof LimitError) this.#noteFull(topic, denial);
+      else if (denial !== undefined) this.#topics.noteDenied(topic, denial);
+      else {
+        topic.id = id;
+        this.#names.set(id, topic.name);
+      }
       this.#release();
-      if (denial instanceof LimitError) this.#makeRoom(topic);
     };
     this.#openTopic(topic.name).then(
       (id) => answered(id, undefined),
@@ -287,17 +302,19 @@ export class Publisher {
     );
   }
 
-  /** There are too many topics, at the broker or of this user: that may pass, so it is asked again. */
-  #makeRoom(refused: OpenedTopic): void {
-    this.#topics.forget(refused);
-    this.#closeIdle();
+  /** There are too many topics, at the broker or of this user. That may pass: it is asked for again. */
+  #noteFull(topic: OpenedTopic, error: LimitError): void {
+    if (this.#topics.noteRefused(topic)) return;
+    // Nothing can be closed for it: its messages are refused, and it is asked for at the next one.
+    this.#topics.noteDenied(topic, error);
+    this.#topics.forget(topic);
   }
 
-  /** Their messages went out before, and the broker takes everything in order. */
-  #closeIdle(): void {
-    for (const { id } of this.#topics.takeIdle()) {
-      if (id !== 0) this.#outbound.control({ opcode: OPCODE.CLOSE_TOPIC, id });
-    }
+  /** Closes topics. Their messages went out before, and the broker takes everything in order. */
+  #makeRoom(): void {
+    const idle = this.#topics.takeIdle();
+    const ids = idle.length > 0 ? idle : this.#topics.takeHeld();
+    for (const id of ids) this.#outbound.control({ opcode: OPCODE.CLOSE_TOPIC, id });
   }
 
   #nameOf(id: number): string {
@@ -324,8 +341,11 @@ export class Publisher {
     for (const held of this.#held) {
       if (typeof held === "function") held();
       else if (held.topic.denial !== undefined) this.#refuse(held, held.topic.denial);
-      else if (held.topic.id === 0 || !this.#outbound.hasRoom) break;
-      else this.#releaseMessage(held);
+      else if (held.topic.id !== 0 && this.#outbound.hasRoom) this.#releaseMessage(held);
+      else {
+        if (!held.topic.isAsked) this.#askFrom(released);
+        break;
+      }
       released += 1;
     }
     this.#held.splice(0, released);

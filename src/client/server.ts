@@ -44,6 +44,7 @@ export class Server implements ServiceHost, RunHost, Restorable {
   readonly #requests = new Map<number, OpenRequest>();
   /** Those that the lost connection had and the next one does not have yet. */
   readonly #unrestored = new Set<Service>();
+  #isRetired = false;
 
   constructor(link: ServiceLink) {
     this.#link = link;
@@ -54,6 +55,7 @@ export class Server implements ServiceHost, RunHost, Restorable {
   async serve(name: string, handler: ServiceHandler, options: ServeOptions): Promise<Service> {
     checkServe(name, options);
     options.signal?.throwIfAborted();
+    if (this.#isRetired) throw drainedError(name);
     if (this.#services.has(name)) throw servedHere(name);
     const service = new Service(name, handler, this, options);
     this.#services.set(name, service);
@@ -62,6 +64,10 @@ export class Server implements ServiceHost, RunHost, Restorable {
     } catch (error) {
       this.#remove(service);
       throw error;
+    }
+    if (this.#isRetired) {
+      await service.close();
+      throw drainedError(name);
     }
     service.obey(options.signal);
     return service;
@@ -144,7 +150,10 @@ export class Server implements ServiceHost, RunHost, Restorable {
 
   /** Restorable */
   async retire(): Promise<void> {
-    await Promise.all(Array.from(this.#services.values(), (service) => service.close()));
+    this.#isRetired = true;
+    // One that the broker has not granted yet is closed as soon as it has.
+    const granted = [...this.#services.values()].filter(({ id }) => id !== 0);
+    await Promise.all(granted.map((service) => service.close()));
   }
 
   /** The bus has ended. @param reason undefined where the program wished it @param error for handlers */
@@ -181,6 +190,8 @@ export class Server implements ServiceHost, RunHost, Restorable {
     const take = (bytes: Uint8Array) => {
       service.open(decodeServeAck(bytes, 0, bytes.byteLength));
       this.#byId.set(service.id, service);
+      // Here, since the next frame may say that its turn has come.
+      if (this.#unrestored.has(service)) service.resume();
     };
     return this.#link.ask(OPCODE.SERVE, serveBody(service.offer), take, repeat);
   }
@@ -189,8 +200,9 @@ export class Server implements ServiceHost, RunHost, Restorable {
     try {
       await this.#open(service, "once");
       // It may have been closed meanwhile.
-      if (this.#unrestored.delete(service)) service.resume();
-      else await this.#takeBack(service.id).finally(() => this.#remove(service));
+      if (this.#unrestored.delete(service)) return;
+      await this.#takeBack(service.id);
+      this.#remove(service);
     } catch (error) {
       if (!(error instanceof RejectedError || error instanceof LimitError)) throw error;
       this.#unrestored.delete(service);
@@ -226,6 +238,11 @@ function checkServe(name: string, { concurrency = 1, shared, ifOwned }: ServeOpt
     const message = `Cannot serve "${name}": who shares a service replaces nobody`;
     throw new ArgumentError("ARGUMENT_OPTION", message, "ifOwned");
   }
+}
+
+function drainedError(name: string): ClosedError {
+  const message = `Cannot serve "${name}": the bus is being drained`;
+  return new ClosedError("CLOSED_BY_USER", message);
 }
 
 function servedHere(name: string): RejectedError {

@@ -1,6 +1,7 @@
 /** The methods of a bus that are about services. Bus has them; what they do is in services.ts. */
 
-import type { CallOptions, Reply } from "./calls.ts";
+import type { CallOptions, StreamOptions } from "./call-options.ts";
+import type { Reply } from "./calls.ts";
 import type { Channel } from "./channel.ts";
 import type { OpenChannelOptions } from "./channels.ts";
 import type { ReplyStream } from "./reply-stream.ts";
@@ -21,7 +22,8 @@ export abstract class ServiceApi {
    * @throws {RejectedError} REJECTED_NO_SERVICE; REJECTED_BY_POLICY, with the rule; REJECTED_REPLY;
    *   REJECTED_FD_KIND for the kind of a file
    * @throws {ClosedError} CLOSED_BY_SERVICE where whoever served it went away before the answer;
-   *   others after the end of the bus
+   *   CLOSED_BY_PEER, CLOSED_BY_BROKER where the connection did, unless `idempotent` is chosen; others
+   *   after the end of the bus
    * @throws {TimeoutError} TIMEOUT_CALL; the service is told to stop
    * @throws {LimitError} LIMIT_PENDING_CALLS, LIMIT_REPLY, and as publish()
    * @throws {ArgumentError} ARGUMENT_TOPIC, ARGUMENT_OPTION, and as publish(); what `signal` was
@@ -41,7 +43,7 @@ export abstract class ServiceApi {
   callStream<Data = unknown>(
     topic: string,
     data?: unknown,
-    options?: CallOptions,
+    options?: StreamOptions,
   ): ReplyStream<Data> {
     return this.services.calls.callStream(topic, data, options) as ReplyStream<Data>;
   }
@@ -53,7 +55,7 @@ export abstract class ServiceApi {
    * @throws {RejectedError} REJECTED_SERVICE_OWNED, REJECTED_BY_POLICY
    * @throws {LimitError} LIMIT_SERVICES
    * @throws {ArgumentError} ARGUMENT_TOPIC, ARGUMENT_OPTION
-   * @throws {ClosedError} after the end of the bus
+   * @throws {ClosedError} after the end of the bus, and during drain()
    * @example
    * await using service = await bus.serve("clock.now", () => ({ now: Date.now() }));
    */

@@ -20,6 +20,8 @@ export interface ServiceLink {
   assertKeeps(): void;
   /** Whether there is a broker to ask; false: restore() follows, or the end. */
   canAsk(): boolean;
+  /** Whether anything may wait for the next connection. */
+  mayWait(): boolean;
   /** See Link.ready(). */
   ready(): Promise<void>;
   /** See Link.ask(). */

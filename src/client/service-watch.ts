@@ -14,7 +14,7 @@ import {
   watchBody,
 } from "../protocol/service-messages.ts";
 import { checkTopicName } from "../protocol/topics.ts";
-import { checkTimeout } from "./calls.ts";
+import { checkTimeout } from "./call-options.ts";
 import { TimedEntry } from "./deadlines.ts";
 import { ItemQueue } from "./item-queue.ts";
 import { SERVICE_TIMEOUT_MS_DEFAULT } from "./limits.ts";
@@ -25,7 +25,12 @@ import type { ServiceLink } from "./service-link.ts";
 /** Who serves a service. */
 export interface ServiceState {
   readonly service: string;
-  /** Grows with each change, also over the times in which nobody serves it. */
+  /** Grows with each connection of this bus to a broker, from 1 on. */
+  readonly epoch: number;
+  /**
+   * Grows with each change, also over the times in which nobody serves it. Those of different epochs
+   * do not compare: a new broker starts anew.
+   */
   readonly generation: number;
   /** Those that serve it, the first 256 of them. */
   readonly owners: readonly Sender[];
@@ -53,7 +58,8 @@ export interface WatchHost {
 }
 
 /**
- * An open watch. The first next() gives the state as it is, each further one a newer state.
+ * An open watch. The first next() gives the state as it is, each further one a newer state. While
+ * the connection is lost nothing is told; the state on the next one is given in any case.
  * @example
  * for await (const { count } of await bus.watch("files.open")) console.log(count > 0);
  */
@@ -73,7 +79,7 @@ export class ServiceWatch implements AsyncIterableIterator<ServiceState>, AsyncD
     this.#host = host;
   }
 
-  /** The latest state that is known. */
+  /** The latest state that is known; without a connection that of the last one. */
   get current(): ServiceState {
     return this.#current;
   }
@@ -144,6 +150,7 @@ export class Watches implements WatchHost {
   readonly #link: ServiceLink;
   readonly #services = new Map<string, WatchedService>();
   readonly #byId = new Map<number, WatchedService>();
+  #epoch = 1;
 
   constructor(link: ServiceLink) {
     this.#link = link;
@@ -189,7 +196,8 @@ export class Watches implements WatchHost {
     const onAbort = () => stop(signal?.reason);
     signal?.addEventListener("abort", onAbort);
     this.#link.deadlines.add(timeout, timeoutMs);
-    const watching = this.watch(name);
+    let isOver = false;
+    const watching = this.#watchPatiently(name, () => isOver);
     try {
       const watch = await Promise.race([watching, stopped]);
       for (;;) {
@@ -199,6 +207,7 @@ export class Watches implements WatchHost {
         if (value.count > 0 && this.#services.get(name)?.id !== 0) return value;
       }
     } finally {
+      isOver = true;
       this.#link.deadlines.remove(timeout);
       signal?.removeEventListener("abort", onAbort);
       void watching.then(
@@ -225,6 +234,7 @@ export class Watches implements WatchHost {
 
   /** Restorable */
   onLost(): void {
+    this.#epoch += 1;
     for (const service of this.#byId.values()) service.id = 0;
     this.#byId.clear();
   }
@@ -249,8 +259,22 @@ export class Watches implements WatchHost {
     const service = this.#services.get(watch.service);
     if (service === undefined || !service.readers.delete(watch)) return;
     if (service.readers.size > 0) return;
-    service.state = undefined;
+    // It is asked for again: #reopen() sees that nobody is left, unless somebody comes meanwhile.
+    if (service.id === 0 && this.#link.canAsk()) return;
     this.#takeBack(service);
+  }
+
+  /** As watch(), but waits for a connection as long as it is wanted. */
+  async #watchPatiently(name: string, isOver: () => boolean): Promise<ServiceWatch> {
+    for (;;) {
+      try {
+        return await this.watch(name);
+      } catch (error) {
+        const isGap = error instanceof ClosedError && error.code === "CLOSED_DISCONNECTED";
+        if (!isGap || isOver()) throw error;
+        this.#link.assertKeeps();
+      }
+    }
   }
 
   #open(name: string): WatchedService {
@@ -274,7 +298,7 @@ export class Watches implements WatchHost {
     try {
       await this.#ask(service, "once");
       // All may have left meanwhile.
-      if (this.#services.get(service.name) !== service) this.#takeBack(service);
+      if (service.readers.size === 0) this.#takeBack(service);
     } catch (error) {
       if (!(error instanceof RejectedError || error instanceof LimitError)) throw error;
       this.#forget(service);
@@ -284,8 +308,11 @@ export class Watches implements WatchHost {
   }
 
   #takeBack(service: WatchedService): void {
+    const { id } = service;
+    service.state = undefined;
     this.#forget(service);
-    const body = unwatchBody({ service: service.id });
+    if (id === 0) return;
+    const body = unwatchBody({ service: id });
     // Where it is refused nothing is told any more either.
     this.#link.ask(OPCODE.UNWATCH, body, () => {}, "once").catch(() => {});
   }
@@ -308,7 +335,8 @@ export class Watches implements WatchHost {
 
   #stateOf(service: string, { generation, owners, count }: ServiceBody): ServiceState {
     const senders = owners.map((owner) => this.#link.senderOf(owner));
-    return Object.freeze({ service, generation, owners: Object.freeze(senders), count });
+    const epoch = this.#epoch;
+    return Object.freeze({ service, epoch, generation, owners: Object.freeze(senders), count });
   }
 }
 

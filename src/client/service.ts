@@ -27,9 +27,16 @@ export interface ServeOptions {
 
 /** What happened to a service. */
 export type ServiceEvent =
-  /** From now on requests come here: it had waited in line, or a lost connection was made again. */
+  /** From now on requests come here: it had waited in line, or is served again by the next broker. */
   | { readonly type: "owner-gained"; readonly generation: number }
-  /** It ends: somebody took it over, the policy took the right away, or the bus has ended. */
+  /**
+   * The connection is lost, and all requests with it: their handlers were aborted. It will be offered
+   * again on the next one. Why it was lost is told by "disconnected" of Bus.status().
+   */
+  | { readonly type: "lost" }
+  /** It is served again; not the owner: it waits in line. Generations start anew with a new broker. */
+  | { readonly type: "restored"; readonly generation: number; readonly isOwner: boolean }
+  /** It ends: somebody took it over, also while there was no connection; the policy took the right away, or the bus has ended. */
   | { readonly type: "owner-lost"; readonly generation: number; readonly error: Error }
   | { readonly type: "closed" };
 
@@ -80,12 +87,15 @@ export class Service implements AsyncDisposable {
     this.offer = { service: topic, shared, ifOwned, channels };
   }
 
-  /** Whether requests come here; false while others come first, and after the end. */
+  /** Whether requests come here; false while others come first, without a connection, and after the end. */
   get isOwner(): boolean {
     return this.#isOwner;
   }
 
-  /** Of the service when this last changed; grows whenever who serves it changes. */
+  /**
+   * Of the service when this last changed; grows whenever who serves it changes. Only those of one
+   * connection compare.
+   */
   get generation(): number {
     return this.#generation;
   }
@@ -138,12 +148,15 @@ export class Service implements AsyncDisposable {
   /** For the bus: the connection is lost, and the next one will be asked for it. */
   suspend(): void {
     this.#isOwner = false;
+    this.#status.emit({ type: "lost" });
   }
 
   /** For the bus: the next one has granted it. */
   resume(): void {
-    if (!this.#isOwner) return;
-    this.#status.emit({ type: "owner-gained", generation: this.#generation });
+    const generation = this.#generation;
+    const isOwner = this.#isOwner;
+    this.#status.emit({ type: "restored", generation, isOwner });
+    if (isOwner) this.#status.emit({ type: "owner-gained", generation });
   }
 
   /** For the bus: from now on aborting the signal closes it. */

@@ -44,9 +44,11 @@ export class Services implements Restorable {
   constructor(link: ServiceLink) {
     this.#link = link;
     this.#takeLaneFds = (count) => link.takeLaneFds(count);
-    this.calls = new Calls(link);
     this.server = new Server(link);
     this.watches = new Watches(link);
+    this.calls = new Calls(link, (name, signal) =>
+      this.watches.waitFor(name, { timeoutMs: Number.POSITIVE_INFINITY, signal }),
+    );
     this.channels = new Channels(link, this.server);
   }
 

@@ -6,8 +6,9 @@
 
 import { readdirSync } from "node:fs";
 import type { Bus } from "../../src/client/bus.ts";
-import type { CallOptions, Reply } from "../../src/client/calls.ts";
-import { connect } from "../../src/client/connect.ts";
+import type { CallOptions } from "../../src/client/call-options.ts";
+import type { Reply } from "../../src/client/calls.ts";
+import { type ConnectOptions, connect } from "../../src/client/connect.ts";
 import type { ServeOptions, Service } from "../../src/client/service.ts";
 import { reply, type ServiceRequest } from "../../src/client/service-request.ts";
 import type { SubscribeOptions, Subscription } from "../../src/client/subscription.ts";
@@ -119,8 +120,8 @@ const COMMANDS = {
   become(target: TargetCredentials): void {
     dropPrivileges(target);
   },
-  async connect(path: string): Promise<unknown> {
-    bus = await connect({ path });
+  async connect(path: string, options: ConnectOptions = {}): Promise<unknown> {
+    bus = await connect({ path, ...options });
     return bus.self;
   },
   async subscribe(pattern: string, options: SubscribeOptions = {}): Promise<void> {

@@ -1,5 +1,6 @@
 /** Starts client-process.ts and drives it; `await using` ends it. */
 
+import type { ConnectOptions } from "../../src/client/connect.ts";
 import type { ClientAnswer, ClientCall, ClientCommands, ReportedError } from "./client-process.ts";
 
 type Command = keyof ClientCommands;
@@ -32,10 +33,14 @@ export async function runAs(uid: number): Promise<SpawnedClient> {
   return client;
 }
 
-/** As runAs(), connected to a bus. */
-export async function connectAs(uid: number, path: string): Promise<SpawnedClient> {
+/** As runAs(), connected to a bus. @param options plain data */
+export async function connectAs(
+  uid: number,
+  path: string,
+  options: ConnectOptions = {},
+): Promise<SpawnedClient> {
   const client = await runAs(uid);
-  await client.call("connect", path);
+  await client.call("connect", path, options);
   return client;
 }
 

@@ -1,11 +1,11 @@
 /** `seqbus call`: calls a service and prints its answer, or the parts of it. */
 
 import type { Bus } from "../../client/bus.ts";
-import type { CallOptions } from "../../client/calls.ts";
+import type { CallOptions } from "../../client/call-options.ts";
 import { ServiceError } from "../../errors.ts";
 import type { AnswerFormat } from "../answer-format.ts";
 import { printAnswer } from "../answer-printer.ts";
-import { connectOnce } from "../bus-connection.ts";
+import { connectTo } from "../bus-connection.ts";
 import { EXIT } from "../exit-codes.ts";
 import { interruptedExitCode, settledBefore, watchSignals } from "../interruption.ts";
 import { type InputOptions, openInput } from "../message-input.ts";
@@ -19,6 +19,8 @@ export interface CallCommandOptions extends InputOptions {
   readonly stream?: boolean;
   /** Default: as the options about DATA say. */
   readonly output?: AnswerFormat;
+  /** The call outlives its broker. */
+  readonly idempotent?: boolean;
 }
 
 /**
@@ -35,12 +37,14 @@ export async function runCall(
   const timeoutMs = parsePositive(options.timeout, "--timeout");
   using input = await openInput(data, options);
   const stop = watchSignals();
-  await using bus = await connectOnce(options.socket);
+  const { idempotent = false } = options;
+  await using bus = await connectTo(options.socket, idempotent);
   const { encoding, fds } = input;
   const choices = {
     encoding,
     fds,
     signal: stop,
+    idempotent,
     ...(timeoutMs === undefined ? {} : { timeoutMs }),
   };
   const work = printAnswers(bus, topic, input.data, choices, options);

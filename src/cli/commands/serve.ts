@@ -62,6 +62,7 @@ async function tellTurns(service: Service): Promise<void> {
   warn(service.isOwner ? `serving ${service.topic}` : `waiting in line for ${service.topic}`);
   for await (const event of events) {
     if (event.type === "owner-gained") warn(`serving ${service.topic}`);
+    if (event.type === "restored" && !event.isOwner) warn(`waiting in line for ${service.topic}`);
   }
 }
 

@@ -134,7 +134,12 @@ describe("a service", () => {
     expect(mapOf(offer)).toEqual({ service: "a.b", ifOwned: "queue" });
     const ack = { service: SERVICE_AGAIN, generation: 2, isOwner: true };
     simulated.control(OPCODE.ACK, offer.id, ack);
-    expect((await events.next()).value).toEqual({ type: "owner-gained", generation: 2 });
+    const told = [await events.next(), await events.next(), await events.next()];
+    expect(told.map(({ value }) => value)).toEqual([
+      { type: "lost" },
+      { type: "restored", generation: 2, isOwner: true },
+      { type: "owner-gained", generation: 2 },
+    ]);
     expect([service.isOwner, service.generation]).toEqual([true, 2]);
     simulated.request(SERVICE_AGAIN, 5, "new");
     expect(seen.at(-1)?.data).toBe("new");

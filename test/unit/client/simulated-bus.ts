@@ -2,6 +2,7 @@
 
 import { Bus } from "../../../src/client/bus.ts";
 import type { Clock } from "../../../src/client/clock.ts";
+import { RECONNECT_MS_FIRST } from "../../../src/client/limits.ts";
 import { Link } from "../../../src/client/link.ts";
 import type { ReconnectPlan } from "../../../src/client/reconnection.ts";
 import type { TransportEvents } from "../../../src/client/transport.ts";
@@ -117,6 +118,13 @@ export class SimulatedBus {
   async lose(): Promise<void> {
     this.#connected.events.onClose(undefined);
     await Bun.sleep(0);
+  }
+
+  /** And another one is there, which the test has to answer. PEER is on it, too. */
+  async comeBack(afterMs = RECONNECT_MS_FIRST): Promise<void> {
+    this.clock.pass(afterMs);
+    await Bun.sleep(0);
+    this.introduce();
   }
 
   /** Frames that were sent since the last look, once the bus has flushed. */
