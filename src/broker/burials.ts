@@ -1,6 +1,11 @@
 /**
  * Closes connections that have ended, whatever brought the end about: takes them out of all tables,
- * tells who heard of them, and closes their sockets. A few at a time, at the end of a turn.
+ * tells who heard of them, and closes their sockets. In steps, at the end of a turn: one connection
+ * may hold thousands of services, and thousands may die at once. Users take turns, so that nobody's
+ * services wait to be handed on until all that another one had is gone.
+ *
+ * Invariants: from its doom on a connection gets nothing, and is chosen for nothing; each step leaves
+ * all tables sound; that it is gone is told once, in the last step.
  */
 
 import { closeFd } from "../ffi/owned-fd.ts";
@@ -11,6 +16,7 @@ import type { Connection } from "./connection.ts";
 import type { ConnectionTable } from "./connection-table.ts";
 import type { Cause } from "./endings.ts";
 import type { BrokerEventListener } from "./events.ts";
+import { FairSteps } from "./fair-steps.ts";
 import type { FdBudget } from "./fd-budget.ts";
 import type { FdGate } from "./fd-gate.ts";
 import type { FdHost } from "./fd-intake.ts";
@@ -39,40 +45,50 @@ export interface BurialParts {
 /** Connections that are to be closed. */
 export class Burials {
   readonly #parts: BurialParts;
-  /** Oldest first. */
-  readonly #doomed = new Map<Connection, Cause | undefined>();
+  readonly #work = new FairSteps();
 
   constructor(parts: BurialParts) {
     this.#parts = parts;
   }
 
   get isEmpty(): boolean {
-    return this.#doomed.size === 0;
+    return this.#work.isEmpty;
   }
 
   /**
-   * Adds a connection, behind all others.
+   * Adds a connection that is DOOMED, behind all others of its user.
    * @param cause why, where it is not the client's own wish
    */
   add(connection: Connection, cause: Cause | undefined): void {
-    this.#doomed.set(connection, cause);
+    this.#work.add(connection.identity.uid, this.#bury(connection, cause));
   }
 
-  /** Closes while there is time; one connection at least. */
+  /** Does steps while there is time; one at least. */
   run(hasTime: () => boolean): void {
-    for (const [connection, cause] of this.#doomed) {
-      this.#doomed.delete(connection);
-      this.#bury(connection, cause);
+    while (!this.#work.isEmpty) {
+      this.#work.step();
       if (!hasTime()) return;
     }
   }
 
-  #bury(connection: Connection, cause: Cause | undefined): void {
-    const { state, areas, introductions, table, watch, budget } = this.#parts;
-    for (const area of areas) area.leave(connection);
-    introductions.announceGone(connection, state.leave(connection));
+  *#bury(connection: Connection, cause: Cause | undefined): Generator<void, void> {
+    const { state, areas, introductions, watch } = this.#parts;
+    watch.unwatch(connection);
+    for (const area of areas) {
+      const steps = area.leave(connection);
+      if (steps !== undefined) yield* steps;
+    }
+    yield* state.leave(connection);
+    // Last, since as long as it stood in a table somebody may have been told of it.
+    yield* introductions.leave(connection);
+    this.#close(connection, cause);
+  }
+
+  #close(connection: Connection, cause: Cause | undefined): void {
+    const { areas, table, watch, budget } = this.#parts;
     watch.remove(connection);
     this.#closeSockets(connection);
+    for (const area of areas) area.noteLeft?.(connection);
     table.remove(connection);
     if (!connection.isExtra) budget.removeConnection();
     connection.quota.close();

@@ -12,18 +12,20 @@ import type { ReceivedPacket } from "./packet-handler.ts";
 /** The rest of one packet, handled like a packet. */
 export class PacketRest implements ReceivedPacket {
   readonly buffer: PinnedBuffer;
-  readonly controlTruncated = false;
-  readonly isRest = true;
+  readonly controlTruncated: boolean;
+  readonly isRest: boolean;
   #fds: KeptFds;
 
   /**
-   * @param source holds the packet, borrowed
-   * @param from bytes that were handled already
+   * @param packet borrowed
+   * @param from bytes that were handled already; with 0 it is the packet itself
    * @param fds its own from here on
    */
-  constructor(source: PinnedBuffer, from: number, packetBytes: number, fds: KeptFds) {
+  constructor(packet: ReceivedPacket, from: number, packetBytes: number, fds: KeptFds) {
     this.buffer = new PinnedBuffer(packetBytes - from);
-    copyPinned(source, from, this.buffer, 0, packetBytes - from);
+    copyPinned(packet.buffer, from, this.buffer, 0, packetBytes - from);
+    this.isRest = from > 0 || packet.isRest === true;
+    this.controlTruncated = from === 0 && packet.controlTruncated;
     this.#fds = fds;
   }
 
@@ -37,7 +39,7 @@ export class PacketRest implements ReceivedPacket {
       packet.#fds = fds;
       return packet;
     }
-    return new PacketRest(packet.buffer, from, packetBytes, fds);
+    return new PacketRest(packet, from, packetBytes, fds);
   }
 
   get receivedFdCount(): number {

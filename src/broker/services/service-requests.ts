@@ -25,11 +25,11 @@ import type { BrokerEventListener } from "../events.ts";
 import { type Excess, excessOf, excessWords } from "../excess.ts";
 import type { FdGate } from "../fd-gate.ts";
 import type { ControlSender } from "../introductions.ts";
-import { SERVICES_PER_CONNECTION_MAX, TOPICS_MAX } from "../limits.ts";
+import { ENTRIES_PER_STEP, SERVICES_PER_CONNECTION_MAX, TOPICS_MAX } from "../limits.ts";
 import { RESOURCE } from "../quota.ts";
 import { bodyEnd, bodyStart, checkRequestId, unknownOpcode } from "../requests.ts";
 import type { Answers } from "./answers.ts";
-import { ConnectionServices } from "./connection-services.ts";
+import { ConnectionServices, type OpenService } from "./connection-services.ts";
 import { type OwnerChange, Service, type ServiceTable } from "./service-table.ts";
 import type { ServiceWatch } from "./service-watch.ts";
 
@@ -99,69 +99,85 @@ export class ServiceRequests implements Area {
   }
 
   /** Area: the connection's calls have ended before. */
-  leave(connection: Connection): void {
+  *leave(connection: Connection): Generator<void, void> {
     const { services } = connection;
     if (services === undefined) return;
     const { watch } = this.#parts;
+    let left = 0;
     for (const service of services.served.values()) {
-      this.#stopServing(connection, service);
-      this.#release(connection, service);
+      this.#dropServed(connection, service);
+      if (++left % ENTRIES_PER_STEP === 0) yield;
     }
     for (const service of services.watched.values()) {
-      watch.forget(connection, service);
-      this.#release(connection, service);
+      this.#dropWatched(connection, service);
+      if (++left % ENTRIES_PER_STEP === 0) yield;
     }
-    for (const { service } of services.open.values()) this.#release(connection, service);
+    for (const [id, { service }] of services.open) {
+      services.open.delete(id);
+      this.#release(connection, service);
+      if (++left % ENTRIES_PER_STEP === 0) yield;
+    }
     watch.drop(connection);
     connection.services = undefined;
   }
 
   /** Area */
-  refresh(connection: Connection): void {
+  *refresh(connection: Connection): Generator<void, void> {
     const { services } = connection;
     if (services === undefined) return;
-    for (const service of services.served.values()) this.#refreshServed(connection, service);
-    for (const service of services.watched.values()) this.#refreshWatched(connection, service);
-    const { state, answers } = this.#parts;
+    let looked = 0;
+    for (const service of services.served.values()) {
+      this.refreshServed(connection, service);
+      if (++looked % ENTRIES_PER_STEP === 0) yield;
+    }
+    for (const service of services.watched.values()) {
+      this.#refreshWatched(connection, service);
+      if (++looked % ENTRIES_PER_STEP === 0) yield;
+    }
     for (const open of services.open.values()) {
-      const { id, name } = open.service.topic;
-      const call = state.decide(connection, "call", name);
-      const sendFds = state.peek(connection, "send-fds", name);
-      if (open.call.allowed && !call.allowed) {
-        answers.revoke(connection, id, "call", name, call.rule);
-      }
-      if (open.sendFds.allowed && !sendFds.allowed) {
-        answers.revoke(connection, id, "send-fds", name, sendFds.rule);
-      }
-      open.call = call;
-      open.sendFds = sendFds;
-      open.messageBytesMax = state.messageBytesMax(connection, name);
-      if (connection.state === "DOOMED") return;
+      this.#refreshOpen(connection, open);
+      if (++looked % ENTRIES_PER_STEP === 0) yield;
     }
   }
 
-  #refreshServed(connection: Connection, service: BusService): void {
+  /** Takes a service from a connection that serves it, or waits to, where it may not any more. */
+  readonly refreshServed = (connection: Connection, service: BusService): void => {
     const { state, answers } = this.#parts;
     const { id, name } = service.topic;
+    if (connection.state === "DOOMED") return;
     const decision = state.decide(connection, "serve", name);
     if (decision.allowed) return;
-    connection.services?.served.delete(id);
-    this.#stopServing(connection, service);
+    this.#dropServed(connection, service);
     answers.revoke(connection, id, "serve", name, decision.rule);
-    this.#release(connection, service);
+  };
+
+  #refreshOpen(connection: Connection, open: OpenService): void {
+    const { state, answers } = this.#parts;
+    const { id, name } = open.service.topic;
+    if (connection.state === "DOOMED") return;
+    const call = state.decide(connection, "call", name);
+    const sendFds = state.peek(connection, "send-fds", name);
+    if (open.call.allowed && !call.allowed) {
+      answers.revoke(connection, id, "call", name, call.rule);
+    }
+    if (open.sendFds.allowed && !sendFds.allowed) {
+      answers.revoke(connection, id, "send-fds", name, sendFds.rule);
+    }
+    open.call = call;
+    open.sendFds = sendFds;
+    open.messageBytesMax = state.messageBytesMax(connection, name);
   }
 
   #refreshWatched(connection: Connection, service: BusService): void {
-    const { state, watch, answers } = this.#parts;
+    const { state, answers } = this.#parts;
     const { id, name } = service.topic;
+    if (connection.state === "DOOMED") return;
     const decision = state.decide(connection, "call", name);
     if (decision.allowed) return;
-    connection.services?.watched.delete(id);
-    watch.forget(connection, service);
     // The same is told of a service that is open, too.
     const isTold = connection.services?.open.get(id)?.call.allowed === true;
     if (!isTold) answers.revoke(connection, id, "call", name, decision.rule);
-    this.#release(connection, service);
+    this.#dropWatched(connection, service);
   }
 
   #open(connection: Connection, id: number, name: string): void {
@@ -258,7 +274,7 @@ export class ServiceRequests implements Area {
     this.#parts.fdGate.set(connection, true);
     this.#ackServe(connection, id, service);
     this.#noteOwner(connection, service, true);
-    this.#tellChange(service, change);
+    this.#tellChange(connection, service, change);
   }
 
   #ackServe(connection: Connection, id: number, service: BusService): void {
@@ -272,9 +288,7 @@ export class ServiceRequests implements Area {
     const { answers } = this.#parts;
     const service = connection.services?.served.get(serviceId);
     if (service === undefined) return this.#refuseNumber(connection, id, serviceId, "serve");
-    connection.services?.served.delete(serviceId);
-    this.#stopServing(connection, service);
-    this.#release(connection, service);
+    this.#dropServed(connection, service);
     answers.grant(connection, id);
   }
 
@@ -293,26 +307,40 @@ export class ServiceRequests implements Area {
   }
 
   #unwatch(connection: Connection, id: number, serviceId: number): void {
-    const { watch, answers } = this.#parts;
+    const { answers } = this.#parts;
     const service = connection.services?.watched.get(serviceId);
     if (service === undefined) return this.#refuseNumber(connection, id, serviceId, "watch");
-    connection.services?.watched.delete(serviceId);
-    watch.forget(connection, service);
-    this.#release(connection, service);
+    this.#dropWatched(connection, service);
     answers.grant(connection, id);
   }
 
-  /** A client serves no more, or does not wait any more. */
+  /** A client serves no more, or does not wait any more, and lets go of the service. */
+  #dropServed(connection: Connection, service: BusService): void {
+    connection.services?.served.delete(service.topic.id);
+    this.#stopServing(connection, service);
+    this.#release(connection, service);
+  }
+
+  #dropWatched(connection: Connection, service: BusService): void {
+    connection.services?.watched.delete(service.topic.id);
+    this.#parts.watch.forget(connection, service);
+    this.#release(connection, service);
+  }
+
   #stopServing(connection: Connection, service: BusService): void {
     const wasOwner = service.member(connection) !== undefined;
     const change = service.leave(connection);
     if (!wasOwner || change === undefined) return;
     this.#noteOwner(connection, service, false);
-    this.#tellChange(service, change);
+    this.#tellChange(connection, service, change);
   }
 
   /** Tells those whom a change made owners or not, and those who watch. */
-  #tellChange(service: BusService, { gained, lost }: OwnerChange<Connection>): void {
+  #tellChange(
+    causedBy: Connection,
+    service: BusService,
+    { gained, lost }: OwnerChange<Connection>,
+  ): void {
     const { fdGate, watch } = this.#parts;
     for (const owner of lost) {
       this.#tellOwner(owner, service, false);
@@ -323,7 +351,7 @@ export class ServiceRequests implements Area {
       this.#tellOwner(owner, service, true);
       fdGate.set(owner, true);
     }
-    watch.noteChange(service);
+    watch.noteChange(service, causedBy);
   }
 
   #tellOwner(owner: Connection, service: BusService, isOwner: boolean): void {

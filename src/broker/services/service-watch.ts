@@ -37,12 +37,12 @@ export class ServiceWatch {
     this.#parts = parts;
   }
 
-  /** Who serves the service has changed. */
-  noteChange(service: BusService): void {
+  /** Who serves the service has changed, for what a client did. */
+  noteChange(service: BusService, { identity }: Connection): void {
     const isWatched = service.watchers.size > 0 || this.#parts.presence.isWanted;
     if (!isWatched || this.#changed.has(service)) return;
     this.#changed.add(service);
-    this.#parts.background.add(this.#tellAll(service));
+    this.#parts.background.addNews(identity.uid, this.#tellAll(service));
   }
 
   /**
