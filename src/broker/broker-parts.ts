@@ -15,6 +15,7 @@ import { ClientFiles } from "./client-files.ts";
 import type { Connection } from "./connection.ts";
 import { ConnectionTable } from "./connection-table.ts";
 import { Deferred } from "./deferred.ts";
+import { EndedSockets } from "./ended-sockets.ts";
 import type { Cause } from "./endings.ts";
 import { FdBudget } from "./fd-budget.ts";
 import { FdCloser } from "./fd-closer.ts";
@@ -117,7 +118,8 @@ export function assembleParts(given: SessionsOptions, host: PartsHost) {
   const requests = new Requests({ ...common, fdSweep, replay });
   const rights = new Rights(common);
   const handler = new PacketHandler({ router, rights, chores, services, requests, intake, host });
-  const burials = new Burials({ ...common, presence });
+  const sockets = new EndedSockets(common);
+  const burials = new Burials({ ...common, presence, sockets });
   const end = host.endUnread.bind(host);
   const backPressure = new BackPressure({ ...common, end });
   const { verifiesPackets } = options;

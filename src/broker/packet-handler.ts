@@ -29,7 +29,10 @@ export interface ReceivedPacket {
   readonly receivedFdCount: number;
   /** Some fds did not arrive, because the process may hold no more. */
   readonly controlTruncated: boolean;
-  /** It is what was left of a packet that was checked whole; undefined for false. */
+  /**
+   * It is what was left of a packet that was checked whole, or has fds for which room was found;
+   * undefined for false.
+   */
   readonly isRest?: boolean;
   /** Hands the fds over to the caller. */
   takeFds(): number[];
@@ -90,22 +93,23 @@ export class PacketHandler {
   handle(connection: Connection, packet: ReceivedPacket, packetBytes: number): number {
     if (this.#rights.areStale(connection)) this.#rights.refresh(connection);
     try {
+      const isFirst = connection.state === "AWAIT_HELLO";
+      const hasFds = packet.receivedFdCount > 0 || packet.controlTruncated;
+      if (hasFds && !isFirst && !this.#intake.hasRoomFor(packet)) {
+        this.#intake.refuseForWantOfRoom(connection);
+        return packetBytes;
+      }
       if (connection.chore !== undefined && !this.#chores.finish(connection, this.#host)) {
-        if (packet.receivedFdCount > 0) this.#host.keepFds(packet.takeFds());
+        if (hasFds) this.#host.keepFds(packet.takeFds());
         return 0;
       }
-      if (connection.state === "AWAIT_HELLO") {
+      if (isFirst) {
         this.#handleFirst(connection, packet, packetBytes);
-      } else if (packet.receivedFdCount > 0 || packet.controlTruncated) {
-        if (this.#intake.hasRoomFor(packet)) {
-          return this.#handleWithFds(connection, packet, packetBytes);
-        }
-        this.#intake.refuseForWantOfRoom(connection);
-      } else {
-        const routed = this.#routePlain(connection, packet.buffer, packetBytes);
-        return routed === NOT_PLAIN ? this.#handleFrames(connection, packet, packetBytes) : routed;
+        return packetBytes;
       }
-      return packetBytes;
+      if (hasFds) return this.#handleWithFds(connection, packet, packetBytes);
+      const routed = this.#routePlain(connection, packet.buffer, packetBytes);
+      return routed === NOT_PLAIN ? this.#handleFrames(connection, packet, packetBytes) : routed;
     } finally {
       packet.closeFds();
     }

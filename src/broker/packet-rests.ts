@@ -1,7 +1,8 @@
 /**
  * What is left of packets that were too costly for one turn, or that a subscriber holds back: their
  * frames from some point on, kept until their turn comes. One for a connection at most, since it is
- * not read from meanwhile. All of it was found well-formed before any of the packet took effect.
+ * not read from meanwhile. All of it was found well-formed before any of the packet took effect; a
+ * packet that had to wait before anything of it was looked at comes again as it was.
  */
 
 import { copyPinned, PinnedBuffer } from "../ffi/pinned-buffer.ts";
@@ -12,20 +13,20 @@ import type { ReceivedPacket } from "./packet-handler.ts";
 /** The rest of one packet, handled like a packet. */
 export class PacketRest implements ReceivedPacket {
   readonly buffer: PinnedBuffer;
-  readonly controlTruncated: boolean;
+  readonly controlTruncated = false;
   readonly isRest: boolean;
   #fds: KeptFds;
 
   /**
    * @param packet borrowed
-   * @param from bytes that were handled already; with 0 it is the packet itself
+   * @param from bytes that were handled already; with 0 it is the packet itself, which need not have
+   *   been checked, but for whether there is room for its fds
    * @param fds its own from here on
    */
   constructor(packet: ReceivedPacket, from: number, packetBytes: number, fds: KeptFds) {
     this.buffer = new PinnedBuffer(packetBytes - from);
     copyPinned(packet.buffer, from, this.buffer, 0, packetBytes - from);
-    this.isRest = from > 0 || packet.isRest === true;
-    this.controlTruncated = from === 0 && packet.controlTruncated;
+    this.isRest = from > 0 || fds.count > 0 || packet.isRest === true;
     this.#fds = fds;
   }
 

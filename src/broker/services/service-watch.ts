@@ -22,7 +22,7 @@ export interface ServiceWatchParts {
   readonly introductions: Introductions;
   readonly send: ControlSender;
   readonly background: Background;
-  readonly presence: Presence;
+  readonly presence: Pick<Presence, "isWanted" | "noteService">;
 }
 
 /** Tells watchers. */
