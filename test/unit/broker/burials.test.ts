@@ -112,7 +112,10 @@ function doom(connection: Connection): void {
 const RESOURCES: Resource[] = [RESOURCE.subscriptions, RESOURCE.topics];
 
 function held(): number {
-  return RESOURCES.reduce<number>((sum, resource) => sum + bench.quotas.user(UID).used(resource), 0);
+  return RESOURCES.reduce<number>(
+    (sum, resource) => sum + bench.quotas.user(UID).used(resource),
+    0,
+  );
 }
 
 /** Works until all are buried. @returns the most that one step released or told */
