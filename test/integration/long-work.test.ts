@@ -1,9 +1,11 @@
 /** Work that takes long, brought about by one client, beside what others wait for. */
 
 import { describe, expect, test } from "bun:test";
+import { closeFd } from "../../src/ffi/owned-fd.ts";
 import { OPCODE } from "../../src/protocol/opcodes.ts";
 import type { PacketWriter } from "../../src/protocol/packet.ts";
 import { eventually } from "../support/eventually.ts";
+import { openPipe } from "../support/pipes.ts";
 import {
   appendRequest,
   mapOf,
@@ -98,6 +100,27 @@ describe("a reload of the policy", () => {
       return count === services.length * watchers.length;
     }, "all watchers are told of all services");
     for (const watcher of watchers) watcher[Symbol.dispose]();
+  });
+});
+
+describe("a client with many rights", () => {
+  test("has lost those that a reload took before its next packet is handled", async () => {
+    await using broker = await spawnBroker({ policy: OPEN, nextPolicy: SHUT, keepFdsOut: false });
+    using reader = await openAs(OTHER, broker.path);
+    await reader.subscribe(">");
+    using administrator = await openAs(0, broker.path);
+    const topics = Array.from({ length: 8_000 }, (_, number) => ({ topic: `shut.${number}` }));
+    const acks = await requestAll(administrator, OPCODE.OPEN_TOPIC, topics);
+    const fds = broker.countFds();
+    await administrator.request(OPCODE.RELOAD_POLICY);
+    const last = Number(mapOf(acks.at(-1) as RawFrame)["topic"]);
+    administrator.sendMessage(last, "too late");
+    const ends = Object.values(openPipe());
+    administrator.sendMessage(last, "and with files", ends);
+    for (const end of ends) closeFd(end);
+    expect(await administrator.sync()).toMatchObject({ published: 0, delivered: 0, denied: 2 });
+    await broker.expectFds(fds);
+    expect(reader.received().filter(({ opcode }) => opcode === OPCODE.MESSAGE)).toEqual([]);
   });
 });
 

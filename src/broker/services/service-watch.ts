@@ -9,6 +9,7 @@ import { SERVICE_OWNERS_TOLD_MAX } from "../../protocol/limits.ts";
 import { OPCODE } from "../../protocol/opcodes.ts";
 import { type ServiceBody, serviceBody } from "../../protocol/service-messages.ts";
 import type { Background } from "../background.ts";
+import type { BusState } from "../bus-state.ts";
 import type { Connection } from "../connection.ts";
 import type { ControlSender, Introductions } from "../introductions.ts";
 import { SEND_QUEUE_BYTES_MAX } from "../limits.ts";
@@ -19,6 +20,7 @@ type BusService = Service<Connection>;
 
 /** What it tells with. */
 export interface ServiceWatchParts {
+  readonly state: BusState;
   readonly introductions: Introductions;
   readonly send: ControlSender;
   readonly background: Background;
@@ -60,12 +62,13 @@ export class ServiceWatch {
     return { generation: service.generation, owners, count: service.ownerCount };
   }
 
-  /** Tells those that have room by now. */
+  /** Those that have room by now will be told, in the background. */
   settle(): void {
     for (const [watcher, services] of this.#behind) {
       if (!hasRoom(watcher)) continue;
       this.#behind.delete(watcher);
-      for (const service of services) this.#tell(watcher, service);
+      const { uid } = watcher.identity;
+      this.#parts.background.addNews(uid, this.#tellBehind(watcher, services));
     }
   }
 
@@ -89,9 +92,17 @@ export class ServiceWatch {
     }
   }
 
+  *#tellBehind(watcher: Connection, services: ReadonlySet<BusService>): Generator<void, void> {
+    for (const service of services) {
+      this.#tell(watcher, service);
+      yield;
+    }
+  }
+
   #tell(watcher: Connection, service: BusService): void {
     const told = service.watchers.get(watcher);
     if (told === undefined || told >= service.generation) return;
+    if (!this.#mayWatch(watcher, service)) return;
     if (!hasRoom(watcher)) {
       const services = this.#behind.get(watcher) ?? new Set();
       this.#behind.set(watcher, services.add(service));
@@ -99,6 +110,14 @@ export class ServiceWatch {
     }
     const body = serviceBody(this.snapshot(watcher, service));
     this.#parts.send(watcher, { opcode: OPCODE.SERVICE, id: service.topic.id, body });
+  }
+
+  /** Its rights may be older than the policy; that one is gone it will be told in its turn. */
+  #mayWatch(watcher: Connection, { topic }: BusService): boolean {
+    const { state } = this.#parts;
+    const { chore, policyGeneration } = watcher;
+    if (chore === undefined && policyGeneration === state.policyGeneration) return true;
+    return state.peek(watcher, "call", topic.name).allowed;
   }
 }
 

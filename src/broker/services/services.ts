@@ -59,7 +59,7 @@ export class Services implements Area {
     const answers = new Answers(parts.send, parts.onEvent);
     const table = new ServiceTable<Connection>(parts.state.topics);
     this.provider = serviceProvider({ state: parts.state, table });
-    this.#held = new HeldWords(parts.send);
+    this.#held = new HeldWords(parts.send, parts.background);
     this.#watch = new ServiceWatch(parts);
     const delivery = new CallDelivery(parts);
     const shared = { table, watch: this.#watch, answers };

@@ -49,7 +49,8 @@ beforeEach(() => {
   const onEvent = () => {};
   const answers = new Answers(send, onEvent);
   const presence = { isWanted: false, noteService: () => {} };
-  const watch = new ServiceWatch({ introductions, send, background: new Background(), presence });
+  const background = new Background();
+  const watch = new ServiceWatch({ state, introductions, send, background, presence });
   const fdGate = new FdGate(false);
   services = new ServiceRequests({ state, table, watch, answers, fdGate, send, onEvent });
   burials = burialsOf([services]);
@@ -221,7 +222,7 @@ describe("Burials.run()", () => {
 describe("BusState.leave()", () => {
   test("takes a connection out of all routes before its first step, for good", () => {
     const [leaving, staying] = [bench.connect(1, UID), bench.connect(2, UID)];
-    const topic = state.holdTopic(staying, "a.1");
+    const topic = state.holdTopic(staying, "a.999");
     if (!(topic instanceof Topic)) throw new Error("There are too many topics");
     subscribeTo(staying, 1, () => "a.*");
     subscribeTo(leaving, 1_000, (number) => `*.${number}`);
