@@ -114,10 +114,10 @@ describe("a client with many rights", () => {
     const fds = broker.countFds();
     await administrator.request(OPCODE.RELOAD_POLICY);
     const last = Number(mapOf(acks.at(-1) as RawFrame)["topic"]);
-    administrator.sendMessage(last, "too late");
     const ends = Object.values(openPipe());
-    administrator.sendMessage(last, "and with files", ends);
+    administrator.sendMessage(last, "with files", ends);
     for (const end of ends) closeFd(end);
+    administrator.sendMessage(last, "and without");
     expect(await administrator.sync()).toMatchObject({ published: 0, delivered: 0, denied: 2 });
     await broker.expectFds(fds);
     expect(reader.received().filter(({ opcode }) => opcode === OPCODE.MESSAGE)).toEqual([]);
