@@ -8,17 +8,24 @@ import type { Connection } from "../connection.ts";
 import type { Member } from "./least-busy.ts";
 import type { Service } from "./service-table.ts";
 
-/** Decides anew whether a connection may serve one service; it stops to serve it where it may not. */
-export type ServedRefresher = (connection: Connection, service: Service<Connection>) => void;
+/** Called about a connection that serves a service. */
+export type ServedListener = (connection: Connection, service: Service<Connection>) => void;
 
 /** Chooses members. */
 export class MemberChoice {
   readonly #state: BusState;
-  readonly #refreshServed: ServedRefresher;
+  readonly #refreshServed: ServedListener;
+  readonly #settleOwner: ServedListener;
 
-  constructor(state: BusState, refreshServed: ServedRefresher) {
+  /**
+   * @param refreshServed decides anew whether a connection may serve a service; it stops to serve it
+   *   where it may not
+   * @param settleOwner makes sure that a member knows that it serves
+   */
+  constructor(state: BusState, refreshServed: ServedListener, settleOwner: ServedListener) {
     this.#state = state;
     this.#refreshServed = refreshServed;
+    this.#settleOwner = settleOwner;
   }
 
   /** The least busy member that can be reached. */
@@ -47,6 +54,7 @@ export class MemberChoice {
       if (!isRefreshed) this.#refreshServed(client, service);
       member.rightGeneration = policyGeneration;
     }
+    if (member.isListed && !member.isTold) this.#settleOwner(member.client, service);
     return member.isListed;
   }
 }

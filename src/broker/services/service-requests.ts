@@ -13,7 +13,6 @@ import {
   decodeUnwatch,
   decodeWatch,
   openServiceAckBody,
-  ownershipBody,
   type Serve,
   serveAckBody,
   watchAckBody,
@@ -21,15 +20,14 @@ import {
 import type { Area, CarryOut, ClientFrame } from "../area.ts";
 import type { BusState } from "../bus-state.ts";
 import type { Connection } from "../connection.ts";
-import type { BrokerEventListener } from "../events.ts";
 import { type Excess, excessOf, excessWords } from "../excess.ts";
 import type { FdGate } from "../fd-gate.ts";
-import type { ControlSender } from "../introductions.ts";
 import { ENTRIES_PER_STEP, SERVICES_PER_CONNECTION_MAX, TOPICS_MAX } from "../limits.ts";
 import { RESOURCE } from "../quota.ts";
 import { bodyEnd, bodyStart, checkRequestId, unknownOpcode } from "../requests.ts";
 import type { Answers } from "./answers.ts";
 import { ConnectionServices, type OpenService } from "./connection-services.ts";
+import type { Ownership } from "./ownership.ts";
 import { type OwnerChange, Service, type ServiceTable } from "./service-table.ts";
 import type { ServiceWatch } from "./service-watch.ts";
 
@@ -40,10 +38,9 @@ export interface ServiceRequestsParts {
   readonly state: BusState;
   readonly table: ServiceTable<Connection>;
   readonly watch: ServiceWatch;
+  readonly ownership: Ownership;
   readonly answers: Answers;
   readonly fdGate: FdGate;
-  readonly send: ControlSender;
-  readonly onEvent: BrokerEventListener;
 }
 
 /** Carries out requests about services. */
@@ -218,11 +215,14 @@ export class ServiceRequests implements Area {
   }
 
   #serve(connection: Connection, id: number, request: Serve): void {
-    const { state, table, answers } = this.#parts;
+    const { state, table, answers, ownership } = this.#parts;
     const { service: name, channels = false } = request;
     if (!answers.acceptsName(connection, id, name, "serve")) return;
     const decision = state.decide(connection, "serve", name);
     if (!decision.allowed) return answers.deny(connection, id, "serve", name, decision.rule);
+    const before = table.find(name);
+    if (before !== undefined) ownership.settle(connection, before);
+    // It is forgotten where that was its last use.
     const known = table.find(name);
     const member = known?.member(connection);
     if (known !== undefined && member !== undefined) {
@@ -273,8 +273,8 @@ export class ServiceRequests implements Area {
     this.#servicesOf(connection).served.set(service.topic.id, service);
     this.#parts.fdGate.set(connection, true);
     this.#ackServe(connection, id, service);
-    this.#noteOwner(connection, service, true);
-    this.#tellChange(connection, service, change);
+    this.#parts.ownership.noteOwn(connection, service, true);
+    this.#parts.ownership.noteChange(connection, service, change);
   }
 
   #ackServe(connection: Connection, id: number, service: BusService): void {
@@ -316,7 +316,9 @@ export class ServiceRequests implements Area {
 
   /** A client serves no more, or does not wait any more, and lets go of the service. */
   #dropServed(connection: Connection, service: BusService): void {
-    connection.services?.served.delete(service.topic.id);
+    this.#parts.ownership.settle(connection, service);
+    // It had lost the service, and did not know it yet.
+    if (connection.services?.served.delete(service.topic.id) !== true) return;
     this.#stopServing(connection, service);
     this.#release(connection, service);
   }
@@ -328,43 +330,12 @@ export class ServiceRequests implements Area {
   }
 
   #stopServing(connection: Connection, service: BusService): void {
+    const { ownership } = this.#parts;
     const wasOwner = service.member(connection) !== undefined;
     const change = service.leave(connection);
     if (!wasOwner || change === undefined) return;
-    this.#noteOwner(connection, service, false);
-    this.#tellChange(connection, service, change);
-  }
-
-  /** Tells those whom a change made owners or not, and those who watch. */
-  #tellChange(
-    causedBy: Connection,
-    service: BusService,
-    { gained, lost }: OwnerChange<Connection>,
-  ): void {
-    const { fdGate, watch } = this.#parts;
-    for (const owner of lost) {
-      this.#tellOwner(owner, service, false);
-      owner.services?.served.delete(service.topic.id);
-      this.#release(owner, service);
-    }
-    for (const owner of gained) {
-      this.#tellOwner(owner, service, true);
-      fdGate.set(owner, true);
-    }
-    watch.noteChange(service, causedBy);
-  }
-
-  #tellOwner(owner: Connection, service: BusService, isOwner: boolean): void {
-    const body = ownershipBody({ generation: service.generation, isOwner });
-    this.#parts.send(owner, { opcode: OPCODE.OWNERSHIP, id: service.topic.id, body });
-    this.#noteOwner(owner, service, isOwner);
-  }
-
-  #noteOwner({ id, identity }: Connection, service: BusService, isOwner: boolean): void {
-    const topic = service.topic.name;
-    const { generation } = service;
-    const event = { connection: id, identity, topic, isOwner, generation };
-    this.#parts.onEvent({ type: "service-owner", ...event });
+    ownership.noteOwn(connection, service, false);
+    ownership.noteChange(connection, service, change);
   }
 
   #servicesOf(connection: Connection): ConnectionServices {

@@ -22,6 +22,7 @@ import { type CallCounters, Calls } from "./calls.ts";
 import { Channels } from "./channels.ts";
 import { HeldWords } from "./held-words.ts";
 import { MemberChoice } from "./member-choice.ts";
+import { Ownership } from "./ownership.ts";
 import { serviceProvider } from "./service-entries.ts";
 import { ServiceRequests } from "./service-requests.ts";
 import { ServiceTable } from "./service-table.ts";
@@ -62,9 +63,10 @@ export class Services implements Area {
     this.#held = new HeldWords(parts.send, parts.background);
     this.#watch = new ServiceWatch(parts);
     const delivery = new CallDelivery(parts);
-    const shared = { table, watch: this.#watch, answers };
+    const ownership = new Ownership({ ...parts, table, watch: this.#watch });
+    const shared = { table, watch: this.#watch, answers, ownership };
     const requests = new ServiceRequests({ ...parts, ...shared });
-    const choice = new MemberChoice(parts.state, requests.refreshServed);
+    const choice = new MemberChoice(parts.state, requests.refreshServed, ownership.settle);
     this.#calls = new Calls({ ...parts, choice, answers, delivery, held: this.#held });
     // When a connection ends its calls go first: they need what it served and called.
     const channels = new Channels({ ...parts, table, choice, answers });

@@ -2,65 +2,38 @@
 
 import { beforeEach, describe, expect, test } from "bun:test";
 import type { Area } from "../../../src/broker/area.ts";
-import { Background } from "../../../src/broker/background.ts";
 import { Burials } from "../../../src/broker/burials.ts";
-import { BusState } from "../../../src/broker/bus-state.ts";
+import type { BusState } from "../../../src/broker/bus-state.ts";
 import type { Connection } from "../../../src/broker/connection.ts";
-import { FdGate } from "../../../src/broker/fd-gate.ts";
-import { type ControlSender, Introductions } from "../../../src/broker/introductions.ts";
 import { ENTRIES_PER_STEP } from "../../../src/broker/limits.ts";
-import { ownUidPolicy } from "../../../src/broker/policy/decide.ts";
 import { RESOURCE, type Resource } from "../../../src/broker/quota.ts";
-import { Answers } from "../../../src/broker/services/answers.ts";
-import { ServiceRequests } from "../../../src/broker/services/service-requests.ts";
-import { ServiceTable } from "../../../src/broker/services/service-table.ts";
-import { ServiceWatch } from "../../../src/broker/services/service-watch.ts";
 import { Topic } from "../../../src/broker/topic-table.ts";
-import { PinnedBuffer } from "../../../src/ffi/pinned-buffer.ts";
-import type { ControlMap } from "../../../src/protocol/control-body.ts";
-import { FRAME_HEADER_BYTES } from "../../../src/protocol/limits.ts";
 import { OPCODE } from "../../../src/protocol/opcodes.ts";
-import { PacketWriter } from "../../../src/protocol/packet.ts";
-import { ConnectionBench } from "./connection-fixture.ts";
+import type { ConnectionBench } from "./connection-fixture.ts";
+import { ServicesBench } from "./services/services-fixture.ts";
 
 const UID = 7;
 
+let services: ServicesBench;
 let bench: ConnectionBench;
 let state: BusState;
-let introductions: Introductions;
-let table: ServiceTable<Connection>;
-let services: ServiceRequests;
 let burials: Burials;
-/** Frames as [connection, opcode, id]. */
-let sent: [to: number, opcode: number, id: number][];
-/** What listeners were told: "disconnected 3", "owner 3 a". */
+/** What listeners were told: "disconnected 3". */
 let told: string[];
 
 beforeEach(() => {
-  bench = new ConnectionBench();
-  state = new BusState(ownUidPolicy(UID), () => {});
-  sent = [];
+  services = new ServicesBench(UID);
+  bench = services.connections;
+  state = services.state;
   told = [];
-  const send: ControlSender = (to, { opcode, id }) => {
-    if (to.state !== "DOOMED") sent.push([to.id, opcode, id]);
-  };
-  introductions = new Introductions(send);
-  table = new ServiceTable<Connection>(state.topics);
-  const onEvent = () => {};
-  const answers = new Answers(send, onEvent);
-  const presence = { isWanted: false, noteService: () => {} };
-  const background = new Background();
-  const watch = new ServiceWatch({ state, introductions, send, background, presence });
-  const fdGate = new FdGate(false);
-  services = new ServiceRequests({ state, table, watch, answers, fdGate, send, onEvent });
-  burials = burialsOf([services]);
+  burials = burialsOf([services.requests]);
 });
 
 function burialsOf(areas: readonly Area[]): Burials {
   return new Burials({
     state,
     areas,
-    introductions,
+    introductions: services.introductions,
     presence: { noteDisconnected: ({ id }) => void told.push(`disconnected ${id}`) },
     table: { remove: () => {} },
     watch: { unwatch: () => {}, remove: () => {} },
@@ -68,22 +41,6 @@ function burialsOf(areas: readonly Area[]): Burials {
     budget: { removeConnection: () => {} },
     onEvent: () => {},
   });
-}
-
-function request(connection: Connection, opcode: number, body: ControlMap): void {
-  const buffer = new PinnedBuffer(1024);
-  const writer = new PacketWriter(buffer.bytes.buffer);
-  writer.appendControl(opcode, 0, 1, body);
-  const frameBytes = buffer.words[0] ?? FRAME_HEADER_BYTES;
-  const place = { buffer, bytes: buffer.bytes, offset: 0, frameBytes };
-  services.read(connection, {
-    opcode,
-    flags: 0,
-    id: 1,
-    ...place,
-    isRest: false,
-    bundle: undefined,
-  })();
 }
 
 function subscribeTo(connection: Connection, count: number, pattern: (n: number) => string): void {
@@ -122,9 +79,9 @@ function held(): number {
 /** Works until all are buried. @returns the most that one step released or told */
 function buryAll(): number {
   let longest = 0;
-  let before = sent.length - held();
+  let before = services.sent.length - held();
   burials.run(() => {
-    const now = sent.length - held();
+    const now = services.sent.length - held();
     longest = Math.max(longest, now - before);
     before = now;
     return true;
@@ -149,25 +106,25 @@ describe("Burials.run()", () => {
   test("takes a connection that serves, watches and calls many services apart in steps", () => {
     const connection = bench.connect(1, UID);
     for (let number = 0; number < 1_000; number += 1) {
-      request(connection, OPCODE.SERVE, { service: `served.${number}` });
-      request(connection, OPCODE.WATCH, { service: `watched.${number}` });
-      request(connection, OPCODE.OPEN_SERVICE, { service: `called.${number}` });
+      services.request(connection, OPCODE.SERVE, { service: `served.${number}` });
+      services.request(connection, OPCODE.WATCH, { service: `watched.${number}` });
+      services.request(connection, OPCODE.OPEN_SERVICE, { service: `called.${number}` });
     }
     expect(held()).toBe(3_000);
     doom(connection);
     expect(buryAll()).toBeLessThanOrEqual(ENTRIES_PER_STEP);
-    expect([...table.all()]).toEqual([]);
+    expect([...services.table.all()]).toEqual([]);
     expect(connection.services).toBeUndefined();
   });
 
   test("tells many who heard of a connection in steps, each once", () => {
     const connection = bench.connect(1, UID);
     const others = Array.from({ length: 500 }, (_, place) => bench.connect(place + 2, UID));
-    for (const other of others) introductions.introduceSender(other, connection);
-    sent.length = 0;
+    for (const other of others) services.introductions.introduceSender(other, connection);
+    services.sent.length = 0;
     doom(connection);
     expect(buryAll()).toBe(ENTRIES_PER_STEP);
-    expect(sent).toEqual(others.map(({ id }) => [id, OPCODE.SENDER_GONE, connection.id]));
+    expect(services.sent).toEqual(others.map(({ id }) => [id, OPCODE.SENDER_GONE, connection.id]));
   });
 
   test("makes no step longer where thousands end at once", () => {
@@ -186,21 +143,21 @@ describe("Burials.run()", () => {
     const names = Array.from({ length: 300 }, (_, number) => `s.${number}`);
     for (const service of names) {
       for (const server of [leaving, second, third]) {
-        request(server, OPCODE.SERVE, { service, ifOwned: "queue" });
+        services.request(server, OPCODE.SERVE, { service, ifOwned: "queue" });
       }
     }
     doom(leaving);
     burials.run(() => {
-      for (const service of names.map((name) => table.find(name))) {
+      for (const service of names.map((name) => services.table.find(name))) {
         const owners = [...(service?.owners ?? [])];
         expect(owners).toEqual([service?.isWaiting(second) === true ? leaving : second]);
       }
       return true;
     });
-    expect(names.map((name) => [...(table.find(name)?.owners ?? [])])).toEqual(
+    expect(names.map((name) => [...(services.table.find(name)?.owners ?? [])])).toEqual(
       names.map(() => [second]),
     );
-    const changes = sent.filter(([, opcode]) => opcode === OPCODE.OWNERSHIP);
+    const changes = services.sent.filter(([, opcode]) => opcode === OPCODE.OWNERSHIP);
     expect(changes.map(([to]) => to)).toEqual(names.map(() => second.id));
   });
 

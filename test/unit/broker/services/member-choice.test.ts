@@ -14,6 +14,8 @@ let members: Connection[];
 let barred: Set<Connection>;
 /** Whose right was decided anew. */
 let decided: number[];
+/** Who was told that it serves. */
+let settled: number[];
 let choice: MemberChoice;
 
 beforeEach(() => {
@@ -24,10 +26,15 @@ beforeEach(() => {
   for (const member of members) service.join(member, { shared: true, channels: false });
   barred = new Set();
   decided = [];
-  choice = new MemberChoice(state, (connection) => {
-    decided.push(connection.id);
-    if (barred.has(connection)) service.leave(connection);
-  });
+  settled = [];
+  choice = new MemberChoice(
+    state,
+    (connection) => {
+      decided.push(connection.id);
+      if (barred.has(connection)) service.leave(connection);
+    },
+    (connection) => void settled.push(connection.id),
+  );
 });
 
 describe("MemberChoice.first()", () => {
@@ -59,5 +66,10 @@ describe("MemberChoice.first()", () => {
     first.policyGeneration = state.policyGeneration;
     first.chore = { next: () => ({ done: false, value: undefined }) };
     expect(choice.first(service)?.client).toBe(members[1] as Connection);
+  });
+
+  test("tells a member that it serves before anything is asked of it", () => {
+    choice.first(service);
+    expect(settled).toEqual([1]);
   });
 });
