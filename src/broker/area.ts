@@ -40,13 +40,23 @@ export interface Area {
    * @throws {ProtocolError} where the frame itself is wrong, or names an id that is not the client's
    */
   read(connection: Connection, frame: ClientFrame): CarryOut;
-  /** The connection has ended; nothing may lead to it any more. */
-  leave(connection: Connection): void;
+  /**
+   * The connection has ended, or reads no more; nothing may lead to it any more. In steps, between
+   * which all tables are sound: what is not done yet is there, and is not used, since the connection
+   * cannot be reached. None of its packets is handled meanwhile. May be begun anew at any step.
+   * @returns undefined where there is nothing to do
+   */
+  leave(connection: Connection): Generator<void, void> | undefined;
+  /** Its last step is done; it leaves the table of connections together with this. */
+  noteLeft?(connection: Connection): void;
   /**
    * Whether the connection may send fds in frames of this area; where there is no such method, it
    * never may. Asked after refresh().
    */
   takesFds?(connection: Connection): boolean;
-  /** The policy was replaced: takes away what the connection may not have any more, and tells it. */
-  refresh(connection: Connection): void;
+  /**
+   * The policy was replaced: takes away what the connection may not have any more, and tells it. In
+   * steps, as leave().
+   */
+  refresh(connection: Connection): Generator<void, void> | undefined;
 }

@@ -51,7 +51,7 @@ export class BackPressure {
   noteEnded(publisher: Connection, events: number): void {
     if ((events & (EPOLLHUP | EPOLLERR)) === 0) return;
     this.#parts.flusher.notePeerGone(publisher);
-    this.#parts.watch.forgetHeld(publisher);
+    this.#parts.watch.unwatch(publisher);
   }
 
   /** A subscriber that holds publishers back was flushed, or does not read any more. */

@@ -1,23 +1,40 @@
 /**
  * Long work in short steps, done between the packets: so that a reload of the policy with thousands
- * of rules, or of thousands of connections' rights, never holds up delivery for long.
+ * of rules, or of thousands of connections' rights, never holds up delivery for long. There are two
+ * kinds: what the policy in force asks for, and news. Each has every second step, and within each
+ * users take turns, so a client that brings about any amount of news delays no loss of a right.
  */
 
-/** Work that can be stopped after any step. A step should take well under a millisecond. */
-export type Steps = Iterator<void, void>;
+import { FairSteps, type Steps } from "./fair-steps.ts";
 
-/** Works off pieces of work one after the other. */
+/** The broker's own work, where a uid is asked for: no user has this one. */
+export const OF_BROKER = -1;
+
+/** Works off pieces of work. */
 export class Background {
-  readonly #queue: Steps[] = [];
+  readonly #rights = new FairSteps();
+  readonly #news = new FairSteps();
+  #isTurnOfNews = false;
 
   /** Whether run() has nothing to do. */
   get isIdle(): boolean {
-    return this.#queue.length === 0;
+    return this.#rights.isEmpty && this.#news.isEmpty;
   }
 
-  /** Adds work behind all other. What it throws is a bug. */
-  add(steps: Steps): void {
-    this.#queue.push(steps);
+  /**
+   * Adds work that puts a policy in force, or that others wait for in the same way.
+   * @param uid whose rights it is about, or OF_BROKER
+   */
+  addForRights(uid: number, steps: Steps): void {
+    this.#rights.add(uid, steps);
+  }
+
+  /**
+   * Adds work that tells somebody something.
+   * @param uid who brought it about
+   */
+  addNews(uid: number, steps: Steps): void {
+    this.#news.add(uid, steps);
   }
 
   /**
@@ -25,8 +42,11 @@ export class Background {
    * @param hasTime asked after each step
    */
   run(hasTime: () => boolean): void {
-    for (let steps = this.#queue[0]; steps !== undefined; steps = this.#queue[0]) {
-      if (steps.next().done === true) this.#queue.shift();
+    while (!this.isIdle) {
+      const isNews = this.#rights.isEmpty || (this.#isTurnOfNews && !this.#news.isEmpty);
+      this.#isTurnOfNews = !isNews;
+      if (isNews) this.#news.step();
+      else this.#rights.step();
       if (!hasTime()) return;
     }
   }

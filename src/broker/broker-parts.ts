@@ -10,10 +10,12 @@ import { BackPressure } from "./back-pressure.ts";
 import { Background } from "./background.ts";
 import { Burials } from "./burials.ts";
 import { BusState } from "./bus-state.ts";
+import { Chores } from "./chores.ts";
 import { ClientFiles } from "./client-files.ts";
 import type { Connection } from "./connection.ts";
 import { ConnectionTable } from "./connection-table.ts";
 import { Deferred } from "./deferred.ts";
+import { EndedSockets } from "./ended-sockets.ts";
 import type { Cause } from "./endings.ts";
 import { FdBudget } from "./fd-budget.ts";
 import { FdCloser } from "./fd-closer.ts";
@@ -38,7 +40,7 @@ import { Requests } from "./requests.ts";
 import { Retained } from "./retained/retained.ts";
 import { Rights } from "./rights.ts";
 import { Router, type RouterHost } from "./router.ts";
-import { Services, type ServicesHost } from "./services/services.ts";
+import { Services } from "./services/services.ts";
 import { Statistics } from "./statistics.ts";
 
 /** What a broker is made from. */
@@ -57,13 +59,7 @@ export interface SessionsOptions extends AdmissionOptions {
 }
 
 /** What the parts need of whoever drives them. */
-export interface PartsHost
-  extends RouterHost,
-    PacketHost,
-    FlushHost,
-    FdSweepHost,
-    ServicesHost,
-    ReadingHost {
+export interface PartsHost extends RouterHost, PacketHost, FlushHost, FdSweepHost, ReadingHost {
   readonly send: ControlSender;
   /** The client, which does not read, is to be closed. */
   endUnread(connection: Connection, cause: Cause): void;
@@ -87,6 +83,7 @@ export function assembleParts(given: SessionsOptions, host: PartsHost) {
   const files = new ClientFiles(closer, quotas, budget);
   const source = new PacketSource(closer, files);
   const deferred = new Deferred();
+  const chores = new Chores(tables.background);
   const inFlight = new FdsInFlight(now, deferred);
   const introductions = new Introductions(send);
   const administration = new Administration(state, options.administration, ownUid, send);
@@ -96,7 +93,7 @@ export function assembleParts(given: SessionsOptions, host: PartsHost) {
   const areas: Area[] = [];
   const fdGate = new FdGate(options.keepsFdsOut);
   const shared = { ...tables, areas, fdGate, introductions, inFlight, flusher, watch, now, host };
-  const common = { ...shared, send, onEvent, files, source, administration, deferred };
+  const common = { ...shared, send, onEvent, files, source, administration, deferred, chores };
   const fdSweep = new FdSweep({ ...common, ttlMs: options.fdTtlMs });
   const presence = new Presence(common);
   const retained = new Retained(common);
@@ -106,7 +103,7 @@ export function assembleParts(given: SessionsOptions, host: PartsHost) {
   const intake = new FdIntake({ ...common, router, host: files });
   const services = new Services({ ...common, intake, presence });
   // Whoever does not read answers nothing: its callers are told, and are not sent there again.
-  flusher.onPeerGone = (connection) => deferred.add(() => services.leave(connection));
+  flusher.onPeerGone = (connection) => chores.add(connection, services.leave(connection));
   const backlogBytes = () => admission.backlogBytes;
   const queries = new Queries({
     ...common,
@@ -120,8 +117,9 @@ export function assembleParts(given: SessionsOptions, host: PartsHost) {
   areas.push(queries, services, retained.area(router, intake));
   const requests = new Requests({ ...common, fdSweep, replay });
   const rights = new Rights(common);
-  const handler = new PacketHandler({ router, rights, services, requests, intake, host });
-  const burials = new Burials({ ...common, presence });
+  const handler = new PacketHandler({ router, rights, chores, services, requests, intake, host });
+  const sockets = new EndedSockets(common);
+  const burials = new Burials({ ...common, presence, sockets });
   const end = host.endUnread.bind(host);
   const backPressure = new BackPressure({ ...common, end });
   const { verifiesPackets } = options;

@@ -9,6 +9,7 @@ import { raiseOpenFilesLimit } from "../ffi/resource-limits.ts";
 import { findRuntimeEpoll } from "../ffi/runtime-epoll.ts";
 import { Accepting } from "./accepting.ts";
 import type { AdministrationHost } from "./administration.ts";
+import { OF_BROKER } from "./background.ts";
 import type { BrokerEventListener } from "./events.ts";
 import {
   FD_TTL_MS,
@@ -200,7 +201,7 @@ export class Broker implements ReactorHandler, AdministrationHost {
   /** Builds a policy piece by piece, between the packets. */
   #assemble(pieces: readonly string[]): Promise<Policy> {
     return new Promise((resolve) => {
-      this.#sessions.background.add(assembleSteps(pieces, resolve));
+      this.#sessions.background.addForRights(OF_BROKER, assembleSteps(pieces, resolve));
     });
   }
 

@@ -5,14 +5,15 @@
  * Touches no socket.
  */
 
+import { assert } from "../assert.ts";
 import { LARGE_BODY_BYTES_MAX } from "../protocol/limits.ts";
-import { isReservedTopic } from "../protocol/topics.ts";
+import { isReservedTopic, isWildcard } from "../protocol/topics.ts";
 import { AskedOverflow } from "./asked-overflow.ts";
 import type { Connection, GroupMember, SubscriptionWish } from "./connection.ts";
 import { type Excess, excessOf } from "./excess.ts";
 import { type FdRules, fdRulesOf } from "./fd-rules.ts";
 import type { PeerIdentity } from "./identity.ts";
-import { SUBSCRIPTIONS_MAX, TOPICS_MAX } from "./limits.ts";
+import { ENTRIES_PER_STEP, SUBSCRIPTIONS_MAX, TOPICS_MAX } from "./limits.ts";
 import { type BlockGrant, blockGrantOf, overflowRuleOf } from "./overflow-rules.ts";
 import { type Decision, decide, decideSubscribe } from "./policy/decide.ts";
 import { type ExplainOptions, type Explanation, explain } from "./policy/explain.ts";
@@ -156,7 +157,7 @@ export class BusState {
     const destinations: Connection[] = [];
     const blocking: Connection[] = [];
     for (const connection of this.subscriptions.match(topic.name)) {
-      if (!this.decide(connection, "subscribe", topic.name).allowed) continue;
+      if (!this.#mayRead(connection, topic)) continue;
       destinations.push(connection);
       const overflow = asked?.get(connection) ?? rule.standard;
       connection.queue.setOverflow(topic.id, overflow);
@@ -169,11 +170,17 @@ export class BusState {
     return this.#routes.intern(destinations, blocking);
   }
 
+  /** Those that have ended may still stand in the indexes: leave() takes its time. */
+  #mayRead(connection: Connection, topic: Topic): boolean {
+    if (connection.state === "DOOMED") return false;
+    return this.decide(connection, "subscribe", topic.name).allowed;
+  }
+
   /** The queue groups that take messages of a topic; ids of others are free again. */
   #computeGroups(topic: Topic): RouteGroup[] {
     const byGroup = new Map<string, GroupMember[]>();
     for (const member of this.#groups.match(topic.name)) {
-      if (!this.decide(member.connection, "subscribe", topic.name).allowed) continue;
+      if (!this.#mayRead(member.connection, topic)) continue;
       const members = byGroup.get(member.group);
       if (members === undefined) byGroup.set(member.group, [member]);
       else members.push(member);
@@ -281,24 +288,30 @@ export class BusState {
   }
 
   #take(connection: Connection, pattern: string, wish: SubscriptionWish | undefined): void {
+    this.#drop(connection, pattern, wish);
+    this.#forgetRoutes(pattern, isWildcard(pattern));
+  }
+
+  /** Routes that it changes are to be forgotten besides. */
+  #drop(connection: Connection, pattern: string, wish: SubscriptionWish | undefined): void {
     connection.quota.release(RESOURCE.subscriptions, 1);
     if (isReservedTopic(pattern)) this.reservedSubscriptions -= 1;
     const overflow = wish?.overflow;
     if (wish?.group === undefined) {
-      this.#forgetRoutes(pattern, this.subscriptions.remove(pattern, connection));
+      this.subscriptions.drop(pattern, connection);
       if (overflow !== undefined) this.#asked.remove(pattern, connection, overflow);
       return;
     }
     const member = connection.groups.get(wish.group);
     if (member === undefined) return;
-    this.#forgetRoutes(pattern, this.#groups.remove(pattern, member));
+    this.#groups.drop(pattern, member);
     if (overflow !== undefined) this.#askedInGroups.remove(pattern, member, overflow);
     member.subscriptions -= 1;
     if (member.subscriptions === 0) connection.groups.delete(wish.group);
   }
 
-  #forgetRoutes(pattern: string, isWildcard: boolean): void {
-    if (isWildcard) this.subscriptions.touch();
+  #forgetRoutes(pattern: string, areMany: boolean): void {
+    if (areMany) this.subscriptions.touch();
     else this.topics.find(pattern)?.forgetRoute();
   }
 
@@ -325,24 +338,30 @@ export class BusState {
   }
 
   /**
-   * Takes a connection out of all tables, so that no route leads to it any more.
-   * @returns connections that were told of it and must be told that it is gone
+   * Takes a connection that is DOOMED out of the tables, in steps. No route that is computed from now
+   * on leads to it, so wildcards, which change the routes of all topics, do so once and not in each
+   * step.
    */
-  leave(connection: Connection): Connection[] {
-    for (const [number, pattern] of connection.subscriptions) {
-      this.#take(connection, pattern, connection.wishes.get(number));
+  *leave(connection: Connection): Generator<void, void> {
+    const { subscriptions, wishes, openTopics } = connection;
+    assert(connection.state === "DOOMED", "routes that are computed leave it out");
+    let left = 0;
+    let areForgotten = false;
+    for (const [number, pattern] of subscriptions) {
+      this.#drop(connection, pattern, wishes.get(number));
+      subscriptions.delete(number);
+      wishes.delete(number);
+      const areMany = isWildcard(pattern);
+      if (!areMany || !areForgotten) this.#forgetRoutes(pattern, areMany);
+      areForgotten ||= areMany;
+      if (++left % ENTRIES_PER_STEP === 0) yield;
     }
-    if (connection.subscriptions.size > 0) this.#routes.forgetAll();
-    connection.subscriptions.clear();
-    connection.wishes.clear();
-    for (const open of connection.openTopics.values()) this.releaseTopic(connection, open.topic);
-    connection.openTopics.clear();
+    if (left > 0) this.#routes.forgetAll();
+    for (const [id, { topic }] of openTopics) {
+      openTopics.delete(id);
+      this.releaseTopic(connection, topic);
+      if (++left % ENTRIES_PER_STEP === 0) yield;
+    }
     connection.knownTopics.clear();
-    for (const sender of connection.knownSenders) sender.introducedTo.delete(connection);
-    connection.knownSenders.clear();
-    const informed = [...connection.introducedTo];
-    for (const other of informed) other.knownSenders.delete(connection);
-    connection.introducedTo.clear();
-    return informed;
   }
 }

@@ -6,6 +6,7 @@
 import { ProtocolError } from "../errors.ts";
 import type { OwnedFd } from "../ffi/owned-fd.ts";
 import type { OverflowPolicy } from "../protocol/words.ts";
+import type { Steps } from "./fair-steps.ts";
 import type { FdAccount } from "./fds-in-flight.ts";
 import type { Figures, ReceiverFigures } from "./figures.ts";
 import { IdSequence } from "./id-sequence.ts";
@@ -101,6 +102,8 @@ export class Connection {
   state: ConnectionState = "AWAIT_HELLO";
   /** The generation of the policy that its rights were computed from. */
   policyGeneration: number;
+  /** What must be done before its next packet is handled; see chores.ts. */
+  chore: Steps | undefined = undefined;
   lane: OwnedFd | undefined = undefined;
   /** Services that it calls, serves or watches; undefined until it asks for one. */
   services: ConnectionServices | undefined = undefined;

@@ -10,6 +10,7 @@ import { SENDER_GROUPS_MAX } from "../protocol/limits.ts";
 import { OPCODE } from "../protocol/opcodes.ts";
 import type { Connection } from "./connection.ts";
 import type { PeerIdentity } from "./identity.ts";
+import { ENTRIES_PER_STEP } from "./limits.ts";
 import type { Topic } from "./topic-table.ts";
 
 /** Queues one control frame for a connection; evicts it where not even that fits. */
@@ -87,11 +88,23 @@ export class Introductions {
     this.#send(destination, { opcode: OPCODE.SENDER_GONE, id });
   }
 
-  /** Tells those who knew a connection that no message from it follows. */
-  announceGone(sender: Connection, informed: readonly Connection[]): void {
-    for (const destination of informed) {
-      if (destination.state !== "OPEN") continue;
-      this.tellGone(destination, sender.id);
+  /**
+   * Forgets a connection that is in no other table any more, and tells those who knew it that no
+   * message from it follows. In steps.
+   */
+  *leave(connection: Connection): Generator<void, void> {
+    const { knownSenders, introducedTo } = connection;
+    let left = 0;
+    for (const sender of knownSenders) {
+      sender.introducedTo.delete(connection);
+      knownSenders.delete(sender);
+      if (++left % ENTRIES_PER_STEP === 0) yield;
+    }
+    for (const destination of introducedTo) {
+      introducedTo.delete(destination);
+      destination.knownSenders.delete(connection);
+      if (destination.state === "OPEN") this.tellGone(destination, connection.id);
+      if (++left % ENTRIES_PER_STEP === 0) yield;
     }
   }
 }

@@ -11,6 +11,7 @@ import { FRAME_ID_WORD, FRAME_KIND_WORD, flagsOf, opcodeOf } from "../protocol/f
 import { OPCODE } from "../protocol/opcodes.ts";
 import { PacketReader } from "../protocol/packet.ts";
 import type { ClientFrame } from "./area.ts";
+import type { Chores } from "./chores.ts";
 import { type Connection, openTopicOf } from "./connection.ts";
 import type { FdIntake } from "./fd-intake.ts";
 import type { Request, Requests } from "./requests.ts";
@@ -28,7 +29,10 @@ export interface ReceivedPacket {
   readonly receivedFdCount: number;
   /** Some fds did not arrive, because the process may hold no more. */
   readonly controlTruncated: boolean;
-  /** It is what was left of a packet that was checked whole; undefined for false. */
+  /**
+   * It is what was left of a packet that was checked whole, or has fds for which room was found;
+   * undefined for false.
+   */
   readonly isRest?: boolean;
   /** Hands the fds over to the caller. */
   takeFds(): number[];
@@ -51,6 +55,7 @@ export interface PacketHandlerParts {
   readonly router: Router;
   readonly requests: Requests;
   readonly rights: Rights;
+  readonly chores: Chores;
   readonly intake: FdIntake;
   readonly services: Pick<Services, "routePacket">;
   readonly host: PacketHost;
@@ -61,6 +66,7 @@ export class PacketHandler {
   readonly #router: Router;
   readonly #requests: Requests;
   readonly #rights: Rights;
+  readonly #chores: Chores;
   readonly #intake: FdIntake;
   readonly #services: Pick<Services, "routePacket">;
   readonly #host: PacketHost;
@@ -70,6 +76,7 @@ export class PacketHandler {
     this.#router = parts.router;
     this.#requests = parts.requests;
     this.#rights = parts.rights;
+    this.#chores = parts.chores;
     this.#intake = parts.intake;
     this.#services = parts.services;
     this.#host = parts.host;
@@ -80,24 +87,29 @@ export class PacketHandler {
    * @param packetBytes 1 or more
    * @returns bytes handled: less than `packetBytes` where the turn's time is up or a subscriber holds
    *   the sender back, and then the rest is to come again, as a packet with isRest, before anything
-   *   else of this connection
+   *   else of this connection; 0 also where there is a chore to be finished first
    * @throws {ProtocolError} the sender broke the protocol: drop it, and nobody else
    */
   handle(connection: Connection, packet: ReceivedPacket, packetBytes: number): number {
     if (this.#rights.areStale(connection)) this.#rights.refresh(connection);
     try {
-      if (connection.state === "AWAIT_HELLO") {
-        this.#handleFirst(connection, packet, packetBytes);
-      } else if (packet.receivedFdCount > 0 || packet.controlTruncated) {
-        if (this.#intake.hasRoomFor(packet)) {
-          return this.#handleWithFds(connection, packet, packetBytes);
-        }
+      const isFirst = connection.state === "AWAIT_HELLO";
+      const hasFds = packet.receivedFdCount > 0 || packet.controlTruncated;
+      if (hasFds && !isFirst && !this.#intake.hasRoomFor(packet)) {
         this.#intake.refuseForWantOfRoom(connection);
-      } else {
-        const routed = this.#routePlain(connection, packet.buffer, packetBytes);
-        return routed === NOT_PLAIN ? this.#handleFrames(connection, packet, packetBytes) : routed;
+        return packetBytes;
       }
-      return packetBytes;
+      if (connection.chore !== undefined && !this.#chores.finish(connection, this.#host)) {
+        if (hasFds) this.#host.keepFds(packet.takeFds());
+        return 0;
+      }
+      if (isFirst) {
+        this.#handleFirst(connection, packet, packetBytes);
+        return packetBytes;
+      }
+      if (hasFds) return this.#handleWithFds(connection, packet, packetBytes);
+      const routed = this.#routePlain(connection, packet.buffer, packetBytes);
+      return routed === NOT_PLAIN ? this.#handleFrames(connection, packet, packetBytes) : routed;
     } finally {
       packet.closeFds();
     }

@@ -1,7 +1,8 @@
 /**
  * What is left of packets that were too costly for one turn, or that a subscriber holds back: their
  * frames from some point on, kept until their turn comes. One for a connection at most, since it is
- * not read from meanwhile. All of it was found well-formed before any of the packet took effect.
+ * not read from meanwhile. All of it was found well-formed before any of the packet took effect; a
+ * packet that had to wait before anything of it was looked at comes again as it was.
  */
 
 import { copyPinned, PinnedBuffer } from "../ffi/pinned-buffer.ts";
@@ -13,17 +14,19 @@ import type { ReceivedPacket } from "./packet-handler.ts";
 export class PacketRest implements ReceivedPacket {
   readonly buffer: PinnedBuffer;
   readonly controlTruncated = false;
-  readonly isRest = true;
+  readonly isRest: boolean;
   #fds: KeptFds;
 
   /**
-   * @param source holds the packet, borrowed
-   * @param from bytes that were handled already
+   * @param packet borrowed
+   * @param from bytes that were handled already; with 0 it is the packet itself, which need not have
+   *   been checked, but for whether there is room for its fds
    * @param fds its own from here on
    */
-  constructor(source: PinnedBuffer, from: number, packetBytes: number, fds: KeptFds) {
+  constructor(packet: ReceivedPacket, from: number, packetBytes: number, fds: KeptFds) {
     this.buffer = new PinnedBuffer(packetBytes - from);
-    copyPinned(source, from, this.buffer, 0, packetBytes - from);
+    copyPinned(packet.buffer, from, this.buffer, 0, packetBytes - from);
+    this.isRest = from > 0 || fds.count > 0 || packet.isRest === true;
     this.#fds = fds;
   }
 
@@ -37,7 +40,7 @@ export class PacketRest implements ReceivedPacket {
       packet.#fds = fds;
       return packet;
     }
-    return new PacketRest(packet.buffer, from, packetBytes, fds);
+    return new PacketRest(packet, from, packetBytes, fds);
   }
 
   get receivedFdCount(): number {

@@ -1,7 +1,8 @@
 /**
  * Rights that connections hold, brought up to date after the policy was replaced: what is gone is
  * taken away and told by REVOKED, what is new can be asked for at once. Each connection is
- * refreshed before its next packet is handled, or in its turn, whichever comes first.
+ * refreshed before its next packet is handled, or in its turn, whichever comes first. That is done in
+ * steps, since one may hold thousands of rights.
  */
 
 import { revokedBody } from "../protocol/control-messages.ts";
@@ -9,11 +10,12 @@ import { OPCODE } from "../protocol/opcodes.ts";
 import type { Area } from "./area.ts";
 import type { Background } from "./background.ts";
 import type { BusState } from "./bus-state.ts";
+import type { Chores } from "./chores.ts";
 import type { Connection, OpenTopic } from "./connection.ts";
 import type { BrokerEventListener } from "./events.ts";
 import type { FdGate } from "./fd-gate.ts";
 import type { ControlSender } from "./introductions.ts";
-import { SUBSCRIPTIONS_PER_STEP } from "./limits.ts";
+import { ENTRIES_PER_STEP } from "./limits.ts";
 import type { Action } from "./policy/rules.ts";
 import { blockRefusalMessage, refusalMessage } from "./refusal.ts";
 
@@ -25,6 +27,7 @@ export interface RightsParts {
   readonly onEvent: BrokerEventListener;
   readonly areas: readonly Area[];
   readonly background: Background;
+  readonly chores: Chores;
 }
 
 /** Refreshes rights. */
@@ -35,6 +38,7 @@ export class Rights {
   readonly #onEvent: BrokerEventListener;
   readonly #areas: readonly Area[];
   readonly #background: Background;
+  readonly #chores: Chores;
 
   constructor(parts: RightsParts) {
     this.#state = parts.state;
@@ -43,6 +47,7 @@ export class Rights {
     this.#onEvent = parts.onEvent;
     this.#areas = parts.areas;
     this.#background = parts.background;
+    this.#chores = parts.chores;
   }
 
   /** Whether the policy was replaced since this connection's rights were computed. */
@@ -50,7 +55,7 @@ export class Rights {
     return connection.policyGeneration !== this.#state.policyGeneration;
   }
 
-  /** Refreshes all of these that are stale by then, one a step. */
+  /** Begins to refresh all of these that are stale by then, one a step. */
   *sweep(connections: Iterable<Connection>): Generator<void, void> {
     for (const connection of connections) {
       if (connection.state !== "OPEN" || !this.areStale(connection)) continue;
@@ -60,41 +65,56 @@ export class Rights {
   }
 
   /**
-   * Computes all rights of one connection anew and tells it what it lost. Stops where the news are
-   * more than it reads: it is closed then, and loses all. Of many subscriptions, the first are looked
-   * at here, and the others in the background; what is delivered is decided by topic meanwhile.
+   * Begins to compute all rights of one connection anew, and to tell it what it lost: its chore, which
+   * is done before its next packet is handled. Stops where the news are more than it reads: it is
+   * closed then, and loses all. Of many subscriptions, the first belong to the chore, and the others
+   * are looked at in the background; what is delivered is decided by topic meanwhile.
    */
   refresh(connection: Connection): void {
-    connection.policyGeneration = this.#state.policyGeneration;
-    if (connection.state === "OPEN") {
+    const { policyGeneration } = this.#state;
+    connection.policyGeneration = policyGeneration;
+    this.#chores.add(connection, this.#refresh(connection, policyGeneration));
+  }
+
+  *#refresh(connection: Connection, generation: number): Generator<void, void> {
+    const isOver = () => this.#isOver(connection, generation);
+    if (connection.state === "OPEN" && !isOver()) {
       this.#send(connection, { opcode: OPCODE.POLICY_CHANGED, id: 0 });
     }
-    let mayPublish = false;
+    let takesFds = false;
+    let looked = 0;
     for (const open of connection.openTopics.values()) {
+      if (isOver()) return;
       this.#refreshTopic(connection, open);
-      mayPublish ||= open.mayPublish;
+      takesFds ||= open.mayPublish;
+      if (++looked % ENTRIES_PER_STEP === 0) yield;
     }
-    const steps = this.#refreshSubscriptions(connection);
-    if (steps.next().done !== true) this.#background.add(steps);
-    if (connection.state === "DOOMED") return;
-    let takesFds = mayPublish;
     for (const area of this.#areas) {
-      area.refresh(connection);
+      for (const _step of area.refresh(connection) ?? []) {
+        if (isOver()) return;
+        yield;
+      }
       takesFds ||= area.takesFds?.(connection) === true;
     }
+    if (isOver()) return;
     this.#fdGate.set(connection, takesFds);
+    const steps = this.#refreshSubscriptions(connection, generation);
+    if (steps.next().done === true) return;
+    this.#background.addForRights(connection.identity.uid, steps);
+  }
+
+  /** Whether a refresh has nothing more to do: another policy is in force, or nobody is there. */
+  #isOver({ state }: Connection, generation: number): boolean {
+    return state === "DOOMED" || generation !== this.#state.policyGeneration;
   }
 
   /** Removes subscriptions that are not allowed any more, so many a step. */
-  *#refreshSubscriptions(connection: Connection): Generator<void, void> {
-    const generation = this.#state.policyGeneration;
+  *#refreshSubscriptions(connection: Connection, generation: number): Generator<void, void> {
     let looked = 0;
     for (const [subscription, pattern] of connection.subscriptions) {
-      const isOver = connection.state === "DOOMED" || generation !== this.#state.policyGeneration;
-      if (isOver) return;
+      if (this.#isOver(connection, generation)) return;
       this.#refreshSubscription(connection, subscription, pattern);
-      looked += 1;
-      if (looked % SUBSCRIPTIONS_PER_STEP === 0) yield;
+      if (++looked % ENTRIES_PER_STEP === 0) yield;
     }
   }
 

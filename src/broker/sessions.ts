@@ -14,7 +14,7 @@ import { goodbyeBody, type Hello } from "../protocol/control-messages.ts";
 import { PROTOCOL_VERSION } from "../protocol/limits.ts";
 import { OPCODE } from "../protocol/opcodes.ts";
 import { STATUS } from "../protocol/status-codes.ts";
-import type { Background } from "./background.ts";
+import { type Background, OF_BROKER } from "./background.ts";
 import {
   assembleParts,
   type BrokerParts,
@@ -182,8 +182,9 @@ export class Sessions implements PartsHost {
     this.#parts.state.replacePolicy(policy);
     const defaults = quotaDefaults(this.#options.openFilesMax);
     this.#parts.quotas.replaceLimits(limitsOfPolicy(policy.limits, defaults));
-    this.#parts.background.add(this.#parts.retained.sweep());
-    this.#parts.background.add(this.#parts.rights.sweep(this.#parts.table.all()));
+    const { background, rights, retained, table } = this.#parts;
+    background.addForRights(OF_BROKER, rights.sweep(table.all()));
+    background.addForRights(OF_BROKER, retained.sweep());
   }
 
   /** Ends connections that took too long to say HELLO. */
@@ -246,11 +247,6 @@ export class Sessions implements PartsHost {
     const now = this.#options.now();
     if (this.#costlyEndsAt === 0) this.#costlyEndsAt = now + COSTLY_MS_PER_TURN;
     return now < this.#costlyEndsAt;
-  }
-
-  /** ServicesHost */
-  refreshRights(connection: Connection): void {
-    this.#parts.rights.refresh(connection);
   }
 
   /** RouterHost */

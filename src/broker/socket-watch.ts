@@ -136,7 +136,7 @@ export class SocketWatch {
 
   /**
    * The connection is held back, or not any more: readiness to be read is not told meanwhile. Its end
-   * still is; see forgetHeld().
+   * still is; see unwatch().
    */
   setHeld(connection: Connection, isHeld: boolean): void {
     connection.isHeld = isHeld;
@@ -147,10 +147,11 @@ export class SocketWatch {
   }
 
   /**
-   * The connection has ended while it was held back: epoll would tell so for ever, and what it sent
-   * before is still to come. Nothing more is to be sent to it. setHeld() watches it again.
+   * The connection has ended, and epoll would tell so for ever: while it was held back, and what it
+   * sent before is still to come, or while it waits for its burial. Nothing more is to be sent to it.
+   * setHeld() watches it again.
    */
-  forgetHeld(connection: Connection): void {
+  unwatch(connection: Connection): void {
     this.watchWritable(connection, -1);
     if (connection.isUnwatched) return;
     connection.isUnwatched = true;

@@ -9,7 +9,7 @@
  * subscribed. Generic over the subscriber, so it knows nothing of connections; pure.
  */
 
-import { splitTokens } from "../protocol/topics.ts";
+import { isWildcard, splitTokens } from "../protocol/topics.ts";
 
 class Node<Subscriber> {
   readonly children = new Map<string, Node<Subscriber>>();
@@ -62,9 +62,14 @@ export class SubscriptionIndex<Subscriber> {
    * @returns as add()
    */
   remove(pattern: string, subscriber: Subscriber): boolean {
+    this.drop(pattern, subscriber);
+    return this.#changed(pattern);
+  }
+
+  /** The same, where no cached match holds the subscriber: `generation` stays. */
+  drop(pattern: string, subscriber: Subscriber): void {
     this.#remove(this.#root, splitTokens(pattern), 0, subscriber);
     this.#size -= 1;
-    return this.#changed(pattern);
   }
 
   /** Everybody with at least one pattern that matches; a subscriber stands there once. */
@@ -76,9 +81,9 @@ export class SubscriptionIndex<Subscriber> {
   }
 
   #changed(pattern: string): boolean {
-    const isWildcard = pattern.includes("*") || pattern.includes(">");
-    if (isWildcard) this.#generation += 1;
-    return isWildcard;
+    const areMany = isWildcard(pattern);
+    if (areMany) this.#generation += 1;
+    return areMany;
   }
 
   #descend(tokens: readonly string[]): { node: Node<Subscriber>; isRest: boolean } {

@@ -38,6 +38,11 @@ export function isReservedTopic(name: string): boolean {
   return name.charCodeAt(0) === DOLLAR;
 }
 
+/** Whether a well-formed pattern may match more than the topic of its very name. */
+export function isWildcard(pattern: string): boolean {
+  return pattern.includes("*") || pattern.includes(">");
+}
+
 /** The tokens of a name or pattern, in order. */
 export function splitTokens(name: string): string[] {
   return name.split(".");

@@ -4,6 +4,7 @@
  */
 
 import { Broker } from "../../src/broker/broker.ts";
+import { serializePolicy } from "../../src/broker/policy/policy-build.ts";
 import { parsePolicy } from "../../src/broker/policy/policy-file.ts";
 import { dropPrivileges } from "../../src/ffi/process-credentials.ts";
 import { closeStandardStreams } from "../../src/ffi/standard-streams.ts";
@@ -13,6 +14,8 @@ export interface BrokerProcessOptions {
   readonly path: string;
   /** TOML text with numbers for users and groups; undefined for none. */
   readonly policy?: string | undefined;
+  /** What a reload finds in the place of `policy`; undefined: nothing can be reloaded. */
+  readonly nextPolicy?: string | undefined;
   /** Who to become before the socket is bound; undefined to stay. */
   readonly uid?: number | undefined;
   /** See BrokerOptions; false: as with a kernel before 6.16. */
@@ -31,8 +34,11 @@ const options: BrokerProcessOptions = JSON.parse(process.argv[2] ?? "");
 const { path, uid, keepFdsOut, fdTtlMs, clockSpeed = 1 } = options;
 if (uid !== undefined) dropPrivileges({ uid, gid: uid, groups: [] });
 const nobody = { findUser: () => undefined, findGroup: () => undefined };
-const policy =
-  options.policy === undefined ? undefined : parsePolicy(options.policy, "policy.toml", nobody);
+const parse = (text: string) => parsePolicy(text, "policy.toml", nobody);
+const policy = options.policy === undefined ? undefined : parse(options.policy);
+const { nextPolicy } = options;
+const readPolicy =
+  nextPolicy === undefined ? undefined : async () => serializePolicy(parse(nextPolicy));
 
 let broker: Broker | undefined;
 // First of all: whoever sees the "listening" event may stop the broker at once.
@@ -43,7 +49,7 @@ process.stdin.on("end", () => process.exit(1)).resume();
 
 try {
   const now = () => performance.now() * clockSpeed;
-  broker = new Broker({ path, policy, keepFdsOut, fdTtlMs, now, onEvent: report });
+  broker = new Broker({ path, policy, readPolicy, keepFdsOut, fdTtlMs, now, onEvent: report });
   await broker.run();
   // Else the test would wait for the end of our events as long as a close hangs.
   if (broker.closesPending > 0) closeStandardStreams();

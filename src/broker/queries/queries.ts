@@ -57,13 +57,16 @@ export class Queries implements Area {
     return () => this.#answer(connection, frame.id, query);
   }
 
+  /** Area: figures are kept in the end, so that they are counted once at any time. */
+  leave(): undefined {}
+
   /** Area */
-  leave(connection: Connection): void {
+  noteLeft(connection: Connection): void {
     this.#parts.statistics.fold(connection);
   }
 
   /** Area: what may be seen hangs on the user alone. */
-  refresh(): void {}
+  refresh(): undefined {}
 
   #answer(connection: Connection, requestId: number, query: Query): void {
     const { administration, send } = this.#parts;

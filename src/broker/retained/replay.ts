@@ -7,6 +7,7 @@
  * since a topic's route is always computed between a subscription and the first message that it gets.
  */
 
+import { isWildcard } from "../../protocol/topics.ts";
 import type { BusState } from "../bus-state.ts";
 import type { Connection } from "../connection.ts";
 import { type DeliveryHost, noteDelivery } from "../delivery.ts";
@@ -61,7 +62,7 @@ export class Replay {
   begin(connection: Connection, subscription: number, pattern: string): void {
     const { table } = this.#parts;
     if (table.size === 0) return;
-    const isPattern = pattern.includes("*") || pattern.includes(">");
+    const isPattern = isWildcard(pattern);
     const value = table.find(pattern);
     if (!isPattern && value === undefined) return;
     let feed = this.#feeds.get(connection);

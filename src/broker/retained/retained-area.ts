@@ -82,7 +82,7 @@ export class RetainedArea implements Area {
   }
 
   /** Area */
-  leave(connection: Connection): void {
+  leave(connection: Connection): undefined {
     this.#parts.replay.leave(connection);
     const origin = this.#origins.get(connection);
     if (origin !== undefined) origin.connection = undefined;
@@ -90,7 +90,7 @@ export class RetainedArea implements Area {
   }
 
   /** Area: a last value is no right, and stays when its sender's rights change. */
-  refresh(): void {}
+  refresh(): undefined {}
 
   #readRetain(connection: Connection, frame: ClientFrame): CarryOut {
     const open = openTopicOf(connection, frame.id, frame.offset);

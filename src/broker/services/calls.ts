@@ -41,7 +41,7 @@ import type { Connection } from "../connection.ts";
 import type { Deferred } from "../deferred.ts";
 import { type Excess, excessOf, excessWords } from "../excess.ts";
 import type { FdBundle } from "../fd-bundle.ts";
-import { CALLS_PER_LOOK, MEMBERS_TRIED_MAX } from "../limits.ts";
+import { CALLS_PER_LOOK, ENTRIES_PER_STEP, MEMBERS_TRIED_MAX } from "../limits.ts";
 import { bodyBytesOf, isTooLarge } from "../message-limit.ts";
 import { ACCEPTED, FDS_NOT_PASSED, PEER_GONE, QUEUE_FULL } from "../queue-outcomes.ts";
 import { RESOURCE } from "../quota.ts";
@@ -158,18 +158,23 @@ export class Calls implements Area {
   }
 
   /** Area */
-  leave(connection: Connection): void {
+  *leave(connection: Connection): Generator<void, void> {
     const { services } = connection;
     if (services === undefined) return;
+    let ended = 0;
     for (const pending of services.requests.values()) {
       this.#fail(pending, "CLOSED_BY_SERVICE", "whoever served it has gone");
+      if (++ended % ENTRIES_PER_STEP === 0) yield;
     }
-    for (const pending of services.calls.values()) this.#cancel(pending, FLAG_CALLER_GONE);
+    for (const pending of services.calls.values()) {
+      this.#cancel(pending, FLAG_CALLER_GONE);
+      if (++ended % ENTRIES_PER_STEP === 0) yield;
+    }
     this.#parts.held.drop(connection);
   }
 
   /** Area: calls under way go on; what may be asked for is the services' to refresh. */
-  refresh(): void {}
+  refresh(): undefined {}
 
   #request(
     caller: Connection,

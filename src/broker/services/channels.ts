@@ -79,10 +79,10 @@ export class Channels implements Area {
   }
 
   /** Area: the broker keeps nothing of a channel. */
-  leave(): void {}
+  leave(): undefined {}
 
   /** Area: a channel that is open is out of reach. */
-  refresh(): void {}
+  refresh(): undefined {}
 
   #open(asker: Connection, id: number, name: string): void {
     const { state, table, answers } = this.#parts;

@@ -6,9 +6,10 @@
 
 import { OPCODE } from "../../protocol/opcodes.ts";
 import { creditToClientBody } from "../../protocol/service-messages.ts";
+import type { Background } from "../background.ts";
 import type { Connection } from "../connection.ts";
 import type { ControlSender } from "../introductions.ts";
-import { SEND_QUEUE_BYTES_MAX } from "../limits.ts";
+import { ENTRIES_PER_STEP, SEND_QUEUE_BYTES_MAX } from "../limits.ts";
 
 /** A call's credit is at most what CREDIT can carry. */
 export const STREAM_CREDIT_MAX = 0xffff_ffff;
@@ -23,10 +24,14 @@ interface HeldWord {
 /** Tells responders, in good time. */
 export class HeldWords {
   readonly #send: ControlSender;
+  readonly #background: Background;
   readonly #held = new Map<Connection, Map<number, HeldWord>>();
+  /** Those of them that are being told. */
+  readonly #listening = new Set<Connection>();
 
-  constructor(send: ControlSender) {
+  constructor(send: ControlSender, background: Background) {
     this.#send = send;
+    this.#background = background;
   }
 
   /** Nobody waits for the answer to a request any more. */
@@ -48,23 +53,33 @@ export class HeldWords {
     word.credit = Math.min(word.credit + count, STREAM_CREDIT_MAX);
   }
 
-  /** Tells what there is room for by now. */
+  /** What there is room for by now will be told, in the background. */
   settle(): void {
     if (this.#held.size === 0) return;
     for (const [responder, words] of this.#held) {
-      for (const [request, { credit, cancelFlags }] of words) {
-        if (!hasRoom(responder)) break;
-        words.delete(request);
-        if (cancelFlags !== undefined) {
-          this.#send(responder, { opcode: OPCODE.CANCEL, flags: cancelFlags, id: request });
-        } else this.#sendCredit(responder, request, credit);
-      }
-      if (words.size === 0) this.#held.delete(responder);
+      if (!hasRoom(responder) || this.#listening.has(responder)) continue;
+      this.#listening.add(responder);
+      this.#background.addNews(responder.identity.uid, this.#tell(responder, words));
     }
+  }
+
+  *#tell(responder: Connection, words: Map<number, HeldWord>): Generator<void, void> {
+    let told = 0;
+    for (const [request, { credit, cancelFlags }] of words) {
+      if (!hasRoom(responder) || responder.state === "DOOMED") break;
+      words.delete(request);
+      if (cancelFlags !== undefined) {
+        this.#send(responder, { opcode: OPCODE.CANCEL, flags: cancelFlags, id: request });
+      } else this.#sendCredit(responder, request, credit);
+      if (++told % ENTRIES_PER_STEP === 0) yield;
+    }
+    this.#listening.delete(responder);
+    if (words.size === 0 && this.#held.get(responder) === words) this.#held.delete(responder);
   }
 
   /** The connection has ended. */
   drop(responder: Connection): void {
+    this.#held.get(responder)?.clear();
     this.#held.delete(responder);
   }
 

@@ -23,6 +23,10 @@ export class Member<Client> {
   replyBytesMax = 0;
   /** The generation of the policy that `replyBytesMax` is from; -1 for never. */
   limitGeneration = -1;
+  /** It knows that it serves. */
+  isTold = false;
+  /** The generation of the policy that its right to serve was last decided by; -1 for never. */
+  rightGeneration = -1;
   /** For LeastBusy alone: its neighbours in its list, and whether it is in one. */
   previous: Member<Client> | undefined = undefined;
   next: Member<Client> | undefined = undefined;

@@ -8,36 +8,53 @@ import type { Connection } from "../connection.ts";
 import type { Member } from "./least-busy.ts";
 import type { Service } from "./service-table.ts";
 
+/** Called about a connection that serves a service. */
+export type ServedListener = (connection: Connection, service: Service<Connection>) => void;
+
 /** Chooses members. */
 export class MemberChoice {
   readonly #state: BusState;
-  readonly #refreshRights: (connection: Connection) => void;
+  readonly #refreshServed: ServedListener;
+  readonly #settleOwner: ServedListener;
 
-  /** @param refreshRights computes the rights of one connection anew; it may stop to serve by that */
-  constructor(state: BusState, refreshRights: (connection: Connection) => void) {
+  /**
+   * @param refreshServed decides anew whether a connection may serve a service; it stops to serve it
+   *   where it may not
+   * @param settleOwner makes sure that a member knows that it serves
+   */
+  constructor(state: BusState, refreshServed: ServedListener, settleOwner: ServedListener) {
     this.#state = state;
-    this.#refreshRights = refreshRights;
+    this.#refreshServed = refreshServed;
+    this.#settleOwner = settleOwner;
   }
 
   /** The least busy member that can be reached. */
   first(service: Service<Connection>): Member<Connection> | undefined {
     for (;;) {
       const member = reachable(service, service.leastBusy());
-      if (member === undefined || this.#isFresh(member)) return member;
+      if (member === undefined || this.#isFresh(service, member)) return member;
     }
   }
 
   /** The one to be tried if that one cannot; undefined where it has just lost the right to serve. */
   after(service: Service<Connection>, member: Member<Connection>): Member<Connection> | undefined {
     const next = reachable(service, service.nextBusy(member));
-    return next !== undefined && this.#isFresh(next) ? next : undefined;
+    return next !== undefined && this.#isFresh(service, next) ? next : undefined;
   }
 
-  /** Whether the member still serves, once its rights are those of the policy in force. */
-  #isFresh(member: Member<Connection>): boolean {
-    if (member.client.policyGeneration !== this.#state.policyGeneration) {
-      this.#refreshRights(member.client);
+  /**
+   * Whether the member still serves, by the policy in force. All its rights may be thousands, so only
+   * this one is decided here.
+   */
+  #isFresh(service: Service<Connection>, member: Member<Connection>): boolean {
+    const { policyGeneration } = this.#state;
+    if (member.rightGeneration !== policyGeneration) {
+      const { client } = member;
+      const isRefreshed = client.policyGeneration === policyGeneration && !client.chore;
+      if (!isRefreshed) this.#refreshServed(client, service);
+      member.rightGeneration = policyGeneration;
     }
+    if (member.isListed && !member.isTold) this.#settleOwner(member.client, service);
     return member.isListed;
   }
 }

@@ -13,7 +13,6 @@ import {
   decodeUnwatch,
   decodeWatch,
   openServiceAckBody,
-  ownershipBody,
   type Serve,
   serveAckBody,
   watchAckBody,
@@ -21,15 +20,14 @@ import {
 import type { Area, CarryOut, ClientFrame } from "../area.ts";
 import type { BusState } from "../bus-state.ts";
 import type { Connection } from "../connection.ts";
-import type { BrokerEventListener } from "../events.ts";
 import { type Excess, excessOf, excessWords } from "../excess.ts";
 import type { FdGate } from "../fd-gate.ts";
-import type { ControlSender } from "../introductions.ts";
-import { SERVICES_PER_CONNECTION_MAX, TOPICS_MAX } from "../limits.ts";
+import { ENTRIES_PER_STEP, SERVICES_PER_CONNECTION_MAX, TOPICS_MAX } from "../limits.ts";
 import { RESOURCE } from "../quota.ts";
 import { bodyEnd, bodyStart, checkRequestId, unknownOpcode } from "../requests.ts";
 import type { Answers } from "./answers.ts";
-import { ConnectionServices } from "./connection-services.ts";
+import { ConnectionServices, type OpenService } from "./connection-services.ts";
+import type { Ownership } from "./ownership.ts";
 import { type OwnerChange, Service, type ServiceTable } from "./service-table.ts";
 import type { ServiceWatch } from "./service-watch.ts";
 
@@ -40,10 +38,9 @@ export interface ServiceRequestsParts {
   readonly state: BusState;
   readonly table: ServiceTable<Connection>;
   readonly watch: ServiceWatch;
+  readonly ownership: Ownership;
   readonly answers: Answers;
   readonly fdGate: FdGate;
-  readonly send: ControlSender;
-  readonly onEvent: BrokerEventListener;
 }
 
 /** Carries out requests about services. */
@@ -99,69 +96,85 @@ export class ServiceRequests implements Area {
   }
 
   /** Area: the connection's calls have ended before. */
-  leave(connection: Connection): void {
+  *leave(connection: Connection): Generator<void, void> {
     const { services } = connection;
     if (services === undefined) return;
     const { watch } = this.#parts;
+    let left = 0;
     for (const service of services.served.values()) {
-      this.#stopServing(connection, service);
-      this.#release(connection, service);
+      this.#dropServed(connection, service);
+      if (++left % ENTRIES_PER_STEP === 0) yield;
     }
     for (const service of services.watched.values()) {
-      watch.forget(connection, service);
-      this.#release(connection, service);
+      this.#dropWatched(connection, service);
+      if (++left % ENTRIES_PER_STEP === 0) yield;
     }
-    for (const { service } of services.open.values()) this.#release(connection, service);
+    for (const [id, { service }] of services.open) {
+      services.open.delete(id);
+      this.#release(connection, service);
+      if (++left % ENTRIES_PER_STEP === 0) yield;
+    }
     watch.drop(connection);
     connection.services = undefined;
   }
 
   /** Area */
-  refresh(connection: Connection): void {
+  *refresh(connection: Connection): Generator<void, void> {
     const { services } = connection;
     if (services === undefined) return;
-    for (const service of services.served.values()) this.#refreshServed(connection, service);
-    for (const service of services.watched.values()) this.#refreshWatched(connection, service);
-    const { state, answers } = this.#parts;
+    let looked = 0;
+    for (const service of services.served.values()) {
+      this.refreshServed(connection, service);
+      if (++looked % ENTRIES_PER_STEP === 0) yield;
+    }
+    for (const service of services.watched.values()) {
+      this.#refreshWatched(connection, service);
+      if (++looked % ENTRIES_PER_STEP === 0) yield;
+    }
     for (const open of services.open.values()) {
-      const { id, name } = open.service.topic;
-      const call = state.decide(connection, "call", name);
-      const sendFds = state.peek(connection, "send-fds", name);
-      if (open.call.allowed && !call.allowed) {
-        answers.revoke(connection, id, "call", name, call.rule);
-      }
-      if (open.sendFds.allowed && !sendFds.allowed) {
-        answers.revoke(connection, id, "send-fds", name, sendFds.rule);
-      }
-      open.call = call;
-      open.sendFds = sendFds;
-      open.messageBytesMax = state.messageBytesMax(connection, name);
-      if (connection.state === "DOOMED") return;
+      this.#refreshOpen(connection, open);
+      if (++looked % ENTRIES_PER_STEP === 0) yield;
     }
   }
 
-  #refreshServed(connection: Connection, service: BusService): void {
+  /** Takes a service from a connection that serves it, or waits to, where it may not any more. */
+  readonly refreshServed = (connection: Connection, service: BusService): void => {
     const { state, answers } = this.#parts;
     const { id, name } = service.topic;
+    if (connection.state === "DOOMED") return;
     const decision = state.decide(connection, "serve", name);
     if (decision.allowed) return;
-    connection.services?.served.delete(id);
-    this.#stopServing(connection, service);
+    this.#dropServed(connection, service);
     answers.revoke(connection, id, "serve", name, decision.rule);
-    this.#release(connection, service);
+  };
+
+  #refreshOpen(connection: Connection, open: OpenService): void {
+    const { state, answers } = this.#parts;
+    const { id, name } = open.service.topic;
+    if (connection.state === "DOOMED") return;
+    const call = state.decide(connection, "call", name);
+    const sendFds = state.peek(connection, "send-fds", name);
+    if (open.call.allowed && !call.allowed) {
+      answers.revoke(connection, id, "call", name, call.rule);
+    }
+    if (open.sendFds.allowed && !sendFds.allowed) {
+      answers.revoke(connection, id, "send-fds", name, sendFds.rule);
+    }
+    open.call = call;
+    open.sendFds = sendFds;
+    open.messageBytesMax = state.messageBytesMax(connection, name);
   }
 
   #refreshWatched(connection: Connection, service: BusService): void {
-    const { state, watch, answers } = this.#parts;
+    const { state, answers } = this.#parts;
     const { id, name } = service.topic;
+    if (connection.state === "DOOMED") return;
     const decision = state.decide(connection, "call", name);
     if (decision.allowed) return;
-    connection.services?.watched.delete(id);
-    watch.forget(connection, service);
     // The same is told of a service that is open, too.
     const isTold = connection.services?.open.get(id)?.call.allowed === true;
     if (!isTold) answers.revoke(connection, id, "call", name, decision.rule);
-    this.#release(connection, service);
+    this.#dropWatched(connection, service);
   }
 
   #open(connection: Connection, id: number, name: string): void {
@@ -202,11 +215,14 @@ export class ServiceRequests implements Area {
   }
 
   #serve(connection: Connection, id: number, request: Serve): void {
-    const { state, table, answers } = this.#parts;
+    const { state, table, answers, ownership } = this.#parts;
     const { service: name, channels = false } = request;
     if (!answers.acceptsName(connection, id, name, "serve")) return;
     const decision = state.decide(connection, "serve", name);
     if (!decision.allowed) return answers.deny(connection, id, "serve", name, decision.rule);
+    const before = table.find(name);
+    if (before !== undefined) ownership.settle(connection, before);
+    // It is forgotten where that was its last use.
     const known = table.find(name);
     const member = known?.member(connection);
     if (known !== undefined && member !== undefined) {
@@ -257,8 +273,8 @@ export class ServiceRequests implements Area {
     this.#servicesOf(connection).served.set(service.topic.id, service);
     this.#parts.fdGate.set(connection, true);
     this.#ackServe(connection, id, service);
-    this.#noteOwner(connection, service, true);
-    this.#tellChange(service, change);
+    this.#parts.ownership.noteOwn(connection, service, true);
+    this.#parts.ownership.noteChange(connection, service, change);
   }
 
   #ackServe(connection: Connection, id: number, service: BusService): void {
@@ -272,9 +288,7 @@ export class ServiceRequests implements Area {
     const { answers } = this.#parts;
     const service = connection.services?.served.get(serviceId);
     if (service === undefined) return this.#refuseNumber(connection, id, serviceId, "serve");
-    connection.services?.served.delete(serviceId);
-    this.#stopServing(connection, service);
-    this.#release(connection, service);
+    this.#dropServed(connection, service);
     answers.grant(connection, id);
   }
 
@@ -293,50 +307,35 @@ export class ServiceRequests implements Area {
   }
 
   #unwatch(connection: Connection, id: number, serviceId: number): void {
-    const { watch, answers } = this.#parts;
+    const { answers } = this.#parts;
     const service = connection.services?.watched.get(serviceId);
     if (service === undefined) return this.#refuseNumber(connection, id, serviceId, "watch");
-    connection.services?.watched.delete(serviceId);
-    watch.forget(connection, service);
-    this.#release(connection, service);
+    this.#dropWatched(connection, service);
     answers.grant(connection, id);
   }
 
-  /** A client serves no more, or does not wait any more. */
+  /** A client serves no more, or does not wait any more, and lets go of the service. */
+  #dropServed(connection: Connection, service: BusService): void {
+    this.#parts.ownership.settle(connection, service);
+    // It had lost the service, and did not know it yet.
+    if (connection.services?.served.delete(service.topic.id) !== true) return;
+    this.#stopServing(connection, service);
+    this.#release(connection, service);
+  }
+
+  #dropWatched(connection: Connection, service: BusService): void {
+    connection.services?.watched.delete(service.topic.id);
+    this.#parts.watch.forget(connection, service);
+    this.#release(connection, service);
+  }
+
   #stopServing(connection: Connection, service: BusService): void {
+    const { ownership } = this.#parts;
     const wasOwner = service.member(connection) !== undefined;
     const change = service.leave(connection);
     if (!wasOwner || change === undefined) return;
-    this.#noteOwner(connection, service, false);
-    this.#tellChange(service, change);
-  }
-
-  /** Tells those whom a change made owners or not, and those who watch. */
-  #tellChange(service: BusService, { gained, lost }: OwnerChange<Connection>): void {
-    const { fdGate, watch } = this.#parts;
-    for (const owner of lost) {
-      this.#tellOwner(owner, service, false);
-      owner.services?.served.delete(service.topic.id);
-      this.#release(owner, service);
-    }
-    for (const owner of gained) {
-      this.#tellOwner(owner, service, true);
-      fdGate.set(owner, true);
-    }
-    watch.noteChange(service);
-  }
-
-  #tellOwner(owner: Connection, service: BusService, isOwner: boolean): void {
-    const body = ownershipBody({ generation: service.generation, isOwner });
-    this.#parts.send(owner, { opcode: OPCODE.OWNERSHIP, id: service.topic.id, body });
-    this.#noteOwner(owner, service, isOwner);
-  }
-
-  #noteOwner({ id, identity }: Connection, service: BusService, isOwner: boolean): void {
-    const topic = service.topic.name;
-    const { generation } = service;
-    const event = { connection: id, identity, topic, isOwner, generation };
-    this.#parts.onEvent({ type: "service-owner", ...event });
+    ownership.noteOwn(connection, service, false);
+    ownership.noteChange(connection, service, change);
   }
 
   #servicesOf(connection: Connection): ConnectionServices {

@@ -9,6 +9,7 @@ import { SERVICE_OWNERS_TOLD_MAX } from "../../protocol/limits.ts";
 import { OPCODE } from "../../protocol/opcodes.ts";
 import { type ServiceBody, serviceBody } from "../../protocol/service-messages.ts";
 import type { Background } from "../background.ts";
+import type { BusState } from "../bus-state.ts";
 import type { Connection } from "../connection.ts";
 import type { ControlSender, Introductions } from "../introductions.ts";
 import { SEND_QUEUE_BYTES_MAX } from "../limits.ts";
@@ -19,10 +20,11 @@ type BusService = Service<Connection>;
 
 /** What it tells with. */
 export interface ServiceWatchParts {
+  readonly state: BusState;
   readonly introductions: Introductions;
   readonly send: ControlSender;
   readonly background: Background;
-  readonly presence: Presence;
+  readonly presence: Pick<Presence, "isWanted" | "noteService">;
 }
 
 /** Tells watchers. */
@@ -37,12 +39,12 @@ export class ServiceWatch {
     this.#parts = parts;
   }
 
-  /** Who serves the service has changed. */
-  noteChange(service: BusService): void {
+  /** Who serves the service has changed, for what a client did. */
+  noteChange(service: BusService, { identity }: Connection): void {
     const isWatched = service.watchers.size > 0 || this.#parts.presence.isWanted;
     if (!isWatched || this.#changed.has(service)) return;
     this.#changed.add(service);
-    this.#parts.background.add(this.#tellAll(service));
+    this.#parts.background.addNews(identity.uid, this.#tellAll(service));
   }
 
   /**
@@ -60,13 +62,14 @@ export class ServiceWatch {
     return { generation: service.generation, owners, count: service.ownerCount };
   }
 
-  /** Tells those that have room by now. */
+  /** Those that have room by now will be told, in the background. */
   settle(): void {
     if (this.#behind.size === 0) return;
     for (const [watcher, services] of this.#behind) {
       if (!hasRoom(watcher)) continue;
       this.#behind.delete(watcher);
-      for (const service of services) this.#tell(watcher, service);
+      const { uid } = watcher.identity;
+      this.#parts.background.addNews(uid, this.#tellBehind(watcher, services));
     }
   }
 
@@ -90,9 +93,17 @@ export class ServiceWatch {
     }
   }
 
+  *#tellBehind(watcher: Connection, services: ReadonlySet<BusService>): Generator<void, void> {
+    for (const service of services) {
+      this.#tell(watcher, service);
+      yield;
+    }
+  }
+
   #tell(watcher: Connection, service: BusService): void {
     const told = service.watchers.get(watcher);
     if (told === undefined || told >= service.generation) return;
+    if (!this.#mayWatch(watcher, service)) return;
     if (!hasRoom(watcher)) {
       const services = this.#behind.get(watcher) ?? new Set();
       this.#behind.set(watcher, services.add(service));
@@ -100,6 +111,14 @@ export class ServiceWatch {
     }
     const body = serviceBody(this.snapshot(watcher, service));
     this.#parts.send(watcher, { opcode: OPCODE.SERVICE, id: service.topic.id, body });
+  }
+
+  /** Its rights may be older than the policy; that one is gone it will be told in its turn. */
+  #mayWatch(watcher: Connection, { topic }: BusService): boolean {
+    const { state } = this.#parts;
+    const { chore, policyGeneration } = watcher;
+    if (chore === undefined && policyGeneration === state.policyGeneration) return true;
+    return state.peek(watcher, "call", topic.name).allowed;
   }
 }
 

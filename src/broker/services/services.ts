@@ -18,20 +18,15 @@ import { unknownOpcode } from "../requests.ts";
 import type { RouterHost } from "../router.ts";
 import { Answers } from "./answers.ts";
 import { CallDelivery } from "./call-delivery.ts";
-import { type CallCounters, type CallHost, Calls } from "./calls.ts";
+import { type CallCounters, Calls } from "./calls.ts";
 import { Channels } from "./channels.ts";
 import { HeldWords } from "./held-words.ts";
 import { MemberChoice } from "./member-choice.ts";
+import { Ownership } from "./ownership.ts";
 import { serviceProvider } from "./service-entries.ts";
 import { ServiceRequests } from "./service-requests.ts";
 import { ServiceTable } from "./service-table.ts";
 import { ServiceWatch } from "./service-watch.ts";
-
-/** What services need of the process around them. */
-export interface ServicesHost extends CallHost, RouterHost {
-  /** Computes the rights of one connection anew, after the policy was replaced. */
-  refreshRights(connection: Connection): void;
-}
 
 /** What services are made with. */
 export interface ServicesParts {
@@ -47,7 +42,7 @@ export interface ServicesParts {
   readonly budget: FdBudget;
   readonly files: Pick<FdHost, "closeFd">;
   readonly deferred: Deferred;
-  readonly host: ServicesHost;
+  readonly host: RouterHost;
 }
 
 /** The services of one broker. */
@@ -65,14 +60,14 @@ export class Services implements Area {
     const answers = new Answers(parts.send, parts.onEvent);
     const table = new ServiceTable<Connection>(parts.state.topics);
     this.provider = serviceProvider({ state: parts.state, table });
-    this.#held = new HeldWords(parts.send);
+    this.#held = new HeldWords(parts.send, parts.background);
     this.#watch = new ServiceWatch(parts);
     const delivery = new CallDelivery(parts);
-    const { host } = parts;
-    const choice = new MemberChoice(parts.state, (connection) => host.refreshRights(connection));
-    this.#calls = new Calls({ ...parts, choice, answers, delivery, held: this.#held });
-    const shared = { table, watch: this.#watch, answers };
+    const ownership = new Ownership({ ...parts, table, watch: this.#watch });
+    const shared = { table, watch: this.#watch, answers, ownership };
     const requests = new ServiceRequests({ ...parts, ...shared });
+    const choice = new MemberChoice(parts.state, requests.refreshServed, ownership.settle);
+    this.#calls = new Calls({ ...parts, choice, answers, delivery, held: this.#held });
     // When a connection ends its calls go first: they need what it served and called.
     const channels = new Channels({ ...parts, table, choice, answers });
     this.#areas = [this.#calls, requests, channels];
@@ -105,13 +100,19 @@ export class Services implements Area {
   }
 
   /** Area */
-  leave(connection: Connection): void {
-    for (const area of this.#areas) area.leave(connection);
+  *leave(connection: Connection): Generator<void, void> {
+    for (const area of this.#areas) {
+      const steps = area.leave(connection);
+      if (steps !== undefined) yield* steps;
+    }
   }
 
   /** Area */
-  refresh(connection: Connection): void {
-    for (const area of this.#areas) area.refresh(connection);
+  *refresh(connection: Connection): Generator<void, void> {
+    for (const area of this.#areas) {
+      const steps = area.refresh(connection);
+      if (steps !== undefined) yield* steps;
+    }
   }
 
   /** Tells clients what they had no room for before; to be called once a turn. */

@@ -2,6 +2,7 @@
 
 import { Connection } from "../../../src/broker/connection.ts";
 import { Deferred } from "../../../src/broker/deferred.ts";
+import type { Steps } from "../../../src/broker/fair-steps.ts";
 import { FdsInFlight } from "../../../src/broker/fds-in-flight.ts";
 import type { PeerIdentity } from "../../../src/broker/identity.ts";
 import { PacketPool } from "../../../src/broker/packet-pool.ts";
@@ -15,6 +16,13 @@ import { SimulatedKernel, type SimulatedSocket } from "./simulated-kernel.ts";
 
 /** No process has fds so high: nothing real can be closed by mistake. */
 const FD_BASE = 500_000_000;
+
+/** Does work to its end. @returns how many steps it took */
+export function finish(steps: Steps): number {
+  let count = 1;
+  while (steps.next().done !== true) count += 1;
+  return count;
+}
 
 /** A kernel with connections on it. */
 export class ConnectionBench {

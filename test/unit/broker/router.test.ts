@@ -12,13 +12,14 @@ import { ProtocolError } from "../../../src/errors.ts";
 import { decodeTopicBody } from "../../../src/protocol/control-messages.ts";
 import { MESSAGE_BODY_BYTES_MAX } from "../../../src/protocol/limits.ts";
 import { FLAG_FDS_WITHHELD, OPCODE } from "../../../src/protocol/opcodes.ts";
-import { ConnectionBench, quietRouterHost } from "./connection-fixture.ts";
+import { ConnectionBench, finish, quietRouterHost } from "./connection-fixture.ts";
 import { FrameBuffer, numberOf, type SentFrame } from "./frame-fixture.ts";
 import { parse } from "./policy/policy-fixture.ts";
 
 const frames = new FrameBuffer();
 let bench: ConnectionBench;
 let state: BusState;
+let introductions: Introductions;
 let router: Router;
 let unflushed: Connection[];
 let gone: Connection[];
@@ -34,7 +35,7 @@ beforeEach(() => {
   unflushed = [];
   gone = [];
   tooLarge = [];
-  const introductions = new Introductions((connection, frame) => {
+  introductions = new Introductions((connection, frame) => {
     connection.queue.push(CONTROL_FRAME_BUFFER, encodeControlFrame(frame));
   });
   looks = [];
@@ -55,6 +56,13 @@ function subscriber(id: number, ...patterns: string[]): Connection {
   const connection = bench.connect(id);
   for (const pattern of patterns) subscribe(connection, pattern);
   return connection;
+}
+
+/** The connection ends. */
+function leave(connection: Connection): void {
+  connection.state = "DOOMED";
+  finish(state.leave(connection));
+  finish(introductions.leave(connection));
 }
 
 function subscribe(connection: Connection, pattern: string): void {
@@ -243,10 +251,10 @@ describe("figures", () => {
     const second = subscriber(3, "a", "*");
     route([topic]);
     expect(matched()).toBe(2 + 2);
-    state.leave(first);
+    leave(first);
     route([topic, topic, topic]);
     expect(matched()).toBe(4 + 3);
-    state.leave(second);
+    leave(second);
     route([topic]);
     expect(matched()).toBe(7);
     expect([first.figures.received, second.figures.received]).toEqual([3, 4]);
@@ -431,7 +439,7 @@ describe("Introductions", () => {
       [OPCODE.SENDER, publisher.id],
     ]);
     expect(story(early)).toHaveLength(4);
-    state.leave(late);
+    leave(late);
     const again = subscriber(4, "a");
     route([a]);
     expect(story(again)).toHaveLength(3);
@@ -443,8 +451,10 @@ describe("Introductions", () => {
     const told = subscriber(2, "a");
     const untold = subscriber(3, "b");
     route([a]);
-    expect(state.leave(publisher)).toEqual([told]);
-    expect(state.leave(untold)).toEqual([]);
+    leave(publisher);
+    expect(story(told).at(-1)).toEqual([OPCODE.SENDER_GONE, publisher.id]);
+    expect(story(untold)).toEqual([]);
+    leave(untold);
     expect(state.topics.size).toBe(0);
   });
 });

@@ -19,7 +19,7 @@ import { PinnedBuffer } from "../../../../src/ffi/pinned-buffer.ts";
 import { kindWord, writeFrameHeader } from "../../../../src/protocol/frame.ts";
 import { LARGE_BODY_BYTES_MAX } from "../../../../src/protocol/limits.ts";
 import { FLAG_RETAINED, OPCODE } from "../../../../src/protocol/opcodes.ts";
-import { ConnectionBench, quietRouterHost } from "../connection-fixture.ts";
+import { ConnectionBench, finish, quietRouterHost } from "../connection-fixture.ts";
 import { FrameBuffer, numberOf } from "../frame-fixture.ts";
 
 /** What a connection was sent: `retained 3`, `3`, or the name of a control frame. */
@@ -145,7 +145,8 @@ export class RetainedBench {
     if (origin !== undefined) origin.connection = undefined;
     this.#origins.delete(connection);
     this.replay.leave(connection);
-    this.state.leave(connection);
+    connection.state = "DOOMED";
+    finish(this.state.leave(connection));
     connection.quota.close();
   }
 
