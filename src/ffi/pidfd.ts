@@ -2,8 +2,8 @@
  * What a pidfd tells. The pid inside is for looking things up in /proc, never for keeping.
  */
 
-import { readFileSync } from "node:fs";
 import { assertFd } from "./fd-number.ts";
+import { readProcFile } from "./proc-file.ts";
 
 const PID_LINE = /^Pid:\t(-?\d+)$/m;
 
@@ -16,14 +16,14 @@ const PID_LINE = /^Pid:\t(-?\d+)$/m;
  * say that the process lives, but not that /proc means it by that pid (/proc may belong to another
  * pid namespace), and a zombie is dead to poll(2) though its pid is still taken.
  * @param pidfd borrowed
- * @returns the pid as /proc counts, 1 or more; 0 where /proc does not show the process; -1 where it
- *   was reaped
+ * @returns the pid as /proc counts, 1 or more; 0 where /proc does not show the process, or is not
+ *   mounted; -1 where it was reaped
  * @throws {ArgumentError} ARGUMENT_FD
- * @throws {Error} of node:fs, with `code`: EMFILE, or ENOENT where /proc is not mounted
+ * @throws {SyscallError} EMFILE, ENFILE, ENOMEM
  * @see pidfd_open(2); proc_pid_fdinfo(5)
  */
 export function readPidOfPidfd(pidfd: number): number {
   assertFd(pidfd, "pidfd");
-  const digits = PID_LINE.exec(readFileSync(`/proc/self/fdinfo/${pidfd}`, "latin1"))?.[1];
+  const digits = PID_LINE.exec(readProcFile(`/proc/self/fdinfo/${pidfd}`) ?? "")?.[1];
   return digits === undefined ? 0 : Number(digits);
 }
