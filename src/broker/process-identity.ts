@@ -10,8 +10,9 @@
 
 import { namesSameFile } from "../ffi/file-identity.ts";
 import { readPidOfPidfd } from "../ffi/pidfd.ts";
-import { readProcFile, readProcLink } from "../ffi/proc-file.ts";
+import { readProcLink } from "../ffi/proc-file.ts";
 import { type CgroupPlace, parseCgroupPath } from "./cgroup-path.ts";
+import { readCgroup } from "./cgroup-paths.ts";
 
 /** What is known of a process. */
 export interface ProcessIdentity extends CgroupPlace {
@@ -31,8 +32,6 @@ export interface ProcessIdentity extends CgroupPlace {
   readonly exe: string | undefined;
 }
 
-/** The line of the version 2 hierarchy; versions 1 have other numbers and name controllers. */
-const CGROUP_LINE = /^0::(\/.*)$/m;
 const DELETED = " (deleted)";
 
 /**
@@ -45,7 +44,7 @@ const DELETED = " (deleted)";
  */
 export function readProcessIdentity(pidfd: number, pid: number): ProcessIdentity | undefined {
   if (pid === 0) return undefined;
-  const cgroup = readCgroup(pid);
+  const cgroup = readCgroup(pidfd, pid);
   const exe = readExecutable(pid);
   if (readPidOfPidfd(pidfd) !== pid) return undefined;
   const place = cgroup === undefined ? undefined : parseCgroupPath(cgroup);
@@ -56,10 +55,6 @@ export function readProcessIdentity(pidfd: number, pid: number): ProcessIdentity
     container: place?.container,
     exe,
   };
-}
-
-function readCgroup(pid: number): string | undefined {
-  return CGROUP_LINE.exec(readProcFile(`/proc/${pid}/cgroup`) ?? "")?.[1];
 }
 
 /** The path alone proves little: whoever has a mount namespace of his own can make up any. */
