@@ -1,12 +1,12 @@
 /**
- * Lets clients in, a batch a turn. Where no fd or memory is left, those who are connected go on: the
+ * Lets clients in, one by one. Where no fd or memory is left, those who are connected go on: the
  * backlog waits a moment, or is told that there is no room, and administrators still get in.
  */
 
 import { SyscallError } from "../errors.ts";
 import { FD_TABLE_FULL, INTERRUPTED, PEER_CLOSED, WOULD_BLOCK } from "../ffi/syscall-result.ts";
 import type { BrokerEventListener } from "./events.ts";
-import { ACCEPT_PAUSE_MS, ACCEPTING_MS_PER_TURN } from "./limits.ts";
+import { ACCEPT_PAUSE_MS } from "./limits.ts";
 import type { Listener } from "./listener.ts";
 import type { SocketWatch } from "./socket-watch.ts";
 import type { SpareFds } from "./spare-fds.ts";
@@ -43,23 +43,24 @@ export class Accepting {
       : Number.POSITIVE_INFINITY;
   }
 
-  /** Accepts who waits: at least one, and then for as long as a turn may be spent on it. */
-  accept(): void {
-    const { listener, spareFds, now } = this.#parts;
-    const endsAt = now() + ACCEPTING_MS_PER_TURN;
-    do {
-      const fd = listener.accept();
-      if (fd === WOULD_BLOCK) return;
-      if (fd === PEER_CLOSED || fd === INTERRUPTED) continue;
-      if (fd < 0) {
-        this.#noteExhausted();
-        // One a turn: who is refused is closed at the end of it, and then the next one has room.
-        if (fd !== FD_TABLE_FULL || !this.#acceptWithSpareFds()) this.pause();
-        return;
-      }
-      this.#isExhausted &&= spareFds.areShort;
-      this.#adopt(fd, false);
-    } while (now() < endsAt);
+  /**
+   * Accepts one client.
+   * @returns whether another one may be waiting for this turn
+   */
+  accept(): boolean {
+    const { listener, spareFds } = this.#parts;
+    const fd = listener.accept();
+    if (fd === WOULD_BLOCK) return false;
+    if (fd === PEER_CLOSED || fd === INTERRUPTED) return true;
+    if (fd < 0) {
+      this.#noteExhausted();
+      // One a turn: who is refused is closed at the end of it, and then the next one has room.
+      if (fd !== FD_TABLE_FULL || !this.#acceptWithSpareFds()) this.pause();
+      return false;
+    }
+    this.#isExhausted &&= spareFds.areShort;
+    this.#adopt(fd, false);
+    return true;
   }
 
   /** Lets nobody in for a moment. */

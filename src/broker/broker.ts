@@ -9,8 +9,10 @@ import { raiseOpenFilesLimit } from "../ffi/resource-limits.ts";
 import { findRuntimeEpoll } from "../ffi/runtime-epoll.ts";
 import { Accepting } from "./accepting.ts";
 import type { AdministrationHost } from "./administration.ts";
+import { ComingsAndGoings } from "./comings-and-goings.ts";
 import type { BrokerEventListener } from "./events.ts";
 import {
+  COMINGS_AND_GOINGS_MS_PER_TURN,
   FD_TTL_MS,
   FDS_PER_CONNECTION,
   FDS_RESERVED,
@@ -74,6 +76,7 @@ export class Broker implements ReactorHandler, AdministrationHost {
   readonly #listener: Listener;
   readonly #sessions: Sessions;
   readonly #accepting: Accepting;
+  readonly #comingsAndGoings: ComingsAndGoings;
   readonly #spareFds: SpareFds;
   readonly #epoll: Epoll;
   readonly #watch: SocketWatch;
@@ -84,6 +87,8 @@ export class Broker implements ReactorHandler, AdministrationHost {
   /** The reload under way, or the last one. */
   #reload: Promise<unknown> = Promise.resolve();
   #isStopping = false;
+  /** When no more time of this turn is left for those who come and go. */
+  #turnEndsAt = 0;
   #drainEndsAt = 0;
 
   /**
@@ -132,6 +137,10 @@ export class Broker implements ReactorHandler, AdministrationHost {
       adopt: (fd, administratorsOnly) => this.#sessions.adopt(fd, administratorsOnly),
       now: this.#now,
       onEvent: this.#onEvent,
+    });
+    this.#comingsAndGoings = new ComingsAndGoings({
+      accept: () => this.#accepting.accept(),
+      ready: this.#sessions.ready,
     });
     this.#reactor = new Reactor(this.#epoll, runtimeEpoll, this, this.#now);
     this.#onEvent({ type: "listening", path, policy: policy?.path });
@@ -217,22 +226,29 @@ export class Broker implements ReactorHandler, AdministrationHost {
 
   /** ReactorHandler */
   ready(token: number, events: number): void {
-    if (token === LISTENER_TOKEN) return this.#accepting.accept();
+    if (token === LISTENER_TOKEN) return this.#comingsAndGoings.noteListener();
     if (token === TAKING_TOKEN) return this.#sessions.fdsTaken();
     const connection = this.#sessions.at(slotOfToken(token));
     if (connection === undefined) return;
     if (isLaneToken(token)) this.#sessions.laneReady(connection);
-    else this.#sessions.ready(connection, events);
+    else if (!this.#comingsAndGoings.note(connection, events)) {
+      this.#sessions.ready(connection, events);
+    }
   }
 
   /** ReactorHandler */
   endTurn(): void {
-    this.#sessions.settle();
+    this.#sessions.flush();
+    this.#turnEndsAt = this.#now() + COMINGS_AND_GOINGS_MS_PER_TURN;
+    this.#comingsAndGoings.run(this.#hasTime);
+    this.#sessions.settle(this.#hasTime);
     if (this.#isStopping) {
       const isDrained = !this.#sessions.hasQueued() || this.#now() >= this.#drainEndsAt;
       if (isDrained) this.#reactor.stop();
     } else this.#accepting.resumeIfDue();
   }
+
+  readonly #hasTime = (): boolean => this.#now() < this.#turnEndsAt;
 
   #nextDeadline(): number {
     if (this.#isStopping) return this.#drainEndsAt;

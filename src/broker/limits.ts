@@ -267,12 +267,6 @@ export const PACKETS_PER_TURN = 32;
 /** Bytes read from one connection in one turn; the packet that reaches it is the last. */
 export const BYTES_PER_TURN = 8 * PACKET_BYTES_MAX;
 
-/**
- * Milliseconds of one turn spent on letting clients in: each takes about 0.1 ms, most of it files in
- * /proc, and those who are in already wait meanwhile.
- */
-export const ACCEPTING_MS_PER_TURN = 0.1;
-
 /** Connections with unsent frames in one turn; at this many they are flushed early. */
 export const UNFLUSHED_CONNECTIONS_MAX = 256;
 
@@ -308,10 +302,11 @@ export const BACKGROUND_MS_PER_TURN = 2;
 export const SUBSCRIPTIONS_PER_STEP = 256;
 
 /**
- * Milliseconds of one turn spent on closing connections. One that a thousand others heard of takes
- * 2.5 ms; a thousand of those that die at once must not hold up everybody else for seconds.
+ * Milliseconds of one turn spent on those who come and those who go: letting in, welcoming, closing.
+ * Each takes 10 to 50 us, and the first of each is done whatever it takes (closing one that a thousand
+ * others heard of: 2.5 ms). Everybody else waits meanwhile, also where thousands come or die at once.
  */
-export const BURIAL_MS_PER_TURN = 2;
+export const COMINGS_AND_GOINGS_MS_PER_TURN = 0.05;
 
 /** Milliseconds between visits to the runtime's own event loop (signals, timers) when busy. */
 export const RUNTIME_YIELD_INTERVAL_MS = 10;

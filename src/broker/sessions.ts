@@ -37,12 +37,7 @@ import { encodeFatal, type FatalFields } from "./fatal-frame.ts";
 import type { FdCloser } from "./fd-closer.ts";
 import type { ControlSender } from "./introductions.ts";
 import { sendLastWord } from "./last-word.ts";
-import {
-  BACKGROUND_MS_PER_TURN,
-  BURIAL_MS_PER_TURN,
-  COSTLY_MS_PER_TURN,
-  HELLO_TIMEOUT_MS,
-} from "./limits.ts";
+import { BACKGROUND_MS_PER_TURN, COSTLY_MS_PER_TURN, HELLO_TIMEOUT_MS } from "./limits.ts";
 import { tellTooLarge } from "./message-limit.ts";
 import type { Policy } from "./policy/rules.ts";
 import { QUEUE_FULL } from "./queue-outcomes.ts";
@@ -96,13 +91,14 @@ export class Sessions implements PartsHost {
   }
 
   /** Handles one readiness event of a connection's socket or lane. */
-  ready(connection: Connection, events: number): void {
+  readonly ready = (connection: Connection, events: number): void => {
+    if (isDoomed(connection)) return;
     if ((events & EPOLLOUT) !== 0) this.#parts.flusher.flush(connection);
-    if ((events & (EPOLLIN | EPOLLHUP | EPOLLERR)) === 0 || connection.state === "DOOMED") return;
+    if ((events & (EPOLLIN | EPOLLHUP | EPOLLERR)) === 0 || isDoomed(connection)) return;
     if (connection.isReadingStopped) return this.doom(connection);
     if (connection.isHeld) return this.#parts.backPressure.noteEnded(connection, events);
     this.#parts.reading.read(connection);
-  }
+  };
 
   /** The lane of a connection whose queue waits for it takes records again, or is closed. */
   laneReady(connection: Connection): void {
@@ -120,11 +116,17 @@ export class Sessions implements PartsHost {
     return isIdle && !hasWork;
   }
 
+  /** Sends what is queued. */
+  flush(): void {
+    this.#parts.flusher.flushAll();
+  }
+
   /**
    * Ends a turn: looks at the clock, sends what is queued, closes what is doomed. Where many died
    * at once, the next turns close the others: each must be told to all who heard of it.
+   * @param mayClose asks whether there is time to close more than one
    */
-  settle(): void {
+  settle(mayClose: () => boolean): void {
     this.#expireHellos();
     this.#parts.fdSweep.runIfDue();
     if (this.#parts.closer.pending > 0) this.#settleCloses();
@@ -141,7 +143,7 @@ export class Sessions implements PartsHost {
     this.#parts.retained.work((milliseconds) => this.#timer(milliseconds));
     this.#parts.flusher.flushAll();
     if (this.#parts.burials.isEmpty) return;
-    this.#parts.burials.run(this.#timer(BURIAL_MS_PER_TURN));
+    this.#parts.burials.run(mayClose);
     this.#parts.flusher.flushAll();
   }
 
@@ -362,4 +364,9 @@ export class Sessions implements PartsHost {
     this.#parts.reading.leave(connection);
     this.#parts.burials.add(connection, cause);
   }
+}
+
+/** A function, since the compiler believes that a state which it has seen stays. */
+function isDoomed({ state }: Connection): boolean {
+  return state === "DOOMED";
 }
