@@ -8,6 +8,7 @@ import { FD_TABLE_FULL, INTERRUPTED, PEER_CLOSED, WOULD_BLOCK } from "../ffi/sys
 import type { BrokerEventListener } from "./events.ts";
 import { ACCEPT_PAUSE_MS } from "./limits.ts";
 import type { Listener } from "./listener.ts";
+import type { Reception } from "./reception.ts";
 import type { SocketWatch } from "./socket-watch.ts";
 import type { SpareFds } from "./spare-fds.ts";
 
@@ -16,7 +17,8 @@ export interface AcceptingParts {
   readonly listener: Listener;
   readonly watch: SocketWatch;
   readonly spareFds: SpareFds;
-  /** Takes an accepted socket. @throws {SyscallError} where the kernel does not say who it is */
+  readonly reception: Pick<Reception, "receive" | "letInNext">;
+  /** Makes a connection of a socket. @throws {SyscallError} where the kernel does not say who it is */
   readonly adopt: (fd: number, administratorsOnly: boolean) => void;
   /** Milliseconds, monotonic. */
   readonly now: () => number;
@@ -44,11 +46,13 @@ export class Accepting {
   }
 
   /**
-   * Accepts one client.
+   * Lets one client in: one that had to wait, where its turn has come, or the next one.
    * @returns whether another one may be waiting for this turn
    */
   accept(): boolean {
-    const { listener, spareFds } = this.#parts;
+    const { listener, reception, spareFds } = this.#parts;
+    if (this.#isPaused) return false;
+    if (reception.letInNext(this.#letIn)) return true;
     const fd = listener.accept();
     if (fd === WOULD_BLOCK) return false;
     if (fd === PEER_CLOSED || fd === INTERRUPTED) return true;
@@ -59,7 +63,7 @@ export class Accepting {
       return false;
     }
     this.#isExhausted &&= spareFds.areShort;
-    this.#adopt(fd, false);
+    reception.receive(fd, this.#letIn);
     return true;
   }
 
@@ -95,6 +99,8 @@ export class Accepting {
       return true;
     });
   }
+
+  readonly #letIn = (fd: number): void => this.#adopt(fd, false);
 
   #adopt(fd: number, administratorsOnly: boolean): void {
     try {

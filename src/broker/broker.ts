@@ -134,6 +134,7 @@ export class Broker implements ReactorHandler, AdministrationHost {
       listener: this.#listener,
       watch: this.#watch,
       spareFds: this.#spareFds,
+      reception: this.#sessions.reception,
       adopt: (fd, administratorsOnly) => this.#sessions.adopt(fd, administratorsOnly),
       now: this.#now,
       onEvent: this.#onEvent,
@@ -239,7 +240,9 @@ export class Broker implements ReactorHandler, AdministrationHost {
   /** ReactorHandler */
   endTurn(): void {
     this.#sessions.flush();
-    this.#turnEndsAt = this.#now() + COMINGS_AND_GOINGS_MS_PER_TURN;
+    const now = this.#now();
+    if (this.#sessions.reception.deadline() <= now) this.#comingsAndGoings.noteListener();
+    this.#turnEndsAt = now + COMINGS_AND_GOINGS_MS_PER_TURN;
     this.#comingsAndGoings.run(this.#hasTime);
     this.#sessions.settle(this.#hasTime);
     if (this.#isStopping) {

@@ -42,6 +42,7 @@ import { tellTooLarge } from "./message-limit.ts";
 import type { Policy } from "./policy/rules.ts";
 import { QUEUE_FULL } from "./queue-outcomes.ts";
 import { limitsOfPolicy, quotaDefaults } from "./quota-limits.ts";
+import type { Reception } from "./reception.ts";
 import { welcome } from "./welcome.ts";
 
 /** All connections of one broker. */
@@ -64,6 +65,11 @@ export class Sessions implements PartsHost {
   /** Closes what clients sent. */
   get closer(): FdCloser {
     return this.#parts.closer;
+  }
+
+  /** Newcomers before they are connections. */
+  get reception(): Reception {
+    return this.#parts.reception;
   }
 
   get size(): number {
@@ -204,6 +210,7 @@ export class Sessions implements PartsHost {
       this.#parts.fdSweep.deadline(),
       this.#parts.backPressure.lookDue,
       this.#parts.retained.nextDeadline,
+      this.#parts.reception.deadline(),
     );
   }
 
@@ -237,6 +244,7 @@ export class Sessions implements PartsHost {
 
   /** Closes every connection. */
   closeAll(): void {
+    this.#parts.reception.closeAll();
     for (const connection of this.#parts.table.all()) this.doom(connection);
     this.#parts.burials.run(() => true);
     this.#parts.lingering.closeAll();
