@@ -17,7 +17,7 @@ export interface AcceptingParts {
   readonly listener: Listener;
   readonly watch: SocketWatch;
   readonly spareFds: SpareFds;
-  readonly reception: Pick<Reception, "receive" | "letInNext">;
+  readonly reception: Reception;
   /** Makes a connection of a socket. @throws {SyscallError} where the kernel does not say who it is */
   readonly adopt: (fd: number, administratorsOnly: boolean) => void;
   /** Milliseconds, monotonic. */
@@ -38,11 +38,19 @@ export class Accepting {
     parts.watch.watchListener(parts.listener.fd);
   }
 
-  /** When resumeIfDue() has something to do; Infinity while it has not. */
+  /** When resumeIfDue() or accept() has something to do; Infinity while they have not. */
   deadline(): number {
-    return this.#isPaused || this.#parts.spareFds.areShort
-      ? this.#resumesAt
-      : Number.POSITIVE_INFINITY;
+    if (this.#isPaused) return this.#resumesAt;
+    return Math.min(this.#refillDeadline(), this.#parts.reception.deadline());
+  }
+
+  /** Whether accept() has somebody to let in, also where nobody is at the door. */
+  get hasDue(): boolean {
+    return !this.#isPaused && this.#parts.reception.deadline() <= this.#parts.now();
+  }
+
+  #refillDeadline(): number {
+    return this.#parts.spareFds.areShort ? this.#resumesAt : Number.POSITIVE_INFINITY;
   }
 
   /**
@@ -79,7 +87,7 @@ export class Accepting {
   /** Once the pause is over: goes on, and sees to it that there are spare fds. */
   resumeIfDue(): void {
     const { listener, watch, spareFds, now } = this.#parts;
-    const deadline = this.deadline();
+    const deadline = this.#isPaused ? this.#resumesAt : this.#refillDeadline();
     if (deadline === Number.POSITIVE_INFINITY || now() < deadline) return;
     spareFds.refill();
     this.#resumesAt = now() + ACCEPT_PAUSE_MS;

@@ -240,9 +240,8 @@ export class Broker implements ReactorHandler, AdministrationHost {
   /** ReactorHandler */
   endTurn(): void {
     this.#sessions.flush();
-    const now = this.#now();
-    if (this.#sessions.reception.deadline() <= now) this.#comingsAndGoings.noteListener();
-    this.#turnEndsAt = now + COMINGS_AND_GOINGS_MS_PER_TURN;
+    if (this.#accepting.hasDue) this.#comingsAndGoings.noteListener();
+    this.#turnEndsAt = this.#now() + COMINGS_AND_GOINGS_MS_PER_TURN;
     this.#comingsAndGoings.run(this.#hasTime);
     this.#sessions.settle(this.#hasTime);
     if (this.#isStopping) {

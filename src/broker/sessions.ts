@@ -210,7 +210,6 @@ export class Sessions implements PartsHost {
       this.#parts.fdSweep.deadline(),
       this.#parts.backPressure.lookDue,
       this.#parts.retained.nextDeadline,
-      this.#parts.reception.deadline(),
     );
   }
 
