@@ -72,6 +72,8 @@ export class Newcomers {
   /** When shift() gives something; Infinity where nobody waits. */
   deadline(): number {
     let earliest = Number.POSITIVE_INFINITY;
+    // Asked each turn; even an iterator over nothing would have to be made.
+    if (this.#queue.size === 0) return earliest;
     for (const visitor of this.#queue) earliest = Math.min(earliest, onTimeAt(visitor));
     return earliest;
   }
