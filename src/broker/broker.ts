@@ -239,10 +239,12 @@ export class Broker implements ReactorHandler, AdministrationHost {
 
   /** ReactorHandler */
   endTurn(): void {
-    this.#sessions.flush();
     if (this.#accepting.hasDue) this.#comingsAndGoings.noteListener();
     this.#turnEndsAt = this.#now() + COMINGS_AND_GOINGS_MS_PER_TURN;
-    this.#comingsAndGoings.run(this.#hasTime);
+    if (!this.#comingsAndGoings.isEmpty) {
+      this.#sessions.flush();
+      this.#comingsAndGoings.run(this.#hasTime);
+    }
     this.#sessions.settle(this.#hasTime);
     if (this.#isStopping) {
       const isDrained = !this.#sessions.hasQueued() || this.#now() >= this.#drainEndsAt;

@@ -29,6 +29,11 @@ export class ComingsAndGoings {
     this.#parts = parts;
   }
 
+  /** Whether run() has nothing to do. */
+  get isEmpty(): boolean {
+    return !this.#mayAccept && this.#connections.length === 0;
+  }
+
   /** Somebody wishes to connect. */
   noteListener(): void {
     this.#mayAccept = true;
