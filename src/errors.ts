@@ -39,7 +39,8 @@ export const ERROR_CODES = {
   REJECTED_REPLY: "The service answered in a way that the call does not allow.",
   REJECTED_LARGE_BODY: "The body of a large message is not sealed memory of the length it claims.",
   REJECTED_BROKER: "The process that listens on the socket is not one this client trusts.",
-  LIMIT_CONNECTIONS: "The broker serves as many connections as it may, or as this user may have.",
+  LIMIT_CONNECTIONS:
+    "The broker or this user has as many connections as it may, or the user connects too often.",
   LIMIT_TOPICS:
     "The connection or its user has opened as many topics as it may, or the broker is full.",
   LIMIT_SUBSCRIPTIONS: "The connection or its user has as many subscriptions as it may.",

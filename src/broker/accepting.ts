@@ -1,13 +1,14 @@
 /**
- * Lets clients in, a batch a turn. Where no fd or memory is left, those who are connected go on: the
+ * Lets clients in, one by one. Where no fd or memory is left, those who are connected go on: the
  * backlog waits a moment, or is told that there is no room, and administrators still get in.
  */
 
 import { SyscallError } from "../errors.ts";
 import { FD_TABLE_FULL, INTERRUPTED, PEER_CLOSED, WOULD_BLOCK } from "../ffi/syscall-result.ts";
 import type { BrokerEventListener } from "./events.ts";
-import { ACCEPT_PAUSE_MS, ACCEPTING_MS_PER_TURN } from "./limits.ts";
+import { ACCEPT_PAUSE_MS } from "./limits.ts";
 import type { Listener } from "./listener.ts";
+import type { Reception } from "./reception.ts";
 import type { SocketWatch } from "./socket-watch.ts";
 import type { SpareFds } from "./spare-fds.ts";
 
@@ -16,7 +17,8 @@ export interface AcceptingParts {
   readonly listener: Listener;
   readonly watch: SocketWatch;
   readonly spareFds: SpareFds;
-  /** Takes an accepted socket. @throws {SyscallError} where the kernel does not say who it is */
+  readonly reception: Reception;
+  /** Makes a connection of a socket. @throws {SyscallError} where the kernel does not say who it is */
   readonly adopt: (fd: number, administratorsOnly: boolean) => void;
   /** Milliseconds, monotonic. */
   readonly now: () => number;
@@ -36,30 +38,41 @@ export class Accepting {
     parts.watch.watchListener(parts.listener.fd);
   }
 
-  /** When resumeIfDue() has something to do; Infinity while it has not. */
+  /** When resumeIfDue() or accept() has something to do; Infinity while they have not. */
   deadline(): number {
-    return this.#isPaused || this.#parts.spareFds.areShort
-      ? this.#resumesAt
-      : Number.POSITIVE_INFINITY;
+    if (this.#isPaused) return this.#resumesAt;
+    return Math.min(this.#refillDeadline(), this.#parts.reception.deadline());
   }
 
-  /** Accepts who waits: at least one, and then for as long as a turn may be spent on it. */
-  accept(): void {
-    const { listener, spareFds, now } = this.#parts;
-    const endsAt = now() + ACCEPTING_MS_PER_TURN;
-    do {
-      const fd = listener.accept();
-      if (fd === WOULD_BLOCK) return;
-      if (fd === PEER_CLOSED || fd === INTERRUPTED) continue;
-      if (fd < 0) {
-        this.#noteExhausted();
-        // One a turn: who is refused is closed at the end of it, and then the next one has room.
-        if (fd !== FD_TABLE_FULL || !this.#acceptWithSpareFds()) this.pause();
-        return;
-      }
-      this.#isExhausted &&= spareFds.areShort;
-      this.#adopt(fd, false);
-    } while (now() < endsAt);
+  /** Whether accept() has somebody to let in, also where nobody is at the door. */
+  get hasDue(): boolean {
+    return !this.#isPaused && this.#parts.reception.deadline() <= this.#parts.now();
+  }
+
+  #refillDeadline(): number {
+    return this.#parts.spareFds.areShort ? this.#resumesAt : Number.POSITIVE_INFINITY;
+  }
+
+  /**
+   * Lets one client in: one that had to wait, where its turn has come, or the next one.
+   * @returns whether another one may be waiting for this turn
+   */
+  accept(): boolean {
+    const { listener, reception, spareFds } = this.#parts;
+    if (this.#isPaused) return false;
+    if (reception.letInNext(this.#letIn)) return true;
+    const fd = listener.accept();
+    if (fd === WOULD_BLOCK) return false;
+    if (fd === PEER_CLOSED || fd === INTERRUPTED) return true;
+    if (fd < 0) {
+      this.#noteExhausted();
+      // One a turn: who is refused is closed at the end of it, and then the next one has room.
+      if (fd !== FD_TABLE_FULL || !this.#acceptWithSpareFds()) this.pause();
+      return false;
+    }
+    this.#isExhausted &&= spareFds.areShort;
+    reception.receive(fd, this.#letIn);
+    return true;
   }
 
   /** Lets nobody in for a moment. */
@@ -74,7 +87,7 @@ export class Accepting {
   /** Once the pause is over: goes on, and sees to it that there are spare fds. */
   resumeIfDue(): void {
     const { listener, watch, spareFds, now } = this.#parts;
-    const deadline = this.deadline();
+    const deadline = this.#isPaused ? this.#resumesAt : this.#refillDeadline();
     if (deadline === Number.POSITIVE_INFINITY || now() < deadline) return;
     spareFds.refill();
     this.#resumesAt = now() + ACCEPT_PAUSE_MS;
@@ -94,6 +107,8 @@ export class Accepting {
       return true;
     });
   }
+
+  readonly #letIn = (fd: number): void => this.#adopt(fd, false);
 
   #adopt(fd: number, administratorsOnly: boolean): void {
     try {

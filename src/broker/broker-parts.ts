@@ -36,6 +36,7 @@ import { Queries } from "./queries/queries.ts";
 import { Quotas } from "./quota.ts";
 import { limitsOfPolicy, quotaDefaults } from "./quota-limits.ts";
 import { Reading, type ReadingHost } from "./reading.ts";
+import { Reception } from "./reception.ts";
 import { Requests } from "./requests.ts";
 import { Retained } from "./retained/retained.ts";
 import { Rights } from "./rights.ts";
@@ -94,6 +95,7 @@ export function assembleParts(given: SessionsOptions, host: PartsHost) {
   const fdGate = new FdGate(options.keepsFdsOut);
   const shared = { ...tables, areas, fdGate, introductions, inFlight, flusher, watch, now, host };
   const common = { ...shared, send, onEvent, files, source, administration, deferred, chores };
+  const reception = new Reception({ ...common, ownUid });
   const fdSweep = new FdSweep({ ...common, ttlMs: options.fdTtlMs });
   const presence = new Presence(common);
   const retained = new Retained(common);
@@ -125,7 +127,16 @@ export function assembleParts(given: SessionsOptions, host: PartsHost) {
   const { verifiesPackets } = options;
   const reading = new Reading({ ...common, backPressure, handler, verifiesPackets });
   const driven = { admission, administration, burials, fdSweep, files, flusher, handler, presence };
-  const others = { backPressure, deferred, onEvent, reading, retained, rights, services };
+  const others = {
+    backPressure,
+    deferred,
+    onEvent,
+    reading,
+    reception,
+    retained,
+    rights,
+    services,
+  };
   return { ...tables, ...driven, ...others };
 }
 

@@ -10,8 +10,10 @@ import { findRuntimeEpoll } from "../ffi/runtime-epoll.ts";
 import { Accepting } from "./accepting.ts";
 import type { AdministrationHost } from "./administration.ts";
 import { OF_BROKER } from "./background.ts";
+import { ComingsAndGoings } from "./comings-and-goings.ts";
 import type { BrokerEventListener } from "./events.ts";
 import {
+  COMINGS_AND_GOINGS_MS_PER_TURN,
   FD_TTL_MS,
   FDS_PER_CONNECTION,
   FDS_RESERVED,
@@ -75,6 +77,7 @@ export class Broker implements ReactorHandler, AdministrationHost {
   readonly #listener: Listener;
   readonly #sessions: Sessions;
   readonly #accepting: Accepting;
+  readonly #comingsAndGoings: ComingsAndGoings;
   readonly #spareFds: SpareFds;
   readonly #epoll: Epoll;
   readonly #watch: SocketWatch;
@@ -85,6 +88,8 @@ export class Broker implements ReactorHandler, AdministrationHost {
   /** The reload under way, or the last one. */
   #reload: Promise<unknown> = Promise.resolve();
   #isStopping = false;
+  /** When no more time of this turn is left for those who come and go. */
+  #turnEndsAt = 0;
   #drainEndsAt = 0;
 
   /**
@@ -130,9 +135,14 @@ export class Broker implements ReactorHandler, AdministrationHost {
       listener: this.#listener,
       watch: this.#watch,
       spareFds: this.#spareFds,
+      reception: this.#sessions.reception,
       adopt: (fd, administratorsOnly) => this.#sessions.adopt(fd, administratorsOnly),
       now: this.#now,
       onEvent: this.#onEvent,
+    });
+    this.#comingsAndGoings = new ComingsAndGoings({
+      accept: () => this.#accepting.accept(),
+      ready: this.#sessions.ready,
     });
     this.#reactor = new Reactor(this.#epoll, runtimeEpoll, this, this.#now);
     this.#onEvent({ type: "listening", path, policy: policy?.path });
@@ -218,22 +228,32 @@ export class Broker implements ReactorHandler, AdministrationHost {
 
   /** ReactorHandler */
   ready(token: number, events: number): void {
-    if (token === LISTENER_TOKEN) return this.#accepting.accept();
+    if (token === LISTENER_TOKEN) return this.#comingsAndGoings.noteListener();
     if (token === TAKING_TOKEN) return this.#sessions.fdsTaken();
     const connection = this.#sessions.at(slotOfToken(token));
     if (connection === undefined) return;
     if (isLaneToken(token)) this.#sessions.laneReady(connection);
-    else this.#sessions.ready(connection, events);
+    else if (!this.#comingsAndGoings.note(connection, events)) {
+      this.#sessions.ready(connection, events);
+    }
   }
 
   /** ReactorHandler */
   endTurn(): void {
-    this.#sessions.settle();
+    if (this.#accepting.hasDue) this.#comingsAndGoings.noteListener();
+    this.#turnEndsAt = this.#now() + COMINGS_AND_GOINGS_MS_PER_TURN;
+    if (!this.#comingsAndGoings.isEmpty) {
+      this.#sessions.flush();
+      this.#comingsAndGoings.run(this.#hasTime);
+    }
+    this.#sessions.settle(this.#hasTime);
     if (this.#isStopping) {
       const isDrained = !this.#sessions.hasQueued() || this.#now() >= this.#drainEndsAt;
       if (isDrained) this.#reactor.stop();
     } else this.#accepting.resumeIfDue();
   }
+
+  readonly #hasTime = (): boolean => this.#now() < this.#turnEndsAt;
 
   #nextDeadline(): number {
     if (this.#isStopping) return this.#drainEndsAt;

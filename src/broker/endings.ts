@@ -2,7 +2,13 @@
 
 import type { ErrorCode, SyscallError } from "../errors.ts";
 import { type Excess, excessWords } from "./excess.ts";
-import { HELLO_TIMEOUT_MS, SEND_QUEUE_BYTES_MAX, STALL_LIMIT_MS } from "./limits.ts";
+import {
+  HELLO_TIMEOUT_MS,
+  NEWCOMERS_PER_SECOND,
+  NEWCOMERS_WAITING_MAX,
+  SEND_QUEUE_BYTES_MAX,
+  STALL_LIMIT_MS,
+} from "./limits.ts";
 
 /** Why a connection ends, where it is not the client's own wish. */
 export interface Cause {
@@ -19,6 +25,15 @@ export interface Cause {
 export function tooManyConnections(excess: Excess | undefined): Cause {
   const why = excess === undefined ? "the broker may open no more files" : excessWords(excess);
   return { code: "LIMIT_CONNECTIONS", message: `Cannot serve client: ${why}`, excess };
+}
+
+/** The user has connected too often lately, and enough of his newcomers wait already. */
+export function connectsTooOften(uid: number): Cause {
+  const message =
+    `Cannot serve client: uid ${uid} connects more than ${NEWCOMERS_PER_SECOND} times a second, ` +
+    `and ${NEWCOMERS_WAITING_MAX} wait to be let in`;
+  const [actual, limit] = [NEWCOMERS_WAITING_MAX, NEWCOMERS_WAITING_MAX];
+  return { code: "LIMIT_CONNECTIONS", message, excess: { resource: "connections", actual, limit } };
 }
 
 /** The broker could not make the fd lane that the client asked for. */

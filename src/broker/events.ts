@@ -122,6 +122,13 @@ export type BrokerEvent =
       /** Its fds that are not closed because of it. */
       readonly count: number;
     }
+  | {
+      /** Somebody connected and was not let in, because that user has connected too often. */
+      readonly type: "turned-away";
+      readonly uid: number;
+      readonly code: ErrorCode;
+      readonly message: string;
+    }
   | { readonly type: "policy-loaded"; readonly policy: string; readonly rules: number }
   | { readonly type: "policy-refused"; readonly message: string }
   | { readonly type: "accept-paused"; readonly reason: string }

@@ -8,11 +8,11 @@
  * hand on its socket: `exe` proves no more than that the peer may run that program.
  */
 
-import { readFileSync, readlinkSync } from "node:fs";
-import { SyscallError } from "../errors.ts";
 import { namesSameFile } from "../ffi/file-identity.ts";
 import { readPidOfPidfd } from "../ffi/pidfd.ts";
+import { readProcLink } from "../ffi/proc-file.ts";
 import { type CgroupPlace, parseCgroupPath } from "./cgroup-path.ts";
+import { readCgroup } from "./cgroup-paths.ts";
 
 /** What is known of a process. */
 export interface ProcessIdentity extends CgroupPlace {
@@ -32,11 +32,7 @@ export interface ProcessIdentity extends CgroupPlace {
   readonly exe: string | undefined;
 }
 
-/** The line of the version 2 hierarchy; versions 1 have other numbers and name controllers. */
-const CGROUP_LINE = /^0::(\/.*)$/m;
 const DELETED = " (deleted)";
-/** Conditions of the broker, not of the peer: to go on would make the peer look unknown. */
-const OWN_FAILURES = ["EMFILE", "ENFILE", "ENOMEM"];
 
 /**
  * Reads cgroup and executable of a process.
@@ -48,10 +44,9 @@ const OWN_FAILURES = ["EMFILE", "ENFILE", "ENOMEM"];
  */
 export function readProcessIdentity(pidfd: number, pid: number): ProcessIdentity | undefined {
   if (pid === 0) return undefined;
-  const cgroup = readCgroup(pid);
+  const cgroup = readCgroup(pidfd, pid);
   const exe = readExecutable(pid);
-  const confirmedPid = readOrUndefined(() => readPidOfPidfd(pidfd));
-  if (confirmedPid !== pid) return undefined;
+  if (readPidOfPidfd(pidfd) !== pid) return undefined;
   const place = cgroup === undefined ? undefined : parseCgroupPath(cgroup);
   return {
     cgroup: place && cgroup,
@@ -62,27 +57,11 @@ export function readProcessIdentity(pidfd: number, pid: number): ProcessIdentity
   };
 }
 
-function readCgroup(pid: number): string | undefined {
-  const text = readOrUndefined(() => readFileSync(`/proc/${pid}/cgroup`, "utf8")) ?? "";
-  return CGROUP_LINE.exec(text)?.[1];
-}
-
 /** The path alone proves little: whoever has a mount namespace of his own can make up any. */
 function readExecutable(pid: number): string | undefined {
   const link = `/proc/${pid}/exe`;
-  const path = readOrUndefined(() => readlinkSync(link));
+  const path = readProcLink(link);
   if (path === undefined || namesSameFile(link, path)) return path;
   if (path.endsWith(DELETED)) return `(deleted) ${path.slice(0, -DELETED.length)}`;
   return `(elsewhere) ${path}`;
-}
-
-function readOrUndefined<T>(read: () => T): T | undefined {
-  try {
-    return read();
-  } catch (error) {
-    const { code = "", errno = 0, message } = error as NodeJS.ErrnoException;
-    if (!OWN_FAILURES.includes(code)) return undefined;
-    const fields = { code, errno: Math.abs(errno), syscall: "open" };
-    throw new SyscallError(`Cannot look at a peer in /proc: ${message}`, fields, { cause: error });
-  }
 }

@@ -37,16 +37,12 @@ import { encodeFatal, type FatalFields } from "./fatal-frame.ts";
 import type { FdCloser } from "./fd-closer.ts";
 import type { ControlSender } from "./introductions.ts";
 import { sendLastWord } from "./last-word.ts";
-import {
-  BACKGROUND_MS_PER_TURN,
-  BURIAL_MS_PER_TURN,
-  COSTLY_MS_PER_TURN,
-  HELLO_TIMEOUT_MS,
-} from "./limits.ts";
+import { BACKGROUND_MS_PER_TURN, COSTLY_MS_PER_TURN, HELLO_TIMEOUT_MS } from "./limits.ts";
 import { tellTooLarge } from "./message-limit.ts";
 import type { Policy } from "./policy/rules.ts";
 import { QUEUE_FULL } from "./queue-outcomes.ts";
 import { limitsOfPolicy, quotaDefaults } from "./quota-limits.ts";
+import type { Reception } from "./reception.ts";
 import { welcome } from "./welcome.ts";
 
 /** All connections of one broker. */
@@ -69,6 +65,11 @@ export class Sessions implements PartsHost {
   /** Closes what clients sent. */
   get closer(): FdCloser {
     return this.#parts.closer;
+  }
+
+  /** Newcomers before they are connections. */
+  get reception(): Reception {
+    return this.#parts.reception;
   }
 
   get size(): number {
@@ -96,13 +97,14 @@ export class Sessions implements PartsHost {
   }
 
   /** Handles one readiness event of a connection's socket or lane. */
-  ready(connection: Connection, events: number): void {
+  readonly ready = (connection: Connection, events: number): void => {
+    if (isDoomed(connection)) return;
     if ((events & EPOLLOUT) !== 0) this.#parts.flusher.flush(connection);
-    if ((events & (EPOLLIN | EPOLLHUP | EPOLLERR)) === 0 || connection.state === "DOOMED") return;
+    if ((events & (EPOLLIN | EPOLLHUP | EPOLLERR)) === 0 || isDoomed(connection)) return;
     if (connection.isReadingStopped) return this.doom(connection);
     if (connection.isHeld) return this.#parts.backPressure.noteEnded(connection, events);
     this.#parts.reading.read(connection);
-  }
+  };
 
   /** The lane of a connection whose queue waits for it takes records again, or is closed. */
   laneReady(connection: Connection): void {
@@ -120,11 +122,17 @@ export class Sessions implements PartsHost {
     return isIdle && !hasWork;
   }
 
+  /** Sends what is queued. */
+  flush(): void {
+    this.#parts.flusher.flushAll();
+  }
+
   /**
    * Ends a turn: looks at the clock, sends what is queued, closes what is doomed. Where many died
    * at once, the next turns close the others: each must be told to all who heard of it.
+   * @param mayClose asks whether there is time to close more than one
    */
-  settle(): void {
+  settle(mayClose: () => boolean): void {
     this.#expireHellos();
     this.#parts.fdSweep.runIfDue();
     if (this.#parts.closer.pending > 0) this.#settleCloses();
@@ -141,7 +149,7 @@ export class Sessions implements PartsHost {
     this.#parts.retained.work(this.#timer);
     this.#parts.flusher.flushAll();
     if (this.#parts.burials.isEmpty) return;
-    this.#parts.burials.run(this.#timer(BURIAL_MS_PER_TURN));
+    this.#parts.burials.run(mayClose);
     this.#parts.flusher.flushAll();
   }
 
@@ -236,6 +244,7 @@ export class Sessions implements PartsHost {
 
   /** Closes every connection. */
   closeAll(): void {
+    this.#parts.reception.closeAll();
     for (const connection of this.#parts.table.all()) this.doom(connection);
     this.#parts.burials.run(() => true);
     this.#parts.lingering.closeAll();
@@ -358,4 +367,9 @@ export class Sessions implements PartsHost {
     this.#parts.reading.leave(connection);
     this.#parts.burials.add(connection, cause);
   }
+}
+
+/** A function, since the compiler believes that a state which it has seen stays. */
+function isDoomed({ state }: Connection): boolean {
+  return state === "DOOMED";
 }

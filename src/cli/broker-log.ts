@@ -55,6 +55,8 @@ export function brokerLogLine(event: BrokerEvent, isVerbose: boolean): string | 
     }
     case "fd-close-stuck":
       return `closing files of uid ${event.uid} hangs: ${event.count} of them stay open`;
+    case "turned-away":
+      return `turned away: ${event.code}: ${event.message}`;
     case "policy-refused":
       return printable(`policy not loaded, the old one stays in force: ${event.message}`);
     case "policy-loaded":

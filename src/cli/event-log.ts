@@ -31,7 +31,7 @@ export class EventLog {
     const line = brokerLogLine(event, this.#isVerbose);
     if (line === undefined) return;
     if ("identity" in event && !this.#admit(event.identity.uid)) return;
-    if (event.type === "fd-close-stuck" && !this.#admit(event.uid)) return;
+    if ("uid" in event && !this.#admit(event.uid)) return;
     this.#sink.write(`seqbus: ${line}`);
   }
 

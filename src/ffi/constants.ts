@@ -109,6 +109,12 @@ export const O_NOFOLLOW = arm64 ? 0o100000 : 0o400000;
 export const O_DIRECT = arm64 ? 0o200000 : 0o40000;
 export const O_LARGEFILE = arm64 ? 0o400000 : 0o100000;
 
+// ioctl(2) on a pidfd, since Linux 6.13
+/** _IOWR(0xff, 11, struct pidfd_info), in its first size: 64 bytes. */
+export const PIDFD_GET_INFO = 0xc040_ff0b;
+export const PIDFD_INFO_PID = 0x1;
+export const PIDFD_INFO_CGROUPID = 0x4;
+
 // openat2(2): no wrapper in the C library; RESOLVE_CACHED is of Linux 5.12
 export const SYS_OPENAT2 = 437;
 export const AT_FDCWD = -100;

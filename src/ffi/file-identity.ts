@@ -11,7 +11,7 @@ import { libc } from "./libc.ts";
 import { OwnedFd } from "./owned-fd.ts";
 import { PinnedBuffer } from "./pinned-buffer.ts";
 import * as structs from "./structs.ts";
-import { lastErrno } from "./syscall-result.ts";
+import { lastErrno, syscallError } from "./syscall-result.ts";
 
 /** PATH_MAX, its NUL included. */
 const PATH_BYTES_MAX = 4096;
@@ -40,6 +40,7 @@ structs.packU64(
  * @param path absolute, without symbolic links
  * @returns true only where both are the same file (device and inode); false where they are not, or
  *   the kernel cannot tell without waiting, may not tell, or cannot do this at all (before 5.12)
+ * @throws {SyscallError} EMFILE, ENFILE, ENOMEM
  */
 export function namesSameFile(link: string, path: string): boolean {
   if (!statFile(kernel.AT_FDCWD, link, linkStatus)) return false;
@@ -60,6 +61,9 @@ const IDENTITY_OFFSETS: readonly number[] = [
   structs.STATX_DEV_MINOR_OFFSET,
 ];
 
+/** Conditions of this process: to go on would make the file look like another one. */
+const OWN_FAILURES: readonly number[] = [kernel.EMFILE, kernel.ENFILE, kernel.ENOMEM];
+
 /** Returns an O_PATH fd, owned by the caller, or -1. */
 function openCached(path: string): number {
   if (!packPath(path)) return -1;
@@ -73,7 +77,9 @@ function openCached(path: string): number {
       null,
     );
     if (fd >= 0) return fd;
-    if (lastErrno() !== kernel.EAGAIN) return -1;
+    const errno = lastErrno();
+    if (OWN_FAILURES.includes(errno)) throw syscallError("openat2", errno, undefined, path);
+    if (errno !== kernel.EAGAIN) return -1;
   }
   return -1;
 }

@@ -77,8 +77,13 @@ const SYMBOLS = {
   },
   poll: { args: [/* pollfd* */ "ptr", /* nfds_t */ "u64", /* ms */ "i32"], returns: "i32" },
 
-  // Files and memory: close(2), fcntl(2), ioctl(2), readlink(2), memfd_create(2), ftruncate(2),
-  // pread(2), pwrite(2), mmap(2), munmap(2), flock(2), memcpy(3)
+  // Files and memory: open(2), read(2), close(2), fcntl(2), ioctl(2), readlink(2), memfd_create(2),
+  // ftruncate(2), pread(2), pwrite(2), mmap(2), munmap(2), flock(2), memcpy(3)
+  open: { args: [/* char* path */ "ptr", /* flags, nothing to create */ "i32"], returns: "i32" },
+  read: {
+    args: [/* fd */ "i32", /* void* buf */ "ptr", /* size_t */ "u64"],
+    returns: "i32", // ssize_t
+  },
   close: { args: [/* fd */ "i32"], returns: "i32" },
   fcntl: { args: [/* fd */ "i32", /* cmd */ "i32", /* arg */ "u64"], returns: "i32" },
   ioctl: { args: [/* fd */ "i32", /* request */ "u64", /* argp */ "ptr"], returns: "i32" },

@@ -148,6 +148,17 @@ export const STATX_RDEV_MAJOR_OFFSET = 128;
 export const STATX_DEV_MAJOR_OFFSET = 136;
 export const STATX_DEV_MINOR_OFFSET = 140;
 
+/**
+ * struct pidfd_info, linux/pidfd.h, in its first size; what is left out here is not read:
+ *
+ *     0    u64   mask: what is asked for, and then what the kernel told
+ *     8    u64   cgroupid
+ *     16   u32   pid
+ */
+export const PIDFD_INFO_BYTES = 64;
+export const PIDFD_INFO_CGROUPID_OFFSET = 8;
+export const PIDFD_INFO_PID_OFFSET = 16;
+
 /** Where the fields of struct epoll_event are; the events always start at byte 0. */
 export interface EpollEventLayout {
   readonly bytes: number;

@@ -157,8 +157,10 @@ testUnless(
     try {
       using listener = new PeerListener();
       await using peer = await startPeer({ path: listener.path });
-      writeFileSync(join(unit, "cgroup.procs"), String(peer.pid));
       using socket = listener.accept();
+      const elsewhere = readPeerIdentity(socket.number).cgroup;
+      expect(elsewhere).not.toContain(`seqbus${process.pid}.slice`);
+      writeFileSync(join(unit, "cgroup.procs"), String(peer.pid));
       expect(readPeerIdentity(socket.number)).toMatchObject({
         cgroup: `/seqbus${process.pid}.slice/sensord.service`,
         unit: "sensord.service",

@@ -21,6 +21,8 @@ any = true
 allow = ["publish", "subscribe", "send-fds", "receive-fds"]
 `;
 
+const TOO_OFTEN = /^Cannot serve client: uid 65533 connects more than 128 times a second, and 256 /;
+
 const MIB = 1024 * 1024;
 const BODY_BYTES = 1_008;
 const MESSAGES_PER_PACKET = 60;
@@ -232,6 +234,31 @@ describe("a client that is refused more", () => {
       actual: 2,
     });
     await clientAs(MODEST_UID, broker);
+  });
+});
+
+describe("a user who connects all the time", () => {
+  testUnless(!isRoot, NOT_ROOT, "is told so, then waits, and keeps nobody else out", async () => {
+    await using broker = await spawnBroker({ policy: EVERYTHING });
+    const crowd: RawClient[] = [];
+    const connectSome = (): boolean => {
+      for (let count = 0; count < 100; count += 1)
+        crowd.push(connectRawAs(GREEDY_UID, broker.path));
+      return broker.find("turned-away") !== undefined;
+    };
+    await eventually(connectSome, "somebody was turned away");
+    expect(broker.find("turned-away")).toMatchObject({
+      uid: GREEDY_UID,
+      code: "LIMIT_CONNECTIONS",
+    });
+    await clientAs(MODEST_UID, broker);
+    open.push(await RawClient.open(broker.path));
+    const words = () =>
+      crowd.flatMap((client) => client.received()).map((frame) => mapOf(frame)["message"]);
+    await eventually(() => words().some((text) => TOO_OFTEN.test(String(text))), "one is told");
+    for (const client of crowd) client[Symbol.dispose]();
+    const last = await clientAs(GREEDY_UID, broker);
+    expect(await last.sync()).toMatchObject({ published: 0 });
   });
 });
 

@@ -121,6 +121,6 @@ export class AuditLog {
 /** Whose bucket an event is counted in; undefined for those that are always written. */
 function limiterKey(event: BrokerEvent): number | undefined {
   if ("identity" in event) return event.identity.uid;
-  if (event.type === "fd-close-stuck") return event.uid;
+  if ("uid" in event) return event.uid;
   return event.type === "accept-paused" ? BROKER_KEY : undefined;
 }

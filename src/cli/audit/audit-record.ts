@@ -24,6 +24,7 @@ export type AuditEventName =
   | "limited"
   | "retain-refused"
   | "fd-close-stuck"
+  | "turned-away"
   | "policy-loaded"
   | "policy-refused"
   | "accept-paused"
@@ -115,6 +116,8 @@ export function auditRecord(event: BrokerEvent): AuditRecord {
     }
     case "fd-close-stuck":
       return warn({ event: event.type, uid: event.uid, count: event.count });
+    case "turned-away":
+      return warn({ event: event.type, uid: event.uid, code: event.code }, event.message);
     case "policy-loaded":
       return info({ event: "policy-loaded", policy: event.policy, rules: event.rules });
     case "policy-refused":

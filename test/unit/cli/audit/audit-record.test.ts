@@ -81,6 +81,10 @@ const CASES: Record<BrokerEvent["type"], [BrokerEvent, AuditRecord]> = {
     { type: "fd-close-stuck", uid: 1000, count: 3 },
     warn({ event: "fd-close-stuck", uid: 1000, count: 3 }),
   ],
+  "turned-away": [
+    { type: "turned-away", uid: 1000, code: "LIMIT_CONNECTIONS", message: "too often" },
+    warn({ event: "turned-away", uid: 1000, code: "LIMIT_CONNECTIONS" }, "too often"),
+  ],
   "policy-loaded": [
     { type: "policy-loaded", policy: "/etc/policy.toml", rules: 3 },
     info({ event: "policy-loaded", policy: "/etc/policy.toml", rules: 3 }),

@@ -1,0 +1,109 @@
+/**
+ * Receives newcomers, whose sockets are accepted but who are no connections yet: they are let in,
+ * wait until it is their turn, or are turned away. Finding out whose a socket is takes a microsecond,
+ * and letting somebody in fifty: so that is known before it is done.
+ *
+ * Root and the broker's own user are always let in. Where a bus serves one user alone there is
+ * nobody whom a crowd of his could harm but himself.
+ */
+
+import { SyscallError } from "../errors.ts";
+import { closeFd } from "../ffi/owned-fd.ts";
+import { getPeerCredentials } from "../ffi/peer-credentials.ts";
+import { sendPacket, shutdownBoth } from "../ffi/seqpacket.ts";
+import { CONTROL_FRAME_BUFFER } from "./control-frames.ts";
+import { connectsTooOften } from "./endings.ts";
+import type { BrokerEventListener } from "./events.ts";
+import { encodeFatal } from "./fatal-frame.ts";
+import type { FdBudget } from "./fd-budget.ts";
+import type { FdHost } from "./fd-intake.ts";
+import { Newcomers } from "./newcomers.ts";
+import type { PacketSource } from "./packet-source.ts";
+
+const ROOT_UID = 0;
+
+/** What newcomers are received with. */
+export interface ReceptionParts {
+  /** The broker's effective uid. */
+  readonly ownUid: number;
+  readonly budget: FdBudget;
+  readonly source: Pick<PacketSource, "discard">;
+  readonly files: Pick<FdHost, "closeFd">;
+  /** Milliseconds, monotonic. */
+  readonly now: () => number;
+  readonly onEvent: BrokerEventListener;
+}
+
+/** Lets somebody in; the socket is the callee's. */
+export type LetIn = (fd: number) => void;
+
+/** The newcomers of one broker. */
+export class Reception {
+  readonly #parts: ReceptionParts;
+  readonly #newcomers = new Newcomers();
+
+  constructor(parts: ReceptionParts) {
+    this.#parts = parts;
+  }
+
+  /**
+   * Takes an accepted socket; closes it where the kernel does not say whose it is.
+   * @param fd owned by the callee from here on
+   */
+  receive(fd: number, letIn: LetIn): void {
+    const uid = uidOf(fd);
+    if (uid === undefined) return closeFd(fd);
+    if (uid === ROOT_UID || uid === this.#parts.ownUid) return letIn(fd);
+    const { budget, now } = this.#parts;
+    const outcome = this.#newcomers.receive(uid, fd, now());
+    if (outcome === "LET_IN") return letIn(fd);
+    if (outcome === "TURN_AWAY") return this.#turnAway(fd, uid);
+    budget.addConnection();
+  }
+
+  /** When letInNext() has something to do; Infinity while nobody waits. */
+  deadline(): number {
+    return this.#newcomers.deadline();
+  }
+
+  /** Lets somebody in whose turn has come. @returns false where there is nobody */
+  letInNext(letIn: LetIn): boolean {
+    const fd = this.#newcomers.shift(this.#parts.now());
+    if (fd < 0) return false;
+    this.#parts.budget.removeConnection();
+    letIn(fd);
+    return true;
+  }
+
+  /** Closes the sockets of those who wait. */
+  closeAll(): void {
+    for (const { fd, uid } of this.#newcomers.takeAll()) {
+      this.#parts.budget.removeConnection();
+      this.#close(fd, uid);
+    }
+  }
+
+  #turnAway(fd: number, uid: number): void {
+    const cause = connectsTooOften(uid);
+    sendPacket(fd, CONTROL_FRAME_BUFFER, 0, encodeFatal(cause, {}));
+    this.#close(fd, uid);
+    this.#parts.onEvent({ type: "turned-away", uid, code: cause.code, message: cause.message });
+  }
+
+  /** What it sent is read first: unread, it would keep the client from reading the last word. */
+  #close(fd: number, uid: number): void {
+    const { source, files } = this.#parts;
+    shutdownBoth(fd);
+    if (source.discard(fd, uid)) closeFd(fd);
+    else files.closeFd(fd, uid);
+  }
+}
+
+function uidOf(fd: number): number | undefined {
+  try {
+    return getPeerCredentials(fd).uid;
+  } catch (error) {
+    if (!(error instanceof SyscallError)) throw error;
+    return undefined;
+  }
+}

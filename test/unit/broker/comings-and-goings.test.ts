@@ -1,0 +1,75 @@
+import { expect, test } from "bun:test";
+import { ComingsAndGoings } from "../../../src/broker/comings-and-goings.ts";
+import { EPOLLHUP, EPOLLIN } from "../../../src/ffi/constants.ts";
+import { ConnectionBench } from "./connection-fixture.ts";
+
+/** Notes what is done; there is always somebody to accept. */
+function start() {
+  const bench = new ConnectionBench();
+  const done: string[] = [];
+  const work = new ComingsAndGoings({
+    accept: () => {
+      done.push("accept");
+      return true;
+    },
+    ready: ({ id }) => done.push(`ready ${id}`),
+  });
+  const newcomer = (id: number) => {
+    const connection = bench.connect(id);
+    connection.state = "AWAIT_HELLO";
+    return connection;
+  };
+  return { bench, done, work, newcomer };
+}
+
+/** Has time for so many things more after each first one. */
+function timeFor(count: number): () => boolean {
+  let left = count;
+  return () => {
+    left -= 1;
+    return left > 0;
+  };
+}
+
+test("ComingsAndGoings puts off those who were not welcomed and those who have gone, nobody else", () => {
+  const { bench, done, work, newcomer } = start();
+  expect(work.note(bench.connect(1), EPOLLIN)).toBe(false);
+  expect(work.note(newcomer(2), EPOLLIN)).toBe(true);
+  expect(work.note(bench.connect(3), EPOLLIN | EPOLLHUP)).toBe(true);
+  expect(done).toEqual([]);
+  work.run(() => true);
+  expect(done).toEqual(["ready 2", "ready 3"]);
+});
+
+test("ComingsAndGoings does one thing where there is no time, and forgets the rest", () => {
+  const { done, work, newcomer } = start();
+  work.note(newcomer(1), EPOLLIN);
+  work.note(newcomer(2), EPOLLIN);
+  work.run(() => false);
+  expect(done).toEqual(["ready 1"]);
+  work.run(() => true);
+  expect(done).toEqual(["ready 1"]);
+});
+
+test("ComingsAndGoings accepts and welcomes by turns, also where each call has time for one", () => {
+  const { done, work, newcomer } = start();
+  for (let turn = 0; turn < 4; turn += 1) {
+    work.note(newcomer(turn), EPOLLIN);
+    work.noteListener();
+    work.run(() => false);
+  }
+  expect(done.filter((what) => what === "accept")).toHaveLength(2);
+});
+
+test("ComingsAndGoings goes on accepting while there is time", () => {
+  const { done, work } = start();
+  work.noteListener();
+  work.run(timeFor(3));
+  expect(done).toEqual(["accept", "accept", "accept"]);
+});
+
+test("ComingsAndGoings accepts nobody where nobody came", () => {
+  const { done, work } = start();
+  work.run(() => true);
+  expect(done).toEqual([]);
+});
