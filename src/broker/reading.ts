@@ -45,11 +45,13 @@ export interface ReadingParts {
   readonly host: ReadingHost;
 }
 
+const NOBODY: readonly Connection[] = [];
+
 /** Reads from all connections of one broker. Not reentrant. */
 export class Reading {
   readonly #parts: ReadingParts;
   /** Who holds the sender of the packet that is being handled back; empty for nobody. */
-  #heldBy: readonly Connection[] = [];
+  #heldBy: readonly Connection[] = NOBODY;
   /** The fds of that packet. */
   #keptFds: number[] = [];
 
@@ -149,7 +151,7 @@ export class Reading {
   /** @returns false where the connection has ended, or some of the packet is left for later */
   #handle(connection: Connection, packet: ReceivedPacket, packetBytes: number): boolean {
     const { handler, files, rests, backPressure } = this.#parts;
-    this.#heldBy = [];
+    this.#heldBy = NOBODY;
     const handled = handler.handle(connection, packet, packetBytes);
     if (handled === packetBytes) return connection.state !== "DOOMED";
     const by = this.#heldBy;
