@@ -63,6 +63,9 @@ export class FdsInFlight {
     return new FdAccount(quota, this);
   }
 
+  /** More packets of one client are being read in this turn: see FdOutletHost. */
+  follow = false;
+
   /** How many wait for their copies to be taken: see FdAccount.whenIdle(). */
   waiters = 0;
 
@@ -80,6 +83,9 @@ export class FdsInFlight {
     return {
       get fdClock() {
         return inFlight.#clock;
+      },
+      get fdsFollow() {
+        return inFlight.follow;
       },
       noteRefused(outcome, fds) {
         const isUnwanted = outcome === FDS_UNWANTED;
