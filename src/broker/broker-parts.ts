@@ -127,7 +127,7 @@ export function assembleParts(given: SessionsOptions, host: PartsHost) {
   const { verifiesPackets } = options;
   const reading = new Reading({ ...common, backPressure, handler, verifiesPackets });
   const driven = { admission, administration, burials, fdSweep, files, flusher, handler, presence };
-  const others = { backPressure, deferred, onEvent, reading, retained, rights, services };
+  const others = { backPressure, deferred, inFlight, onEvent, reading, retained, rights, services };
   return { ...tables, ...driven, ...others };
 }
 

@@ -34,21 +34,21 @@ export class FdBundle {
    */
   onRefused: (() => void) | undefined = undefined;
   /**
-   * Whether closing them cannot keep anybody waiting: set by who has looked, for as long as nobody
-   * else holds them. Memory may have grown by the time that a queue lets go of it.
+   * The turn of the broker in which somebody looked at them and found that closing them cannot keep
+   * anybody waiting; -1 for none. Good in that turn alone: later the memory may have grown.
    */
-  closeAtOnce = false;
-  readonly #close: (fd: number, atOnce: boolean) => void;
+  harmlessIn = -1;
+  readonly #close: (fd: number, harmlessIn: number) => void;
   #holders = 1;
 
   /**
    * @param fds owned by the bundle from here on
-   * @param close closes one fd; told closeAtOnce. Handed in so that tests can count
+   * @param close closes one fd; told harmlessIn. Handed in so that tests can count
    * @param bodyFdCount how many of the first fds are the body: 1 for a large message, else 0
    */
   constructor(
     fds: readonly number[],
-    close: (fd: number, atOnce: boolean) => void,
+    close: (fd: number, harmlessIn: number) => void,
     bodyFdCount: 0 | 1 = 0,
     payer: FdPayer = NOBODY_PAYS,
   ) {
@@ -76,7 +76,6 @@ export class FdBundle {
   retain(): this {
     assert(this.#holders > 0, "a bundle without holders has closed its fds");
     this.#holders += 1;
-    this.closeAtOnce = false;
     return this;
   }
 
@@ -85,9 +84,9 @@ export class FdBundle {
     assert(this.#holders > 0, "a bundle is released once by each holder");
     this.#holders -= 1;
     if (this.#holders > 0) return;
-    const { fds, closeAtOnce } = this;
+    const { fds, harmlessIn } = this;
     for (let index = 0; index < fds.length; index += 1) {
-      this.#close(fds[index] as number, closeAtOnce);
+      this.#close(fds[index] as number, harmlessIn);
     }
   }
 }

@@ -19,6 +19,7 @@ import type { BrokerEventListener } from "./events.ts";
 import type { FdBudget } from "./fd-budget.ts";
 import { FdBundle } from "./fd-bundle.ts";
 import { findRefusedFd, type RefusedFd } from "./fd-rules.ts";
+import type { FdsInFlight } from "./fds-in-flight.ts";
 import type { ControlSender } from "./introductions.ts";
 import { type LargeBodyFlaw, largeBodyFlaw } from "./large-body.ts";
 import { bodyBytesOf, isTooLarge, tellTooLarge } from "./message-limit.ts";
@@ -52,6 +53,7 @@ export interface FdIntakeParts {
   readonly send: ControlSender;
   readonly onEvent: BrokerEventListener;
   readonly budget: FdBudget;
+  readonly inFlight: Pick<FdsInFlight, "turn">;
   readonly host: FdHost;
 }
 
@@ -59,7 +61,7 @@ export interface FdIntakeParts {
 export class FdIntake {
   readonly #parts: FdIntakeParts;
   /** For fds of `#uid`: most messages come from whom the one before came from. */
-  #close: ((fd: number, atOnce: boolean) => void) | undefined;
+  #close: ((fd: number, harmlessIn: number) => void) | undefined;
   #uid = 0;
 
   constructor(parts: FdIntakeParts) {
@@ -127,11 +129,12 @@ export class FdIntake {
   }
 
   /** What closes fds of a user; made once for messages of the same user in a row. */
-  #closerFor(uid: number): (fd: number, atOnce: boolean) => void {
+  #closerFor(uid: number): (fd: number, harmlessIn: number) => void {
     if (uid === this.#uid && this.#close !== undefined) return this.#close;
-    const close = (fd: number, atOnce: boolean): void => {
-      this.#parts.budget.letGo(1);
-      this.#parts.host.closeFd(fd, uid, atOnce);
+    const { budget, host, inFlight } = this.#parts;
+    const close = (fd: number, harmlessIn: number): void => {
+      budget.letGo(1);
+      host.closeFd(fd, uid, harmlessIn === inFlight.turn);
     };
     this.#uid = uid;
     this.#close = close;
@@ -157,7 +160,9 @@ export class FdIntake {
       return false;
     }
     // That look serves for closing it too; no other fd was looked at since.
-    if (bundle.fileCount === 0) bundle.closeAtOnce = lastClosesAtOnce();
+    if (bundle.fileCount === 0 && lastClosesAtOnce()) {
+      bundle.harmlessIn = this.#parts.inFlight.turn;
+    }
     return true;
   }
 

@@ -63,6 +63,8 @@ export class FdsInFlight {
     return new FdAccount(quota, this);
   }
 
+  /** Counts the turns of the broker. */
+  turn = 0;
   /** More packets of one client are being read in this turn: see FdOutletHost. */
   follow = false;
 

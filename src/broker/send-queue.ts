@@ -273,15 +273,15 @@ export class SendQueue {
   }
 
   /**
-   * Whether a frame with fds is tried now, past the queue, which is empty then. While more of them may
-   * follow, they wait for each other, but for no room: for that all are sent that wait.
+   * Whether a frame with fds is tried now, past the queue, which is empty then. While more may follow
+   * they wait for each other; where one finds no room, those before it leave first.
    */
   #leavesNow(bytes: number): boolean {
     if (this.losses.isShedding) return false;
     if (this.#outletHost.fdsFollow !== true) return this.isEmpty;
     const hasRoom = !room.isCrowded(this.#waiting) && this.#canAdd(bytes);
     if (!hasRoom && this.blockedFd < 0) this.#sendQueued();
-    return this.isEmpty && !hasRoom;
+    return false;
   }
 
   /** @returns NOT_TURNED_AWAY, or why nothing of a run is taken */

@@ -125,6 +125,11 @@ export class Sessions implements PartsHost {
    * at once, the next turns close the others: each must be told to all who heard of it.
    */
   settle(): void {
+    this.#endTurn();
+    this.#parts.inFlight.turn += 1;
+  }
+
+  #endTurn(): void {
     this.#expireHellos();
     this.#parts.fdSweep.runIfDue();
     if (this.#parts.closer.pending > 0) this.#settleCloses();
