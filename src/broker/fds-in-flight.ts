@@ -65,7 +65,7 @@ export class FdsInFlight {
 
   /** Counts the turns of the broker. */
   turn = 0;
-  /** More packets of one client are being read in this turn: see FdOutletHost. */
+  /** Several packets of one client are being read, one after the other: see FdOutletHost. */
   follow = false;
 
   /** How many wait for their copies to be taken: see FdAccount.whenIdle(). */

@@ -75,6 +75,7 @@ export class Reading {
     } catch (error) {
       this.#fail(connection, error);
     }
+    this.#parts.inFlight.follow = false;
   }
 
   /** Goes on with packets that were too costly for the turns before, in turn; with one at least. */
