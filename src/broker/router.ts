@@ -24,7 +24,12 @@ import { FdPlan, GETS_BODY, GETS_NO_FDS, GETS_NOTHING } from "./fd-plan.ts";
 import type { FdsInFlight } from "./fds-in-flight.ts";
 import { GroupDelivery } from "./group-delivery.ts";
 import type { Introductions } from "./introductions.ts";
-import { FDS_STALLED_MS, REFUSALS_TOLD_PER_PACKET, ROUTING_COST_PER_LOOK } from "./limits.ts";
+import {
+  FDS_STALLED_MS,
+  FDS_TOGETHER_RECEIVERS_MAX,
+  REFUSALS_TOLD_PER_PACKET,
+  ROUTING_COST_PER_LOOK,
+} from "./limits.ts";
 import { ACCEPTED, PEER_GONE, SLOW_READER } from "./queue-outcomes.ts";
 import { makeRoute, type Route } from "./route.ts";
 import type { Topic } from "./topic-table.ts";
@@ -180,7 +185,10 @@ export class Router {
     plan.settle(open.topic, route, bundle);
     this.#leaveOutStalled(sender, open.topic, route, bundle);
     if (!sender.fdAccount.charge(plan.copies)) return plan.copies;
+    const { follow } = this.#fdsInFlight;
+    if (route.destinations.length > FDS_TOGETHER_RECEIVERS_MAX) this.#fdsInFlight.follow = false;
     const matched = this.#deliverFds(sender, open.topic, route, buffer, frameBytes, bundle);
+    this.#fdsInFlight.follow = follow;
     sender.counters.published += 1;
     sender.counters.matched += matched;
     sender.figures.publishedBytes += frameBytes;
