@@ -7,6 +7,7 @@ import { SyscallError } from "../errors.ts";
 import { sendPacketWithFds } from "../ffi/ancillary.ts";
 import { OwnedFd } from "../ffi/owned-fd.ts";
 import { sendPacket } from "../ffi/seqpacket.ts";
+import { sendPacketsWithFds } from "../ffi/several-records.ts";
 import { countUnreadRecords } from "../ffi/unread-records.ts";
 import type { Administration } from "./administration.ts";
 import { Connection } from "./connection.ts";
@@ -25,7 +26,12 @@ import { SendQueue } from "./send-queue.ts";
 import type { SocketWatch } from "./socket-watch.ts";
 import type { SpareFds } from "./spare-fds.ts";
 
-const SINK: PacketSink = { sendPacket, sendPacketWithFds, countUnreadRecords };
+const SINK: PacketSink = {
+  sendPacket,
+  sendPacketWithFds,
+  sendPacketsWithFds,
+  countUnreadRecords,
+};
 
 /** What connections are made with. */
 export interface AdmissionParts {

@@ -130,6 +130,7 @@ export function assembleParts(given: SessionsOptions, host: PartsHost) {
   const others = {
     backPressure,
     deferred,
+    inFlight,
     onEvent,
     reading,
     reception,

@@ -29,9 +29,9 @@ export class ClientFiles implements FdHost {
   }
 
   /** FdHost */
-  closeFd(fd: number, uid: number): void {
+  closeFd(fd: number, uid: number, atOnce = false): void {
     const { pending } = this.#closer;
-    this.#closer.close(fd, uid);
+    this.#closer.close(fd, uid, atOnce);
     if (this.#closer.pending !== pending) this.#charge(uid);
   }
 

@@ -14,6 +14,8 @@ export interface FdPayer {
   expire(copies: number): void;
 }
 
+const NO_FDS: readonly number[] = [];
+
 /** For fds that go to nobody. */
 export const NOBODY_PAYS: FdPayer = { release: () => {}, expire: () => {} };
 
@@ -31,24 +33,33 @@ export class FdBundle {
    * its large body, or a channel. Undefined for messages, in whose place stands a gap.
    */
   onRefused: (() => void) | undefined = undefined;
-  readonly #close: (fd: number) => void;
+  /**
+   * The turn of the broker in which somebody looked at them and found that closing them cannot keep
+   * anybody waiting; -1 for none. Good in that turn alone: later the memory may have grown.
+   */
+  harmlessIn = -1;
+  readonly #close: (fd: number, harmlessIn: number) => void;
   #holders = 1;
 
   /**
    * @param fds owned by the bundle from here on
-   * @param close closes one fd; handed in so that tests can count
+   * @param close closes one fd; told harmlessIn. Handed in so that tests can count
    * @param bodyFdCount how many of the first fds are the body: 1 for a large message, else 0
    */
   constructor(
     fds: readonly number[],
-    close: (fd: number) => void,
+    close: (fd: number, harmlessIn: number) => void,
     bodyFdCount: 0 | 1 = 0,
     payer: FdPayer = NOBODY_PAYS,
   ) {
     assert(fds.length >= bodyFdCount, "a large message has the fd of its body");
     this.fds = fds;
-    this.bodyFds = fds.slice(0, bodyFdCount);
-    this.fileFds = bodyFdCount === 0 ? fds : fds.slice(bodyFdCount);
+    // The usual messages have either a body or files: no array is made for them.
+    const isBody = bodyFdCount === fds.length;
+    if (bodyFdCount === 0) this.bodyFds = NO_FDS;
+    else this.bodyFds = isBody ? fds : fds.slice(0, bodyFdCount);
+    if (bodyFdCount === 0) this.fileFds = fds;
+    else this.fileFds = isBody ? NO_FDS : fds.slice(bodyFdCount);
     this.#close = close;
     this.payer = payer;
   }
@@ -73,6 +84,9 @@ export class FdBundle {
     assert(this.#holders > 0, "a bundle is released once by each holder");
     this.#holders -= 1;
     if (this.#holders > 0) return;
-    for (const fd of this.fds) this.#close(fd);
+    const { fds, harmlessIn } = this;
+    for (let index = 0; index < fds.length; index += 1) {
+      this.#close(fds[index] as number, harmlessIn);
+    }
   }
 }

@@ -105,9 +105,10 @@ export class FdCloser {
    * Closes an fd, now or later. Never waits, and takes any number.
    * @param fd owned by the closer from here on
    * @param uid whose it is
+   * @param atOnce the caller has looked, and closing it does not wait. Default false
    */
-  close(fd: number, uid: number): void {
-    if (this.#closesAtOnce(fd)) return this.#close(fd);
+  close(fd: number, uid: number, atOnce = false): void {
+    if (atOnce || this.#closesAtOnce(fd)) return this.#close(fd);
     const account = this.#accountOf(uid);
     account.pending += 1;
     this.#pending += 1;

@@ -6,6 +6,8 @@
  */
 
 import type { FoundFdKind } from "../fd-kinds.ts";
+import { lastClosesAtOnce } from "../ffi/fd-hazard.ts";
+import type { PinnedBuffer } from "../ffi/pinned-buffer.ts";
 import { errorBody } from "../protocol/control-messages.ts";
 import { FRAME_KIND_WORD } from "../protocol/frame.ts";
 import { OPCODE } from "../protocol/opcodes.ts";
@@ -17,6 +19,7 @@ import type { BrokerEventListener } from "./events.ts";
 import type { FdBudget } from "./fd-budget.ts";
 import { FdBundle } from "./fd-bundle.ts";
 import { findRefusedFd, type RefusedFd } from "./fd-rules.ts";
+import type { FdsInFlight } from "./fds-in-flight.ts";
 import type { ControlSender } from "./introductions.ts";
 import { type LargeBodyFlaw, largeBodyFlaw } from "./large-body.ts";
 import { bodyBytesOf, isTooLarge, tellTooLarge } from "./message-limit.ts";
@@ -26,8 +29,11 @@ import type { Router } from "./router.ts";
 
 /** The kernel, for fds of clients. */
 export interface FdHost {
-  /** Closes one fd of a client's, of this uid, which the broker owns. Must not wait. */
-  closeFd(fd: number, uid: number): void;
+  /**
+   * Closes one fd of a client's, of this uid, which the broker owns. Must not wait.
+   * @param atOnce it is known that closing it does not. Default false
+   */
+  closeFd(fd: number, uid: number, atOnce?: boolean): void;
   /** The kind of one fd, borrowed; `tellsReadOnly` as for fdKind(). Must not wait. */
   kindOfFd(fd: number, tellsReadOnly: boolean): FoundFdKind;
   /** Whether an fd, borrowed, is a socket of AF_UNIX. */
@@ -47,12 +53,16 @@ export interface FdIntakeParts {
   readonly send: ControlSender;
   readonly onEvent: BrokerEventListener;
   readonly budget: FdBudget;
+  readonly inFlight: Pick<FdsInFlight, "turn">;
   readonly host: FdHost;
 }
 
 /** Takes messages with fds in. One for a broker. */
 export class FdIntake {
   readonly #parts: FdIntakeParts;
+  /** For fds of `#uid`: most messages come from whom the one before came from. */
+  #close: ((fd: number, harmlessIn: number) => void) | undefined;
+  #uid = 0;
 
   constructor(parts: FdIntakeParts) {
     this.#parts = parts;
@@ -65,17 +75,28 @@ export class FdIntake {
    * @param frameBytes the frame with its padding
    */
   take(connection: Connection, open: OpenTopic, packet: ReceivedPacket, frameBytes: number): void {
-    const { router } = this.#parts;
-    const { words } = packet.buffer;
-    this.lend(connection, packet, (bundle) => {
-      const bodyBytes = bodyBytesOf(words, 0);
-      if (open.mayPublish && isTooLarge(bodyBytes, open.messageBytesMax)) {
-        return this.#refuseSize(connection, open, bodyBytes);
-      }
-      if (!this.admits(connection, open, bundle, bodyBytes)) return;
-      const copies = router.routeWithFds(connection, open, packet.buffer, frameBytes, bundle);
-      if (copies > 0) this.refuseForQuota(connection, open.topic.name, copies);
-    });
+    const bundle = this.#hold(connection, packet);
+    try {
+      this.#route(connection, open, packet.buffer, frameBytes, bundle);
+    } finally {
+      bundle.release();
+    }
+  }
+
+  #route(
+    connection: Connection,
+    open: OpenTopic,
+    buffer: PinnedBuffer,
+    frameBytes: number,
+    bundle: FdBundle,
+  ): void {
+    const bodyBytes = bodyBytesOf(buffer.words, 0);
+    if (open.mayPublish && isTooLarge(bodyBytes, open.messageBytesMax)) {
+      return this.#refuseSize(connection, open, bodyBytes);
+    }
+    if (!this.admits(connection, open, bundle, bodyBytes)) return;
+    const copies = this.#parts.router.routeWithFds(connection, open, buffer, frameBytes, bundle);
+    if (copies > 0) this.refuseForQuota(connection, open.topic.name, copies);
   }
 
   /** Whether the broker has room for the fds that came with a packet; once found, it is kept. */
@@ -90,18 +111,34 @@ export class FdIntake {
    * `use` sends, and is to be charged for them first.
    */
   lend(connection: Connection, packet: ReceivedPacket, use: (bundle: FdBundle) => void): void {
-    const kind = packet.buffer.words[FRAME_KIND_WORD] as number;
-    const fds = packet.takeFds();
-    this.#parts.budget.hold(fds.length);
-    const bodyFdCount = isLarge(kind) ? 1 : 0;
-    const { uid } = connection.identity;
-    const close = (fd: number) => this.#closeFd(fd, uid);
-    const bundle = new FdBundle(fds, close, bodyFdCount, connection.fdAccount);
+    const bundle = this.#hold(connection, packet);
     try {
       use(bundle);
     } finally {
       bundle.release();
     }
+  }
+
+  /** Takes the fds of a packet. @returns with one holder, who is to let go of it */
+  #hold({ identity, fdAccount }: Connection, packet: ReceivedPacket): FdBundle {
+    const kind = packet.buffer.words[FRAME_KIND_WORD] as number;
+    const fds = packet.takeFds();
+    this.#parts.budget.hold(fds.length);
+    const bodyFdCount = isLarge(kind) ? 1 : 0;
+    return new FdBundle(fds, this.#closerFor(identity.uid), bodyFdCount, fdAccount);
+  }
+
+  /** What closes fds of a user; made once for messages of the same user in a row. */
+  #closerFor(uid: number): (fd: number, harmlessIn: number) => void {
+    if (uid === this.#uid && this.#close !== undefined) return this.#close;
+    const { budget, host, inFlight } = this.#parts;
+    const close = (fd: number, harmlessIn: number): void => {
+      budget.letGo(1);
+      host.closeFd(fd, uid, harmlessIn === inFlight.turn);
+    };
+    this.#uid = uid;
+    this.#close = close;
+    return close;
   }
 
   /**
@@ -115,11 +152,18 @@ export class FdIntake {
       return false;
     }
     if (bundle.fileCount > 0 && !this.#admitsFiles(connection, open, bundle.fileFds)) return false;
-    const [bodyFd] = bundle.bodyFds;
+    const bodyFd = bundle.bodyFds[0];
     if (bodyFd === undefined) return true;
     const flaw = largeBodyFlaw(bodyFd, claimedBytes, open.topic.name);
-    if (flaw !== undefined) this.#refuseBody(connection, open, flaw);
-    return flaw === undefined;
+    if (flaw !== undefined) {
+      this.#refuseBody(connection, open, flaw);
+      return false;
+    }
+    // That look serves for closing it too; no other fd was looked at since.
+    if (bundle.fileCount === 0 && lastClosesAtOnce()) {
+      bundle.harmlessIn = this.#parts.inFlight.turn;
+    }
+    return true;
   }
 
   #admitsFiles(connection: Connection, open: FdUse, files: readonly number[]): boolean {
@@ -128,16 +172,18 @@ export class FdIntake {
       return false;
     }
     const { state } = this.#parts;
-    const use = { action: "send-fds" as const, topic: open.topic.name };
     const rules = state.fdRulesOf(open.topic);
     const refused = findRefusedFd(files, rules, this.#kindOfFd);
     if (refused !== undefined && rules.mode === "enforce") {
       this.#refuseKind(connection, open, refused, files);
       return false;
     }
-    state.noteUse(connection, use, open.sendFds);
-    if (refused !== undefined) {
-      state.noteUse(connection, use, { wouldDeny: { rule: rules.place } });
+    if (open.sendFds.wouldDeny !== undefined || refused !== undefined) {
+      const use = { action: "send-fds" as const, topic: open.topic.name };
+      state.noteUse(connection, use, open.sendFds);
+      if (refused !== undefined) {
+        state.noteUse(connection, use, { wouldDeny: { rule: rules.place } });
+      }
     }
     return true;
   }
@@ -225,11 +271,6 @@ export class FdIntake {
     this.#parts.send(connection, { opcode: OPCODE.ERROR, id: open.requestId ?? 0, body });
     const { id, identity } = connection;
     this.#parts.onEvent({ type: "body-refused", connection: id, identity, topic, code });
-  }
-
-  #closeFd(fd: number, uid: number): void {
-    this.#parts.budget.letGo(1);
-    this.#parts.host.closeFd(fd, uid);
   }
 
   readonly #kindOfFd = (fd: number, tellsReadOnly: boolean): FoundFdKind =>

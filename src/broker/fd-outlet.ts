@@ -5,11 +5,18 @@
  */
 
 import { PinnedBuffer } from "../ffi/pinned-buffer.ts";
+import {
+  RECORD_FDS_TOGETHER_MAX,
+  RECORDS_TOGETHER_MAX,
+  type RecordLine,
+} from "../ffi/several-records.ts";
 import { FDS_REFUSED, FDS_UNWANTED, PEER_CLOSED, RECORD_TOO_LARGE } from "../ffi/syscall-result.ts";
 import { LANE_RECORD_BYTES } from "../protocol/limits.ts";
-import type { FdBundle } from "./fd-bundle.ts";
+import type { FdBundle, FdPayer } from "./fd-bundle.ts";
 import { FDS_UNTAKEN_BEFORE_LOOK, FDS_UNTAKEN_MAX } from "./limits.ts";
+import type { QueuedPacket } from "./packet-pool.ts";
 import { UntakenFds } from "./untaken-fds.ts";
+import type { WaitingPackets } from "./waiting-packets.ts";
 
 /** The system calls that a send queue makes; src/ffi has them with the same signatures. */
 export interface PacketSink {
@@ -21,6 +28,8 @@ export interface PacketSink {
     bytes: number,
     fds: readonly number[],
   ): number;
+  /** Left out: records with fds are sent one by one. */
+  sendPacketsWithFds?(fd: number, records: RecordLine, count: number): number;
   /** At most the last so many records that were sent on the socket are not received yet. */
   countUnreadRecords(fd: number): number;
 }
@@ -29,6 +38,11 @@ export interface PacketSink {
 export interface FdOutletHost {
   /** Milliseconds on the broker's clock, as of the message that is being handled. */
   readonly fdClock: number;
+  /**
+   * More messages with fds may follow in this turn: those that come now wait for its end, so that they
+   * leave together. Left out: none does.
+   */
+  readonly fdsFollow?: boolean;
   /** The kernel did not pass fds on: FDS_REFUSED or FDS_UNWANTED. */
   noteRefused(outcome: number, fds: number): void;
 }
@@ -106,12 +120,38 @@ export class FdOutlet {
     const sent = this.#isOnLane
       ? this.#sendOnLane(fds)
       : this.#sink.sendPacketWithFds(this.#fd, source, offset, bytes, fds);
-    if (sent > 0) {
-      this.#records += 1;
-      this.#sentSinceLook += fds.length;
-      this.#untaken ??= new UntakenFds();
-      this.#untaken.push(this.#records, fds.length, bundle.payer, this.#host.fdClock);
-    } else if (isRefusal(sent)) this.#host.noteRefused(sent, fds.length);
+    if (sent > 0) this.#noteSent(fds.length, bundle.payer);
+    else if (isRefusal(sent)) this.#host.noteRefused(sent, fds.length);
+    return sent;
+  }
+
+  #noteSent(fds: number, payer: FdPayer): void {
+    this.#records += 1;
+    this.#sentSinceLook += fds;
+    this.#untaken ??= new UntakenFds();
+    this.#untaken.push(this.#records, fds, payer, this.#host.fdClock);
+  }
+
+  /**
+   * Sends the packets at the start of a queue by one system call, as far as they carry a few fds each.
+   * @returns how many were sent, their payers being released as by send(). 0: nothing has happened,
+   *   and the first is for send() to try
+   */
+  sendTogether(waiting: WaitingPackets): number {
+    if (this.#isOnLane || this.#sink.sendPacketsWithFds === undefined) return 0;
+    let count = 0;
+    let fds = 0;
+    for (; count < RECORDS_TOGETHER_MAX; count += 1) {
+      const packet = waiting.at(count);
+      if (packet?.bundle === undefined || packet.fds.length > RECORD_FDS_TOGETHER_MAX) break;
+      fds += packet.fds.length;
+    }
+    if (count < 2 || !this.#hasRoomFor(fds)) return 0;
+    const sent = this.#sink.sendPacketsWithFds(this.#fd, waiting, count);
+    for (let index = 0; index < sent; index += 1) {
+      const { bundle, fds } = waiting.at(index) as QueuedPacket;
+      this.#noteSent(fds.length, (bundle as FdBundle).payer);
+    }
     return sent;
   }
 

@@ -30,27 +30,27 @@ export interface GroupShare {
   readonly members: readonly Connection[];
 }
 
-/** Who gets which fds of one message. */
+/** A route without queue groups has none of these. */
+const NO_SHARES: readonly GroupShare[] = [];
+
+/** settle(): all get them, however long they have not taken earlier ones. */
+const ALWAYS = Number.NEGATIVE_INFINITY;
+
+/** Who gets which fds of one message; one object for all messages of a router, one after the other. */
 export class FdPlan {
-  readonly bundle: FdBundle;
-  readonly #route: Route;
-  readonly #withheldFrom: ReadonlySet<Connection>;
-  readonly #areAllOrNothing: boolean;
-  /** Whoever has not taken earlier fds since then gets none; -Infinity: all get them. */
-  #stalledSince = Number.NEGATIVE_INFINITY;
-  /** For each destination of the route. */
-  #gets: readonly number[] = [];
-  /** For each of its queue groups. */
-  groups: readonly GroupShare[] = [];
+  readonly #state: BusState;
+  /** For each destination of the route; what is behind is from wider routes. */
+  readonly #gets: number[] = [];
+  #withheldFrom: ReadonlySet<Connection> = NOBODY;
+  #areAllOrNothing = false;
+  #stalledSince = ALWAYS;
+  /** For each queue group of the route. */
+  groups: readonly GroupShare[] = NO_SHARES;
   /** Copies of fds that are to be charged. */
   copies = 0;
 
-  constructor(state: BusState, topic: Topic, route: Route, bundle: FdBundle) {
-    this.bundle = bundle;
-    this.#route = route;
-    this.#withheldFrom = bundle.fileCount === 0 ? NOBODY : state.fdsWithheldFrom(topic, route);
-    this.#areAllOrNothing = state.fdRulesOf(topic).areAllOrNothing;
-    this.#settle();
+  constructor(state: BusState) {
+    this.#state = state;
   }
 
   /** What a destination of the route gets, by its place there. */
@@ -59,28 +59,34 @@ export class FdPlan {
   }
 
   /**
-   * Leaves out those who have not taken earlier fds.
-   * @param since milliseconds on the broker's clock
+   * Settles it for a message; what it was before is forgotten.
+   * @param bundle what the message carries, borrowed for the call
+   * @param stalledSince milliseconds on the broker's clock: whoever has not taken earlier fds since
+   *   then gets none. Left out: they do
    */
-  leaveOutStalled(since: number): void {
-    this.#stalledSince = since;
-    this.#settle();
-  }
-
-  #settle(): void {
-    const { destinations, groups } = this.#route;
-    this.#gets = destinations.map((destination) => this.#getsOf(destination));
-    this.groups = groups.map((group) => this.#shareOf(group));
-    this.copies = 0;
-    for (const gets of this.#gets) this.copies += this.#copiesOf(gets);
-    for (const { group, gets } of this.groups) {
-      if (group.topic !== undefined) this.copies += this.#copiesOf(gets);
+  settle(topic: Topic, route: Route, bundle: FdBundle, stalledSince: number = ALWAYS): void {
+    const { destinations, groups } = route;
+    const state = this.#state;
+    this.#withheldFrom = bundle.fileCount === 0 ? NOBODY : state.fdsWithheldFrom(topic, route);
+    this.#areAllOrNothing = state.fdRulesOf(topic).areAllOrNothing;
+    this.#stalledSince = stalledSince;
+    let copies = 0;
+    for (let place = 0; place < destinations.length; place += 1) {
+      const gets = this.#getsOf(destinations[place] as Connection);
+      this.#gets[place] = gets;
+      copies += copiesOf(bundle, gets);
     }
+    this.groups = groups.length === 0 ? NO_SHARES : groups.map((group) => this.#shareOf(group));
+    for (const { group, gets } of this.groups) {
+      if (group.topic !== undefined) copies += copiesOf(bundle, gets);
+    }
+    this.copies = copies;
   }
 
-  #copiesOf(gets: number): number {
-    if (gets === GETS_ALL) return this.bundle.count;
-    return gets === GETS_BODY ? this.bundle.bodyFds.length : 0;
+  /** The message is routed: keeps no connection in memory. */
+  forget(): void {
+    this.#withheldFrom = NOBODY;
+    this.groups = NO_SHARES;
   }
 
   #getsOf(receiver: Connection): number {
@@ -102,4 +108,9 @@ export class FdPlan {
     if (this.#stalledSince > 0 && queue.oldestFdsAt() < this.#stalledSince) return true;
     return quota.user.isOver(RESOURCE.fds);
   }
+}
+
+function copiesOf(bundle: FdBundle, gets: number): number {
+  if (gets === GETS_ALL) return bundle.count;
+  return gets === GETS_BODY ? bundle.bodyFds.length : 0;
 }

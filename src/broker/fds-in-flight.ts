@@ -64,6 +64,11 @@ export class FdsInFlight {
     return new FdAccount(quota, this);
   }
 
+  /** Counts the turns of the broker. */
+  turn = 0;
+  /** Several packets of one client are being read, one after the other: see FdOutletHost. */
+  follow = false;
+
   /** How many wait for their copies to be taken: see FdAccount.whenIdle(). */
   waiters = 0;
 
@@ -108,6 +113,10 @@ class ClientFdHost implements FdOutletHost {
 
   get fdClock(): number {
     return this.#inFlight.clock;
+  }
+
+  get fdsFollow(): boolean {
+    return this.#inFlight.follow;
   }
 
   noteRefused(outcome: number, fds: number): void {

@@ -191,24 +191,25 @@ export class PacketHandler {
   #handleWithFds(connection: Connection, packet: ReceivedPacket, packetBytes: number): number {
     const { buffer } = packet;
     this.#read(buffer, packetBytes, packet.receivedFdCount);
-    const frame = frameAt(buffer, 0, packet.isRest === true);
-    const isMessage = frame.opcode === OPCODE.MESSAGE;
-    const mustWait = isMessage
-      ? this.#router.mustWait(connection, openTopicOf(connection, frame.id, 0))
-      : this.#mustRetainWait(connection, buffer, 0);
-    if (mustWait) {
-      this.#host.keepFds(packet.takeFds());
-      return 0;
-    }
-    if (isMessage) {
-      this.#intake.take(connection, openTopicOf(connection, frame.id, 0), packet, packetBytes);
+    if (opcodeAt(buffer, 0) === OPCODE.MESSAGE) {
+      const open = openTopicOf(connection, buffer.words[FRAME_ID_WORD] as number, 0);
+      if (this.#router.mustWait(connection, open)) return this.#keep(packet);
+      this.#intake.take(connection, open, packet, packetBytes);
       return packetBytes;
     }
+    if (this.#mustRetainWait(connection, buffer, 0)) return this.#keep(packet);
+    const frame = frameAt(buffer, 0, packet.isRest === true);
     this.#intake.lend(connection, packet, (bundle) => {
       const request = this.#requests.read(connection, { ...frame, bundle });
       this.#requests.carryOut(connection, request);
     });
     return packetBytes;
+  }
+
+  /** The packet comes again, with its fds. @returns that nothing of it was handled */
+  #keep(packet: ReceivedPacket): number {
+    this.#host.keepFds(packet.takeFds());
+    return 0;
   }
 
   /** Whether a frame is a message that is kept as well, and that a subscriber holds back for now. */

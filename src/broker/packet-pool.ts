@@ -14,7 +14,13 @@
 import { PinnedBuffer } from "../ffi/pinned-buffer.ts";
 import { PACKET_BYTES_MAX } from "../protocol/limits.ts";
 import type { FdBundle } from "./fd-bundle.ts";
-import { BACKLOG_BYTES_MAX, FREE_PACKETS_KEPT, SEND_QUEUE_CONTROL_BYTES_MAX } from "./limits.ts";
+import {
+  BACKLOG_BYTES_MAX,
+  FREE_PACKETS_KEPT,
+  FREE_SMALL_PACKETS_KEPT,
+  SEND_QUEUE_CONTROL_BYTES_MAX,
+  SMALL_PACKET_BYTES,
+} from "./limits.ts";
 import { type ConnectionQuota, RESOURCE } from "./quota.ts";
 
 /** One packet being filled or waiting. */
@@ -35,20 +41,24 @@ export class QueuedPacket {
   chargedBytes = 0;
   /** Charged to the reserve of its connection. */
   reserveBytes = 0;
+  /** Bytes that it is meant for; its buffer may be larger. */
+  capacity: number;
 
   constructor(buffer: PinnedBuffer) {
     this.buffer = buffer;
+    this.capacity = buffer.byteLength;
   }
 
   /** Bytes that still fit. */
   get room(): number {
-    return this.buffer.byteLength - this.bytes;
+    return Math.min(this.capacity, this.buffer.byteLength) - this.bytes;
   }
 }
 
 /** Hands out packets and takes them back. One for a broker. */
 export class PacketPool {
   readonly #free: QueuedPacket[] = [];
+  readonly #freeSmall: QueuedPacket[] = [];
   #backlogBytes = 0;
 
   /** Bytes of packets that are charged to somebody. */
@@ -75,10 +85,23 @@ export class PacketPool {
     return this.#free.pop() ?? new QueuedPacket(new PinnedBuffer(PACKET_BYTES_MAX));
   }
 
+  /** For PacketShare: an empty packet for so many bytes. */
+  takeSized(bytes: number): QueuedPacket {
+    if (bytes > SMALL_PACKET_BYTES) return new QueuedPacket(new PinnedBuffer(bytes));
+    const free = this.#freeSmall.pop();
+    const packet = free ?? new QueuedPacket(new PinnedBuffer(SMALL_PACKET_BYTES));
+    packet.capacity = bytes;
+    return packet;
+  }
+
   /** For PacketShare: keeps a packet for the next use, where it is worth it. */
   put(packet: QueuedPacket): void {
-    if (packet.buffer.byteLength !== PACKET_BYTES_MAX) return;
-    if (this.#free.length < FREE_PACKETS_KEPT) this.#free.push(packet);
+    const { byteLength } = packet.buffer;
+    if (byteLength === PACKET_BYTES_MAX) {
+      if (this.#free.length < FREE_PACKETS_KEPT) this.#free.push(packet);
+    } else if (byteLength === SMALL_PACKET_BYTES) {
+      if (this.#freeSmall.length < FREE_SMALL_PACKETS_KEPT) this.#freeSmall.push(packet);
+    }
   }
 
   /** For PacketShare: so many charged bytes more, or with a negative number less. */
@@ -136,7 +159,7 @@ export class PacketShare {
    * @param isBacklog as for acquire()
    */
   acquireSized(bytes: number, isBacklog: boolean): QueuedPacket {
-    const packet = new QueuedPacket(new PinnedBuffer(bytes));
+    const packet = this.#pool.takeSized(bytes);
     if (isBacklog) this.#charge(packet, bytes);
     return packet;
   }

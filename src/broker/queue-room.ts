@@ -1,6 +1,8 @@
 /** How much may wait for one connection: what limits.ts says of send queues, asked of one. Pure. */
 
 import {
+  FDS_WAITING_TOGETHER,
+  MEMORY_WAITING_TOGETHER,
   SEND_QUEUE_BYTES_HOLD,
   SEND_QUEUE_BYTES_MAX,
   SEND_QUEUE_BYTES_RESUME,
@@ -50,6 +52,14 @@ export function isHigh({ bytes, fds, memoryBytes }: QueueLoad): boolean {
     fds > SEND_QUEUE_FDS_HOLD ||
     memoryBytes > SEND_QUEUE_MEMORY_BYTES_HOLD
   );
+}
+
+/**
+ * Whether messages with fds that wait for others of the same turn are to leave now: nothing of a
+ * client that keeps up comes near the limits.
+ */
+export function isCrowded({ fds, memoryBytes }: QueueLoad): boolean {
+  return fds >= FDS_WAITING_TOGETHER || memoryBytes >= MEMORY_WAITING_TOGETHER;
 }
 
 /** Whether at most half of what may wait does. */

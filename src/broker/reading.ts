@@ -12,6 +12,7 @@ import type { ClientFiles } from "./client-files.ts";
 import type { Connection } from "./connection.ts";
 import { anotherSender, type Cause } from "./endings.ts";
 import type { FdCloser } from "./fd-closer.ts";
+import type { FdsInFlight } from "./fds-in-flight.ts";
 import type { HeldOff } from "./held-off.ts";
 import { isSentBy } from "./identity.ts";
 import { BYTES_PER_TURN, PACKETS_PER_TURN } from "./limits.ts";
@@ -40,6 +41,7 @@ export interface ReadingParts {
   readonly files: Pick<ClientFiles, "keep">;
   readonly closer: Pick<FdCloser, "isFull">;
   readonly heldOff: Pick<HeldOff, "add" | "drop">;
+  readonly inFlight: Pick<FdsInFlight, "follow">;
   /** Whether each packet must come from the process that connected. */
   readonly verifiesPackets: boolean;
   readonly host: ReadingHost;
@@ -74,6 +76,7 @@ export class Reading {
     } catch (error) {
       this.#fail(connection, error);
     }
+    this.#parts.inFlight.follow = false;
   }
 
   /** Goes on with packets that were too costly for the turns before, in turn; with one at least. */
@@ -124,7 +127,7 @@ export class Reading {
   }
 
   #readPackets(connection: Connection): void {
-    const { source, closer, heldOff, verifiesPackets, host } = this.#parts;
+    const { source, closer, heldOff, inFlight, verifiesPackets, host } = this.#parts;
     const fd = connection.socket.number;
     const { uid } = connection.identity;
     const { packet } = source;
@@ -134,6 +137,8 @@ export class Reading {
       const bytes = source.receive(fd, uid);
       if (bytes > 0) {
         turnBytes += bytes;
+        // The first message leaves at once; a second one means that there are many.
+        inFlight.follow = packets > 0;
         if (verifiesPackets && !isSentBy(connection.identity, packet)) {
           packet.closeFds();
           return host.end(connection, anotherSender());

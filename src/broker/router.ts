@@ -24,7 +24,12 @@ import { FdPlan, GETS_BODY, GETS_NO_FDS, GETS_NOTHING } from "./fd-plan.ts";
 import type { FdsInFlight } from "./fds-in-flight.ts";
 import { GroupDelivery } from "./group-delivery.ts";
 import type { Introductions } from "./introductions.ts";
-import { FDS_STALLED_MS, REFUSALS_TOLD_PER_PACKET, ROUTING_COST_PER_LOOK } from "./limits.ts";
+import {
+  FDS_STALLED_MS,
+  FDS_TOGETHER_RECEIVERS_MAX,
+  REFUSALS_TOLD_PER_PACKET,
+  ROUTING_COST_PER_LOOK,
+} from "./limits.ts";
 import { ACCEPTED, PEER_GONE, SLOW_READER } from "./queue-outcomes.ts";
 import { makeRoute, type Route } from "./route.ts";
 import type { Topic } from "./topic-table.ts";
@@ -94,6 +99,8 @@ export class Router {
   readonly #runs = new Int32Array(PACKET_FRAMES_MAX * RUN_WORDS);
   readonly #runTopics: (OpenTopic | undefined)[] = new Array(PACKET_FRAMES_MAX).fill(undefined);
   readonly #groups: GroupDelivery<Publication>;
+  /** For the message with fds that is being routed. */
+  readonly #fdPlan: FdPlan;
   #runCount = 0;
   /** The first run that is to be delivered. */
   #firstRun = 0;
@@ -110,6 +117,7 @@ export class Router {
     onFirstMessage: FirstMessageListener = () => {},
   ) {
     this.#state = state;
+    this.#fdPlan = new FdPlan(state);
     this.#fdsInFlight = fdsInFlight;
     this.#introductions = introductions;
     this.#host = host;
@@ -173,13 +181,37 @@ export class Router {
   ): number {
     buffer.words[3] = sender.id;
     const route = this.#routeFor(sender, open);
-    const plan = new FdPlan(this.#state, open.topic, route, bundle);
-    this.#leaveOutStalled(sender, route, plan);
+    const plan = this.#fdPlan;
+    plan.settle(open.topic, route, bundle);
+    this.#leaveOutStalled(sender, open.topic, route, bundle);
     if (!sender.fdAccount.charge(plan.copies)) return plan.copies;
+    const { follow } = this.#fdsInFlight;
+    if (route.destinations.length > FDS_TOGETHER_RECEIVERS_MAX) this.#fdsInFlight.follow = false;
+    const matched = this.#deliverFds(sender, open.topic, route, buffer, frameBytes, bundle);
+    this.#fdsInFlight.follow = follow;
+    sender.counters.published += 1;
+    sender.counters.matched += matched;
+    sender.figures.publishedBytes += frameBytes;
+    open.topic.countOne(matched);
+    plan.forget();
+    return 0;
+  }
+
+  /** Hands a message with fds to all of its receivers, as it was planned. @returns how many */
+  #deliverFds(
+    sender: Connection,
+    topic: Topic,
+    { destinations }: Route,
+    buffer: PinnedBuffer,
+    frameBytes: number,
+    bundle: FdBundle,
+  ): number {
+    const plan = this.#fdPlan;
     let matched = 0;
-    for (const [place, destination] of route.destinations.entries()) {
+    for (let place = 0; place < destinations.length; place += 1) {
       const gets = plan.gets(place);
       if (gets === GETS_NOTHING) continue;
+      const destination = destinations[place] as Connection;
       const { queue } = destination;
       let outcome: number;
       if (gets === GETS_NO_FDS) {
@@ -188,28 +220,25 @@ export class Router {
       } else if (gets === GETS_BODY) {
         outcome = queue.deliverWithheld(buffer, 0, frameBytes, bundle);
       } else outcome = queue.deliverWithFds(buffer, 0, frameBytes, bundle);
-      if (!this.#settle(sender, destination, outcome, 1, frameBytes)) open.topic.dropped += 1;
+      if (!this.#settle(sender, destination, outcome, 1, frameBytes)) topic.dropped += 1;
       matched += 1;
     }
     for (const share of plan.groups) {
       if (share.group.topic?.untold !== undefined) this.#introductions.tellLate(share.group.topic);
       if (share.gets === GETS_NO_FDS) this.#fdsInFlight.counters.stalled += bundle.count;
-      const publication = { sender, topic: open.topic };
+      const publication = { sender, topic };
       const message = { buffer, frameBytes, bundle };
       if (this.#groups.deliverWithFds(publication, share, message)) matched += 1;
     }
-    sender.counters.published += 1;
-    sender.counters.matched += matched;
-    sender.figures.publishedBytes += frameBytes;
-    open.topic.countOne(matched);
-    return 0;
+    return matched;
   }
 
   /**
    * Where the copies of fds would use up more than half of what the sender may have on its way,
    * clients that take none are left out: otherwise a few of them could keep its fds from everybody.
    */
-  #leaveOutStalled({ fdAccount }: Connection, route: Route, plan: FdPlan): void {
+  #leaveOutStalled({ fdAccount }: Connection, topic: Topic, route: Route, bundle: FdBundle): void {
+    const plan = this.#fdPlan;
     const now = this.#fdsInFlight.tick();
     if (!fdAccount.isStrainedBy(plan.copies)) return;
     for (const { queue } of route.destinations) queue.outlet.look();
@@ -218,7 +247,8 @@ export class Router {
       this.#cost += members.length;
     }
     this.#cost += route.destinations.length;
-    if (fdAccount.isStrainedBy(plan.copies)) plan.leaveOutStalled(now - FDS_STALLED_MS);
+    if (!fdAccount.isStrainedBy(plan.copies)) return;
+    plan.settle(topic, route, bundle, now - FDS_STALLED_MS);
   }
 
   /**

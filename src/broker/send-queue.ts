@@ -44,7 +44,7 @@ import type { PacketShare, QueuedPacket } from "./packet-pool.ts";
 import { QueueLosses } from "./queue-losses.ts";
 import { ACCEPTED, BLOCKED, FDS_NOT_PASSED, PEER_GONE, QUEUE_FULL } from "./queue-outcomes.ts";
 import { QueueOverflow } from "./queue-overflow.ts";
-import { fits, fitsReserve, fitsWithFds, hasRoomAgain, isHigh, isLow } from "./queue-room.ts";
+import * as room from "./queue-room.ts";
 import { WaitingPackets, type Withdrawn } from "./waiting-packets.ts";
 
 /** #turnAway(): it is not. */
@@ -116,13 +116,13 @@ export class SendQueue {
 
   /** Publishers are to be held back for a client that asked for it, until isLow. */
   get isHigh(): boolean {
-    if (isHigh(this.#waiting)) return true;
+    if (room.isHigh(this.#waiting)) return true;
     return !this.isEmpty && !this.#pool.hasRoomFor(PACKET_BYTES_MAX);
   }
 
   /** At most half of what may wait does. */
   get isLow(): boolean {
-    return isLow(this.#waiting);
+    return room.isLow(this.#waiting);
   }
 
   /** Messages that were taken, and lost while they waited. */
@@ -137,7 +137,7 @@ export class SendQueue {
 
   /** Whether a run would be taken without dropping anything. */
   hasRoomFor(bytes: number): boolean {
-    return !this.losses.isShedding && !this.#isAbandoned && fits(this.#waiting, bytes);
+    return !this.losses.isShedding && !this.#isAbandoned && room.fits(this.#waiting, bytes);
   }
 
   /** Whether names of topics are to be sent: not while messages are lost, or are about to be. */
@@ -197,13 +197,13 @@ export class SendQueue {
   ): number {
     const memoryBytes = memoryBytesOf(source, offset);
     let outcome = this.#turnAway(source, offset, bytes);
-    if (outcome === NOT_TURNED_AWAY && this.isEmpty && !this.losses.isShedding) {
+    if (outcome === NOT_TURNED_AWAY && this.#leavesNow(bytes)) {
       const sent = this.#sendFdsNow(source, offset, bytes, bundle, fds);
       if (sent !== BLOCKED) return sent;
     }
     if (outcome === NOT_TURNED_AWAY) {
       const more = { bytes, fds: fds.length, memoryBytes };
-      const hasRoom = () => this.#canAdd(bytes) && fitsWithFds(this.#waiting, more);
+      const hasRoom = () => this.#canAdd(bytes) && room.fitsWithFds(this.#waiting, more);
       outcome = hasRoom() ? ACCEPTED : this.#makeRoom(source, offset, bytes, hasRoom);
     }
     if (outcome !== ACCEPTED) {
@@ -262,7 +262,7 @@ export class SendQueue {
    */
   push(source: PinnedBuffer, bytes: number): number {
     if (this.#isAbandoned) return ACCEPTED;
-    if (!fitsReserve(this.#waiting, bytes)) return QUEUE_FULL;
+    if (!room.fitsReserve(this.#waiting, bytes)) return QUEUE_FULL;
     const tail = this.#waiting.last;
     const hasRoom = tail !== undefined && tail.bundle === undefined && tail.room >= bytes;
     const packet = hasRoom ? tail : this.#pool.acquireControl(!this.isEmpty);
@@ -270,6 +270,18 @@ export class SendQueue {
     if (!hasRoom) this.#waiting.push(packet);
     this.#waiting.append(packet, source, 0, bytes);
     return ACCEPTED;
+  }
+
+  /**
+   * Whether a frame with fds is tried now, past the queue, which is empty then. While more may follow
+   * they wait for each other; where one finds no room, those before it leave first.
+   */
+  #leavesNow(bytes: number): boolean {
+    if (this.losses.isShedding) return false;
+    if (this.#outletHost.fdsFollow !== true) return this.isEmpty;
+    const hasRoom = !room.isCrowded(this.#waiting) && this.#canAdd(bytes);
+    if (!hasRoom && this.blockedFd < 0) this.#sendQueued();
+    return false;
   }
 
   /** @returns NOT_TURNED_AWAY, or why nothing of a run is taken */
@@ -288,7 +300,7 @@ export class SendQueue {
     for (;;) {
       const outcome = this.#sendQueued();
       if (outcome === PEER_GONE) return PEER_GONE;
-      if (this.losses.isShedding && hasRoomAgain(this.#waiting)) {
+      if (this.losses.isShedding && room.hasRoomAgain(this.#waiting)) {
         if (this.tellGaps() === QUEUE_FULL) return QUEUE_FULL;
         if (outcome === ACCEPTED) continue;
       }
@@ -327,6 +339,11 @@ export class SendQueue {
     this.blockedFd = -1;
     this.awaitsTaking = false;
     for (let packet = this.#waiting.first; packet !== undefined; packet = this.#waiting.first) {
+      const together = packet.bundle === undefined ? 0 : this.outlet.sendTogether(this.#waiting);
+      if (together > 0) {
+        this.#waiting.shift(together);
+        continue;
+      }
       const outcome =
         packet.bundle === undefined
           ? this.#sendQueuedPacket(packet)
@@ -463,7 +480,7 @@ export class SendQueue {
 
   /** The packet at the end of the queue with room for `bytes`, or a new one; undefined when full. */
   #packetFor(bytes: number): QueuedPacket | undefined {
-    if (!fits(this.#waiting, bytes)) return undefined;
+    if (!room.fits(this.#waiting, bytes)) return undefined;
     const tail = this.#waiting.last;
     if (tail !== undefined && tail.bundle === undefined && tail.room >= bytes) return tail;
     if (tail !== undefined && this.blockedFd < 0) this.#sendQueued();

@@ -133,6 +133,11 @@ export class Sessions implements PartsHost {
    * @param mayClose asks whether there is time to close more than one
    */
   settle(mayClose: () => boolean): void {
+    this.#endTurn(mayClose);
+    this.#parts.inFlight.turn += 1;
+  }
+
+  #endTurn(mayClose: () => boolean): void {
     this.#expireHellos();
     this.#parts.fdSweep.runIfDue();
     if (this.#parts.closer.pending > 0) this.#settleCloses();

@@ -58,6 +58,11 @@ export class WaitingPackets {
     return this.#packets.last;
   }
 
+  /** The packet behind `index` others; undefined where there is none. */
+  at(index: number): QueuedPacket | undefined {
+    return this.#packets.at(index);
+  }
+
   /** When the first packet with fds came to wait; Infinity where there is none. */
   oldestFdsAt(): number {
     return this.fds === 0 ? Number.POSITIVE_INFINITY : this.#packets.oldestFdsAt();
@@ -134,8 +139,12 @@ export class WaitingPackets {
     this.withdrawn = { messages: before.messages + messages, bytes: before.bytes + bytes };
   }
 
-  /** Drops the oldest packet, which was sent. */
-  shift(): void {
+  /** Drops the oldest packets, which were sent. @param count of those that wait */
+  shift(count = 1): void {
+    for (let index = 0; index < count; index += 1) this.#shiftOne();
+  }
+
+  #shiftOne(): void {
     const packet = this.#packets.first;
     if (packet === undefined) return;
     this.bytes -= packet.bytes;

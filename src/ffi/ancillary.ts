@@ -176,7 +176,8 @@ export class PacketReceiver {
    * @returns them in the order of sending, each owned by the caller and close-on-exec; empty if none
    */
   takeFds(): number[] {
-    const fds = Array.from(this.#fds.subarray(0, this.#fdCount));
+    const fds: number[] = [];
+    for (let index = 0; index < this.#fdCount; index += 1) fds.push(this.#fds[index] as number);
     this.#fdCount = 0;
     return fds;
   }

@@ -25,7 +25,15 @@ const BLOCKS_MAX = MEMORY_BYTES_MAX / BLOCK_BYTES;
  */
 export function closesAtOnce(fd: number): boolean {
   // Asking for the blocks of a file would make some file systems write first; memory tells unasked.
-  if (!readFileStatus(fd, STATX_TYPE) || statusDevice() !== MEMORY_DEVICE) return false;
+  return readFileStatus(fd, STATX_TYPE) && lastClosesAtOnce();
+}
+
+/**
+ * The same of the fd whose status was read last: `fileStatus` holds it. Calls nothing.
+ * @returns true only for memory, as above
+ */
+export function lastClosesAtOnce(): boolean {
+  if (statusDevice() !== MEMORY_DEVICE) return false;
   const { words } = fileStatus;
   if ((structs.unpackU32(words, 0) & STATX_BLOCKS) === 0) return false;
   return structs.unpackU64(words, structs.STATX_BLOCKS_OFFSET) <= BLOCKS_MAX;

@@ -39,6 +39,10 @@ const SYMBOLS = {
     args: [/* fd */ "i32", /* msghdr* */ "ptr", /* flags */ "i32"],
     returns: "i32", // ssize_t
   },
+  sendmmsg: {
+    args: [/* fd */ "i32", /* mmsghdr* */ "ptr", /* count */ "u32", /* flags */ "i32"],
+    returns: "i32",
+  },
   recvmsg: {
     args: [/* fd */ "i32", /* msghdr* */ "ptr", /* flags */ "i32"],
     returns: "i32", // ssize_t

@@ -43,6 +43,13 @@ export const MSGHDR_CONTROLLEN_OFFSET = 40;
 export const MSGHDR_FLAGS_OFFSET = 48;
 
 /**
+ * struct mmsghdr, sendmmsg(2): a struct msghdr, then
+ *
+ *     56  u32   msg_len, 4 bytes padding
+ */
+export const MMSGHDR_BYTES = 64;
+
+/**
  * struct iovec, readv(2):
  *
  *     0   ptr   iov_base
