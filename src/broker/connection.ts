@@ -47,10 +47,28 @@ export interface GroupMember {
 /** Where a connection is in its life; named for what may come next. */
 export type ConnectionState = "AWAIT_HELLO" | "OPEN" | "DOOMED";
 
-const PUBLISH_COUNTERS = ["published", "matched", "dropped", "denied", "queued"] as const;
+const PUBLISH_COUNTERS = [
+  "published",
+  "matched",
+  "dropped",
+  "denied",
+  "queued",
+  "lostLater",
+  "superseded",
+] as const;
 
 /** Figures that SYNC reports and starts again; docs/protocol.md section 4. */
 export type PublishCounters = { [C in (typeof PUBLISH_COUNTERS)[number]]: number };
+
+const NOTHING_PUBLISHED: PublishCounters = {
+  published: 0,
+  matched: 0,
+  dropped: 0,
+  denied: 0,
+  queued: 0,
+  lostLater: 0,
+  superseded: 0,
+};
 
 /** One accepted socket. */
 export class Connection {
@@ -67,21 +85,9 @@ export class Connection {
   readonly fdAccount: FdAccount;
   /** Milliseconds on the broker's clock. */
   readonly acceptedAt: number;
-  readonly counters: PublishCounters = {
-    published: 0,
-    matched: 0,
-    dropped: 0,
-    denied: 0,
-    queued: 0,
-  };
+  readonly counters: PublishCounters = { ...NOTHING_PUBLISHED };
   /** What SYNC has reported already. */
-  readonly settled: PublishCounters = {
-    published: 0,
-    matched: 0,
-    dropped: 0,
-    denied: 0,
-    queued: 0,
-  };
+  readonly settled: PublishCounters = { ...NOTHING_PUBLISHED };
   /** Counted since it connected; figures.ts adds the others. */
   readonly figures: ReceiverFigures & Pick<Figures, "publishedBytes"> = {
     publishedBytes: 0,

@@ -12,6 +12,8 @@ export const FIGURES = [
   "publishedBytes",
   "matched",
   "dropped",
+  "lostLater",
+  "superseded",
   "denied",
   "received",
   "receivedBytes",
@@ -20,11 +22,13 @@ export const FIGURES = [
 
 /**
  * published, publishedBytes: messages that it sent and the broker routed. matched: pairs of such a
- * message and a subscriber. dropped: of these, not delivered. denied: messages that were refused.
- * received, receivedBytes: messages handed to it, or put into its queue. missed: messages that it
- * should have got and did not, those included that were dropped from its queue later. So over all
- * connections, matched is received and missed; dropped is missed without the latter, which are not
- * booked on their senders. Calls, replayed last values and what the broker says itself are in none.
+ * message and a subscriber. dropped: of these, not delivered. lostLater: delivered into a queue, and
+ * lost there. superseded: the same, because a newer message stands for it. denied: messages that were
+ * refused. received, receivedBytes: messages handed to it, or put into its queue. missed: messages
+ * that it should have got and did not, those included that were lost from its queue later. So over
+ * all connections matched is received and missed; and missed is dropped, lostLater and superseded,
+ * but for what was lost after its publisher had gone, which is booked on nobody. Calls, replayed last
+ * values and what the broker says itself are in none.
  */
 export type Figures = { [F in (typeof FIGURES)[number]]: number };
 
@@ -38,6 +42,8 @@ export function zeroFigures(): Figures {
     publishedBytes: 0,
     matched: 0,
     dropped: 0,
+    lostLater: 0,
+    superseded: 0,
     denied: 0,
     received: 0,
     receivedBytes: 0,
@@ -58,6 +64,8 @@ export function figuresOf({ counters, settled, figures, queue }: Connection): Fi
     publishedBytes: figures.publishedBytes,
     matched: settled.matched + counters.matched,
     dropped: settled.dropped + counters.dropped,
+    lostLater: settled.lostLater + counters.lostLater,
+    superseded: settled.superseded + counters.superseded,
     denied: settled.denied + counters.denied,
     received: figures.received - withdrawn.messages,
     receivedBytes: figures.receivedBytes - withdrawn.bytes,

@@ -94,6 +94,10 @@ export interface SyncAck {
   readonly denied: number;
   /** Of the delivered: behind others in the queue of a subscriber that reads slowly. */
   readonly queued: number;
+  /** Of what was delivered before, whenever that was: lost in the queue of its subscriber. */
+  readonly lostLater: number;
+  /** The same, where a newer message of the topic stands for it, by the subscriber's wish. */
+  readonly superseded: number;
   /** Copies of this client's fds that are on their way now. */
   readonly fdsWaiting: number;
   /** Copies of this client's fds that were closed because nobody took them in time. */
@@ -228,6 +232,8 @@ const SYNC_ACK: Shape<SyncAck> = {
   dropped: COUNT,
   denied: COUNT,
   queued: COUNT,
+  lostLater: COUNT,
+  superseded: COUNT,
   fdsWaiting: COUNT,
   fdsExpired: COUNT,
 };

@@ -65,8 +65,10 @@ function retentionOf(options: PubCommandOptions): Pick<PublishOptions, "retain" 
   throw new ArgumentError("ARGUMENT_OPTION", message, "retain-for");
 }
 
-function report({ matched, delivered, dropped }: Receipt): void {
+function report({ matched, delivered, dropped, lostLater, superseded }: Receipt): void {
   if (dropped > 0) warn(`${dropped} of ${matched} subscribers missed it: their queues are full`);
+  const lost = lostLater + superseded;
+  if (lost > 0) warn(`${lost} of ${delivered} subscribers missed it: it was lost in their queues`);
   if (!stdout.isTerminal) return;
   const subscribers = delivered === 1 ? "1 subscriber" : `${delivered} subscribers`;
   stdout.write(`delivered to ${delivered === 0 ? "nobody: no one subscribes" : subscribers}\n`);

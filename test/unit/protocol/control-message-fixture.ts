@@ -82,6 +82,8 @@ export const BODY_FIXTURES: readonly BodyFixture[] = [
     dropped: 1,
     denied: 0,
     queued: 1,
+    lostLater: 2 ** 33,
+    superseded: 6,
     fdsWaiting: 4,
     fdsExpired: 5,
   }),
