@@ -8,7 +8,7 @@ import { EPOLLERR, EPOLLHUP } from "../ffi/constants.ts";
 import type { Connection } from "./connection.ts";
 import { type Cause, holdsOthersBack } from "./endings.ts";
 import type { Flusher } from "./flusher.ts";
-import { HeldPublishers } from "./held-publishers.ts";
+import { type Held, HeldPublishers, type Holdup } from "./held-publishers.ts";
 import type { PacketRest, PacketRests } from "./packet-rests.ts";
 import type { SocketWatch } from "./socket-watch.ts";
 
@@ -33,17 +33,22 @@ export class BackPressure {
     this.#parts = parts;
   }
 
-  /** Whether a publisher is held back. */
-  holds(publisher: Connection): boolean {
-    return this.#held.has(publisher);
+  /** Why a publisher is held back, and since when; undefined for any other connection. */
+  heldOf(publisher: Connection): Omit<Held, "rest"> | undefined {
+    return this.#held.get(publisher);
+  }
+
+  /** Publishers that a subscriber holds back. */
+  countHeldBy(subscriber: Connection): number {
+    return this.#held.countHeldBy(subscriber);
   }
 
   /**
    * Reads nothing more of a publisher until one of these subscribers has read on.
    * @param rest what comes next of it
    */
-  hold(publisher: Connection, rest: PacketRest, by: readonly Connection[]): void {
-    this.#held.hold(publisher, rest, by, this.#parts.now());
+  hold(publisher: Connection, rest: PacketRest, { by, topic }: Holdup): void {
+    this.#held.hold(publisher, { rest, by, topic, since: this.#parts.now() });
     this.#parts.watch.setHeld(publisher, true);
   }
 

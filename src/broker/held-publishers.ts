@@ -9,9 +9,19 @@ import type { Connection } from "./connection.ts";
 import { STALL_LIMIT_MS, STALL_LOOK_MS } from "./limits.ts";
 import type { PacketRest } from "./packet-rests.ts";
 
-interface Held {
-  readonly rest: PacketRest;
+/** Why a publisher is not read from. */
+export interface Holdup {
+  /** One or more subscribers, any of which may let it go on. */
   readonly by: readonly Connection[];
+  /** The name of the topic that its next message is on. */
+  readonly topic: string;
+}
+
+/** A publisher that is held back. */
+export interface Held extends Holdup {
+  readonly rest: PacketRest;
+  /** When it came to wait, in milliseconds on the broker's clock. */
+  readonly since: number;
 }
 
 interface Holder {
@@ -27,19 +37,24 @@ export class HeldPublishers {
   readonly #holders = new Map<Connection, Holder>();
   #lookedAt = 0;
 
-  has(publisher: Connection): boolean {
-    return this.#held.has(publisher);
+  /** What is known of a publisher that is held back; undefined for any other connection. */
+  get(publisher: Connection): Held | undefined {
+    return this.#held.get(publisher);
+  }
+
+  /** Publishers that a subscriber holds back. */
+  countHeldBy(subscriber: Connection): number {
+    return this.#holders.get(subscriber)?.publishers.size ?? 0;
   }
 
   /**
    * Holds a publisher back.
-   * @param rest what comes next of it
-   * @param by one or more subscribers, any of which may let it go on
-   * @param now milliseconds
+   * @param held since now
    */
-  hold(publisher: Connection, rest: PacketRest, by: readonly Connection[], now: number): void {
+  hold(publisher: Connection, held: Held): void {
     publisher.isHeld = true;
-    this.#held.set(publisher, { rest, by });
+    const { since: now, by } = held;
+    this.#held.set(publisher, held);
     if (this.#holders.size === 0) this.#lookedAt = now;
     for (const subscriber of by) {
       let holder = this.#holders.get(subscriber);

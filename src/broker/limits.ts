@@ -301,6 +301,9 @@ export const QUERY_ANSWER_BYTES_MAX = 16 * 1024;
 /** Entries looked at for one answer to QUERY, those that it does not tell of included. */
 export const QUERY_ENTRIES_PER_LOOK = 2_048;
 
+/** Subscribers that are told of those who hold one publisher back: a route may have thousands. */
+export const HOLDERS_TOLD_MAX = 16;
+
 /** Milliseconds of one turn spent on work in the background, such as a reload of the policy. */
 export const BACKGROUND_MS_PER_TURN = 2;
 

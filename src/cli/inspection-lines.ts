@@ -17,6 +17,7 @@ const COLUMNS: Readonly<Record<string, readonly Column[]>> = {
     plain("PID", "pid"),
     { header: "WHO", cell: whoOf },
     time("SINCE", "connectedMs"),
+    plain("STATE", "state"),
     plain("TOPICS", "topics"),
     plain("SUBS", "subscriptions"),
     plain("PUBLISHED", "published"),

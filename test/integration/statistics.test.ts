@@ -28,6 +28,10 @@ allow = ["serve"]
 topics = ["open.>"]
 any = true
 allow = ["call"]
+
+[[topic]]
+topics = ["block.>"]
+overflow = "block"
 `;
 
 const isRoot = process.getuid?.() === 0;
@@ -209,6 +213,39 @@ describe("figures of queues and groups", () => {
       received.push(Number(member?.["received"]));
     }
     expect((received[0] ?? 0) + (received[1] ?? 0)).toBe(10);
+  });
+});
+
+describe("a publisher that is held back", () => {
+  testUnless(!isRoot, NOT_ROOT, "is told as such, with those who hold it back", async () => {
+    using publisher = await openAs(ALICE, broker.path);
+    using sibling = await openAs(ALICE, broker.path);
+    using slow = await openAs(BOB, broker.path);
+    await slow.subscribe("block.>");
+    const topic = await publisher.openTopic("block.a");
+    const whois = async (about: RawClient) =>
+      (await ask("client", String(about.connection)))[0] ?? {};
+    expect(await whois(publisher)).toMatchObject({ state: "open" });
+    const packet = packetOf((writer) => {
+      for (let count = 0; count < 60; count += 1) {
+        writer.append(OPCODE.MESSAGE, 0, 0, topic, 0, new Uint8Array(1_008));
+      }
+    });
+    await eventually(async () => {
+      for (let count = 0; count < 64; count += 1) if (publisher.trySend(packet) < 0) break;
+      return (await whois(publisher))["state"] === "held";
+    }, "it is held back");
+    const held = { state: "held", heldOn: "block.a", heldMs: expect.any(Number) };
+    expect(await whois(publisher)).toMatchObject({ ...held, heldBy: [slow.connection] });
+    expect(await whois(slow)).toMatchObject({ state: "open", holdsBack: 1 });
+    const seen = (await askAs(sibling, "clients")).filter(({ state }) => state === "held");
+    expect(seen).toMatchObject([{ connection: publisher.connection, ...held, heldBy: [] }]);
+    await eventually(async () => {
+      slow.received();
+      return (await whois(publisher))["state"] === "open";
+    }, "it goes on");
+    expect(Object.keys(await whois(publisher))).not.toContain("heldMs");
+    expect(Object.keys(await whois(slow))).not.toContain("holdsBack");
   });
 });
 
