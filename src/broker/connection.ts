@@ -14,6 +14,7 @@ import type { Decision } from "./policy/decide.ts";
 import type { ConnectionQuota } from "./quota.ts";
 import type { Route } from "./route.ts";
 import type { SendQueue } from "./send-queue.ts";
+import type { CallFigures } from "./services/call-figures.ts";
 import type { ConnectionServices } from "./services/connection-services.ts";
 import type { Topic } from "./topic-table.ts";
 
@@ -114,6 +115,8 @@ export class Connection {
   lane: OwnedFd | undefined = undefined;
   /** Services that it calls, serves or watches; undefined until it asks for one. */
   services: ConnectionServices | undefined = undefined;
+  /** Those of `services`, also when these are given up at its end. */
+  callFigures: Readonly<CallFigures> | undefined = undefined;
   /** An administrator's, let in beyond the limits. */
   isExtra = false;
   /** The client can send fds: the kernel lets them through. See fd-gate.ts. */

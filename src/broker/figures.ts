@@ -5,6 +5,7 @@
  */
 
 import type { Connection } from "./connection.ts";
+import { CALL_FIGURES, zeroCallFigures } from "./services/call-figures.ts";
 
 /** Each figure, in the order in which it is told. Bytes are those of frames, header and padding included. */
 export const FIGURES = [
@@ -18,6 +19,7 @@ export const FIGURES = [
   "received",
   "receivedBytes",
   "missed",
+  ...CALL_FIGURES,
 ] as const;
 
 /**
@@ -27,8 +29,8 @@ export const FIGURES = [
  * refused. received, receivedBytes: messages handed to it, or put into its queue. missed: messages
  * that it should have got and did not, those included that were lost from its queue later. So over
  * all connections matched is received and missed; and missed is dropped, lostLater and superseded,
- * but for what was lost after its publisher had gone, which is booked on nobody. Calls, replayed last
- * values and what the broker says itself are in none.
+ * but for what was lost after its publisher had gone, which is booked on nobody. Replayed last values
+ * and what the broker says itself are in none; calls have figures of their own (call-figures.ts).
  */
 export type Figures = { [F in (typeof FIGURES)[number]]: number };
 
@@ -48,6 +50,7 @@ export function zeroFigures(): Figures {
     received: 0,
     receivedBytes: 0,
     missed: 0,
+    ...zeroCallFigures(),
   };
 }
 
@@ -57,7 +60,8 @@ export function addFigures(into: Figures, from: Figures): void {
 }
 
 /** The figures of one connection since it connected. */
-export function figuresOf({ counters, settled, figures, queue }: Connection): Figures {
+export function figuresOf(connection: Connection): Figures {
+  const { counters, settled, figures, queue, callFigures } = connection;
   const { withdrawn } = queue;
   return {
     published: settled.published + counters.published,
@@ -70,5 +74,6 @@ export function figuresOf({ counters, settled, figures, queue }: Connection): Fi
     received: figures.received - withdrawn.messages,
     receivedBytes: figures.receivedBytes - withdrawn.bytes,
     missed: figures.missed + withdrawn.messages,
+    ...(callFigures ?? zeroCallFigures()),
   };
 }

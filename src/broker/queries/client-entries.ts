@@ -8,6 +8,7 @@ import type { ConnectionTable } from "../connection-table.ts";
 import { figuresOf } from "../figures.ts";
 import { HOLDERS_TOLD_MAX } from "../limits.ts";
 import { RESOURCE, type ResourceName } from "../quota.ts";
+import { goneEntries, isBeforeGone } from "./gone-entries.ts";
 import {
   type Entry,
   maySee,
@@ -153,6 +154,21 @@ function* subscriptions({ table }: ClientTables, question: Question): Generator<
 }
 
 function* topics({ table, state }: ClientTables, question: Question): Generator<Entry> {
+  if (isBeforeGone(question)) yield* openTopics(table, state, question);
+  yield* goneEntries(
+    question,
+    state.topics.goneSums(),
+    (topic, { published, matched, dropped }) => {
+      return { topic, publishers: 0, published, delivered: matched - dropped, dropped };
+    },
+  );
+}
+
+function* openTopics(
+  table: ConnectionTable,
+  state: BusState,
+  question: Question,
+): Generator<Entry> {
   const { about, isAdministrator } = question;
   const own = isAdministrator ? undefined : topicIdsOf(table, question);
   for (const topic of state.topics.above(numberKey(question.after) ?? 0)) {
