@@ -131,6 +131,8 @@ export class Connection {
   isReadingStopped = false;
   /** Nothing is read from it until a subscriber that it publishes to has read on. */
   isHeld = false;
+  /** It is to be told when it is held for long. */
+  wantsHeldWord = false;
   /** Its socket is out of epoll: it ended while it was held. */
   isUnwatched = false;
   /** It holds publishers back. */

@@ -6,7 +6,7 @@
  */
 
 import type { Connection } from "./connection.ts";
-import { STALL_LIMIT_MS, STALL_LOOK_MS } from "./limits.ts";
+import { HELD_TOLD_MS, STALL_LIMIT_MS, STALL_LOOK_MS } from "./limits.ts";
 import type { PacketRest } from "./packet-rests.ts";
 
 /** Why a publisher is not read from. */
@@ -22,6 +22,8 @@ export interface Held extends Holdup {
   readonly rest: PacketRest;
   /** When it came to wait, in milliseconds on the broker's clock. */
   readonly since: number;
+  /** It was told that it is held back. */
+  isTold: boolean;
 }
 
 interface Holder {
@@ -72,21 +74,21 @@ export class HeldPublishers {
    * A subscriber has read on, or is gone.
    * @returns whom it held back, the one that waited longest first, with what comes next of each
    */
-  release(subscriber: Connection): [publisher: Connection, rest: PacketRest][] {
+  release(subscriber: Connection): [publisher: Connection, held: Held][] {
     const holder = this.#holders.get(subscriber);
     if (holder === undefined) return [];
     return Array.from(holder.publishers, (publisher) => {
-      const rest = this.drop(publisher);
-      if (rest === undefined) throw new Error("A publisher that is held has something to say");
-      return [publisher, rest];
+      const held = this.drop(publisher);
+      if (held === undefined) throw new Error("A publisher that is held has something to say");
+      return [publisher, held];
     });
   }
 
   /**
    * A publisher is not held any more.
-   * @returns what would have come next of it; its fds are the caller's
+   * @returns with what would have come next of it; its fds are the caller's
    */
-  drop(publisher: Connection): PacketRest | undefined {
+  drop(publisher: Connection): Held | undefined {
     const held = this.#held.get(publisher);
     if (held === undefined) return undefined;
     publisher.isHeld = false;
@@ -98,15 +100,15 @@ export class HeldPublishers {
       this.#holders.delete(subscriber);
       subscriber.isHolding = false;
     }
-    return held.rest;
+    return held;
   }
 
   /** Nobody is held any more. @returns as drop(), for all */
   clear(): PacketRest[] {
     const rests: PacketRest[] = [];
     for (const publisher of this.#held.keys()) {
-      const rest = this.drop(publisher);
-      if (rest !== undefined) rests.push(rest);
+      const held = this.drop(publisher);
+      if (held !== undefined) rests.push(held.rest);
     }
     return rests;
   }
@@ -120,6 +122,17 @@ export class HeldPublishers {
   holders(now: number): Connection[] {
     this.#lookedAt = now;
     return [...this.#holders.keys()];
+  }
+
+  /** Publishers that are to be told that they are held back; each once. */
+  takeUntold(now: number): [publisher: Connection, held: Held][] {
+    const untold: [Connection, Held][] = [];
+    for (const [publisher, held] of this.#held) {
+      if (held.isTold || now - held.since < HELD_TOLD_MS) continue;
+      held.isTold = true;
+      untold.push([publisher, held]);
+    }
+    return untold;
   }
 
   /** Whether a subscriber holds others back and has taken nothing for STALL_LIMIT_MS. */

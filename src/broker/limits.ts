@@ -111,6 +111,12 @@ export const SEND_QUEUE_BYTES_HOLD = (SEND_QUEUE_BYTES_MAX / 4) * 3;
 /** Milliseconds after which a subscriber that holds publishers back and takes nothing is closed. */
 export const STALL_LIMIT_MS = 10_000;
 
+/**
+ * Milliseconds after which a publisher that is held back is told so, at the next look: a reader that
+ * is merely slow lets it go on before. Guess.
+ */
+export const HELD_TOLD_MS = 1_000;
+
 /** Milliseconds between looks at subscribers that hold publishers back. */
 export const STALL_LOOK_MS = 1_000;
 

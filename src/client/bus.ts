@@ -394,6 +394,11 @@ export class Bus<Topics extends TopicMap = TopicMap>
   }
 
   /** InboundHost */
+  noteStatus(event: StatusEvent): void {
+    this.#status.emit(event);
+  }
+
+  /** InboundHost */
   onFdsLost(topic: string, count: number): void {
     this.#status.emit({ type: "fds-lost", topic, count });
   }

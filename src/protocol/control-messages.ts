@@ -202,6 +202,16 @@ export interface RevokedBody {
   readonly subscription?: number | undefined;
 }
 
+/** HELD, to a client with FEATURE_HELD. */
+export interface HeldBody {
+  /** On which the next message is that the broker does not take. */
+  readonly topic: string;
+  /** Milliseconds for which it has been, or was, held back. */
+  readonly heldMs: number;
+  /** False once it goes on. */
+  readonly isHeld: boolean;
+}
+
 const HELLO: Shape<Hello> = {
   protocol: U32,
   features: U32,
@@ -277,6 +287,7 @@ const REVOKED: Shape<RevokedBody> = {
   rule: optional(TEXT),
   subscription: optional(U32),
 };
+const HELD: Shape<HeldBody> = { topic: TEXT, heldMs: COUNT, isHeld: FLAG };
 
 /**
  * Decodes HELLO. Of a version that is not ours only `protocol` is looked at, since the rest may
@@ -382,3 +393,7 @@ export const goodbyeBody: BodyMapper<GoodbyeBody> = bodyMapper("GOODBYE", GOODBY
 /** Decodes the body of REVOKED, and makes it. */
 export const decodeRevokedBody: BodyDecoder<RevokedBody> = brokerBodyDecoder("REVOKED", REVOKED);
 export const revokedBody: BodyMapper<RevokedBody> = bodyMapper("REVOKED", REVOKED);
+
+/** Decodes the body of HELD, and makes it. */
+export const decodeHeldBody: BodyDecoder<HeldBody> = brokerBodyDecoder("HELD", HELD);
+export const heldBody: BodyMapper<HeldBody> = bodyMapper("HELD", HELD);

@@ -380,6 +380,8 @@ describe("block", () => {
     expect(event).toMatchObject({ code: "LIMIT_SLOW_READER" });
     const receipt = await publisher.sync();
     expect(receipt).toMatchObject({ published: sent });
+    // It has not asked to be told that it was held back.
+    expect(publisher.received()).toEqual([]);
     const frames = await slow.untilEnd();
     const came = frames.filter(({ opcode }) => opcode === OPCODE.MESSAGE).length;
     expect(receipt["lostLater"]).toBe(Number(receipt["delivered"]) - came);

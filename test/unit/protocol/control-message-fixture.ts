@@ -176,6 +176,11 @@ export const BODY_FIXTURES: readonly BodyFixture[] = [
     "rule",
     "subscription",
   ),
+  bodyFixture("HELD", "broker", [messages.decodeHeldBody, messages.heldBody], {
+    topic: "a.b",
+    heldMs: 2 ** 40,
+    isHeld: true,
+  }),
   bodyFixture("OPEN_SERVICE", "client", [services.decodeOpenService, services.openServiceBody], {
     service: "a.b",
   }),

@@ -309,6 +309,21 @@ export const PACKET_FIXTURES: readonly PacketFixture[] = [
     ],
   },
   {
+    name: "HELD",
+    from: "broker",
+    receivedFds: 0,
+    header: { opcode: OPCODE.HELD, flags: 0, fdCount: 0, id: 0, origin: 0 },
+    body: { topic: "a.b", heldMs: 1_000, isHeld: false },
+    hex: [
+      "2d000000 8d000000 00000000 00000000",
+      "83",
+      "a5746f706963 a3612e62",
+      "a668656c644d73 cd03e8",
+      "a6697348656c64 c2",
+      "000000",
+    ],
+  },
+  {
     name: "GOODBYE",
     from: "broker",
     receivedFds: 0,
