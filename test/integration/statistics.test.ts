@@ -296,6 +296,21 @@ describe("QUERY", () => {
     expect(await ask("topics", "page.of.many.17")).toHaveLength(1);
   });
 
+  test("goes on behind topics in use with those that are closed", async () => {
+    const client = await RawClient.open(broker.path);
+    const names = Array.from({ length: 600 }, (_, number) => `closed.page.${number}`);
+    for (const name of names) publish(client, await client.openTopic(name), 1);
+    await client.sync();
+    const [open] = await ask("topics", "closed.page.*");
+    expect(open).toMatchObject({ publishers: 1, published: 1 });
+    client[Symbol.dispose]();
+    const isClosed = async () =>
+      (await ask("topics", "closed.page.*")).every(({ publishers }) => publishers === 0);
+    await eventually(isClosed, "the topics are closed");
+    const topics = await ask("topics", "closed.page.*");
+    expect(topics.map(({ topic }) => topic)).toEqual(names.toSorted());
+  });
+
   testUnless(!isRoot, NOT_ROOT, "shows others what is their own user's alone", async () => {
     using alice = await openAs(ALICE, broker.path);
     using bob = await openAs(BOB, broker.path);
