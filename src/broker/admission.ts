@@ -20,6 +20,7 @@ import type { FdsInFlight, RefusedFdsListener } from "./fds-in-flight.ts";
 import { type IdentityOptions, type PeerIdentity, readPeerIdentity } from "./identity.ts";
 import { IdentityPool } from "./identity-pool.ts";
 import { setSendBuffer } from "./last-word.ts";
+import type { LaterLoss } from "./loss-tally.ts";
 import { PacketPool } from "./packet-pool.ts";
 import { type Quotas, RESOURCE } from "./quota.ts";
 import { SendQueue } from "./send-queue.ts";
@@ -130,11 +131,13 @@ export class Admission {
     const client = { id: place.id, identity };
     const outletHost = inFlight.outletHost(client, this.#tellUndelivered);
     const quota = quotas.open(identity.uid);
+    const queue = new SendQueue(socket.number, SINK, this.#pool.open(quota), outletHost);
+    queue.onLost = this.#bookLoss;
     return new Connection({
       ...place,
       socket,
       identity,
-      queue: new SendQueue(socket.number, SINK, this.#pool.open(quota), outletHost),
+      queue,
       quota,
       fdAccount: inFlight.account(quota),
       acceptedAt: options.now(),
@@ -150,6 +153,14 @@ export class Admission {
       reason,
       fds,
     });
+
+  /** Who published what a queue has lost is told at its next SYNC, unless it is gone. */
+  readonly #bookLoss = ({ origin, lostLater, superseded }: Readonly<LaterLoss>): void => {
+    const publisher = this.#parts.table.withId(origin);
+    if (publisher === undefined) return;
+    publisher.counters.lostLater += lostLater;
+    publisher.counters.superseded += superseded;
+  };
 
   /** Why there is no room for a connection that does not stand in the tables yet. */
   #lackOfRoomFor({ identity, quota }: Connection, isExhausted: boolean): Cause | undefined {

@@ -5,10 +5,13 @@
  */
 
 import { EPOLLERR, EPOLLHUP } from "../ffi/constants.ts";
+import { heldBody } from "../protocol/control-messages.ts";
+import { OPCODE } from "../protocol/opcodes.ts";
 import type { Connection } from "./connection.ts";
 import { type Cause, holdsOthersBack } from "./endings.ts";
 import type { Flusher } from "./flusher.ts";
-import { HeldPublishers } from "./held-publishers.ts";
+import { type Held, HeldPublishers, type Holdup } from "./held-publishers.ts";
+import type { ControlSender } from "./introductions.ts";
 import type { PacketRest, PacketRests } from "./packet-rests.ts";
 import type { SocketWatch } from "./socket-watch.ts";
 
@@ -20,6 +23,7 @@ export interface BackPressureParts {
   readonly rests: PacketRests;
   /** Milliseconds, monotonic. */
   readonly now: () => number;
+  readonly send: ControlSender;
   /** Ends a subscriber that stands still. */
   readonly end: (connection: Connection, cause: Cause) => void;
 }
@@ -33,17 +37,22 @@ export class BackPressure {
     this.#parts = parts;
   }
 
-  /** Whether a publisher is held back. */
-  holds(publisher: Connection): boolean {
-    return this.#held.has(publisher);
+  /** Why a publisher is held back, and since when; undefined for any other connection. */
+  heldOf(publisher: Connection): Readonly<Omit<Held, "rest">> | undefined {
+    return this.#held.get(publisher);
+  }
+
+  /** Publishers that a subscriber holds back. */
+  countHeldBy(subscriber: Connection): number {
+    return this.#held.countHeldBy(subscriber);
   }
 
   /**
    * Reads nothing more of a publisher until one of these subscribers has read on.
    * @param rest what comes next of it
    */
-  hold(publisher: Connection, rest: PacketRest, by: readonly Connection[]): void {
-    this.#held.hold(publisher, rest, by, this.#parts.now());
+  hold(publisher: Connection, rest: PacketRest, { by, topic }: Holdup): void {
+    this.#held.hold(publisher, { rest, by, topic, since: this.#parts.now(), isTold: false });
     this.#parts.watch.setHeld(publisher, true);
   }
 
@@ -64,7 +73,7 @@ export class BackPressure {
     return this.#held.lookDue;
   }
 
-  /** Ends subscribers that hold publishers back and take nothing. */
+  /** Ends subscribers that hold publishers back and take nothing; tells publishers that wait. */
   look(): void {
     const now = this.#parts.now();
     if (this.#held.lookDue > now) return;
@@ -74,11 +83,12 @@ export class BackPressure {
       if (!this.#held.isStalled(subscriber, now)) continue;
       this.#parts.end(subscriber, holdsOthersBack(subscriber.queue.queuedBytes));
     }
+    for (const [publisher, held] of this.#held.takeUntold(now)) this.#tell(publisher, held, true);
   }
 
   /** A connection ends: what it had left to say is dropped, and nobody waits for it. */
   leave(connection: Connection): void {
-    this.#held.drop(connection)?.closeFds();
+    this.#held.drop(connection)?.rest.closeFds();
     if (connection.isHolding) this.#release(connection);
   }
 
@@ -89,9 +99,18 @@ export class BackPressure {
 
   /** Publishers that this one held back may go on, in the order in which they came to wait. */
   #release(subscriber: Connection): void {
-    for (const [publisher, rest] of this.#held.release(subscriber)) {
+    for (const [publisher, held] of this.#held.release(subscriber)) {
       this.#parts.watch.setHeld(publisher, false);
-      this.#parts.rests.push(publisher, rest);
+      this.#parts.rests.push(publisher, held.rest);
+      if (held.isTold) this.#tell(publisher, held, false);
     }
+  }
+
+  /** May end the publisher, where that is not read either. */
+  #tell(publisher: Connection, { topic, since }: Held, isHeld: boolean): void {
+    if (!publisher.wantsHeldWord) return;
+    const heldMs = Math.round(this.#parts.now() - since);
+    const body = heldBody({ topic, heldMs, isHeld });
+    this.#parts.send(publisher, { opcode: OPCODE.HELD, id: 0, body });
   }
 }

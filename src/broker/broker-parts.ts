@@ -106,10 +106,13 @@ export function assembleParts(given: SessionsOptions, host: PartsHost) {
   const services = new Services({ ...common, intake, presence });
   // Whoever does not read answers nothing: its callers are told, and are not sent there again.
   flusher.onPeerGone = (connection) => chores.add(connection, services.leave(connection));
+  const end = host.endUnread.bind(host);
+  const backPressure = new BackPressure({ ...common, end });
   const backlogBytes = () => admission.backlogBytes;
   const queries = new Queries({
     ...common,
     statistics,
+    backPressure,
     fdCounters: inFlight.counters,
     backlogBytes,
   });
@@ -122,8 +125,6 @@ export function assembleParts(given: SessionsOptions, host: PartsHost) {
   const handler = new PacketHandler({ router, rights, chores, services, requests, intake, host });
   const sockets = new EndedSockets(common);
   const burials = new Burials({ ...common, presence, sockets });
-  const end = host.endUnread.bind(host);
-  const backPressure = new BackPressure({ ...common, end });
   const { verifiesPackets } = options;
   const reading = new Reading({ ...common, backPressure, handler, verifiesPackets });
   const driven = { admission, administration, burials, fdSweep, files, flusher, handler, presence };

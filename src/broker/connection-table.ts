@@ -40,7 +40,7 @@ export class ConnectionTable {
   /** What the broker's own room allows, whatever the quota says. */
   readonly #connectionsPerUidMax: number;
   readonly #ids: IdSequence;
-  readonly #idsInUse = new Set<number>();
+  readonly #byId = new Map<number, Connection>();
   /** Let in beyond the limits, and not counted in them. */
   #extras = 0;
   #size = 0;
@@ -60,6 +60,11 @@ export class ConnectionTable {
   /** The connection in a slot, if any. */
   at(slot: number): Connection | undefined {
     return this.#bySlot[slot];
+  }
+
+  /** The connection with this id, if it is still there. */
+  withId(id: number): Connection | undefined {
+    return this.#byId.get(id);
   }
 
   /** Every connection. */
@@ -111,7 +116,7 @@ export class ConnectionTable {
   /** A slot and an id for the next connection; the slot is free until add() takes it. */
   nextPlace(): { slot: number; id: number } {
     const slot = this.#freeSlots[this.#freeSlots.length - 1] ?? this.#bySlot.length;
-    return { slot, id: this.#ids.next((id) => this.#idsInUse.has(id)) };
+    return { slot, id: this.#ids.next((id) => this.#byId.has(id)) };
   }
 
   /**
@@ -120,7 +125,7 @@ export class ConnectionTable {
    */
   add(connection: Connection): Connection | undefined {
     this.#freeSlots.pop();
-    this.#idsInUse.add(connection.id);
+    this.#byId.set(connection.id, connection);
     this.#bySlot[connection.slot] = connection;
     this.#size += 1;
     this.#awaitingHello.add(connection);
@@ -143,7 +148,7 @@ export class ConnectionTable {
   remove(connection: Connection): void {
     this.noteHello(connection);
     this.#bySlot[connection.slot] = undefined;
-    this.#idsInUse.delete(connection.id);
+    this.#byId.delete(connection.id);
     this.#freeSlots.push(connection.slot);
     this.#size -= 1;
     if (connection.isExtra) this.#extras -= 1;

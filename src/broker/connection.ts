@@ -15,6 +15,7 @@ import type { Decision } from "./policy/decide.ts";
 import type { ConnectionQuota } from "./quota.ts";
 import type { Route } from "./route.ts";
 import type { SendQueue } from "./send-queue.ts";
+import type { CallFigures } from "./services/call-figures.ts";
 import type { ConnectionServices } from "./services/connection-services.ts";
 import type { Topic } from "./topic-table.ts";
 
@@ -48,7 +49,15 @@ export interface GroupMember {
 /** Where a connection is in its life; named for what may come next. */
 export type ConnectionState = "AWAIT_HELLO" | "OPEN" | "DOOMED";
 
-const PUBLISH_COUNTERS = ["published", "matched", "dropped", "denied", "queued"] as const;
+const PUBLISH_COUNTERS = [
+  "published",
+  "matched",
+  "dropped",
+  "denied",
+  "queued",
+  "lostLater",
+  "superseded",
+] as const;
 
 /** Figures that SYNC reports and starts again; docs/protocol.md section 4. */
 export type PublishCounters = { [C in (typeof PUBLISH_COUNTERS)[number]]: number };
@@ -59,6 +68,8 @@ const NOTHING_PUBLISHED: Readonly<PublishCounters> = {
   dropped: 0,
   denied: 0,
   queued: 0,
+  lostLater: 0,
+  superseded: 0,
 };
 
 /** One accepted socket. */
@@ -107,6 +118,8 @@ export class Connection {
   lane: OwnedFd | undefined = undefined;
   /** Services that it calls, serves or watches; undefined until it asks for one. */
   services: ConnectionServices | undefined = undefined;
+  /** Those of `services`, also when these are given up at its end. */
+  callFigures: Readonly<CallFigures> | undefined = undefined;
   /** An administrator's, let in beyond the limits. */
   isExtra = false;
   /** The client can send fds: the kernel lets them through. See fd-gate.ts. */
@@ -121,6 +134,8 @@ export class Connection {
   isReadingStopped = false;
   /** Nothing is read from it until a subscriber that it publishes to has read on. */
   isHeld = false;
+  /** It is to be told when it is held for long. */
+  wantsHeldWord = false;
   /** Its socket is out of epoll: it ended while it was held. */
   isUnwatched = false;
   /** It holds publishers back. */

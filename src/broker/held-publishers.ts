@@ -6,12 +6,24 @@
  */
 
 import type { Connection } from "./connection.ts";
-import { STALL_LIMIT_MS, STALL_LOOK_MS } from "./limits.ts";
+import { HELD_TOLD_MS, STALL_LIMIT_MS, STALL_LOOK_MS } from "./limits.ts";
 import type { PacketRest } from "./packet-rests.ts";
 
-interface Held {
-  readonly rest: PacketRest;
+/** Why a publisher is not read from. */
+export interface Holdup {
+  /** One or more subscribers, any of which may let it go on. */
   readonly by: readonly Connection[];
+  /** The name of the topic that its next message is on. */
+  readonly topic: string;
+}
+
+/** A publisher that is held back. */
+export interface Held extends Holdup {
+  readonly rest: PacketRest;
+  /** When it came to wait, in milliseconds on the broker's clock. */
+  readonly since: number;
+  /** It was told that it is held back. */
+  isTold: boolean;
 }
 
 interface Holder {
@@ -27,19 +39,24 @@ export class HeldPublishers {
   readonly #holders = new Map<Connection, Holder>();
   #lookedAt = 0;
 
-  has(publisher: Connection): boolean {
-    return this.#held.has(publisher);
+  /** What is known of a publisher that is held back; undefined for any other connection. */
+  get(publisher: Connection): Held | undefined {
+    return this.#held.get(publisher);
+  }
+
+  /** Publishers that a subscriber holds back. */
+  countHeldBy(subscriber: Connection): number {
+    return this.#holders.get(subscriber)?.publishers.size ?? 0;
   }
 
   /**
    * Holds a publisher back.
-   * @param rest what comes next of it
-   * @param by one or more subscribers, any of which may let it go on
-   * @param now milliseconds
+   * @param held since now
    */
-  hold(publisher: Connection, rest: PacketRest, by: readonly Connection[], now: number): void {
+  hold(publisher: Connection, held: Held): void {
     publisher.isHeld = true;
-    this.#held.set(publisher, { rest, by });
+    const { since: now, by } = held;
+    this.#held.set(publisher, held);
     if (this.#holders.size === 0) this.#lookedAt = now;
     for (const subscriber of by) {
       let holder = this.#holders.get(subscriber);
@@ -57,21 +74,21 @@ export class HeldPublishers {
    * A subscriber has read on, or is gone.
    * @returns whom it held back, the one that waited longest first, with what comes next of each
    */
-  release(subscriber: Connection): [publisher: Connection, rest: PacketRest][] {
+  release(subscriber: Connection): [publisher: Connection, held: Held][] {
     const holder = this.#holders.get(subscriber);
     if (holder === undefined) return [];
     return Array.from(holder.publishers, (publisher) => {
-      const rest = this.drop(publisher);
-      if (rest === undefined) throw new Error("A publisher that is held has something to say");
-      return [publisher, rest];
+      const held = this.drop(publisher);
+      if (held === undefined) throw new Error("A publisher that is held has something to say");
+      return [publisher, held];
     });
   }
 
   /**
    * A publisher is not held any more.
-   * @returns what would have come next of it; its fds are the caller's
+   * @returns with what would have come next of it; its fds are the caller's
    */
-  drop(publisher: Connection): PacketRest | undefined {
+  drop(publisher: Connection): Held | undefined {
     const held = this.#held.get(publisher);
     if (held === undefined) return undefined;
     publisher.isHeld = false;
@@ -83,15 +100,15 @@ export class HeldPublishers {
       this.#holders.delete(subscriber);
       subscriber.isHolding = false;
     }
-    return held.rest;
+    return held;
   }
 
   /** Nobody is held any more. @returns as drop(), for all */
   clear(): PacketRest[] {
     const rests: PacketRest[] = [];
     for (const publisher of this.#held.keys()) {
-      const rest = this.drop(publisher);
-      if (rest !== undefined) rests.push(rest);
+      const held = this.drop(publisher);
+      if (held !== undefined) rests.push(held.rest);
     }
     return rests;
   }
@@ -105,6 +122,17 @@ export class HeldPublishers {
   holders(now: number): Connection[] {
     this.#lookedAt = now;
     return [...this.#holders.keys()];
+  }
+
+  /** Publishers that are to be told that they are held back; each once. */
+  takeUntold(now: number): [publisher: Connection, held: Held][] {
+    const untold: [Connection, Held][] = [];
+    for (const [publisher, held] of this.#held) {
+      if (held.isTold || now - held.since < HELD_TOLD_MS) continue;
+      held.isTold = true;
+      untold.push([publisher, held]);
+    }
+    return untold;
   }
 
   /** Whether a subscriber holds others back and has taken nothing for STALL_LIMIT_MS. */

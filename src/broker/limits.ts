@@ -127,6 +127,12 @@ export const SEND_QUEUE_BYTES_HOLD = (SEND_QUEUE_BYTES_MAX / 4) * 3;
 /** Milliseconds after which a subscriber that holds publishers back and takes nothing is closed. */
 export const STALL_LIMIT_MS = 10_000;
 
+/**
+ * Milliseconds after which a publisher that is held back is told so, at the next look: a reader that
+ * is merely slow lets it go on before. Guess.
+ */
+export const HELD_TOLD_MS = 1_000;
+
 /** Milliseconds between looks at subscribers that hold publishers back. */
 export const STALL_LOOK_MS = 1_000;
 
@@ -341,6 +347,9 @@ export const QUERY_ANSWER_BYTES_MAX = 16 * 1024;
 
 /** Entries looked at for one answer to QUERY, those that it does not tell of included. */
 export const QUERY_ENTRIES_PER_LOOK = 2_048;
+
+/** Subscribers that are told of those who hold one publisher back: a route may have thousands. */
+export const HOLDERS_TOLD_MAX = 16;
 
 /** Milliseconds of one turn spent on work in the background, such as a reload of the policy. */
 export const BACKGROUND_MS_PER_TURN = 2;

@@ -16,7 +16,7 @@ import { FRAME_HEADER_BYTES } from "../protocol/limits.ts";
 import { FLAG_FDS_ON_LANE, GAP_REASON, OPCODE } from "../protocol/opcodes.ts";
 import type { OverflowPolicy } from "../protocol/words.ts";
 import { CONTROL_FRAME_BUFFER } from "./control-frames.ts";
-import { encodeGap, isPublished } from "./frame-marks.ts";
+import { encodeGap } from "./frame-marks.ts";
 import { GapLedger, SEVERAL_TOPICS } from "./gap-ledger.ts";
 import {
   GAP_TOPICS_MAX,
@@ -25,9 +25,9 @@ import {
   SEND_QUEUE_FDS_RESUME,
   SEND_QUEUE_MEMORY_BYTES_RESUME,
 } from "./limits.ts";
+import { LossTally } from "./loss-tally.ts";
 import { PacketList } from "./packet-list.ts";
 import type { PacketShare, QueuedPacket } from "./packet-pool.ts";
-import type { Withdrawn } from "./waiting-packets.ts";
 
 /** What happens to the messages of a topic id; undefined for what must stay. */
 export type OverflowOf = (topicId: number) => OverflowPolicy | undefined;
@@ -38,7 +38,7 @@ export interface CompactedPackets {
   /** Packets with fds, whole: the caller's to give back. */
   readonly dropped: QueuedPacket[];
   /** Messages that were dropped. */
-  readonly withdrawn: Withdrawn;
+  readonly lost: LossTally;
 }
 
 /** What becomes of one frame. */
@@ -73,7 +73,7 @@ class Compaction {
   readonly #pool: PacketShare;
   readonly #out: PacketList;
   readonly #withFdsDropped: QueuedPacket[] = [];
-  readonly #withdrawn = { messages: 0, bytes: 0 };
+  readonly #lost = new LossTally();
   /** Frames are numbered from 0 on, over all packets. The last TOPIC frame of an id. */
   readonly #renamedAt = new Map<number, number>();
   /** The last message of an id whose topic keeps the latest. */
@@ -110,7 +110,7 @@ class Compaction {
     for (const packet of this.#packets) this.#pass(packet);
     this.#tellDropped();
     const { packets: kept } = this.#out;
-    return { kept, dropped: this.#withFdsDropped, withdrawn: this.#withdrawn };
+    return { kept, dropped: this.#withFdsDropped, lost: this.#lost };
   }
 
   #findNewest(): void {
@@ -219,10 +219,7 @@ class Compaction {
   /** Decides about one frame, and counts it where it goes. */
   #goes(packet: QueuedPacket, at: number, bytes: number, fate: number): boolean {
     if (!this.#mustGo(packet, at, bytes, fate)) return false;
-    if (isPublished(packet.buffer.words, at)) {
-      this.#withdrawn.messages += 1;
-      this.#withdrawn.bytes += bytes;
-    }
+    this.#lost.add(packet.buffer.words, at, bytes, fate === SUPERSEDED);
     return true;
   }
 

@@ -109,9 +109,9 @@ export class QueueOverflow {
       waiting.fdsTaken - this.#fdsSeen >= COMPACTION_FDS_MIN ||
       waiting.memoryBytesTaken - this.#memoryBytesSeen >= COMPACTION_MEMORY_BYTES_MIN;
     if (!isWorthIt) return false;
-    const { kept, dropped, withdrawn } = compactPackets(waiting.takeAll(), this.of, pool);
+    const { kept, dropped, lost } = compactPackets(waiting.takeAll(), this.of, pool);
     for (const packet of kept) waiting.putBack(packet);
-    waiting.withdraw(withdrawn);
+    waiting.noteLost(lost);
     this.#bytesSeen = waiting.bytesTaken;
     this.#fdsSeen = waiting.fdsTaken;
     this.#memoryBytesSeen = waiting.memoryBytesTaken;

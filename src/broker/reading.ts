@@ -14,6 +14,7 @@ import { anotherSender, type Cause } from "./endings.ts";
 import type { FdCloser } from "./fd-closer.ts";
 import type { FdsInFlight } from "./fds-in-flight.ts";
 import type { HeldOff } from "./held-off.ts";
+import type { Holdup } from "./held-publishers.ts";
 import { isSentBy } from "./identity.ts";
 import { BYTES_PER_TURN, PACKETS_PER_TURN } from "./limits.ts";
 import type { PacketHandler, ReceivedPacket } from "./packet-handler.ts";
@@ -48,13 +49,12 @@ export interface ReadingParts {
 }
 
 /** Stands for nobody. */
-const NOBODY: readonly Connection[] = [];
 
 /** Reads from all connections of one broker. Not reentrant. */
 export class Reading {
   readonly #parts: ReadingParts;
-  /** Who holds the sender of the packet that is being handled back; empty for nobody. */
-  #heldBy: readonly Connection[] = NOBODY;
+  /** Who holds the sender of the packet that is being handled back; undefined for nobody. */
+  #holdup: Holdup | undefined;
   /** The fds of that packet. */
   #keptFds: number[] = [];
 
@@ -95,8 +95,8 @@ export class Reading {
   }
 
   /** The packet that is being handled stops where it is, until one of these subscribers has read. */
-  noteHeld(by: readonly Connection[]): void {
-    this.#heldBy = by;
+  noteHeld(by: readonly Connection[], topic: string): void {
+    this.#holdup = { by, topic };
   }
 
   /** The fds of that packet, which come again with it. */
@@ -157,10 +157,10 @@ export class Reading {
   /** @returns false where the connection has ended, or some of the packet is left for later */
   #handle(connection: Connection, packet: ReceivedPacket, packetBytes: number): boolean {
     const { handler, files, rests, backPressure } = this.#parts;
-    this.#heldBy = NOBODY;
+    this.#holdup = undefined;
     const handled = handler.handle(connection, packet, packetBytes);
     if (handled === packetBytes) return connection.state !== "DOOMED";
-    const by = this.#heldBy;
+    const holdup = this.#holdup;
     const fds = files.keep(this.#keptFds, connection.identity.uid);
     this.#keptFds = [];
     if (connection.state === "DOOMED") {
@@ -168,8 +168,8 @@ export class Reading {
       return false;
     }
     const rest = PacketRest.of(packet, handled, packetBytes, fds);
-    if (by.length === 0) rests.push(connection, rest);
-    else backPressure.hold(connection, rest, by);
+    if (holdup === undefined) rests.push(connection, rest);
+    else backPressure.hold(connection, rest, holdup);
     return false;
   }
 }

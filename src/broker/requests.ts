@@ -304,11 +304,11 @@ export class Requests {
   }
 
   #answerSync(connection: Connection, id: number): void {
-    const { published, matched, dropped, denied, queued } = connection.takeCounters();
-    const delivered = matched - dropped;
+    const counters = connection.takeCounters();
+    const delivered = counters.matched - counters.dropped;
     const { fdAccount } = connection;
     const fds = { fdsWaiting: fdAccount.waiting, fdsExpired: fdAccount.takeExpired() };
-    const body = syncAckBody({ published, matched, delivered, dropped, denied, queued, ...fds });
+    const body = syncAckBody({ ...counters, delivered, ...fds });
     this.#send(connection, { opcode: OPCODE.ACK, id: id, body });
   }
 

@@ -70,7 +70,7 @@ export interface RouterHost {
   /** The connection's queue is full, and it asked to miss nothing. */
   noteSlowReader(connection: Connection): void;
   /** Routing stops here: nothing more is to be read from the sender until one of these has read. */
-  noteHeld(by: readonly Connection[]): void;
+  noteHeld(by: readonly Connection[], topic: Topic): void;
   /** Bytes that a client has not read of what was sent to it. */
   unreadBytes(connection: Connection): number;
   /** A message went nowhere, because its body is larger than the topic or the sender's user may have. */
@@ -161,7 +161,7 @@ export class Router {
    * called then. For a message with fds, before these are taken.
    */
   mustWait(sender: Connection, open: OpenTopic): boolean {
-    return open.mayPublish && this.#isHeld(this.#routeFor(sender, open));
+    return open.mayPublish && this.#isHeld(this.#routeFor(sender, open), open.topic);
   }
 
   /**
@@ -315,7 +315,8 @@ export class Router {
       const next = this.#routeOfRun(sender, run, runMessages);
       if (next !== route) {
         if (route !== undefined) this.#deliverRuns(sender, route, buffer, run, messages);
-        if (this.#isHeld(next)) return runs[run * RUN_WORDS] as number;
+        const { topic } = this.#runTopics[run] as OpenTopic;
+        if (this.#isHeld(next, topic)) return runs[run * RUN_WORDS] as number;
         route = next;
         messages = 0;
         this.#firstRun = run;
@@ -335,17 +336,17 @@ export class Router {
   }
 
   /** Whether a destination that must lose nothing has too much to read; the host is told. */
-  #isHeld(route: Route): boolean {
-    const { blocking, groups } = route;
+  #isHeld({ blocking, groups }: Route, topic: Topic): boolean {
     for (let index = 0; index < blocking.length; index += 1) {
       if (!(blocking[index] as Connection).queue.isHigh) continue;
-      this.#host.noteHeld(blocking.filter(({ queue }) => queue.isHigh));
+      const by = blocking.filter(({ queue }) => queue.isHigh);
+      this.#host.noteHeld(by, topic);
       return true;
     }
     for (let index = 0; index < groups.length; index += 1) {
       const group = groups[index];
       if (group?.isBlocking !== true || !group.members.every(({ queue }) => queue.isHigh)) continue;
-      this.#host.noteHeld(group.members);
+      this.#host.noteHeld(group.members, topic);
       return true;
     }
     return false;

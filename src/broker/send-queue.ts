@@ -39,6 +39,7 @@ import {
   withheldKind,
 } from "./frame-marks.ts";
 import { DIRECT_SEND_BYTES_MIN } from "./limits.ts";
+import type { LaterLossListener } from "./loss-tally.ts";
 import { OVERFLOW_DEFAULT } from "./overflow-rules.ts";
 import type { PacketShare, QueuedPacket } from "./packet-pool.ts";
 import { QueueLosses } from "./queue-losses.ts";
@@ -69,7 +70,7 @@ export class SendQueue {
   blockedFd = -1;
   /** `blockedFd` may be writable, but flush() can go on only when the client takes fds from it. */
   awaitsTaking = false;
-  /** Messages that abandon() let go of; what was taken and is lost since is in `withdrawn`. */
+  /** Messages that abandon() let go of, last values and those of the broker included. */
   messagesAbandoned = 0;
 
   /**
@@ -128,6 +129,11 @@ export class SendQueue {
   /** Messages that were taken, and lost while they waited. */
   get withdrawn(): Withdrawn {
     return this.#waiting.withdrawn;
+  }
+
+  /** Told whose messages these were, after each time that some are lost. */
+  set onLost(listener: LaterLossListener) {
+    this.#waiting.onLost = listener;
   }
 
   /** Packets that waited and have left. It grows as long as the client reads. */
@@ -313,11 +319,10 @@ export class SendQueue {
    * deliver() returns PEER_GONE from now on, push() and flush() do nothing.
    */
   abandon(): void {
-    this.messagesAbandoned += this.#waiting.countMessages();
     this.#isAbandoned = true;
     this.blockedFd = -1;
     this.awaitsTaking = false;
-    this.#waiting.clear();
+    this.messagesAbandoned += this.#waiting.abandon();
   }
 
   /**

@@ -43,6 +43,7 @@ import type { Policy } from "./policy/rules.ts";
 import { QUEUE_FULL } from "./queue-outcomes.ts";
 import { limitsOfPolicy, quotaDefaults } from "./quota-limits.ts";
 import type { Reception } from "./reception.ts";
+import type { Topic } from "./topic-table.ts";
 import { welcome } from "./welcome.ts";
 
 /** All connections of one broker. */
@@ -167,8 +168,8 @@ export class Sessions implements PartsHost {
     this.end(connection, fdsDoNotClose(connection.identity.uid));
 
   /** RouterHost */
-  noteHeld(by: readonly Connection[]): void {
-    this.#parts.reading.noteHeld(by);
+  noteHeld(by: readonly Connection[], topic: Topic): void {
+    this.#parts.reading.noteHeld(by, topic.name);
   }
 
   /** PacketHost */

@@ -7,10 +7,7 @@
 import type { Connection } from "./connection.ts";
 import type { BrokerEventListener } from "./events.ts";
 import { addFigures, type Figures, figuresOf, zeroFigures } from "./figures.ts";
-import { FOLDED_SUMS_MAX } from "./limits.ts";
-
-/** Stands for the users or units that are not kept apart. */
-export const OTHERS = null;
+import { FoldedSums, type OTHERS, type SumKind } from "./folded-sums.ts";
 
 /** Connections, and what they did. */
 export interface Sum {
@@ -21,48 +18,18 @@ export interface Sum {
   readonly figures: Figures;
 }
 
-/** Sums by a key, of those that are gone. */
-class FoldedSums<Key> {
-  /** The one that was added to longest ago comes first. */
-  readonly #sums = new Map<Key | typeof OTHERS, Sum>();
-
-  /** Adds a connection that is gone. */
-  fold(key: Key, figures: Figures): void {
-    const sum = this.#sums.get(key) ?? emptySum();
-    this.#sums.delete(key);
-    this.#sums.set(key, sum);
-    sum.gone += 1;
-    addFigures(sum.figures, figures);
-    const apart = this.#sums.size - (this.#sums.has(OTHERS) ? 1 : 0);
-    if (apart > FOLDED_SUMS_MAX) this.#foldOldest();
-  }
-
-  /** Copies, to add to. */
-  copy(): Map<Key | typeof OTHERS, Sum> {
-    const copies = new Map<Key | typeof OTHERS, Sum>();
-    for (const [key, { gone, figures }] of this.#sums) {
-      copies.set(key, { open: 0, gone, figures: { ...figures } });
-    }
-    return copies;
-  }
-
-  #foldOldest(): void {
-    const others = this.#sums.get(OTHERS) ?? emptySum();
-    this.#sums.delete(OTHERS);
-    const [key, oldest] = this.#sums.entries().next().value ?? [];
-    if (oldest !== undefined && key !== undefined) {
-      others.gone += oldest.gone;
-      addFigures(others.figures, oldest.figures);
-      this.#sums.delete(key);
-    }
-    this.#sums.set(OTHERS, others);
-  }
-}
+const SUM: SumKind<Sum> = {
+  zero: emptySum,
+  add(into, { gone, figures }) {
+    into.gone += gone;
+    addFigures(into.figures, figures);
+  },
+};
 
 /** The sums of one broker. */
 export class Statistics {
-  readonly #byUid = new FoldedSums<number>();
-  readonly #byUnit = new FoldedSums<string>();
+  readonly #byUid = new FoldedSums<number, Sum>(SUM);
+  readonly #byUnit = new FoldedSums<string, Sum>(SUM);
   readonly #gone = emptySum();
   readonly #events = new Map<string, number>();
   readonly #endings = new Map<string, number>();
@@ -71,10 +38,10 @@ export class Statistics {
   fold(connection: Connection): void {
     const figures = figuresOf(connection);
     const { uid, unit } = connection.identity;
-    this.#gone.gone += 1;
-    addFigures(this.#gone.figures, figures);
-    this.#byUid.fold(uid, figures);
-    if (unit !== undefined) this.#byUnit.fold(unit, figures);
+    const sum = { open: 0, gone: 1, figures };
+    SUM.add(this.#gone, sum);
+    this.#byUid.fold(uid, sum);
+    if (unit !== undefined) this.#byUnit.fold(unit, sum);
   }
 
   /** A listener that counts events by type, and endings by the code that says why. */
@@ -107,14 +74,14 @@ export class Statistics {
 
   /** By uid; OTHERS for those that are not kept apart. */
   byUid(open: Iterable<Connection>): Map<number | typeof OTHERS, Sum> {
-    const sums = this.#byUid.copy();
+    const sums = copyOf(this.#byUid);
     for (const connection of open) addOpen(sumOf(sums, connection.identity.uid), connection);
     return sums;
   }
 
   /** By unit, of connections whose unit is known; OTHERS for those that are not kept apart. */
   byUnit(open: Iterable<Connection>): Map<string | typeof OTHERS, Sum> {
-    const sums = this.#byUnit.copy();
+    const sums = copyOf(this.#byUnit);
     for (const connection of open) {
       const { unit } = connection.identity;
       if (unit !== undefined) addOpen(sumOf(sums, unit), connection);
@@ -125,6 +92,15 @@ export class Statistics {
 
 function emptySum(): Sum {
   return { open: 0, gone: 0, figures: zeroFigures() };
+}
+
+/** To add to. */
+function copyOf<Key>(sums: FoldedSums<Key, Sum>): Map<Key | typeof OTHERS, Sum> {
+  const copies = new Map<Key | typeof OTHERS, Sum>();
+  for (const [key, { gone, figures }] of sums.entries()) {
+    copies.set(key, { open: 0, gone, figures: { ...figures } });
+  }
+  return copies;
 }
 
 function sumOf<Key>(sums: Map<Key, Sum>, key: Key): Sum {

@@ -7,8 +7,25 @@
 import { assert } from "../assert.ts";
 import type { Connection } from "./connection.ts";
 import type { FdRules } from "./fd-rules.ts";
+import { FoldedSums, type OTHERS, type SumKind } from "./folded-sums.ts";
 import { GROUP_TOPICS_MAX, TOPICS_MAX } from "./limits.ts";
 import { EMPTY_ROUTE, type Route } from "./route.ts";
+
+/** What came of the messages on a topic. */
+export interface TopicSum {
+  published: number;
+  matched: number;
+  dropped: number;
+}
+
+const SUM: SumKind<TopicSum> = {
+  zero: () => ({ published: 0, matched: 0, dropped: 0 }),
+  add(into, { published, matched, dropped }) {
+    into.published += published;
+    into.matched += matched;
+    into.dropped += dropped;
+  },
+};
 
 /** A topic that at least one connection has open for publishing. */
 export class Topic {
@@ -20,7 +37,7 @@ export class Topic {
   holders = 0;
   /** Of these, connections that have it open for publishing. */
   publishers = 0;
-  /** Messages that were routed since it was opened first. */
+  /** Messages that were routed since the start; of a name that was forgotten for long, since then. */
   published = 0;
   /** Of the pairs of such a message and a subscriber, those that were not delivered. */
   dropped = 0;
@@ -67,6 +84,14 @@ export class Topic {
     return this.#matched + (this.published - this.#publishedBefore) * each;
   }
 
+  /** Goes on counting where an earlier topic of this name has stopped. */
+  resume({ published, matched, dropped }: Readonly<TopicSum>): void {
+    this.published = published;
+    this.#publishedBefore = published;
+    this.#matched = matched;
+    this.dropped = dropped;
+  }
+
   /** Counts a message that does not go to all of its route. @param matched those it goes to */
   countOne(matched: number): void {
     this.published += 1;
@@ -96,6 +121,8 @@ export class TopicTable {
   readonly #byId: (Topic | undefined)[] = [];
   readonly #freeIds: number[] = [];
   #idsUsed = 0;
+  /** Of topics that are gone. */
+  readonly #gone = new FoldedSums<string, TopicSum>(SUM);
   #groupTopics = 0;
 
   get size(): number {
@@ -105,6 +132,11 @@ export class TopicTable {
   /** The topic of this name, if anybody has it open. */
   find(name: string): Topic | undefined {
     return this.#byName.get(name);
+  }
+
+  /** What came of topics that nobody holds any more; OTHERS for those not kept apart. */
+  goneSums(): Iterable<[name: string | typeof OTHERS, Readonly<TopicSum>]> {
+    return this.#gone.entries();
   }
 
   /** The topics with ids above this one, in the order of their ids. */
@@ -124,6 +156,8 @@ export class TopicTable {
     if (topic === undefined) {
       if (this.#byName.size >= TOPICS_MAX) return undefined;
       topic = new Topic(this.#takeId(), name);
+      const before = this.#gone.take(name);
+      if (before !== undefined) topic.resume(before);
       this.#byName.set(name, topic);
       this.#byId[topic.id] = topic;
     }
@@ -137,6 +171,7 @@ export class TopicTable {
     topic.holders -= 1;
     if (topic.holders > 0) return;
     topic.forgetRoute();
+    if (topic.published > 0) this.#gone.fold(topic.name, topic);
     this.keepGroups(topic, new Set());
     this.#byName.delete(topic.name);
     this.#byId[topic.id] = undefined;

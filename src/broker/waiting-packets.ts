@@ -5,7 +5,8 @@
 
 import { copyPinned, type PinnedBuffer } from "../ffi/pinned-buffer.ts";
 import { FRAME_KIND_WORD, paddedBytes } from "../protocol/frame.ts";
-import { type FdLoss, isMessage, isPublished, markFdsLost, NOT_TAKEN } from "./frame-marks.ts";
+import { type FdLoss, isMessage, markFdsLost, NOT_TAKEN, needsFds } from "./frame-marks.ts";
+import { type LaterLossListener, LossTally } from "./loss-tally.ts";
 import { PacketLine } from "./packet-line.ts";
 import type { PacketShare, QueuedPacket } from "./packet-pool.ts";
 
@@ -38,6 +39,8 @@ export class WaitingPackets {
   withdrawn: Withdrawn = NOTHING_WITHDRAWN;
   /** Packets that ever left. */
   packetsSent = 0;
+  /** Told of `withdrawn`, by publisher. */
+  onLost: LaterLossListener = () => {};
 
   /** @param pool gets back what is shifted or cleared */
   constructor(pool: PacketShare) {
@@ -106,12 +109,14 @@ export class WaitingPackets {
    */
   loseFds(packet: QueuedPacket, loss: FdLoss): void {
     const { bytes, memoryBytes, bundle } = packet;
-    const isFigured = isPublished(packet.buffer.words, 0);
+    const lost = new LossTally();
+    const { words } = packet.buffer;
+    if (needsFds(words[FRAME_KIND_WORD] as number)) lost.add(words, 0, bytes);
     const isLeft = markFdsLost(packet, loss);
     this.bytes += packet.bytes - bytes;
     this.memoryBytes += packet.memoryBytes - memoryBytes;
     // The packet still has its bundle, so whatever is queued now goes into another one.
-    if (!isLeft && isFigured) this.withdraw({ messages: 1, bytes });
+    this.noteLost(lost);
     if (!isLeft) bundle?.onRefused?.();
     this.letGoOfFds(packet);
   }
@@ -134,9 +139,10 @@ export class WaitingPackets {
   }
 
   /** So much of what was taken will not be sent. */
-  withdraw({ messages, bytes }: Withdrawn): void {
+  noteLost({ messages, bytes, losses }: LossTally): void {
     const before = this.withdrawn;
     this.withdrawn = { messages: before.messages + messages, bytes: before.bytes + bytes };
+    for (const loss of losses) this.onLost(loss);
   }
 
   /** Drops the oldest packets, which were sent. @param count of those that wait */
@@ -155,15 +161,25 @@ export class WaitingPackets {
     this.#pool.release(packet);
   }
 
-  /** Messages among what waits; goes through all of it. */
-  countMessages(): number {
+  /**
+   * Gives all packets back, as nobody will read them; goes through all frames.
+   * @returns messages among them, last values and those of the broker included
+   */
+  abandon(): number {
+    const lost = new LossTally();
     let count = 0;
     for (let index = 0; index < this.#packets.length; index += 1) {
-      const { buffer, bytes } = this.#packets.at(index) as QueuedPacket;
-      for (let at = 0; at < bytes; at += paddedBytes(buffer.words[at >>> 2] as number)) {
-        if (isMessage(buffer.words[(at >>> 2) + FRAME_KIND_WORD] as number)) count += 1;
+      const packet = this.#packets.at(index) as QueuedPacket;
+      const { words } = packet.buffer;
+      for (let at = 0; at < packet.bytes; ) {
+        const bytes = paddedBytes(words[at >>> 2] as number);
+        if (isMessage(words[(at >>> 2) + FRAME_KIND_WORD] as number)) count += 1;
+        lost.add(words, at, bytes);
+        at += bytes;
       }
     }
+    for (const packet of this.takeAll()) this.#pool.drop(packet);
+    this.noteLost(lost);
     return count;
   }
 
@@ -174,10 +190,5 @@ export class WaitingPackets {
     this.fds = 0;
     this.memoryBytes = 0;
     return packets;
-  }
-
-  /** Gives all packets back, with their fds, for which nobody pays any more. */
-  clear(): void {
-    for (const packet of this.takeAll()) this.#pool.drop(packet);
   }
 }

@@ -6,7 +6,7 @@ import { setPassRights } from "../ffi/socket-options.ts";
 import type { ControlMap } from "../protocol/control-body.ts";
 import { type Hello, welcomeBody } from "../protocol/control-messages.ts";
 import { PROTOCOL_VERSION } from "../protocol/limits.ts";
-import { FEATURE_FD_LANE, OPCODE } from "../protocol/opcodes.ts";
+import { FEATURE_FD_LANE, FEATURE_HELD, OPCODE } from "../protocol/opcodes.ts";
 import { SOFTWARE } from "../version.ts";
 import type { Connection } from "./connection.ts";
 import { CONTROL_FRAME_BUFFER, encodeControlFrame } from "./control-frames.ts";
@@ -20,18 +20,20 @@ import type { ControlSender } from "./introductions.ts";
  * @throws {SyscallError} where no lane can be made, for want of fds or memory
  */
 export function welcome(connection: Connection, hello: Hello, send: ControlSender): boolean {
-  if ((hello.features & FEATURE_FD_LANE) !== 0) return welcomeWithLane(connection);
-  send(connection, { opcode: OPCODE.WELCOME, id: 0, body: bodyOf(connection, 0) });
+  const features = hello.features & (FEATURE_FD_LANE | FEATURE_HELD);
+  connection.wantsHeldWord = (features & FEATURE_HELD) !== 0;
+  if ((features & FEATURE_FD_LANE) !== 0) return welcomeWithLane(connection, features);
+  send(connection, { opcode: OPCODE.WELCOME, id: 0, body: bodyOf(connection, features) });
   return true;
 }
 
-function welcomeWithLane(connection: Connection): boolean {
+function welcomeWithLane(connection: Connection, features: number): boolean {
   const [ours, theirs] = openSeqpacketPair();
   connection.lane = OwnedFd.adopt(ours);
   // Nothing is ever read from a lane, so fds sent to us there would stay open.
   setPassRights(ours, false);
   using lent = OwnedFd.adopt(theirs);
-  const body = bodyOf(connection, FEATURE_FD_LANE);
+  const body = bodyOf(connection, features);
   const bytes = encodeControlFrame({ opcode: OPCODE.WELCOME, fdCount: 1, id: 0, body });
   if (connection.queue.sendNow(CONTROL_FRAME_BUFFER, bytes, [lent.number]) !== bytes) return false;
   connection.queue.outlet.useLane(ours);

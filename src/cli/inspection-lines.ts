@@ -17,6 +17,7 @@ const COLUMNS: Readonly<Record<string, readonly Column[]>> = {
     plain("PID", "pid"),
     { header: "WHO", cell: whoOf },
     time("SINCE", "connectedMs"),
+    plain("STATE", "state"),
     plain("TOPICS", "topics"),
     plain("SUBS", "subscriptions"),
     plain("PUBLISHED", "published"),
@@ -25,13 +26,16 @@ const COLUMNS: Readonly<Record<string, readonly Column[]>> = {
     size("QUEUED", "queuedBytes"),
   ],
   services: [
-    plain("SERVICE", "service"),
+    { header: "SERVICE", cell: ({ service }) => nameOf(service) },
     { header: "OWNERS", cell: ({ owners }) => listWords(owners) },
     plain("WAITING", "waiting"),
     plain("GENERATION", "generation"),
+    plain("CALLS", "calls"),
+    plain("FAILED", "callsFailed"),
+    plain("REPLIES", "replies"),
   ],
   topics: [
-    plain("TOPIC", "topic"),
+    { header: "TOPIC", cell: ({ topic }) => nameOf(topic) },
     plain("PUBLISHERS", "publishers"),
     plain("PUBLISHED", "published"),
     plain("DELIVERED", "delivered"),
@@ -45,15 +49,12 @@ const COLUMNS: Readonly<Record<string, readonly Column[]>> = {
     plain("UID", "uid"),
   ],
   uids: [
-    { header: "UID", cell: ({ uid }) => (uid === null ? "others" : text(uid)) },
+    { header: "UID", cell: ({ uid }) => nameOf(uid) },
     ...sumColumns(),
     { header: "QUEUED", cell: (entry) => sizeWords(usedOf(entry, "queuedBytes")) },
     { header: "FDS", cell: (entry) => usedOf(entry, "fds") },
   ],
-  units: [
-    { header: "UNIT", cell: ({ unit }) => (unit === null ? "others" : text(unit)) },
-    ...sumColumns(),
-  ],
+  units: [{ header: "UNIT", cell: ({ unit }) => nameOf(unit) }, ...sumColumns()],
 };
 
 /** Of the broker, in words, in this order; others are told as they are called. */
@@ -125,6 +126,8 @@ function sumColumns(): Column[] {
     plain("RECEIVED", "received"),
     plain("MISSED", "missed"),
     plain("DENIED", "denied"),
+    plain("CALLS", "calls"),
+    plain("FAILED", "callsFailed"),
   ];
 }
 
@@ -143,6 +146,11 @@ function time(header: string, key: string): Column {
 /** The unit, else the program; nothing where the kernel did not say. */
 function whoOf({ unit, exe }: QueryEntry): Cell {
   return cellOf(unit ?? exe);
+}
+
+/** The broker has null for those together that it does not keep apart. */
+function nameOf(value: unknown): string {
+  return value === null ? "others" : text(value);
 }
 
 function usedOf({ quotas }: QueryEntry, resource: string): number {

@@ -29,7 +29,7 @@ import type { Gap } from "./message-queue.ts";
 import { Publisher, type PublishOptions } from "./publisher.ts";
 import { type QueryEntry, type QueryOptions, queryEntries } from "./queries.ts";
 import { ReadGate } from "./read-gate.ts";
-import { type Receipt, Receipts } from "./receipts.ts";
+import { type PublishReceipt, type Receipt, Receipts } from "./receipts.ts";
 import type { ReconnectPlan } from "./reconnection.ts";
 import type { Restorable } from "./restorable.ts";
 import { ServiceApi } from "./service-api.ts";
@@ -154,12 +154,12 @@ export class Bus<Topics extends TopicMap = TopicMap>
     topic: Topic,
     data: Topics[Topic],
     options: PublishOptions & { readonly receipt: true },
-  ): Promise<Receipt>;
+  ): Promise<PublishReceipt>;
   publish<Topic extends keyof Topics & string>(
     topic: Topic,
     data: Topics[Topic],
     options?: PublishOptions & { readonly receipt?: boolean },
-  ): boolean | Promise<Receipt> {
+  ): boolean | Promise<PublishReceipt> {
     if (options?.receipt === true) {
       return this.#receipts.around(() => this.#publisher.publish(topic, data, options));
     }
@@ -391,6 +391,11 @@ export class Bus<Topics extends TopicMap = TopicMap>
   onPolicyChanged(): void {
     this.#publisher.forgetDenials();
     this.#status.emit({ type: "policy-changed" });
+  }
+
+  /** InboundHost */
+  noteStatus(event: StatusEvent): void {
+    this.#status.emit(event);
   }
 
   /** InboundHost */

@@ -29,7 +29,7 @@ import {
 } from "../protocol/control-messages.ts";
 import { opcodeOf } from "../protocol/frame.ts";
 import { FRAME_HEADER_BYTES, PACKET_BYTES_MAX, PROTOCOL_VERSION } from "../protocol/limits.ts";
-import { FEATURE_FD_LANE, OPCODE } from "../protocol/opcodes.ts";
+import { FEATURE_FD_LANE, FEATURE_HELD, OPCODE } from "../protocol/opcodes.ts";
 import { PacketReader, PacketWriter } from "../protocol/packet.ts";
 import { SOFTWARE } from "../version.ts";
 import { HANDSHAKE_EAGER_POLLS, HANDSHAKE_POLL_MS } from "./limits.ts";
@@ -155,7 +155,8 @@ async function shakeHands(
 ): Promise<{ welcome: Welcome; laneFd: number }> {
   const buffer = new PinnedBuffer(PACKET_BYTES_MAX);
   const writer = new PacketWriter(buffer.bytes.buffer);
-  const hello = { protocol: PROTOCOL_VERSION, features: FEATURE_FD_LANE, software: SOFTWARE };
+  const features = FEATURE_FD_LANE | FEATURE_HELD;
+  const hello = { protocol: PROTOCOL_VERSION, features, software: SOFTWARE };
   writer.appendControl(OPCODE.HELLO, 0, 0, helloBody(hello));
   // A broker that refused us at once has sent its reason already, so a failure here is not the end.
   sendPacket(fd, buffer, 0, writer.packetBytes);

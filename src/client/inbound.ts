@@ -8,12 +8,14 @@ import {
   decodeErrorBody,
   decodeGapBody,
   decodeGoodbyeBody,
+  decodeHeldBody,
   decodeRevokedBody,
   decodeSenderBody,
   decodeTopicBody,
   type ErrorBody,
   type GapBody,
   type GoodbyeBody,
+  type HeldBody,
   type RevokedBody,
   type TopicBody,
 } from "../protocol/control-messages.ts";
@@ -42,7 +44,7 @@ import { Message, type Sender } from "./message.ts";
 import type { Gap } from "./message-queue.ts";
 import { ReceivedFds } from "./received-fds.ts";
 import { SERVICE_OPCODES } from "./services.ts";
-import type { GapReason } from "./status.ts";
+import type { GapReason, StatusEvent } from "./status.ts";
 import type { AnySubscription } from "./subscription.ts";
 
 /** Where frames go that are not messages. */
@@ -53,6 +55,7 @@ export interface InboundHost {
   onGoodbye(body: GoodbyeBody): void;
   onRevoked(body: RevokedBody): void;
   onPolicyChanged(): void;
+  noteStatus(event: StatusEvent): void;
   onFdsLost(topic: string, count: number): void;
   /** A large message could not be received, because this process may hold no more fds. */
   onBodyLost(topic: string): void;
@@ -250,6 +253,8 @@ export class Inbound {
         return this.#host.onRevoked(decodeRevokedBody(packet, start, end));
       case OPCODE.POLICY_CHANGED:
         return this.#host.onPolicyChanged();
+      case OPCODE.HELD:
+        return this.#host.noteStatus(heldEvent(decodeHeldBody(packet, start, end)));
       default:
         if (SERVICE_OPCODES.has(opcodeOf(kind))) {
           return this.#host.onServiceFrame(packet, words, at);
@@ -384,4 +389,8 @@ function wordsOf(packet: Uint8Array): Uint32Array {
 function frameLengthError(at: number): ProtocolError {
   const message = `Cannot read frame at byte ${at}: it does not end inside its packet`;
   return new ProtocolError("PROTOCOL_FRAME_LENGTH", message, at);
+}
+
+function heldEvent({ isHeld, topic, heldMs }: HeldBody): StatusEvent {
+  return { type: isHeld ? "held" : "released", topic, heldMs };
 }

@@ -45,7 +45,7 @@ export type { Gap } from "./message-queue.ts";
 export type { FdLike, SendOptions } from "./outgoing-body.ts";
 export type { PublishOptions } from "./publisher.ts";
 export type { QueryEntry, QueryOptions } from "./queries.ts";
-export type { Receipt } from "./receipts.ts";
+export type { PublishReceipt, Receipt } from "./receipts.ts";
 export { type ReadFileOptions, ReceivedFd, ReceivedFds } from "./received-fds.ts";
 export type { ReconnectOptions } from "./reconnection.ts";
 export { ReplyStream } from "./reply-stream.ts";

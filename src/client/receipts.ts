@@ -28,6 +28,13 @@ export interface Receipt {
   /** Messages that the broker refused. */
   readonly denied: number;
   /**
+   * Of all that was delivered so far, also before the last flush: lost since, in the broker's queue
+   * for a subscriber. They went as the oldest, with a reader that ended, or a body was not taken.
+   */
+  readonly lostLater: number;
+  /** The same, where a newer message of the topic stands for it: the subscriber asked for that. */
+  readonly superseded: number;
+  /**
    * Copies of this client's files, large bodies included, that are on their way now: no subscriber
    * has taken them yet. 0 once the last one has.
    */
@@ -36,6 +43,9 @@ export interface Receipt {
   readonly fdsExpired: number;
 }
 
+/** What became of one message at once. What is lost later is in the receipt of a flush. */
+export type PublishReceipt = Omit<Receipt, "lostLater" | "superseded">;
+
 const NOTHING: Receipt = {
   published: 0,
   matched: 0,
@@ -43,6 +53,8 @@ const NOTHING: Receipt = {
   queued: 0,
   dropped: 0,
   denied: 0,
+  lostLater: 0,
+  superseded: 0,
   fdsWaiting: 0,
   fdsExpired: 0,
 };
@@ -140,14 +152,15 @@ export class Receipts {
    * @throws {ClosedError} CLOSED_DISCONNECTED where there is no connection, and nothing was published;
    *   or where it was lost meanwhile, and what became of the message is not known
    */
-  async around(publish: () => void): Promise<Receipt> {
+  async around(publish: () => void): Promise<PublishReceipt> {
     if (this.#link.isClosed) throw this.#link.closedError();
     if (!this.#link.isConnected) throw this.#link.disconnectedError();
     const watch: Watch = { denial: undefined, isLocalOpen: false, isWireOpen: !this.#isDirty };
-    const { promise, resolve, reject } = Promise.withResolvers<Receipt>();
+    const { promise, resolve, reject } = Promise.withResolvers<PublishReceipt>();
     if (this.#isDirty) this.#open(watch);
     this.#watches.add(watch);
-    const onReceipt = (receipt: Receipt) => {
+    // What was lost since the last SYNC were other messages.
+    const onReceipt = ({ lostLater: _, superseded: __, ...receipt }: Receipt) => {
       this.#watches.delete(watch);
       if (watch.denial === undefined) resolve(receipt);
       else reject(watch.denial);
@@ -267,8 +280,10 @@ export class Receipts {
 }
 
 function receiptOf(ack: SyncAck): Receipt {
-  const { published, matched, delivered, queued, dropped, denied, fdsWaiting, fdsExpired } = ack;
-  return { published, matched, delivered, queued, dropped, denied, fdsWaiting, fdsExpired };
+  const { published, matched, delivered, queued, dropped, denied } = ack;
+  const { lostLater, superseded, fdsWaiting, fdsExpired } = ack;
+  const atOnce = { published, matched, delivered, queued, dropped, denied };
+  return { ...atOnce, lostLater, superseded, fdsWaiting, fdsExpired };
 }
 
 function add(a: Receipt, b: Receipt): Receipt {
@@ -279,6 +294,8 @@ function add(a: Receipt, b: Receipt): Receipt {
     queued: a.queued + b.queued,
     dropped: a.dropped + b.dropped,
     denied: a.denied + b.denied,
+    lostLater: a.lostLater + b.lostLater,
+    superseded: a.superseded + b.superseded,
     fdsWaiting: b.fdsWaiting,
     fdsExpired: a.fdsExpired + b.fdsExpired,
   };

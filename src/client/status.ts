@@ -39,6 +39,11 @@ export type StatusEvent =
     }
   /** The policy was loaded anew: what was denied before may be allowed now. */
   | { readonly type: "policy-changed" }
+  /**
+   * The broker takes nothing of what this client sends, because a subscriber to the topic that must
+   * miss nothing ("block") has not read for `heldMs`; and it goes on.
+   */
+  | { readonly type: "held" | "released"; readonly topic: string; readonly heldMs: number }
   /** Received fds were lost because this process may hold no more. */
   | { readonly type: "fds-lost"; readonly topic: string; readonly count: number }
   /** A handler of serve() has failed, and its caller was told the code and the text of the error. */

@@ -94,6 +94,10 @@ export interface SyncAck {
   readonly denied: number;
   /** Of the delivered: behind others in the queue of a subscriber that reads slowly. */
   readonly queued: number;
+  /** Of what was delivered before, whenever that was: lost in the queue of its subscriber. */
+  readonly lostLater: number;
+  /** The same, where a newer message of the topic stands for it, by the subscriber's wish. */
+  readonly superseded: number;
   /** Copies of this client's fds that are on their way now. */
   readonly fdsWaiting: number;
   /** Copies of this client's fds that were closed because nobody took them in time. */
@@ -198,6 +202,16 @@ export interface RevokedBody {
   readonly subscription?: number | undefined;
 }
 
+/** HELD, to a client with FEATURE_HELD. */
+export interface HeldBody {
+  /** On which the next message is that the broker does not take. */
+  readonly topic: string;
+  /** Milliseconds for which it has been, or was, held back. */
+  readonly heldMs: number;
+  /** False once it goes on. */
+  readonly isHeld: boolean;
+}
+
 const HELLO: Shape<Hello> = {
   protocol: U32,
   features: U32,
@@ -228,6 +242,8 @@ const SYNC_ACK: Shape<SyncAck> = {
   dropped: COUNT,
   denied: COUNT,
   queued: COUNT,
+  lostLater: COUNT,
+  superseded: COUNT,
   fdsWaiting: COUNT,
   fdsExpired: COUNT,
 };
@@ -271,6 +287,7 @@ const REVOKED: Shape<RevokedBody> = {
   rule: optional(TEXT),
   subscription: optional(U32),
 };
+const HELD: Shape<HeldBody> = { topic: TEXT, heldMs: COUNT, isHeld: FLAG };
 
 /**
  * Decodes HELLO. Of a version that is not ours only `protocol` is looked at, since the rest may
@@ -376,3 +393,7 @@ export const goodbyeBody: BodyMapper<GoodbyeBody> = bodyMapper("GOODBYE", GOODBY
 /** Decodes the body of REVOKED, and makes it. */
 export const decodeRevokedBody: BodyDecoder<RevokedBody> = brokerBodyDecoder("REVOKED", REVOKED);
 export const revokedBody: BodyMapper<RevokedBody> = bodyMapper("REVOKED", REVOKED);
+
+/** Decodes the body of HELD, and makes it. */
+export const decodeHeldBody: BodyDecoder<HeldBody> = brokerBodyDecoder("HELD", HELD);
+export const heldBody: BodyMapper<HeldBody> = bodyMapper("HELD", HELD);

@@ -51,6 +51,7 @@ export const OPCODE = {
   SERVICE: 0x8a,
   OWNERSHIP: 0x8b,
   CHANNEL: 0x8c,
+  HELD: 0x8d,
 } as const;
 
 /** How the body of a message is encoded: the low two bits of its flags. The broker never looks. */
@@ -97,6 +98,9 @@ export const FLAG_FATAL = 0x01;
 
 /** Feature bit: the client wants fds on a lane of its own instead of in-band. */
 export const FEATURE_FD_LANE = 0x01;
+
+/** Feature bit: the client wants to be told when it is held back. */
+export const FEATURE_HELD = 0x02;
 
 /** Why messages are missing, as a GAP frame says it. */
 export const GAP_REASON = {
@@ -200,6 +204,7 @@ export const BROKER_FRAME_RULES: readonly FrameRule[] = [
     fdCountMax: CHANNEL_FDS,
     bodyBytesMax: MESSAGE_BODY_BYTES_MAX,
   },
+  controlRule(OPCODE.HELD, MESSAGE_BODY_BYTES_MAX),
 ];
 
 function bodyRule(opcode: number, flags: number): FrameRule {

@@ -20,7 +20,7 @@ KEYS = {  # what the body of each frame from the broker must hold; more than tha
     GOODBYE: dict(status=int, message=str), REVOKED: dict(message=str, action=str, topic=str)}
 ANSWER_KEYS = {  # and what the ACK of each request must hold
     OPEN_TOPIC: dict(topic=int, sendFds=bool), SUBSCRIBE: dict(subscription=int), HELLO: KEYS[WELCOME],
-    UNSUBSCRIBE: {}, CLEAR_RETAINED: dict(cleared=bool), SYNC: dict.fromkeys("published matched delivered dropped denied".split(), int)}
+    UNSUBSCRIBE: {}, CLEAR_RETAINED: dict(cleared=bool), SYNC: dict.fromkeys("published matched delivered dropped denied lostLater superseded".split(), int)}
 NOTICES = GAP, GOODBYE, REVOKED, POLICY_CHANGED
 ALLOWED_FLAGS = dict.fromkeys(KEYS, 0) | {MESSAGE: 0x03 | LARGE | RETAINED | FDS_ON_LANE | FDS_WITHHELD, ERROR: FATAL}
 CONSTANTS = {0xc0: None, 0xc2: False, 0xc3: True}  # msgpack; below, the numbers and lengths behind a byte

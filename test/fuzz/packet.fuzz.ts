@@ -140,6 +140,7 @@ const BROKER_FRAMES: typeof CLIENT_FRAMES = {
   138: [0, 65_520],
   139: [0, 65_520],
   140: [0x40, 65_520],
+  141: [0, 65_520],
 };
 
 /** Frames that carry the body of a message, and the bytes that stand before it. */

@@ -73,7 +73,7 @@ test("seqbus ls services says who serves what", async () => {
   using server = await RawClient.open(broker.socket);
   await server.serve("files.stat");
   const [header, line] = (await seqbus("ls", "services")).split("\n");
-  expect(header).toBe("SERVICE     OWNERS  WAITING  GENERATION");
+  expect(header).toBe("SERVICE     OWNERS  WAITING  GENERATION  CALLS  FAILED  REPLIES");
   expect(line).toMatch(new RegExp(`^files\\.stat +${server.connection} +0 +[1-9]`));
 });
 

@@ -7,6 +7,7 @@ import {
   GapError,
   type Message,
   RejectedError,
+  type StatusEvent,
 } from "../../src/client/index.ts";
 import { closeFd } from "../../src/ffi/owned-fd.ts";
 import { OPCODE } from "../../src/protocol/opcodes.ts";
@@ -47,7 +48,8 @@ describe("Bus.publish() with a receipt", () => {
     const one = { ...counted, fdsWaiting: 0, fdsExpired: 0 };
     expect(await first).toEqual(one);
     expect(await second).toEqual({ ...one, matched: 0, delivered: 0 });
-    expect(await bus.flush()).toEqual({ ...one, published: 14, matched: 12, delivered: 12 });
+    const all = { ...one, published: 14, matched: 12, delivered: 12, lostLater: 0, superseded: 0 };
+    expect(await bus.flush()).toEqual(all);
     expect(await bus.flush()).toMatchObject({ published: 0 });
   });
 
@@ -160,5 +162,39 @@ describe("a subscription with gapErrors", () => {
     while (rest.length < 5) rest.push((await messages.next()).value.data);
     expect(rest).toEqual([15, 16, 17, 18, 19]);
     await eventually(() => gaps.length === 1 && gaps[0] === 15, "the gap was told once");
+  });
+});
+
+describe("Bus.status()", () => {
+  test("tells that a subscriber with block holds the publisher back, and that it goes on", async () => {
+    using reader = await RawClient.open(broker.path);
+    await reader.request(OPCODE.SUBSCRIBE, { pattern: "held", overflow: "block" });
+    const events: StatusEvent[] = [];
+    const status = bus.status();
+    const watched = (async () => {
+      for await (const event of status) events.push(event);
+    })();
+    const body = new Uint8Array(32 * 1024);
+    const count = 400;
+    for (let sent = 0; sent < count; sent += 1) bus.publish("held", body);
+    const flushed = bus.flush({ timeoutMs: 30_000 });
+    await eventually(() => events.length > 0, "it is held back");
+    const about = { topic: "held", heldMs: expect.any(Number) };
+    expect(events).toEqual([{ type: "held", ...about }]);
+    await eventually(() => {
+      reader.received();
+      return events.some(({ type }) => type === "released");
+    }, "it goes on");
+    await eventually(() => {
+      reader.received();
+      return Bun.peek.status(flushed) === "fulfilled";
+    }, "all was routed");
+    expect(await flushed).toMatchObject({ published: count, dropped: 0, lostLater: 0 });
+    expect(events).toEqual([
+      { type: "held", ...about },
+      { type: "released", ...about },
+    ]);
+    await bus.close();
+    await watched;
   });
 });

@@ -240,8 +240,9 @@ describe("fds for a client that does not read", () => {
     await publisher.sendEventually(largePacket(topic, 100), [body.number]);
     expect(await publisher.sync()).toMatchObject({ fdsWaiting: 3, fdsExpired: 0 });
     await broker.expectFds(atRest);
-    expect(await publisher.sync()).toMatchObject({ fdsWaiting: 0, fdsExpired: 3 });
-    expect(await publisher.sync()).toMatchObject({ fdsExpired: 0 });
+    const expired = { fdsWaiting: 0, fdsExpired: 3, lostLater: 1 };
+    expect(await publisher.sync()).toMatchObject(expired);
+    expect(await publisher.sync()).toMatchObject({ fdsExpired: 0, lostLater: 0 });
     for (const text of ["one", "two"]) {
       const frame = await nextFile(stalled);
       expect(textOf(frame)).toBe(text);

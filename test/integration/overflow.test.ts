@@ -147,13 +147,16 @@ describe("drop-oldest", () => {
     await subscribe(slow, "flood", "drop-oldest");
     const topic = await publisher.openTopic("flood");
     await flood(publisher, [topic], FLOOD_MESSAGES);
-    await publisher.sync();
+    const { delivered, lostLater } = await publisher.sync();
+    expect(delivered).toBe(FLOOD_MESSAGES);
     let next = 0;
     let gaps = 0;
+    let lost = 0;
     while (next < FLOOD_MESSAGES) {
       const frame = await slow.next();
       if (frame.opcode === OPCODE.GAP) {
         expect(mapOf(frame)["reason"]).toBe(GAP_REASON.OLDEST_DROPPED);
+        lost += Number(mapOf(frame)["count"]);
         next += Number(mapOf(frame)["count"]);
         gaps += 1;
       } else if (frame.opcode === OPCODE.MESSAGE) {
@@ -162,6 +165,41 @@ describe("drop-oldest", () => {
       }
     }
     expect(gaps).toBe(1);
+    expect(lostLater).toBe(lost);
+    expect(await publisher.sync()).toMatchObject({ lostLater: 0, superseded: 0 });
+  });
+
+  test("tells each publisher what was lost of its own", async () => {
+    using first = await RawClient.open(broker.path);
+    using second = await RawClient.open(broker.path);
+    const gone = await RawClient.open(broker.path);
+    using slow = await RawClient.open(broker.path);
+    await subscribe(slow, "flood", "drop-oldest");
+    const publishers = [first, second, gone];
+    const topics = await Promise.all(publishers.map((each) => each.openTopic("flood")));
+    const lost = [0, 0];
+    const addLost = async () => {
+      for (const [index, publisher] of [first, second].entries()) {
+        lost[index] = (lost[index] ?? 0) + Number((await publisher.sync())["lostLater"]);
+      }
+    };
+    const rounds = FLOOD_MESSAGES / 64;
+    for (let round = 0; round < rounds; round += 1) {
+      for (const [index, publisher] of publishers.entries()) {
+        await publisher.sendEventually(packet([topics[index] ?? 0], 0, 16 * (index + 1)));
+      }
+      if (round % 4 === 0) await addLost();
+    }
+    gone[Symbol.dispose]();
+    await addLost();
+    await slow.sync();
+    const origins = slow.received().filter(({ opcode }) => opcode === OPCODE.MESSAGE);
+    const came = (id: number) => origins.filter(({ origin }) => origin === id).length;
+    expect(lost[0]).toBeGreaterThan(0);
+    expect(lost).toEqual([
+      16 * rounds - came(first.connection),
+      32 * rounds - came(second.connection),
+    ]);
   });
 });
 
@@ -175,13 +213,15 @@ describe("latest-per-topic", () => {
       topics.push(await publisher.openTopic(`state.${index}`));
     }
     await flood(publisher, topics, FLOOD_MESSAGES);
-    await publisher.sync();
+    const { lostLater, superseded } = await publisher.sync();
     const newest = new Map<number, number>();
     let counted = 0;
+    let told = 0;
     await eventually(() => {
       for (const frame of slow.received()) {
         if (frame.opcode === OPCODE.GAP) {
           expect(mapOf(frame)["reason"]).toBe(GAP_REASON.SUPERSEDED);
+          told += Number(mapOf(frame)["count"]);
           counted += Number(mapOf(frame)["count"]);
         } else if (frame.opcode === OPCODE.MESSAGE) {
           newest.set(frame.id, numberOf(frame));
@@ -193,6 +233,8 @@ describe("latest-per-topic", () => {
     expect([...newest.values()].sort((a, b) => a - b)).toEqual(
       range(FLOOD_MESSAGES - 10, FLOOD_MESSAGES),
     );
+    expect(lostLater).toBe(0);
+    expect(superseded).toBe(told);
   });
 });
 
@@ -336,8 +378,15 @@ describe("block", () => {
       "the subscriber was closed",
     );
     expect(event).toMatchObject({ code: "LIMIT_SLOW_READER" });
-    expect(await publisher.sync()).toMatchObject({ published: sent });
-    const last = (await slow.untilEnd()).at(-1);
+    const receipt = await publisher.sync();
+    expect(receipt).toMatchObject({ published: sent });
+    // It has not asked to be told that it was held back.
+    expect(publisher.received()).toEqual([]);
+    const frames = await slow.untilEnd();
+    const came = frames.filter(({ opcode }) => opcode === OPCODE.MESSAGE).length;
+    expect(receipt["lostLater"]).toBe(Number(receipt["delivered"]) - came);
+    expect(receipt["lostLater"]).toBeGreaterThan(1_000);
+    const last = frames.at(-1);
     expect(last?.opcode).toBe(OPCODE.ERROR);
     expect(last && mapOf(last)["status"]).toBe(STATUS.LIMIT_SLOW_READER);
   });

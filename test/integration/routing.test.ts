@@ -40,6 +40,8 @@ describe("a message", () => {
       dropped: 0,
       denied: 0,
       queued: 0,
+      lostLater: 0,
+      superseded: 0,
       fdsWaiting: 0,
       fdsExpired: 0,
     });

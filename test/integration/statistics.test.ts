@@ -2,7 +2,13 @@
 
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { connect, type QueryEntry } from "../../src/client/index.ts";
-import { OPCODE } from "../../src/protocol/opcodes.ts";
+import {
+  FLAG_FAILED,
+  FLAG_MORE,
+  FLAG_STREAM,
+  FLAG_TIMED_OUT,
+  OPCODE,
+} from "../../src/protocol/opcodes.ts";
 import type { QuerySubject } from "../../src/protocol/words.ts";
 import { eventually } from "../support/eventually.ts";
 import { testUnless } from "../support/loud-skip.ts";
@@ -28,7 +34,13 @@ allow = ["serve"]
 topics = ["open.>"]
 any = true
 allow = ["call"]
+
+[[topic]]
+topics = ["block.>"]
+overflow = "block"
 `;
+
+const NO_BODY = new Uint8Array(0);
 
 const isRoot = process.getuid?.() === 0;
 const NOT_ROOT = "only root can run clients as other users";
@@ -128,10 +140,30 @@ describe("figures", () => {
       };
       await expectSums(false);
       for (const client of [publisher, all, some]) client[Symbol.dispose]();
-      await eventually(async () => (await ask("topics")).length === 0, "the clients are gone");
+      const isUnused = async () =>
+        (await ask("topics", "sum.*")).every(({ publishers }) => publishers === 0);
+      await eventually(isUnused, "the clients are gone");
       await expectSums(true);
+      const kept = topics.map((topic) => ({ ...topic, publishers: 0 }));
+      expect(await ask("topics", "sum.*")).toEqual(kept);
     },
   );
+
+  test("of a topic go on when somebody opens it again", async () => {
+    for (const published of [3, 6]) {
+      using publisher = await RawClient.open(broker.path);
+      publish(publisher, await publisher.openTopic("again"), 3);
+      await publisher.sync();
+      const topic = { topic: "again", publishers: 1, published, delivered: 0, dropped: 0 };
+      expect(await ask("topics", "again")).toEqual([topic]);
+      publisher[Symbol.dispose]();
+      const gone = [{ ...topic, publishers: 0 }];
+      await eventually(
+        async () => Bun.deepEquals(await ask("topics", "again"), gone),
+        "it is closed",
+      );
+    }
+  });
 
   test("count what a subscriber that goes is not sent", async () => {
     using publisher = await RawClient.open(broker.path);
@@ -212,6 +244,39 @@ describe("figures of queues and groups", () => {
   });
 });
 
+describe("a publisher that is held back", () => {
+  testUnless(!isRoot, NOT_ROOT, "is told as such, with those who hold it back", async () => {
+    using publisher = await openAs(ALICE, broker.path);
+    using sibling = await openAs(ALICE, broker.path);
+    using slow = await openAs(BOB, broker.path);
+    await slow.subscribe("block.>");
+    const topic = await publisher.openTopic("block.a");
+    const whois = async (about: RawClient) =>
+      (await ask("client", String(about.connection)))[0] ?? {};
+    expect(await whois(publisher)).toMatchObject({ state: "open" });
+    const packet = packetOf((writer) => {
+      for (let count = 0; count < 60; count += 1) {
+        writer.append(OPCODE.MESSAGE, 0, 0, topic, 0, new Uint8Array(1_008));
+      }
+    });
+    await eventually(async () => {
+      for (let count = 0; count < 64; count += 1) if (publisher.trySend(packet) < 0) break;
+      return (await whois(publisher))["state"] === "held";
+    }, "it is held back");
+    const held = { state: "held", heldOn: "block.a", heldMs: expect.any(Number) };
+    expect(await whois(publisher)).toMatchObject({ ...held, heldBy: [slow.connection] });
+    expect(await whois(slow)).toMatchObject({ state: "open", holdsBack: 1 });
+    const seen = (await askAs(sibling, "clients")).filter(({ state }) => state === "held");
+    expect(seen).toMatchObject([{ connection: publisher.connection, ...held, heldBy: [] }]);
+    await eventually(async () => {
+      slow.received();
+      return (await whois(publisher))["state"] === "open";
+    }, "it goes on");
+    expect(Object.keys(await whois(publisher))).not.toContain("heldMs");
+    expect(Object.keys(await whois(slow))).not.toContain("holdsBack");
+  });
+});
+
 describe("QUERY", () => {
   test("goes on where an answer is full, and tells each entry once", async () => {
     using client = await RawClient.open(broker.path);
@@ -229,6 +294,21 @@ describe("QUERY", () => {
     const subscriptions = await ask("subscriptions", "page.>");
     expect(subscriptions.map(({ pattern }) => pattern)).toEqual(names);
     expect(await ask("topics", "page.of.many.17")).toHaveLength(1);
+  });
+
+  test("goes on behind topics in use with those that are closed", async () => {
+    const client = await RawClient.open(broker.path);
+    const names = Array.from({ length: 600 }, (_, number) => `closed.page.${number}`);
+    for (const name of names) publish(client, await client.openTopic(name), 1);
+    await client.sync();
+    const [open] = await ask("topics", "closed.page.*");
+    expect(open).toMatchObject({ publishers: 1, published: 1 });
+    client[Symbol.dispose]();
+    const isClosed = async () =>
+      (await ask("topics", "closed.page.*")).every(({ publishers }) => publishers === 0);
+    await eventually(isClosed, "the topics are closed");
+    const topics = await ask("topics", "closed.page.*");
+    expect(topics.map(({ topic }) => topic)).toEqual(names.toSorted());
   });
 
   testUnless(!isRoot, NOT_ROOT, "shows others what is their own user's alone", async () => {
@@ -290,12 +370,7 @@ describe("QUERY", () => {
     bus.publish("kept", new Uint8Array(100), { retain: true });
     await bus.flush();
     const [stats] = await ask("stats");
-    expect(stats?.["services"]).toMatchObject({
-      pending: 2,
-      requests: 3,
-      replies: 1,
-      lateReplies: 1,
-    });
+    expect(stats?.["services"]).toMatchObject({ pending: 2, lateReplies: 1 });
     expect(stats?.["retained"]).toMatchObject({ values: 1, bytes: 2_048 + 120 + 4, fds: 0 });
     const [whois] = await ask("client", String(bob.connection));
     expect(whois?.["services"]).toMatchObject({ served: 1, requests: 2, lateReplies: 1 });
@@ -303,12 +378,56 @@ describe("QUERY", () => {
     expect((await ask("stats"))[0]?.["retained"]).toEqual({ values: 0, bytes: 0, fds: 0 });
   });
 
+  testUnless(!isRoot, NOT_ROOT, "tells of calls by service, client and user", async () => {
+    using alice = await openAs(ALICE, broker.path);
+    const bob = await openAs(BOB, broker.path);
+    const ofUser = async (user: number) => (await ask("stats")).find(({ uid }) => uid === user);
+    const [aliceBefore, bobBefore] = [await ofUser(ALICE), await ofUser(BOB)];
+    const id = await alice.openService("open.counted");
+    alice.sendRequest(id, 1, "nobody serves it");
+    await alice.sync();
+    await bob.serve("open.counted");
+    for (const call of [2, 3, 4, 5]) alice.sendRequest(id, call, "?", FLAG_STREAM);
+    await alice.sync();
+    bob.sendReply(1, "part", FLAG_MORE);
+    bob.sendReply(1, "the last one");
+    bob.sendReply(2, "{}", FLAG_FAILED);
+    await bob.sync();
+    alice.send(
+      packetOf((writer) => writer.append(OPCODE.CANCEL, FLAG_TIMED_OUT, 0, 4, 0, NO_BODY)),
+    );
+    await alice.sync();
+    const ofCaller = { calls: 5, callsFailed: 3 };
+    const ofServer = { requests: 4, replies: 2, replyParts: 1 };
+    const [service] = await ask("services", "open.counted");
+    expect(service).toMatchObject({ count: 1, ...ofCaller, ...ofServer });
+    const whois = async ({ connection }: RawClient) => (await ask("client", String(connection)))[0];
+    expect(await whois(alice)).toMatchObject({ ...ofCaller, requests: 0, replies: 0 });
+    expect(await whois(bob)).toMatchObject({ calls: 0, callsFailed: 0, ...ofServer });
+    bob[Symbol.dispose]();
+    await eventually(
+      async () => (await ask("services", "open.counted"))[0]?.["count"] === 0,
+      "nobody serves it",
+    );
+    const grown = async (user: number, before: QueryEntry | undefined, figure: string) =>
+      Number((await ofUser(user))?.[figure]) - Number(before?.[figure] ?? 0);
+    expect(await grown(ALICE, aliceBefore, "calls")).toBe(5);
+    expect(await grown(BOB, bobBefore, "replies")).toBe(2);
+    alice[Symbol.dispose]();
+    const left = { ...ofCaller, callsFailed: 4, ...ofServer };
+    const isForgotten = async () =>
+      (await ask("services", "open.counted"))[0]?.["generation"] === undefined;
+    await eventually(isForgotten, "nobody uses it");
+    const entry = { service: "open.counted", owners: [], count: 0, waiting: 0, ...left };
+    expect(await ask("services", "open.counted")).toEqual([entry]);
+  });
+
   test("refuses a malformed pattern, and takes any `after`", async () => {
     using client = await RawClient.open(broker.path);
     const refused = await client.requestFrame(OPCODE.QUERY, { what: "topics", about: "a..b" });
     expect(mapOf(refused)).toMatchObject({ status: 35 });
     for (const what of ["stats", "clients", "client", "subscriptions", "topics", "services"]) {
-      for (const after of ["", "x", "1/2/3", "9999999999999999999", "2/others"]) {
+      for (const after of ["", "x", "1/2/3", "9999999999999999999", "2/others", "gone/a"]) {
         const answer = await client.request(OPCODE.QUERY, {
           what,
           after,

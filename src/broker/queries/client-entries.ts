@@ -1,11 +1,14 @@
 /** Questions about connections: all of them, one of them, their subscriptions, their topics. */
 
 import { patternsIntersect, topicMatches } from "../../protocol/topics.ts";
+import type { BackPressure } from "../back-pressure.ts";
 import type { BusState } from "../bus-state.ts";
 import type { Connection, SubscriptionWish } from "../connection.ts";
 import type { ConnectionTable } from "../connection-table.ts";
 import { figuresOf } from "../figures.ts";
+import { HOLDERS_TOLD_MAX } from "../limits.ts";
 import { RESOURCE, type ResourceName } from "../quota.ts";
+import { goneEntries, isBeforeGone } from "./gone-entries.ts";
 import {
   type Entry,
   maySee,
@@ -26,6 +29,7 @@ const NO_WISH: SubscriptionWish = { group: undefined, overflow: undefined };
 export interface ClientTables {
   readonly table: ConnectionTable;
   readonly state: BusState;
+  readonly backPressure: Pick<BackPressure, "heldOf" | "countHeldBy">;
   /** Milliseconds, monotonic. */
   readonly now: () => number;
 }
@@ -40,30 +44,29 @@ export function clientProviders(tables: ClientTables): QueryProvider[] {
   ];
 }
 
-function* clients({ table, now }: ClientTables, question: Question): Generator<Entry> {
+function* clients(tables: ClientTables, question: Question): Generator<Entry> {
   const after = numberKey(question.after) ?? -1;
-  for (const connection of table.from(after + 1)) {
-    const value = maySee(question, connection) ? clientValue(connection, now()) : undefined;
+  for (const connection of tables.table.from(after + 1)) {
+    const isShown = maySee(question, connection);
+    const value = isShown ? clientValue(tables, question, connection) : undefined;
     yield { key: String(connection.slot), value };
   }
 }
 
-function* oneClient({ table, now }: ClientTables, question: Question): Generator<Entry> {
+function* oneClient(tables: ClientTables, question: Question): Generator<Entry> {
   if (question.after !== undefined) return;
   const id = numberKey(question.about);
-  for (const connection of table.all()) {
-    if (connection.id !== id || !maySee(question, connection)) continue;
-    const { groups, cgroup, label } = connection.identity;
-    const shown = { groups: groups.slice(0, GROUPS_TOLD_MAX), cgroup, label };
-    const about = { ...shown, services: servicesOf(connection), quotas: quotasOf(connection) };
-    const value = { ...clientValue(connection, now()), ...about };
-    yield { key: String(connection.slot), value };
-    return;
-  }
+  const connection = id === undefined ? undefined : tables.table.withId(id);
+  if (connection === undefined || !maySee(question, connection)) return;
+  const { groups, cgroup, label } = connection.identity;
+  const shown = { groups: groups.slice(0, GROUPS_TOLD_MAX), cgroup, label };
+  const about = { ...shown, services: servicesOf(connection), quotas: quotasOf(connection) };
+  const value = { ...clientValue(tables, question, connection), ...about };
+  yield { key: String(connection.slot), value };
 }
 
-function clientValue(connection: Connection, now: number): object {
-  const { id, identity, state, queue, openTopics, acceptedAt } = connection;
+function clientValue(tables: ClientTables, question: Question, connection: Connection): object {
+  const { id, identity, queue, openTopics, acceptedAt } = connection;
   const { uid, gid, pid, unit, exe, unmapped } = identity;
   return {
     connection: id,
@@ -73,8 +76,9 @@ function clientValue(connection: Connection, now: number): object {
     unit,
     exe,
     unmapped: unmapped === true ? true : undefined,
-    state: state === "AWAIT_HELLO" ? "awaits-hello" : state === "OPEN" ? "open" : "ending",
-    connectedMs: Math.round(now - acceptedAt),
+    state: stateWord(connection),
+    connectedMs: Math.round(tables.now() - acceptedAt),
+    ...holdupOf(tables, question, connection),
     topics: openTopics.size,
     subscriptions: connection.subscriptions.size,
     queuedBytes: queue.queuedBytes,
@@ -82,6 +86,23 @@ function clientValue(connection: Connection, now: number): object {
     fdsOnTheirWay: connection.fdAccount.waiting,
     ...figuresOf(connection),
   };
+}
+
+function stateWord({ state, isHeld }: Connection): string {
+  if (state === "AWAIT_HELLO") return "awaits-hello";
+  if (state === "DOOMED") return "ending";
+  return isHeld ? "held" : "open";
+}
+
+/** Since when it is held back, on which topic and by whom; and how many publishers it holds back. */
+function holdupOf({ backPressure, now }: ClientTables, question: Question, connection: Connection) {
+  const holdsBack = backPressure.countHeldBy(connection);
+  const holding = { holdsBack: holdsBack === 0 ? undefined : holdsBack };
+  const held = backPressure.heldOf(connection);
+  if (held === undefined) return holding;
+  const seen = held.by.filter((subscriber) => maySee(question, subscriber));
+  const heldBy = seen.slice(0, HOLDERS_TOLD_MAX).map(({ id }) => id);
+  return { heldMs: Math.round(now() - held.since), heldOn: held.topic, heldBy, ...holding };
 }
 
 /** What it has to do with services; undefined for nothing so far. */
@@ -133,6 +154,21 @@ function* subscriptions({ table }: ClientTables, question: Question): Generator<
 }
 
 function* topics({ table, state }: ClientTables, question: Question): Generator<Entry> {
+  if (isBeforeGone(question)) yield* openTopics(table, state, question);
+  yield* goneEntries(
+    question,
+    state.topics.goneSums(),
+    (topic, { published, matched, dropped }) => {
+      return { topic, publishers: 0, published, delivered: matched - dropped, dropped };
+    },
+  );
+}
+
+function* openTopics(
+  table: ConnectionTable,
+  state: BusState,
+  question: Question,
+): Generator<Entry> {
   const { about, isAdministrator } = question;
   const own = isAdministrator ? undefined : topicIdsOf(table, question);
   for (const topic of state.topics.above(numberKey(question.after) ?? 0)) {

@@ -4,8 +4,9 @@ import { SOFTWARE } from "../../version.ts";
 import type { BusState } from "../bus-state.ts";
 import type { ConnectionTable } from "../connection-table.ts";
 import type { FdCounters } from "../fds-in-flight.ts";
+import { OTHERS } from "../folded-sums.ts";
 import { type Quotas, RESOURCE, type ResourceName } from "../quota.ts";
-import { OTHERS, type Statistics, type Sum } from "../statistics.ts";
+import type { Statistics, Sum } from "../statistics.ts";
 import type { CounterSource, Entry, QueryProvider, Question } from "./query-provider.ts";
 
 const RESOURCES = Object.entries(RESOURCE) as [ResourceName, (typeof RESOURCE)[ResourceName]][];

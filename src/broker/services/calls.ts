@@ -31,6 +31,7 @@ import {
   FLAG_FAILED,
   FLAG_MORE,
   FLAG_STREAM,
+  FLAG_TIMED_OUT,
   FLAGS_ENCODING_MASK,
   OPCODE,
 } from "../../protocol/opcodes.ts";
@@ -43,12 +44,13 @@ import { type Excess, excessOf, excessWords } from "../excess.ts";
 import type { FdBundle } from "../fd-bundle.ts";
 import { CALLS_PER_LOOK, ENTRIES_PER_STEP, MEMBERS_TRIED_MAX } from "../limits.ts";
 import { bodyBytesOf, isTooLarge } from "../message-limit.ts";
-import { ACCEPTED, FDS_NOT_PASSED, PEER_GONE, QUEUE_FULL } from "../queue-outcomes.ts";
+import { ACCEPTED, FDS_NOT_PASSED, PEER_GONE } from "../queue-outcomes.ts";
 import { RESOURCE } from "../quota.ts";
 import { bodyEnd, bodyStart, unknownOpcode } from "../requests.ts";
 import { NOT_PLAIN } from "../router.ts";
 import type { Answers, RefusalCode } from "./answers.ts";
-import { type CallDelivery, FDS_DENIED } from "./call-delivery.ts";
+import type { CallDelivery } from "./call-delivery.ts";
+import { NO_SERVICE, partFlaw, replyFailure, requestFailure } from "./call-failures.ts";
 import { type ConnectionServices, type OpenService, PendingCall } from "./connection-services.ts";
 import { type HeldWords, STREAM_CREDIT_MAX } from "./held-words.ts";
 import type { MemberChoice } from "./member-choice.ts";
@@ -82,16 +84,23 @@ export interface CallsParts {
 
 /**
  * pending: calls without an answer. requests: handed to who serves them. replies: handed to who
- * called, parts included. lateReplies: dropped, because their call was over.
+ * called, but for parts of others, which are replyParts. lateReplies: dropped, because their call was
+ * over.
  */
 export type CallCounters = {
-  [C in "pending" | "requests" | "replies" | "lateReplies"]: number;
+  [C in "pending" | "requests" | "replies" | "replyParts" | "lateReplies"]: number;
 };
 
 /** All calls of a broker. */
 export class Calls implements Area {
   /** Since the start. */
-  readonly counters: CallCounters = { pending: 0, requests: 0, replies: 0, lateReplies: 0 };
+  readonly counters: CallCounters = {
+    pending: 0,
+    requests: 0,
+    replies: 0,
+    replyParts: 0,
+    lateReplies: 0,
+  };
   readonly opcodes = [OPCODE.REQUEST, OPCODE.REPLY, OPCODE.CANCEL, OPCODE.CREDIT];
   readonly #parts: CallsParts;
 
@@ -189,10 +198,13 @@ export class Calls implements Area {
     const call = callAt(buffer.words, offset);
     if (services.calls.has(call)) throw badCall(offset, `call ${call} is not answered yet`);
     const { service } = open;
+    services.figures.calls += 1;
+    service.figures.calls += 1;
     if (!open.call.allowed) return this.#deny(caller, call, open);
     const actual = bodyBytesOf(buffer.words, offset);
     if (isTooLarge(actual, open.messageBytesMax)) {
       const about = { topic: service.topic.name, limit: open.messageBytesMax, actual };
+      countFailed(caller, service);
       return this.#parts.delivery.tellTooLarge(caller, { ...about, kind: "request" }, caller, call);
     }
     if (bundle !== undefined && !this.#admits(caller, open, call, buffer, bundle)) return;
@@ -216,7 +228,9 @@ export class Calls implements Area {
     bundle: FdBundle,
   ): boolean {
     const use = { topic: service.topic, sendFds };
-    return this.#parts.delivery.admits(caller, use, call, buffer, bundle);
+    const isAdmitted = this.#parts.delivery.admits(caller, use, call, buffer, bundle);
+    if (!isAdmitted) countFailed(caller, service);
+    return isAdmitted;
   }
 
   /**
@@ -267,6 +281,8 @@ export class Calls implements Area {
     pending.service.chargeRequest(pending.member);
     this.counters.pending += 1;
     this.counters.requests += 1;
+    responder.figures.requests += 1;
+    pending.service.figures.requests += 1;
   }
 
   #reply(
@@ -305,7 +321,7 @@ export class Calls implements Area {
     const { topic } = service;
     const outcome = delivery.deliverReply(responder, caller, topic, buffer, offset, bytes, bundle);
     if (outcome === ACCEPTED) {
-      this.counters.replies += 1;
+      this.#countReply(services, pending, flags);
       if (bundle !== undefined) {
         bundle.onRefused = () => this.#parts.deferred.add(() => this.#loseReply(pending, isPart));
       }
@@ -316,6 +332,14 @@ export class Calls implements Area {
     const { code, why } = replyFailure(outcome);
     if (isPart) this.#cancel(pending, 0);
     this.#refuse(caller, call, service, code, why);
+  }
+
+  #countReply({ figures }: ConnectionServices, { caller, service }: PendingCall, flags: number) {
+    const name = (flags & FLAG_MORE) === 0 ? "replies" : "replyParts";
+    this.counters[name] += 1;
+    figures[name] += 1;
+    service.figures[name] += 1;
+    if ((flags & FLAG_FAILED) !== 0) countFailed(caller, service);
   }
 
   #admitsReply(
@@ -333,6 +357,7 @@ export class Calls implements Area {
   #cancel(pending: PendingCall | undefined, flags: number): void {
     if (pending === undefined) return;
     this.#end(pending);
+    if ((flags & FLAG_TIMED_OUT) !== 0) countFailed(pending.caller, pending.service);
     this.#parts.held.cancel(pending.responder, pending.request, flags);
   }
 
@@ -354,6 +379,7 @@ export class Calls implements Area {
     else this.#end(pending);
     const { responder, caller, call, service } = pending;
     const what = { topic: service.topic.name, limit, actual, kind: "reply" as const };
+    countFailed(caller, service);
     this.#parts.delivery.tellTooLarge(responder, what, caller, call);
   }
 
@@ -392,59 +418,29 @@ export class Calls implements Area {
   #deny(caller: Connection, call: number, { service, call: decision }: OpenService): void {
     const { rule } = decision;
     const topic = service.topic.name;
+    countFailed(caller, service);
     this.#parts.answers.refuseByPolicy(caller, call, "call", topic, rule);
   }
 
   #refuse(
     caller: Connection,
     call: number,
-    { topic }: Service<Connection>,
+    service: Service<Connection>,
     code: RefusalCode,
     why: string,
     excess?: Excess,
   ): void {
-    const message = `Cannot call "${topic.name}": ${why}`;
+    const topic = service.topic.name;
+    const message = `Cannot call "${topic}": ${why}`;
     const figures = excess && { limit: excess.limit, actual: excess.actual };
-    this.#parts.answers.refuse(caller, call, code, message, { topic: topic.name, ...figures });
+    countFailed(caller, service);
+    this.#parts.answers.refuse(caller, call, code, message, { topic, ...figures });
   }
 }
 
-const NO_SERVICE = { code: "REJECTED_NO_SERVICE", why: "nobody serves it" } as const;
-
-/** Why no member took a request. @param outcome of CallDelivery */
-function requestFailure(outcome: number): { code: RefusalCode; why: string } {
-  switch (outcome) {
-    case QUEUE_FULL:
-      return { code: "LIMIT_PENDING_CALLS", why: "the queue of whoever serves it is full" };
-    case FDS_NOT_PASSED:
-      return { code: "LIMIT_QUEUED_FDS", why: "its body could not be passed on" };
-    case FDS_DENIED:
-      return { code: "REJECTED_BY_POLICY", why: "whoever serves it may not receive fds" };
-    default:
-      return { code: "CLOSED_BY_SERVICE", why: "whoever served it has gone" };
-  }
-}
-
-/** Why the caller cannot have a reply. @param outcome of CallDelivery */
-function replyFailure(outcome: number): { code: RefusalCode; why: string } {
-  switch (outcome) {
-    case FDS_NOT_PASSED:
-      return { code: "LIMIT_QUEUED_FDS", why: "the body of the reply could not be passed on" };
-    case FDS_DENIED:
-      return {
-        code: "REJECTED_BY_POLICY",
-        why: "the reply has fds, which the caller may not receive",
-      };
-    default:
-      return { code: "LIMIT_REPLY", why: "the reply does not fit the queue of the caller" };
-  }
-}
-
-/** Why a part of a reply is one too many. */
-function partFlaw({ isStream, credit }: PendingCall, flags: number): string | undefined {
-  if (!isStream) return "the service answered in parts, and the caller takes none";
-  if ((flags & FLAG_FAILED) !== 0) return "the service failed, and says that it goes on";
-  return credit > 0 ? undefined : "the service sent more parts than it has credit for";
+function countFailed({ services }: Connection, { figures }: Service<Connection>): void {
+  figures.callsFailed += 1;
+  if (services !== undefined) services.figures.callsFailed += 1;
 }
 
 function isPending(pending: PendingCall): boolean {

@@ -7,6 +7,7 @@
 import { STREAM_CREDIT_START } from "../../protocol/limits.ts";
 import type { Connection } from "../connection.ts";
 import type { Decision } from "../policy/decide.ts";
+import { zeroCallFigures } from "./call-figures.ts";
 import type { Member } from "./least-busy.ts";
 import type { Service } from "./service-table.ts";
 
@@ -71,6 +72,8 @@ export class ConnectionServices {
   readonly calls = new Map<number, PendingCall>();
   /** Requests that it has to answer, by the broker's numbers. */
   readonly requests = new Map<number, PendingCall>();
+  /** Since it asked for a service first. */
+  readonly figures = zeroCallFigures();
   /** Replies of this connection to calls that were over. */
   lateReplies = 0;
   #lastRequest: number;

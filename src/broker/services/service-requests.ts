@@ -340,6 +340,7 @@ export class ServiceRequests implements Area {
 
   #servicesOf(connection: Connection): ConnectionServices {
     connection.services ??= new ConnectionServices();
+    connection.callFigures ??= connection.services.figures;
     return connection.services;
   }
 

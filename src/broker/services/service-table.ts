@@ -8,7 +8,9 @@
  */
 
 import { assert } from "../../assert.ts";
+import { FoldedSums, type OTHERS } from "../folded-sums.ts";
 import type { Topic, TopicTable } from "../topic-table.ts";
+import { addCallFigures, type CallFigures, zeroCallFigures } from "./call-figures.ts";
 import { LeastBusy, Member } from "./least-busy.ts";
 
 /** What a client that wants to serve asks for. */
@@ -49,6 +51,8 @@ export class Service<Client> {
   readonly watchers = new Map<Client, number>();
   /** Uses of it by connections: callers, servers, watchers. See ServiceTable. */
   holders = 0;
+  /** Since the start; of a name that was forgotten for long, since then. */
+  readonly figures = zeroCallFigures();
   readonly #generations: GenerationCounter;
   readonly #members = new Map<Client, Member<Client>>();
   readonly #order = new LeastBusy<Client>();
@@ -194,6 +198,11 @@ export class ServiceTable<Client> {
   readonly #topics: TopicTable;
   readonly #byName = new Map<string, Service<Client>>();
   readonly #generations = new GenerationCounter();
+  /** Of services that nobody uses any more. */
+  readonly #gone = new FoldedSums<string, CallFigures>({
+    zero: zeroCallFigures,
+    add: addCallFigures,
+  });
 
   /** @param topics where services take their ids from */
   constructor(topics: TopicTable) {
@@ -203,6 +212,11 @@ export class ServiceTable<Client> {
   /** A service that somebody uses. */
   find(name: string): Service<Client> | undefined {
     return this.#byName.get(name);
+  }
+
+  /** What came of calls to services that nobody uses any more; OTHERS for those not kept apart. */
+  goneFigures(): Iterable<[name: string | typeof OTHERS, Readonly<CallFigures>]> {
+    return this.#gone.entries();
   }
 
   /** Every service that somebody uses. */
@@ -220,6 +234,7 @@ export class ServiceTable<Client> {
       const topic = this.#topics.hold(name);
       if (topic === undefined) return undefined;
       service = new Service(topic, this.#generations);
+      addCallFigures(service.figures, this.#gone.take(name) ?? zeroCallFigures());
       this.#byName.set(name, service);
     }
     service.holders += 1;
@@ -232,6 +247,7 @@ export class ServiceTable<Client> {
     service.holders -= 1;
     if (service.holders > 0) return;
     this.#byName.delete(service.topic.name);
+    if (service.figures.calls > 0) this.#gone.fold(service.topic.name, service.figures);
     this.#topics.release(service.topic);
   }
 }

@@ -68,8 +68,10 @@ function retentionOf(options: PubCommandOptions): Pick<PublishOptions, "retain" 
 }
 
 function report(summary: Receipt, { receipt }: PubCommandOptions): void {
-  const { matched, delivered, dropped } = summary;
+  const { matched, delivered, dropped, lostLater, superseded } = summary;
   if (dropped > 0) warn(`${dropped} of ${matched} subscribers missed it: their queues are full`);
+  const lost = lostLater + superseded;
+  if (lost > 0) warn(`${lost} of ${delivered} subscribers missed it: it was lost in their queues`);
   if (receipt === true) return stdout.write(`${JSON.stringify(summary)}\n`);
   if (!stdout.isTerminal) return;
   const subscribers = delivered === 1 ? "1 subscriber" : `${delivered} subscribers`;

@@ -8,7 +8,9 @@ import fc from "fast-check";
 import { SEND_QUEUE_BYTES_MAX, SEND_QUEUE_BYTES_RESUME } from "../../../src/broker/limits.ts";
 import { PacketPool } from "../../../src/broker/packet-pool.ts";
 import { compactPackets } from "../../../src/broker/queue-compaction.ts";
+import { ACCEPTED } from "../../../src/broker/queue-outcomes.ts";
 import { SendQueue } from "../../../src/broker/send-queue.ts";
+import { FRAME_ORIGIN_WORD } from "../../../src/protocol/frame.ts";
 import { GAP_REASON, OPCODE } from "../../../src/protocol/opcodes.ts";
 import type { OverflowPolicy } from "../../../src/protocol/words.ts";
 import { FrameBuffer, framesOf, gapCountOf, numberOf, type SentFrame } from "./frame-fixture.ts";
@@ -21,6 +23,9 @@ const KEPT_IDS = [1, 2];
 const DROPPED_IDS = [3, 4];
 const LATEST_IDS = [5, 6, 7];
 const MANY_LATEST = 100;
+
+/** Publishers. */
+const ORIGINS = 3;
 
 function overflowOf(id: number): OverflowPolicy | undefined {
   if (DROPPED_IDS.includes(id)) return "drop-oldest";
@@ -101,6 +106,10 @@ test("SendQueue drops what may go, keeps the rest in order, and tells every loss
       const books = new Books();
       const controls: number[] = [];
       const seenControls: number[] = [];
+      const accounts = new Map<number, number>();
+      const book = (origin: number, count: number) =>
+        void accounts.set(origin, (accounts.get(origin) ?? 0) + count);
+      queue.onLost = ({ origin, lostLater, superseded }) => book(origin, -lostLater - superseded);
       let charged = 0;
       const release = (copies: number) => {
         charged -= copies;
@@ -111,6 +120,7 @@ test("SendQueue drops what may go, keeps the rest in order, and tells every loss
           if (frame.opcode === OPCODE.SENDER_GONE) seenControls.push(frame.id);
           if (frame.opcode === OPCODE.GAP && !KEPT_IDS.includes(frame.id)) compacted += 1;
           books.read(frame);
+          if (frame.opcode === OPCODE.MESSAGE) book(frame.origin, -1);
         }
       };
       for (let id = 1; id < MANY_LATEST + 201; id += 1) {
@@ -129,11 +139,15 @@ test("SendQueue drops what may go, keeps the rest in order, and tells every loss
         } else {
           books.publish(action.topic, number);
           const bytes = frames.messages([{ ...action, number }]);
-          if (action.fdCount === 0) queue.deliver(frames.buffer, 0, bytes);
-          else {
+          const origin = 1 + (number % ORIGINS);
+          frames.buffer.words[FRAME_ORIGIN_WORD] = origin;
+          if (action.fdCount === 0) {
+            if (queue.deliver(frames.buffer, 0, bytes) === ACCEPTED) book(origin, 1);
+          } else {
             charged += action.fdCount;
             const bundle = kernel.bundle(action.fdCount, 0, payer);
-            queue.deliverWithFds(frames.buffer, 0, bytes, bundle);
+            const outcome = queue.deliverWithFds(frames.buffer, 0, bytes, bundle);
+            if (outcome === ACCEPTED) book(origin, 1);
             bundle.release();
           }
         }
@@ -144,6 +158,7 @@ test("SendQueue drops what may go, keeps the rest in order, and tells every loss
       queue.flush();
       read();
       books.close();
+      expect([...accounts.values()].every((count) => count === 0)).toBe(true);
       expect(seenControls).toEqual(controls);
       expect(queue.queuedBytes).toBe(0);
       expect(queue.queuedFds).toBe(0);

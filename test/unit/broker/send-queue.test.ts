@@ -6,12 +6,19 @@ import {
   SEND_QUEUE_CONTROL_BYTES_MAX,
   SEND_QUEUE_FDS_MAX,
 } from "../../../src/broker/limits.ts";
+import type { LaterLoss } from "../../../src/broker/loss-tally.ts";
 import { PacketPool } from "../../../src/broker/packet-pool.ts";
 import { ACCEPTED, BLOCKED, PEER_GONE, QUEUE_FULL } from "../../../src/broker/queue-outcomes.ts";
 import { SendQueue } from "../../../src/broker/send-queue.ts";
 import { FDS_REFUSED, FDS_UNWANTED } from "../../../src/ffi/syscall-result.ts";
+import { FRAME_KIND_WORD, FRAME_ORIGIN_WORD } from "../../../src/protocol/frame.ts";
 import { FRAME_HEADER_BYTES, PACKET_BYTES_MAX } from "../../../src/protocol/limits.ts";
-import { FLAG_FDS_ON_LANE, FLAG_FDS_WITHHELD, OPCODE } from "../../../src/protocol/opcodes.ts";
+import {
+  FLAG_FDS_ON_LANE,
+  FLAG_FDS_WITHHELD,
+  FLAG_RETAINED,
+  OPCODE,
+} from "../../../src/protocol/opcodes.ts";
 import { FrameBuffer, framesOf, gapCountOf, numberOf, type SentFrame } from "./frame-fixture.ts";
 import { openShare } from "./packet-share-fixture.ts";
 import { SimulatedKernel, type SimulatedSocket } from "./simulated-kernel.ts";
@@ -333,6 +340,28 @@ describe("SendQueue.abandon()", () => {
     expect(pushControl(OPCODE.ACK, 1)).toBe(ACCEPTED);
     expect(queue.flush()).toBe(ACCEPTED);
     expect(socket.records).toEqual([]);
+  });
+
+  test("tells whose messages it lets go of, last values and the broker's own aside", () => {
+    const told: LaterLoss[] = [];
+    queue.onLost = (loss) => void told.push(loss);
+    const { words } = frames.buffer;
+    const deliverFrom = (origin: number, flags = 0) => {
+      const bytes = frames.messages([{ topic: TOPIC, number: 1, bodyBytes: 100 }]);
+      words[FRAME_ORIGIN_WORD] = origin;
+      words[FRAME_KIND_WORD] = (words[FRAME_KIND_WORD] ?? 0) | (flags << 8);
+      queue.deliver(frames.buffer, 0, bytes);
+    };
+    for (const origin of [7, 7, 8, 7, 0]) deliverFrom(origin);
+    deliverFrom(8, FLAG_RETAINED);
+    pushControl(OPCODE.ACK, 1);
+    queue.abandon();
+    expect(told).toEqual([
+      { origin: 7, lostLater: 3, superseded: 0 },
+      { origin: 8, lostLater: 1, superseded: 0 },
+    ]);
+    expect(queue.withdrawn).toEqual({ messages: 4, bytes: 4 * 120 });
+    expect(queue.messagesAbandoned).toBe(6);
   });
 });
 

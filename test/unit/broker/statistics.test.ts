@@ -1,7 +1,8 @@
 import { describe, expect, test } from "bun:test";
 import type { Connection } from "../../../src/broker/connection.ts";
+import { OTHERS } from "../../../src/broker/folded-sums.ts";
 import { FOLDED_SUMS_MAX } from "../../../src/broker/limits.ts";
-import { OTHERS, Statistics } from "../../../src/broker/statistics.ts";
+import { Statistics } from "../../../src/broker/statistics.ts";
 import { ConnectionBench } from "./connection-fixture.ts";
 
 const bench = new ConnectionBench();

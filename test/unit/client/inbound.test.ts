@@ -39,6 +39,7 @@ beforeEach(() => {
     onGoodbye: ({ status }) => void events.push(["goodbye", status]),
     onRevoked: ({ action }) => void events.push(["revoked", action]),
     onPolicyChanged: () => void events.push(["policy changed"]),
+    noteStatus: (event) => void events.push(["status", event]),
     onFdsLost: (topic, count) => void events.push(["fds lost", topic, count]),
     onBodyLost: (topic) => void events.push(["body lost", topic]),
     onServiceFrame: (_packet, _words, at) => void events.push(["service frame", at]),
@@ -123,6 +124,16 @@ describe("Inbound.take()", () => {
     );
     expect(received.map(({ topic }) => topic)).toEqual(["a", "b"]);
     expect(events).toEqual([["ack", 3, []]]);
+  });
+
+  test("tells when this client is held back, and when it goes on", () => {
+    for (const isHeld of [true, false]) {
+      inbound.take(control(OPCODE.HELD, 0, { topic: "a.b", heldMs: 1_500, isHeld }));
+    }
+    expect(events).toEqual([
+      ["status", { type: "held", topic: "a.b", heldMs: 1_500 }],
+      ["status", { type: "released", topic: "a.b", heldMs: 1_500 }],
+    ]);
   });
 
   test("notices subscriptions that come and go between messages", () => {

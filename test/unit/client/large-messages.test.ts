@@ -193,6 +193,7 @@ describe("Inbound.take()", () => {
       onGoodbye: ignore,
       onRevoked: ignore,
       onPolicyChanged: ignore,
+      noteStatus: ignore,
       onFdsLost: (topic, count) => void events.push(["fds lost", topic, count]),
       onBodyLost: (topic) => void events.push(["body lost", topic]),
       onServiceFrame: () => {},

@@ -95,6 +95,8 @@ const SYNC_ACK: SyncAck = {
   dropped: 0,
   queued: 0,
   denied: 0,
+  lostLater: 0,
+  superseded: 0,
   fdsWaiting: 0,
   fdsExpired: 0,
 };

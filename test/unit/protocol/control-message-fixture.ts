@@ -82,6 +82,8 @@ export const BODY_FIXTURES: readonly BodyFixture[] = [
     dropped: 1,
     denied: 0,
     queued: 1,
+    lostLater: 2 ** 33,
+    superseded: 6,
     fdsWaiting: 4,
     fdsExpired: 5,
   }),
@@ -174,6 +176,11 @@ export const BODY_FIXTURES: readonly BodyFixture[] = [
     "rule",
     "subscription",
   ),
+  bodyFixture("HELD", "broker", [messages.decodeHeldBody, messages.heldBody], {
+    topic: "a.b",
+    heldMs: 2 ** 40,
+    isHeld: true,
+  }),
   bodyFixture("OPEN_SERVICE", "client", [services.decodeOpenService, services.openServiceBody], {
     service: "a.b",
   }),

@@ -91,6 +91,7 @@ describe("docs/protocol.md", () => {
     const features = rows(section("### HELLO"), /^0x/);
     expect(features.map((cells) => [Number(cells[0]), cells[1]])).toEqual([
       [opcodes.FEATURE_FD_LANE, "FD_LANE"],
+      [opcodes.FEATURE_HELD, "HELD"],
     ]);
     const flags = rows(section("### MESSAGE"), /^0x/).map((cells) => Number(cells[0]));
     expect(flags).toEqual([

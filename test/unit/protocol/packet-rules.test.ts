@@ -56,7 +56,7 @@ const FROM_BROKER: readonly Allowed[] = [
   ),
   [0x80, 0, 0, 1],
   [0x82, 0x01, 0, 0],
-  ...[0x8a, 0x8b].map((opcode) => [opcode, 0, 0, 0] as const),
+  ...[0x8a, 0x8b, 0x8d].map((opcode) => [opcode, 0, 0, 0] as const),
   [0x8c, 0, 2, 2],
   [0x8c, 0x40, 2, 2],
   ...[0, 1, 2, 3].map((flags) => [0x13, flags, 0, 0] as const),
