@@ -48,8 +48,6 @@ export interface ReadingParts {
   readonly host: ReadingHost;
 }
 
-/** Stands for nobody. */
-
 /** Reads from all connections of one broker. Not reentrant. */
 export class Reading {
   readonly #parts: ReadingParts;

@@ -19,14 +19,7 @@ import { GAP_REASON, WITHHELD_REASON } from "../protocol/opcodes.ts";
 import type { OverflowPolicy } from "../protocol/words.ts";
 import { CONTROL_FRAME_BUFFER } from "./control-frames.ts";
 import type { FdBundle } from "./fd-bundle.ts";
-import {
-  FdOutlet,
-  type FdOutletHost,
-  isGone,
-  isRefusal,
-  type PacketSink,
-  TAKING_AWAITED,
-} from "./fd-outlet.ts";
+import { FdOutlet, type FdOutletHost, isGone, isRefusal, type PacketSink } from "./fd-outlet.ts";
 import {
   encodeGap,
   type FdLoss,
@@ -42,6 +35,7 @@ import { DIRECT_SEND_BYTES_MIN } from "./limits.ts";
 import type { LaterLossListener } from "./loss-tally.ts";
 import { OVERFLOW_DEFAULT } from "./overflow-rules.ts";
 import type { PacketShare, QueuedPacket } from "./packet-pool.ts";
+import { QueueDeparture } from "./queue-departure.ts";
 import { QueueLosses } from "./queue-losses.ts";
 import { ACCEPTED, BLOCKED, FDS_NOT_PASSED, PEER_GONE, QUEUE_FULL } from "./queue-outcomes.ts";
 import { QueueOverflow } from "./queue-overflow.ts";
@@ -58,6 +52,7 @@ export class SendQueue {
   readonly #pool: PacketShare;
   readonly #outletHost: FdOutletHost;
   readonly #waiting: WaitingPackets;
+  readonly #departure: QueueDeparture;
   #isAbandoned = false;
   #overflow: QueueOverflow | undefined;
 
@@ -66,10 +61,6 @@ export class SendQueue {
   /** Where fds leave. */
   readonly outlet: FdOutlet;
 
-  /** The fd that must become writable before flush() can go on; -1 where nothing is blocked. */
-  blockedFd = -1;
-  /** `blockedFd` may be writable, but flush() can go on only when the client takes fds from it. */
-  awaitsTaking = false;
   /** Messages that abandon() let go of, last values and those of the broker included. */
   messagesAbandoned = 0;
 
@@ -86,6 +77,17 @@ export class SendQueue {
     this.#waiting = new WaitingPackets(pool);
     this.#outletHost = outletHost;
     this.outlet = new FdOutlet(fd, sink, outletHost);
+    this.#departure = new QueueDeparture(fd, sink, this.#waiting, this.outlet);
+  }
+
+  /** The fd that must become writable before flush() can go on; -1 where nothing is blocked. */
+  get blockedFd(): number {
+    return this.#departure.blockedFd;
+  }
+
+  /** `blockedFd` may be writable, but flush() can go on only when the client takes fds from it. */
+  get awaitsTaking(): boolean {
+    return this.#departure.awaitsTaking;
   }
 
   /** Whether abandon() was called: nothing gets to the client any more. */
@@ -178,7 +180,7 @@ export class SendQueue {
         return ACCEPTED;
       }
       if (isGone(outcome)) return PEER_GONE;
-      this.blockedFd = this.#fd;
+      this.#departure.noteBlocked();
     }
     const packet = isShedding ? undefined : this.#packetFor(bytes);
     if (packet === undefined) return this.#deliverFull(source, offset, bytes);
@@ -286,7 +288,7 @@ export class SendQueue {
     if (this.losses.isShedding) return false;
     if (this.#outletHost.fdsFollow !== true) return this.isEmpty;
     const hasRoom = !room.isCrowded(this.#waiting) && this.#canAdd(bytes);
-    if (!hasRoom && this.blockedFd < 0) this.#sendQueued();
+    if (!hasRoom && this.blockedFd < 0) this.#departure.sendWaiting();
     return false;
   }
 
@@ -304,7 +306,7 @@ export class SendQueue {
    */
   flush(): number {
     for (;;) {
-      const outcome = this.#sendQueued();
+      const outcome = this.#departure.sendWaiting();
       if (outcome === PEER_GONE) return PEER_GONE;
       if (this.losses.isShedding && room.hasRoomAgain(this.#waiting)) {
         if (this.tellGaps() === QUEUE_FULL) return QUEUE_FULL;
@@ -320,8 +322,7 @@ export class SendQueue {
    */
   abandon(): void {
     this.#isAbandoned = true;
-    this.blockedFd = -1;
-    this.awaitsTaking = false;
+    this.#departure.noteUnblocked();
     this.messagesAbandoned += this.#waiting.abandon();
   }
 
@@ -340,29 +341,6 @@ export class SendQueue {
     return this.outlet.untakenFds > 0 ? this.outlet.oldestAt : this.#waiting.oldestFdsAt();
   }
 
-  #sendQueued(): number {
-    this.blockedFd = -1;
-    this.awaitsTaking = false;
-    for (let packet = this.#waiting.first; packet !== undefined; packet = this.#waiting.first) {
-      const together = packet.bundle === undefined ? 0 : this.outlet.sendTogether(this.#waiting);
-      if (together > 0) {
-        this.#waiting.shift(together);
-        continue;
-      }
-      const outcome =
-        packet.bundle === undefined
-          ? this.#sendQueuedPacket(packet)
-          : this.#sendQueuedFds(packet, packet.bundle);
-      if (isGone(outcome)) return PEER_GONE;
-      if (outcome < 0) {
-        if (this.blockedFd < 0) this.blockedFd = this.#fd;
-        return BLOCKED;
-      }
-      this.#waiting.shift();
-    }
-    return ACCEPTED;
-  }
-
   /**
    * The queue is empty: one frame with its fds goes out at once, if the socket takes it.
    * @returns ACCEPTED, PEER_GONE, or BLOCKED with nothing sent
@@ -379,17 +357,12 @@ export class SendQueue {
     if (isRefusal(sent)) return this.#deliverWithoutFds(source, offset, bytes, KERNEL_REFUSED);
     if (isGone(sent)) return PEER_GONE;
     if (sent < 0) {
-      this.#noteFdsBlocked(sent);
+      this.#departure.noteFdsBlocked(sent);
       return BLOCKED;
     }
     if (!this.outlet.isOnLane) return ACCEPTED;
     const kind = source.words[(offset >>> 2) + 1] ?? 0;
     return this.#deliverAs(laneKind(kind), source, offset, bytes);
-  }
-
-  #noteFdsBlocked(outcome: number): void {
-    this.blockedFd = this.outlet.fd;
-    this.awaitsTaking = outcome === TAKING_AWAITED;
   }
 
   /** Delivers a frame that does not get its fds: as withheld, or where it needs them, as lost. */
@@ -413,33 +386,6 @@ export class SendQueue {
     source.words[word] = kind;
     const outcome = this.deliver(source, offset, bytes);
     source.words[word] = original;
-    return outcome;
-  }
-
-  /**
-   * The head of the queue carries fds. Once they are on the lane, or refused, the rest of it is a
-   * packet like any other.
-   * @returns bytes sent, or an outcome of sendPacket with the frame still queued
-   */
-  #sendQueuedFds(packet: QueuedPacket, bundle: FdBundle): number {
-    const sent = this.outlet.send(packet.buffer, 0, packet.bytes, bundle, packet.fds);
-    if (sent < 0 && !isRefusal(sent)) {
-      if (!isGone(sent)) this.#noteFdsBlocked(sent);
-      return sent;
-    }
-    if (sent < 0) {
-      bundle.payer.release(packet.fds.length);
-      this.#waiting.loseFds(packet, KERNEL_REFUSED);
-    } else this.#waiting.letGoOfFds(packet);
-    if (sent > 0 && !this.outlet.isOnLane) return sent;
-    if (sent > 0) packet.buffer.words[1] = laneKind(packet.buffer.words[1] ?? 0);
-    return this.#sendQueuedPacket(packet);
-  }
-
-  #sendQueuedPacket(packet: QueuedPacket): number {
-    if (packet.bytes === 0) return 0; // Its frame was lost with its fds.
-    const outcome = this.#sink.sendPacket(this.#fd, packet.buffer, 0, packet.bytes);
-    if (outcome > 0) this.outlet.noteRecord();
     return outcome;
   }
 
@@ -488,7 +434,7 @@ export class SendQueue {
     if (!room.fits(this.#waiting, bytes)) return undefined;
     const tail = this.#waiting.last;
     if (tail !== undefined && tail.bundle === undefined && tail.room >= bytes) return tail;
-    if (tail !== undefined && this.blockedFd < 0) this.#sendQueued();
+    if (tail !== undefined && this.blockedFd < 0) this.#departure.sendWaiting();
     const packet = this.#pool.acquire(!this.isEmpty);
     if (packet !== undefined) this.#waiting.push(packet);
     return packet;

@@ -165,7 +165,7 @@ describe("Bus.drain() with services", () => {
     expect(Buffer.from(reply?.body ?? []).toString()).toBe("answer");
     expect(sync?.opcode).toBe(OPCODE.SYNC);
     const counts = { published: 0, matched: 0, delivered: 0, dropped: 0, queued: 0 };
-    const more = { denied: 0, fdsWaiting: 0, fdsExpired: 0 };
+    const more = { denied: 0, fdsWaiting: 0, fdsExpired: 0, lostLater: 0, superseded: 0 };
     simulated.control(OPCODE.ACK, sync?.id ?? 0, { ...counts, ...more });
     await drained;
     expect(await service.closed()).toBeUndefined();
