@@ -9,6 +9,7 @@ import type { Connection } from "./connection.ts";
 import { type Cause, holdsOthersBack } from "./endings.ts";
 import type { Flusher } from "./flusher.ts";
 import { HeldPublishers } from "./held-publishers.ts";
+import { STALL_LIMIT_MS } from "./limits.ts";
 import type { PacketRest, PacketRests } from "./packet-rests.ts";
 import type { SocketWatch } from "./socket-watch.ts";
 
@@ -71,8 +72,10 @@ export class BackPressure {
     for (const subscriber of this.#held.holders(now)) {
       // epoll tells of room only once a socket is three quarters empty.
       this.#parts.flusher.flush(subscriber);
-      if (!this.#held.isStalled(subscriber, now)) continue;
-      this.#parts.end(subscriber, holdsOthersBack(subscriber.queue.queuedBytes));
+      const actual = this.#held.stalledMs(subscriber, now);
+      const limit = STALL_LIMIT_MS;
+      if (actual < limit) continue;
+      this.#parts.end(subscriber, holdsOthersBack(subscriber.queue.queuedBytes, { limit, actual }));
     }
   }
 

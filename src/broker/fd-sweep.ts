@@ -7,6 +7,7 @@
 import type { Connection } from "./connection.ts";
 import type { ConnectionTable } from "./connection-table.ts";
 import type { BrokerEventListener } from "./events.ts";
+import type { LimitFigures } from "./excess.ts";
 import type { FdsInFlight } from "./fds-in-flight.ts";
 import type { Flusher } from "./flusher.ts";
 import { FD_LOOK_INTERVAL_MS, FD_SWEEP_INTERVAL_MS } from "./limits.ts";
@@ -15,8 +16,8 @@ import type { SocketWatch } from "./socket-watch.ts";
 
 /** What a sweep needs of the process around it. */
 export interface FdSweepHost {
-  /** The client has left so many fds in its socket for too long. */
-  evictForFds(connection: Connection, fds: number): void;
+  /** The client has left so many fds in its socket for too long: for so many milliseconds. */
+  evictForFds(connection: Connection, fds: number, waitedMs: LimitFigures): void;
 }
 
 /** What a sweep is made from. */
@@ -63,7 +64,7 @@ export class FdSweep {
     this.#nextAt = now + FD_SWEEP_INTERVAL_MS;
     lingering.sweep();
     for (const connection of table.all()) {
-      if (connection.state !== "DOOMED") this.#sweepOne(connection, now - ttlMs);
+      if (connection.state !== "DOOMED") this.#sweepOne(connection, now, ttlMs);
     }
   }
 
@@ -98,15 +99,18 @@ export class FdSweep {
     }
   }
 
-  #sweepOne(connection: Connection, before: number): void {
+  #sweepOne(connection: Connection, now: number, ttlMs: number): void {
     const { queue } = connection;
     const { outlet } = queue;
+    const before = now - ttlMs;
     outlet.look();
-    if (outlet.oldestAt <= before) {
+    const { oldestAt } = outlet;
+    if (oldestAt <= before) {
       const fds = outlet.untakenFds;
+      const waitedMs = { limit: ttlMs, actual: Math.floor(now - oldestAt) };
       outlet.disown(true);
       this.#tell(connection, fds + queue.expireFds(Number.POSITIVE_INFINITY));
-      return this.#parts.host.evictForFds(connection, fds);
+      return this.#parts.host.evictForFds(connection, fds, waitedMs);
     }
     if (queue.queuedFds === 0) return;
     const expired = queue.expireFds(before);

@@ -44,7 +44,17 @@ import type { PacketShare, QueuedPacket } from "./packet-pool.ts";
 import { QueueLosses } from "./queue-losses.ts";
 import { ACCEPTED, BLOCKED, FDS_NOT_PASSED, PEER_GONE, QUEUE_FULL } from "./queue-outcomes.ts";
 import { QueueOverflow } from "./queue-overflow.ts";
-import { fits, fitsReserve, fitsWithFds, hasRoomAgain, isHigh, isLow } from "./queue-room.ts";
+import {
+  controlFullnessOf,
+  type Fullness,
+  fits,
+  fitsReserve,
+  fitsWithFds,
+  fullnessOf,
+  hasRoomAgain,
+  isHigh,
+  isLow,
+} from "./queue-room.ts";
 import { WaitingPackets, type Withdrawn } from "./waiting-packets.ts";
 
 /** #turnAway(): it is not. */
@@ -123,6 +133,12 @@ export class SendQueue {
   /** At most half of what may wait does. */
   get isLow(): boolean {
     return isLow(this.#waiting);
+  }
+
+  /** What keeps a message out that was refused, or a control frame. */
+  fullness(of: "messages" | "control"): Fullness {
+    if (of === "messages") return fullnessOf(this.#waiting, this.#pool.lack());
+    return controlFullnessOf(this.#waiting, this.#pool.reserveBytes);
   }
 
   /** Messages that were taken, and lost while they waited. */

@@ -33,6 +33,7 @@ import {
   readsTooSlowly,
   tooManyAwaitingHello,
 } from "./endings.ts";
+import type { LimitFigures } from "./excess.ts";
 import { encodeFatal, type FatalFields } from "./fatal-frame.ts";
 import type { FdCloser } from "./fd-closer.ts";
 import type { ControlSender } from "./introductions.ts";
@@ -151,7 +152,11 @@ export class Sessions implements PartsHost {
   }
 
   readonly #endForCloses = (connection: Connection): void =>
-    this.end(connection, fdsDoNotClose(connection.identity.uid));
+    this.end(connection, this.#closesHang(connection.identity.uid));
+
+  #closesHang(uid: number): Cause {
+    return fdsDoNotClose(uid, this.#parts.closer.pendingOf(uid));
+  }
 
   /** RouterHost */
   noteHeld(by: readonly Connection[]): void {
@@ -271,7 +276,7 @@ export class Sessions implements PartsHost {
 
   /** RouterHost */
   noteSlowReader(connection: Connection): void {
-    this.endUnread(connection, readsTooSlowly(connection.queue.queuedBytes));
+    this.endUnread(connection, readsTooSlowly(connection.queue.fullness("messages")));
   }
 
   /** RouterHost */
@@ -281,7 +286,7 @@ export class Sessions implements PartsHost {
 
   /** FlushHost */
   evict(connection: Connection): void {
-    this.endUnread(connection, doesNotRead(connection.queue.queuedBytes));
+    this.endUnread(connection, doesNotRead(connection.queue.fullness("control")));
   }
 
   /** FlushHost */
@@ -290,8 +295,8 @@ export class Sessions implements PartsHost {
   }
 
   /** FdSweepHost */
-  evictForFds(connection: Connection, fds: number): void {
-    this.endUnread(connection, doesNotTakeFds(fds, this.#options.fdTtlMs));
+  evictForFds(connection: Connection, fds: number, waitedMs: LimitFigures): void {
+    this.endUnread(connection, doesNotTakeFds(fds, waitedMs));
   }
 
   /** Clients that something waits for have taken fds. */
@@ -308,7 +313,7 @@ export class Sessions implements PartsHost {
       else this.doom(connection);
     } catch (error) {
       if (!(error instanceof SyscallError)) throw error;
-      this.end(connection, noFdsLeft(error));
+      this.end(connection, noFdsLeft(error, this.#parts.budget.figures));
     }
   }
 

@@ -39,7 +39,8 @@ import type { Area, CarryOut, ClientFrame } from "../area.ts";
 import type { BusState } from "../bus-state.ts";
 import type { Connection } from "../connection.ts";
 import type { Deferred } from "../deferred.ts";
-import { type Excess, excessOf, excessWords } from "../excess.ts";
+import { excessOf, excessWords } from "../excess.ts";
+import type { FdBudget } from "../fd-budget.ts";
 import type { FdBundle } from "../fd-bundle.ts";
 import { CALLS_PER_LOOK, MEMBERS_TRIED_MAX } from "../limits.ts";
 import { bodyBytesOf, isTooLarge } from "../message-limit.ts";
@@ -47,7 +48,7 @@ import { ACCEPTED, FDS_NOT_PASSED, PEER_GONE, QUEUE_FULL } from "../queue-outcom
 import { RESOURCE } from "../quota.ts";
 import { bodyEnd, bodyStart, unknownOpcode } from "../requests.ts";
 import { NOT_PLAIN } from "../router.ts";
-import type { Answers, RefusalCode } from "./answers.ts";
+import type { Answers, Failure } from "./answers.ts";
 import { type CallDelivery, FDS_DENIED } from "./call-delivery.ts";
 import { type ConnectionServices, type OpenService, PendingCall } from "./connection-services.ts";
 import { type HeldWords, STREAM_CREDIT_MAX } from "./held-words.ts";
@@ -77,6 +78,7 @@ export interface CallsParts {
   readonly delivery: CallDelivery;
   readonly held: HeldWords;
   readonly deferred: Deferred;
+  readonly budget: Pick<FdBudget, "figures">;
   readonly host: CallHost;
 }
 
@@ -162,7 +164,7 @@ export class Calls implements Area {
     const { services } = connection;
     if (services === undefined) return;
     for (const pending of services.requests.values()) {
-      this.#fail(pending, "CLOSED_BY_SERVICE", "whoever served it has gone");
+      this.#fail(pending, SERVICE_GONE);
     }
     for (const pending of services.calls.values()) this.#cancel(pending, FLAG_CALLER_GONE);
     this.#parts.held.drop(connection);
@@ -192,15 +194,14 @@ export class Calls implements Area {
     }
     if (bundle !== undefined && !this.#admits(caller, open, call, buffer, bundle)) return;
     if (!caller.quota.charge(RESOURCE.pendingCalls, 1)) {
-      const excess = excessOf(caller.quota, "pendingCalls");
-      const why = excessWords(excess);
-      return this.#refuse(caller, call, service, "LIMIT_PENDING_CALLS", why, excess);
+      const figures = excessOf(caller.quota, "pendingCalls");
+      const why = excessWords(figures);
+      return this.#refuse(caller, call, service, { code: "LIMIT_PENDING_CALLS", why, figures });
     }
-    const outcome = this.#place(caller, call, service, buffer, offset, bytes, bundle);
-    if (outcome === ACCEPTED) return;
+    const failure = this.#place(caller, call, service, buffer, offset, bytes, bundle);
+    if (failure === undefined) return;
     caller.quota.release(RESOURCE.pendingCalls, 1);
-    const { code, why } = outcome === undefined ? NO_SERVICE : requestFailure(outcome);
-    this.#refuse(caller, call, service, code, why);
+    this.#refuse(caller, call, service, failure);
   }
 
   #admits(
@@ -216,8 +217,7 @@ export class Calls implements Area {
 
   /**
    * Finds a member that takes a request.
-   * @returns ACCEPTED: the call is pending; or undefined where nobody serves, or the last outcome of
-   *   CallDelivery
+   * @returns undefined: the call is pending; or why nobody takes it
    */
   #place(
     caller: Connection,
@@ -227,13 +227,13 @@ export class Calls implements Area {
     offset: number,
     bytes: number,
     bundle: FdBundle | undefined,
-  ): number | undefined {
+  ): Failure | undefined {
     const { choice, delivery } = this.#parts;
     const { topic } = service;
     const { words } = buffer;
     const word = offset >>> 2;
     words[word + FRAME_ORIGIN_WORD] = caller.id;
-    let outcome: number | undefined;
+    let failure: Failure = NO_SERVICE;
     let member = choice.first(service);
     for (let tries = 0; member !== undefined && tries < MEMBERS_TRIED_MAX; tries += 1) {
       const responder = member.client;
@@ -241,7 +241,15 @@ export class Calls implements Area {
       assert(services !== undefined, "a member has services");
       const request = services.nextRequest();
       words[word + CALL_WORD] = request;
-      outcome = delivery.deliverRequest(caller, responder, topic, buffer, offset, bytes, bundle);
+      const outcome = delivery.deliverRequest(
+        caller,
+        responder,
+        topic,
+        buffer,
+        offset,
+        bytes,
+        bundle,
+      );
       if (outcome === ACCEPTED) {
         const isStream = (flagsOf(words[word + FRAME_KIND_WORD] as number) & FLAG_STREAM) !== 0;
         const pending = new PendingCall(service, caller, call, member, request, isStream);
@@ -249,11 +257,12 @@ export class Calls implements Area {
         if (bundle !== undefined) {
           bundle.onRefused = () => this.#parts.deferred.add(() => this.#lose(pending));
         }
-        return ACCEPTED;
+        return undefined;
       }
+      failure = this.#requestFailure(responder, outcome);
       member = choice.after(service, member);
     }
-    return outcome;
+    return failure;
   }
 
   #add(pending: PendingCall, responder: ConnectionServices): void {
@@ -283,14 +292,14 @@ export class Calls implements Area {
     const flags = flagsOf(words[word + FRAME_KIND_WORD] as number);
     const isPart = (flags & FLAG_MORE) !== 0;
     const flaw = isPart ? partFlaw(pending, flags) : undefined;
-    if (flaw !== undefined) return this.#reject(pending, isPart, "REJECTED_REPLY", flaw);
+    if (flaw !== undefined) return this.#reject(pending, isPart, flaw);
     const { delivery } = this.#parts;
     const limit = delivery.replyBytesMax(pending.member, pending.service.topic);
     const actual = bodyBytesOf(words, offset);
     if (isTooLarge(actual, limit)) return this.#rejectSize(pending, isPart, limit, actual);
     if (bundle !== undefined && !this.#admitsReply(responder, pending, buffer, bundle)) {
       const why = "the service answered with fds that it may not send";
-      return this.#reject(pending, isPart, "REJECTED_REPLY", why);
+      return this.#reject(pending, isPart, why);
     }
     if (isPart) pending.credit -= 1;
     else this.#end(pending);
@@ -308,9 +317,9 @@ export class Calls implements Area {
     }
     // The caller is gone, and its end will be the end of the call.
     if (outcome === PEER_GONE) return;
-    const { code, why } = replyFailure(outcome);
+    const failure = this.#replyFailure(caller, outcome);
     if (isPart) this.#cancel(pending, 0);
-    this.#refuse(caller, call, service, code, why);
+    this.#refuse(caller, call, service, failure);
   }
 
   #admitsReply(
@@ -338,10 +347,11 @@ export class Calls implements Area {
   }
 
   /** The service may not answer so: the caller is told, and the service, if it means to go on. */
-  #reject(pending: PendingCall, goesOn: boolean, code: RefusalCode, why: string): void {
+  #reject(pending: PendingCall, goesOn: boolean, why: string): void {
     if (goesOn) this.#cancel(pending, 0);
     else this.#end(pending);
-    this.#refuse(pending.caller, pending.call, pending.service, code, why);
+    const { caller, call, service } = pending;
+    this.#refuse(caller, call, service, { code: "REJECTED_REPLY", why });
   }
 
   #rejectSize(pending: PendingCall, goesOn: boolean, limit: number, actual: number): void {
@@ -352,16 +362,15 @@ export class Calls implements Area {
     this.#parts.delivery.tellTooLarge(responder, what, caller, call);
   }
 
-  #fail(pending: PendingCall, code: RefusalCode, why: string): void {
+  #fail(pending: PendingCall, failure: Failure): void {
     this.#end(pending);
-    this.#refuse(pending.caller, pending.call, pending.service, code, why);
+    this.#refuse(pending.caller, pending.call, pending.service, failure);
   }
 
   /** A large request waited, and then it could not be passed on. */
   #lose(pending: PendingCall): void {
     if (!isPending(pending)) return;
-    const { code, why } = requestFailure(FDS_NOT_PASSED);
-    this.#fail(pending, code, why);
+    this.#fail(pending, this.#requestFailure(pending.responder, FDS_NOT_PASSED));
   }
 
   /** The same of a large reply. */
@@ -369,8 +378,8 @@ export class Calls implements Area {
     // Given up meanwhile.
     if (isPart && !isPending(pending)) return;
     if (isPart) this.#cancel(pending, 0);
-    const { code, why } = replyFailure(FDS_NOT_PASSED);
-    this.#refuse(pending.caller, pending.call, pending.service, code, why);
+    const { caller, call, service } = pending;
+    this.#refuse(caller, call, service, this.#replyFailure(caller, FDS_NOT_PASSED));
   }
 
   /** Takes a call out of the tables. What is told of it is the caller's business. */
@@ -394,46 +403,51 @@ export class Calls implements Area {
     caller: Connection,
     call: number,
     { topic }: Service<Connection>,
-    code: RefusalCode,
-    why: string,
-    excess?: Excess,
+    failure: Failure,
   ): void {
-    const message = `Cannot call "${topic.name}": ${why}`;
-    const figures = excess && { limit: excess.limit, actual: excess.actual };
-    this.#parts.answers.refuse(caller, call, code, message, { topic: topic.name, ...figures });
+    const about = { topic: topic.name, cannot: `Cannot call "${topic.name}"` };
+    this.#parts.answers.fail(caller, call, about, failure);
+  }
+
+  /** Why a member did not take a request. @param outcome of CallDelivery */
+  #requestFailure({ queue }: Connection, outcome: number): Failure {
+    switch (outcome) {
+      case QUEUE_FULL: {
+        const why = "the queue of whoever serves it is full";
+        return { code: "LIMIT_PENDING_CALLS", why, figures: queue.fullness("messages") };
+      }
+      case FDS_NOT_PASSED:
+        return this.#notPassed("its body could not be passed on");
+      case FDS_DENIED:
+        return { code: "REJECTED_BY_POLICY", why: "whoever serves it may not receive fds" };
+      default:
+        return SERVICE_GONE;
+    }
+  }
+
+  /** Why the caller cannot have a reply. @param outcome of CallDelivery */
+  #replyFailure({ queue }: Connection, outcome: number): Failure {
+    switch (outcome) {
+      case FDS_NOT_PASSED:
+        return this.#notPassed("the body of the reply could not be passed on");
+      case FDS_DENIED: {
+        const why = "the reply has fds, which the caller may not receive";
+        return { code: "REJECTED_BY_POLICY", why };
+      }
+      default: {
+        const why = "the reply does not fit the queue of the caller";
+        return { code: "LIMIT_REPLY", why, figures: queue.fullness("messages") };
+      }
+    }
+  }
+
+  #notPassed(why: string): Failure {
+    return { code: "LIMIT_QUEUED_FDS", why, figures: this.#parts.budget.figures };
   }
 }
 
-const NO_SERVICE = { code: "REJECTED_NO_SERVICE", why: "nobody serves it" } as const;
-
-/** Why no member took a request. @param outcome of CallDelivery */
-function requestFailure(outcome: number): { code: RefusalCode; why: string } {
-  switch (outcome) {
-    case QUEUE_FULL:
-      return { code: "LIMIT_PENDING_CALLS", why: "the queue of whoever serves it is full" };
-    case FDS_NOT_PASSED:
-      return { code: "LIMIT_QUEUED_FDS", why: "its body could not be passed on" };
-    case FDS_DENIED:
-      return { code: "REJECTED_BY_POLICY", why: "whoever serves it may not receive fds" };
-    default:
-      return { code: "CLOSED_BY_SERVICE", why: "whoever served it has gone" };
-  }
-}
-
-/** Why the caller cannot have a reply. @param outcome of CallDelivery */
-function replyFailure(outcome: number): { code: RefusalCode; why: string } {
-  switch (outcome) {
-    case FDS_NOT_PASSED:
-      return { code: "LIMIT_QUEUED_FDS", why: "the body of the reply could not be passed on" };
-    case FDS_DENIED:
-      return {
-        code: "REJECTED_BY_POLICY",
-        why: "the reply has fds, which the caller may not receive",
-      };
-    default:
-      return { code: "LIMIT_REPLY", why: "the reply does not fit the queue of the caller" };
-  }
-}
+const NO_SERVICE: Failure = { code: "REJECTED_NO_SERVICE", why: "nobody serves it" };
+const SERVICE_GONE: Failure = { code: "CLOSED_BY_SERVICE", why: "whoever served it has gone" };
 
 /** Why a part of a reply is one too many. */
 function partFlaw({ isStream, credit }: PendingCall, flags: number): string | undefined {

@@ -22,7 +22,7 @@ import type { Area, CarryOut, ClientFrame } from "../area.ts";
 import type { BusState } from "../bus-state.ts";
 import type { Connection } from "../connection.ts";
 import type { BrokerEventListener } from "../events.ts";
-import { type Excess, excessOf, excessWords } from "../excess.ts";
+import { type Excess, excessOf, excessWords, type LimitFigures } from "../excess.ts";
 import type { FdGate } from "../fd-gate.ts";
 import type { ControlSender } from "../introductions.ts";
 import { SERVICES_PER_CONNECTION_MAX, TOPICS_MAX } from "../limits.ts";
@@ -177,13 +177,9 @@ export class ServiceRequests implements Area {
     if (!call.allowed) return answers.deny(connection, id, "call", name, call.rule);
     const service = open?.service ?? this.#hold(connection, name);
     if (!(service instanceof Service)) {
-      const { limit, actual } = service;
-      const message = `Cannot open service "${name}": ${excessWords(service)}`;
-      return answers.refuse(connection, id, "LIMIT_TOPICS", message, {
-        topic: name,
-        limit,
-        actual,
-      });
+      const about = { topic: name, cannot: `Cannot open service "${name}"` };
+      const why = excessWords(service);
+      return answers.fail(connection, id, about, { code: "LIMIT_TOPICS", why, figures: service });
     }
     const sendFds = state.peek(connection, "send-fds", name);
     const messageBytesMax = state.messageBytesMax(connection, name);
@@ -371,8 +367,7 @@ export class ServiceRequests implements Area {
     }
     const held = this.#hold(connection, topic);
     if (held instanceof Service) return held;
-    const { actual } = held;
-    this.#refuseTie(connection, id, topic, excessWords(held), { limit: held.limit, actual });
+    this.#refuseTie(connection, id, topic, excessWords(held), held);
     return undefined;
   }
 
@@ -381,10 +376,10 @@ export class ServiceRequests implements Area {
     id: number,
     topic: string,
     why: string,
-    figures: { readonly limit: number; readonly actual: number },
+    figures: LimitFigures,
   ): void {
-    const message = `Cannot serve or watch "${topic}": ${why}`;
-    this.#parts.answers.refuse(connection, id, "LIMIT_SERVICES", message, { topic, ...figures });
+    const about = { topic, cannot: `Cannot serve or watch "${topic}"` };
+    this.#parts.answers.fail(connection, id, about, { code: "LIMIT_SERVICES", why, figures });
   }
 
   #refuseNumber(connection: Connection, id: number, serviceId: number, verb: string): void {
