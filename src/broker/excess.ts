@@ -20,6 +20,8 @@ export interface Excess extends LimitFigures {
   readonly uid?: number | undefined;
   /** The limit is that of one connection: half of what its siblings leave free. */
   readonly share?: Share | undefined;
+  /** How many of them administrators have beyond the limit. */
+  readonly extras?: number | undefined;
 }
 
 /** Why the limit of one connection is what it is. */
@@ -61,10 +63,11 @@ export function excessOf(quota: ConnectionQuota, resource: ResourceName, more = 
  * `topics: 8192 of 8192 of one connection of uid 1000`. A connection may hold more than its share, where
  * others came to hold something since: then it is said what these hold.
  */
-export function excessWords({ resource, actual, limit, uid, share }: Excess): string {
+export function excessWords({ resource, actual, limit, uid, share, extras = 0 }: Excess): string {
+  const beyond = extras === 0 ? "" : `, ${extras} of them beyond it as an administrator`;
   const figures = `${WORDS[resource]}: ${actual} of ${limit}`;
-  if (uid === undefined) return `${figures} in the whole broker`;
-  if (share === undefined) return `${figures} of uid ${uid}`;
+  if (uid === undefined) return `${figures} in the whole broker${beyond}`;
+  if (share === undefined) return `${figures} of uid ${uid}${beyond}`;
   const words = `${figures} of one connection of uid ${uid}`;
   const { siblings, limitOfUser } = share;
   return siblings === 0 ? words : `${words}, whose others hold ${siblings} of ${limitOfUser}`;
