@@ -156,7 +156,7 @@ export class FdIntake {
   refuseForQuota(connection: Connection, topic: string, copies: number, requestId = 0): void {
     const excess = excessOf(connection.quota, "fds", copies);
     const { limit, actual } = excess;
-    const why = `${copies} copies do not fit, ${excessWords(excess)}`;
+    const why = `${copies} copies do not fit (${excessWords(excess)})`;
     const message = `Cannot pass fds on from "${topic}": ${why}`;
     this.#refuseForLimit(connection, { topic, message, limit, actual }, requestId);
   }
