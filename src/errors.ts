@@ -50,7 +50,7 @@ export const ERROR_CODES = {
   LIMIT_CONTROL_QUEUE: "The client reads so slowly that not even control frames fit any more.",
   LIMIT_PENDING_CALLS: "There are as many calls without an answer as there may be.",
   LIMIT_RETAINED: "The last values of this user take as much room as they may.",
-  LIMIT_SERVICES: "The connection serves or watches as many services as it may.",
+  LIMIT_SERVICES: "The connection or its user serves or watches as many services as it may.",
   LIMIT_SLOW_READER: "The client read too slowly for the overflow policy that it chose.",
   LIMIT_REPLY: "A reply did not fit into the queue of the caller.",
   LIMIT_OUTBOUND: "The client library holds as many unsent bytes as it may.",

@@ -9,7 +9,6 @@ import type { Connection } from "./connection.ts";
 import { type Cause, holdsOthersBack } from "./endings.ts";
 import type { Flusher } from "./flusher.ts";
 import { HeldPublishers } from "./held-publishers.ts";
-import { STALL_LIMIT_MS } from "./limits.ts";
 import type { PacketRest, PacketRests } from "./packet-rests.ts";
 import type { SocketWatch } from "./socket-watch.ts";
 
@@ -73,7 +72,7 @@ export class BackPressure {
       // epoll tells of room only once a socket is three quarters empty.
       this.#parts.flusher.flush(subscriber);
       const actual = this.#held.stalledMs(subscriber, now);
-      const limit = STALL_LIMIT_MS;
+      const limit = subscriber.quota.user.setting("stallMs");
       if (actual < limit) continue;
       this.#parts.end(subscriber, holdsOthersBack(subscriber.queue.queuedBytes, { limit, actual }));
     }

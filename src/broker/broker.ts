@@ -10,13 +10,7 @@ import { findRuntimeEpoll } from "../ffi/runtime-epoll.ts";
 import { Accepting } from "./accepting.ts";
 import type { AdministrationHost } from "./administration.ts";
 import type { BrokerEventListener } from "./events.ts";
-import {
-  FD_TTL_MS,
-  FDS_PER_CONNECTION,
-  FDS_RESERVED,
-  IDLE_WAIT_MS,
-  SHUTDOWN_DRAIN_MS,
-} from "./limits.ts";
+import { FDS_PER_CONNECTION, FDS_RESERVED, IDLE_WAIT_MS, SHUTDOWN_DRAIN_MS } from "./limits.ts";
 import { Listener } from "./listener.ts";
 import { overflowIds } from "./overflow-ids.ts";
 import { ownUidPolicy } from "./policy/decide.ts";
@@ -62,7 +56,10 @@ export interface BrokerOptions {
    * come in and are refused here, as with older kernels. Default true.
    */
   readonly keepFdsOut?: boolean | undefined;
-  /** Milliseconds after which fds that a subscriber did not take are withdrawn. Default FD_TTL_MS. */
+  /**
+   * Milliseconds after which fds that a subscriber did not take are withdrawn, where the policy does
+   * not set `fd-ttl-ms`. Default FD_TTL_MS.
+   */
   readonly fdTtlMs?: number | undefined;
   readonly onEvent?: BrokerEventListener;
   /** Milliseconds, monotonic. Default: performance.now. */
@@ -116,7 +113,7 @@ export class Broker implements ReactorHandler, AdministrationHost {
       servesOwnUidOnly: policy === undefined,
       administration: this,
       openFilesMax,
-      fdTtlMs: options.fdTtlMs ?? FD_TTL_MS,
+      fdTtlMs: options.fdTtlMs,
       spareFds: this.#spareFds,
       identity: { allowUnmapped: options.allowUnmapped ?? servesNobody },
       verifiesPackets,

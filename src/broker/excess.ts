@@ -36,8 +36,11 @@ export interface Share {
 const WORDS: { readonly [R in ResourceName]: string } = {
   connections: "connections",
   subscriptions: "subscriptions",
+  groups: "queue groups",
   topics: "topics",
+  services: "services",
   queuedBytes: "queued bytes",
+  retained: "last values",
   retainedBytes: "retained bytes",
   fds: "fds",
   pendingCalls: "pending calls",

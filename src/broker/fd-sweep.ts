@@ -27,8 +27,6 @@ export interface FdSweepParts {
   readonly table: ConnectionTable;
   readonly watch: SocketWatch;
   readonly flusher: Flusher;
-  /** Milliseconds that fds may wait. */
-  readonly ttlMs: number;
   readonly host: FdSweepHost;
   readonly onEvent: BrokerEventListener;
 }
@@ -58,13 +56,13 @@ export class FdSweep {
   /** Sweeps, if it is time. */
   runIfDue(): void {
     if (this.deadline() === Number.POSITIVE_INFINITY) return;
-    const { inFlight, lingering, ttlMs, table } = this.#parts;
+    const { inFlight, lingering, table } = this.#parts;
     const now = inFlight.tick();
     if (now < this.#nextAt) return;
     this.#nextAt = now + FD_SWEEP_INTERVAL_MS;
     lingering.sweep();
     for (const connection of table.all()) {
-      if (connection.state !== "DOOMED") this.#sweepOne(connection, now, ttlMs);
+      if (connection.state !== "DOOMED") this.#sweepOne(connection, now);
     }
   }
 
@@ -99,9 +97,10 @@ export class FdSweep {
     }
   }
 
-  #sweepOne(connection: Connection, now: number, ttlMs: number): void {
-    const { queue } = connection;
+  #sweepOne(connection: Connection, now: number): void {
+    const { queue, quota } = connection;
     const { outlet } = queue;
+    const ttlMs = quota.user.setting("fdTtlMs");
     const before = now - ttlMs;
     outlet.look();
     const { oldestAt } = outlet;

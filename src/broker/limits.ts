@@ -80,7 +80,7 @@ export const GROUP_CANDIDATES = 8;
 /** Subscriptions at a time in one broker. */
 export const SUBSCRIPTIONS_MAX = 1_048_576;
 
-/** Services that one connection may serve, wait for or watch, together. Guess. */
+/** Services that one connection may serve, wait for or watch, where the policy says nothing else. Guess. */
 export const SERVICES_PER_CONNECTION_MAX = 4_096;
 
 /**
@@ -108,7 +108,10 @@ export const SEND_QUEUE_BYTES_RESUME = SEND_QUEUE_BYTES_MAX / 2;
  */
 export const SEND_QUEUE_BYTES_HOLD = (SEND_QUEUE_BYTES_MAX / 4) * 3;
 
-/** Milliseconds after which a subscriber that holds publishers back and takes nothing is closed. */
+/**
+ * Milliseconds after which a subscriber that holds publishers back and takes nothing is closed, where
+ * the policy says nothing else.
+ */
 export const STALL_LIMIT_MS = 10_000;
 
 /** Milliseconds between looks at subscribers that hold publishers back. */
@@ -143,7 +146,10 @@ export const FDS_UNTAKEN_MAX = 512;
 /** Fds sent to one client before the kernel is asked which of them it took: 0.2 us for so many. */
 export const FDS_UNTAKEN_BEFORE_LOOK = 64;
 
-/** Milliseconds after which fds that a subscriber did not take are withdrawn. */
+/**
+ * Milliseconds after which fds that a subscriber did not take are withdrawn, where the policy says
+ * nothing else.
+ */
 export const FD_TTL_MS = 30_000;
 
 /**
@@ -200,7 +206,10 @@ export const BACKLOG_BYTES_MAX = 8 * QUEUED_BYTES_PER_UID_MAX;
  */
 export const RETAINED_MAX = TOPICS_MAX / 2;
 
-/** Last values of one uid, its connections that are gone included, so that no user has them all. */
+/**
+ * Last values of one uid, its connections that are gone included, where the policy says nothing else:
+ * so no user has them all.
+ */
 export const RETAINED_PER_UID_MAX = RETAINED_MAX / 4;
 
 /**

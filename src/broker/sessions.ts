@@ -185,7 +185,8 @@ export class Sessions implements PartsHost {
    */
   replacePolicy(policy: Policy): void {
     this.#parts.state.replacePolicy(policy);
-    const defaults = quotaDefaults(this.#options.openFilesMax);
+    const { openFilesMax, fdTtlMs } = this.#options;
+    const defaults = quotaDefaults(openFilesMax, fdTtlMs);
     this.#parts.quotas.replaceLimits(limitsOfPolicy(policy.limits, defaults));
     this.#parts.background.add(this.#parts.retained.sweep());
     this.#parts.background.add(this.#parts.rights.sweep(this.#parts.table.all()));

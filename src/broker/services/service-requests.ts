@@ -22,10 +22,10 @@ import type { Area, CarryOut, ClientFrame } from "../area.ts";
 import type { BusState } from "../bus-state.ts";
 import type { Connection } from "../connection.ts";
 import type { BrokerEventListener } from "../events.ts";
-import { type Excess, excessOf, excessWords, type LimitFigures } from "../excess.ts";
+import { type Excess, excessOf, excessWords } from "../excess.ts";
 import type { FdGate } from "../fd-gate.ts";
 import type { ControlSender } from "../introductions.ts";
-import { SERVICES_PER_CONNECTION_MAX, TOPICS_MAX } from "../limits.ts";
+import { TOPICS_MAX } from "../limits.ts";
 import { RESOURCE } from "../quota.ts";
 import { bodyEnd, bodyStart, checkRequestId, unknownOpcode } from "../requests.ts";
 import type { Answers } from "./answers.ts";
@@ -105,11 +105,11 @@ export class ServiceRequests implements Area {
     const { watch } = this.#parts;
     for (const service of services.served.values()) {
       this.#stopServing(connection, service);
-      this.#release(connection, service);
+      this.#untie(connection, service);
     }
     for (const service of services.watched.values()) {
       watch.forget(connection, service);
-      this.#release(connection, service);
+      this.#untie(connection, service);
     }
     for (const { service } of services.open.values()) this.#release(connection, service);
     watch.drop(connection);
@@ -148,7 +148,7 @@ export class ServiceRequests implements Area {
     connection.services?.served.delete(id);
     this.#stopServing(connection, service);
     answers.revoke(connection, id, "serve", name, decision.rule);
-    this.#release(connection, service);
+    this.#untie(connection, service);
   }
 
   #refreshWatched(connection: Connection, service: BusService): void {
@@ -161,7 +161,7 @@ export class ServiceRequests implements Area {
     // The same is told of a service that is open, too.
     const isTold = connection.services?.open.get(id)?.call.allowed === true;
     if (!isTold) answers.revoke(connection, id, "call", name, decision.rule);
-    this.#release(connection, service);
+    this.#untie(connection, service);
   }
 
   #open(connection: Connection, id: number, name: string): void {
@@ -213,7 +213,7 @@ export class ServiceRequests implements Area {
     const service = isWaiting ? known : this.#tie(connection, id, name);
     if (service === undefined) return;
     const isPlaced = this.#place(connection, id, service, request);
-    if (!isWaiting && !isPlaced) this.#release(connection, service);
+    if (!isWaiting && !isPlaced) this.#untie(connection, service);
   }
 
   /** @returns whether the client serves or waits now; where not, it was told why */
@@ -270,7 +270,7 @@ export class ServiceRequests implements Area {
     if (service === undefined) return this.#refuseNumber(connection, id, serviceId, "serve");
     connection.services?.served.delete(serviceId);
     this.#stopServing(connection, service);
-    this.#release(connection, service);
+    this.#untie(connection, service);
     answers.grant(connection, id);
   }
 
@@ -294,7 +294,7 @@ export class ServiceRequests implements Area {
     if (service === undefined) return this.#refuseNumber(connection, id, serviceId, "watch");
     connection.services?.watched.delete(serviceId);
     watch.forget(connection, service);
-    this.#release(connection, service);
+    this.#untie(connection, service);
     answers.grant(connection, id);
   }
 
@@ -313,7 +313,7 @@ export class ServiceRequests implements Area {
     for (const owner of lost) {
       this.#tellOwner(owner, service, false);
       owner.services?.served.delete(service.topic.id);
-      this.#release(owner, service);
+      this.#untie(owner, service);
     }
     for (const owner of gained) {
       this.#tellOwner(owner, service, true);
@@ -358,27 +358,27 @@ export class ServiceRequests implements Area {
 
   /** One more service that a client serves or watches. @returns undefined where it was refused */
   #tie(connection: Connection, id: number, topic: string): BusService | undefined {
-    const ties = connection.services?.tiesCount ?? 0;
-    const limit = SERVICES_PER_CONNECTION_MAX;
-    if (ties >= limit) {
-      const why = `${ties} services of ${limit} of one connection`;
-      this.#refuseTie(connection, id, topic, why, { limit, actual: ties });
+    const { quota } = connection;
+    if (!quota.charge(RESOURCE.services, 1)) {
+      this.#refuseTie(connection, id, topic, excessOf(quota, "services"));
       return undefined;
     }
     const held = this.#hold(connection, topic);
     if (held instanceof Service) return held;
-    this.#refuseTie(connection, id, topic, excessWords(held), held);
+    quota.release(RESOURCE.services, 1);
+    this.#refuseTie(connection, id, topic, held);
     return undefined;
   }
 
-  #refuseTie(
-    connection: Connection,
-    id: number,
-    topic: string,
-    why: string,
-    figures: LimitFigures,
-  ): void {
+  /** Takes back what #tie() gave. */
+  #untie(connection: Connection, service: BusService): void {
+    connection.quota.release(RESOURCE.services, 1);
+    this.#release(connection, service);
+  }
+
+  #refuseTie(connection: Connection, id: number, topic: string, figures: Excess): void {
     const about = { topic, cannot: `Cannot serve or watch "${topic}"` };
+    const why = excessWords(figures);
     this.#parts.answers.fail(connection, id, about, { code: "LIMIT_SERVICES", why, figures });
   }
 
