@@ -164,14 +164,17 @@ export class RejectedError extends Error {
 export class LimitError extends RangeError {
   override readonly name = "LimitError";
   readonly code: LimitErrorCode;
-  /** Undefined where the broker set the limit and did not say it. */
+  /**
+   * How much there may be, and how much there is, or would be; docs/errors.md says of what. Undefined
+   * where whoever set the limit did not say it over the wire, which this broker always does.
+   */
   readonly limit: number | undefined;
   readonly actual: number | undefined;
 
   constructor(
     code: LimitErrorCode,
     message: string,
-    fields: { limit?: number | undefined; actual?: number | undefined } = {},
+    fields: { readonly limit: number | undefined; readonly actual: number | undefined },
     options?: ErrorOptions,
   ) {
     super(message, options);
