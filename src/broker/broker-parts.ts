@@ -48,7 +48,7 @@ export interface SessionsOptions extends AdmissionOptions {
   readonly administration: AdministrationHost;
   /** RLIMIT_NOFILE of this process. */
   readonly openFilesMax: number;
-  /** Milliseconds after which fds that a subscriber did not take are withdrawn, without a policy's word. */
+  /** Milliseconds after which fds that nobody took are withdrawn, without a policy's word. */
   readonly fdTtlMs: number | undefined;
   /** Whether each packet must come from the process that connected. */
   readonly verifiesPackets: boolean;

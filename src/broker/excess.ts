@@ -63,8 +63,8 @@ export function excessOf(quota: ConnectionQuota, resource: ResourceName, more = 
 }
 
 /**
- * `topics: 8192 of 8192 of one connection of uid 1000`. A connection may hold more than its share, where
- * others came to hold something since: then it is said what these hold.
+ * `topics: 8192 of 8192 of one connection of uid 1000`. A connection may hold more than its share,
+ * where others came to hold something since: it is said what these hold.
  */
 export function excessWords({ resource, actual, limit, uid, share, extras = 0 }: Excess): string {
   const beyond = extras === 0 ? "" : `, ${extras} of them beyond it as an administrator`;

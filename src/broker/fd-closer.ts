@@ -92,7 +92,7 @@ export class FdCloser {
     return this.#accounts.get(uid)?.pending ?? 0;
   }
 
-  /** Of these, those that have been pending for CLOSING_GRACE_MS, or up to twice that. */
+  /** Of these, those that have been pending for CLOSING_GRACE_MS; some count up to as much later. */
   overdueOf(uid: number): number {
     return this.#accounts.get(uid)?.overdue ?? 0;
   }

@@ -80,7 +80,7 @@ export const GROUP_CANDIDATES = 8;
 /** Subscriptions at a time in one broker. */
 export const SUBSCRIPTIONS_MAX = 1_048_576;
 
-/** Services that one connection may serve, wait for or watch, where the policy says nothing else. Guess. */
+/** Services that one connection may serve, wait for or watch, without a policy's word. Guess. */
 export const SERVICES_PER_CONNECTION_MAX = 4_096;
 
 /**
@@ -347,9 +347,9 @@ export const CLOSING_LOOK_MS = 20;
 export const CLOSE_STUCK_MS = 1_000;
 
 /**
- * Milliseconds that closing a file may take before it counts against the `fds` of its user. A close takes
- * 20 to 60 us on its thread, so 1,024 of one user are done long before; while they are not, they count
- * among the files that the broker has open, as always. Guess.
+ * Milliseconds that closing a file may take before it counts against the `fds` of its user. A close
+ * takes 20 to 60 us on its thread, so 1,024 of one user are done long before; while they are not,
+ * they count among the files that the broker has open, as always. Guess.
  */
 export const CLOSING_GRACE_MS = 500;
 

@@ -113,7 +113,10 @@ function errorOf(client: RawClient): RawFrame | undefined {
   return client.received().find(({ opcode }) => opcode === OPCODE.ERROR);
 }
 
-/** A client of this user and one of LIMITED do the same. @returns the former's ERROR, at the latter's end */
+/**
+ * A client of this user and, behind it, one of LIMITED do the same until the latter is ended for it.
+ * @returns the ERROR that the former got by then
+ */
 async function besideLimited(
   stage: Stage,
   uid: number,
