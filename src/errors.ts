@@ -51,7 +51,7 @@ export const ERROR_CODES = {
   LIMIT_CONTROL_QUEUE: "The client reads so slowly that not even control frames fit any more.",
   LIMIT_PENDING_CALLS: "There are as many calls without an answer as there may be.",
   LIMIT_RETAINED: "The last values of this user take as much room as they may.",
-  LIMIT_SERVICES: "The connection serves or watches as many services as it may.",
+  LIMIT_SERVICES: "The connection or its user serves or watches as many services as it may.",
   LIMIT_SLOW_READER: "The client read too slowly for the overflow policy that it chose.",
   LIMIT_REPLY: "A reply did not fit into the queue of the caller.",
   LIMIT_OUTBOUND: "The client library holds as many unsent bytes as it may.",
@@ -165,14 +165,17 @@ export class RejectedError extends Error {
 export class LimitError extends RangeError {
   override readonly name = "LimitError";
   readonly code: LimitErrorCode;
-  /** Undefined where the broker set the limit and did not say it. */
+  /**
+   * How much there may be, and how much there is, or would be; docs/errors.md says of what. Undefined
+   * where whoever set the limit did not say it over the wire, which this broker always does.
+   */
   readonly limit: number | undefined;
   readonly actual: number | undefined;
 
   constructor(
     code: LimitErrorCode,
     message: string,
-    fields: { limit?: number | undefined; actual?: number | undefined } = {},
+    fields: { readonly limit: number | undefined; readonly actual: number | undefined },
     options?: ErrorOptions,
   ) {
     super(message, options);

@@ -48,11 +48,18 @@ function classOf(code: string): string {
 }
 
 describe("docs/errors.md", () => {
-  const documented = documentedCodes(readFileSync(join(ROOT, "docs/errors.md"), "utf8"));
+  const text = readFileSync(join(ROOT, "docs/errors.md"), "utf8");
+  const documented = documentedCodes(text);
 
   test("has every code once, with the sentence of src/errors.ts, in the same order", () => {
     const rows = documented.map(({ code, meaning }) => [code, meaning]);
     expect(rows).toEqual(Object.entries(ERROR_CODES));
+  });
+
+  test("says what the figures of every LIMIT_ code count, in the same order", () => {
+    const rows = text.matchAll(/^\| `(LIMIT_[A-Z_]+)` \| [^|]+ \|$/gm);
+    const limits = Object.keys(ERROR_CODES).filter((code) => code.startsWith("LIMIT_"));
+    expect(Array.from(rows, ([, code]) => code)).toEqual(limits);
   });
 
   test("has every code under its class", () => {

@@ -12,7 +12,7 @@ import { countUnreadRecords } from "../ffi/unread-records.ts";
 import type { Administration } from "./administration.ts";
 import { Connection } from "./connection.ts";
 import type { ConnectionTable } from "./connection-table.ts";
-import { type Cause, notOwner, tooManyConnections } from "./endings.ts";
+import { type Cause, noFilesLeft, notOwner, tooManyConnections } from "./endings.ts";
 import type { BrokerEventListener } from "./events.ts";
 import type { FdBudget } from "./fd-budget.ts";
 import type { PacketSink } from "./fd-outlet.ts";
@@ -164,7 +164,7 @@ export class Admission {
 
   /** Why there is no room for a connection that does not stand in the tables yet. */
   #lackOfRoomFor({ identity, quota }: Connection, isExhausted: boolean): Cause | undefined {
-    if (isExhausted) return tooManyConnections(undefined);
+    if (isExhausted) return noFilesLeft(this.#parts.budget.figures);
     const limit = quota.user.limit(RESOURCE.connections);
     const excess = this.#parts.table.excessFor(identity.uid, limit);
     return excess && tooManyConnections(excess);

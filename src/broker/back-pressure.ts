@@ -80,8 +80,10 @@ export class BackPressure {
     for (const subscriber of this.#held.holders(now)) {
       // epoll tells of room only once a socket is three quarters empty.
       this.#parts.flusher.flush(subscriber);
-      if (!this.#held.isStalled(subscriber, now)) continue;
-      this.#parts.end(subscriber, holdsOthersBack(subscriber.queue.queuedBytes));
+      const actual = this.#held.stalledMs(subscriber, now);
+      const limit = subscriber.quota.user.setting("stallMs");
+      if (actual < limit) continue;
+      this.#parts.end(subscriber, holdsOthersBack(subscriber.queue.queuedBytes, { limit, actual }));
     }
     for (const [publisher, held] of this.#held.takeUntold(now)) this.#tell(publisher, held, true);
   }

@@ -51,8 +51,8 @@ export interface SessionsOptions extends AdmissionOptions {
   readonly administration: AdministrationHost;
   /** RLIMIT_NOFILE of this process. */
   readonly openFilesMax: number;
-  /** Milliseconds after which fds that a subscriber did not take are withdrawn. */
-  readonly fdTtlMs: number;
+  /** Milliseconds after which fds that nobody took are withdrawn, without a policy's word. */
+  readonly fdTtlMs: number | undefined;
   /** Whether each packet must come from the process that connected. */
   readonly verifiesPackets: boolean;
   /** Whether the kernel keeps fds out of connections that are not opened for them. */
@@ -96,7 +96,7 @@ export function assembleParts(given: SessionsOptions, host: PartsHost) {
   const shared = { ...tables, areas, fdGate, introductions, inFlight, flusher, watch, now, host };
   const common = { ...shared, send, onEvent, files, source, administration, deferred, chores };
   const reception = new Reception({ ...common, ownUid });
-  const fdSweep = new FdSweep({ ...common, ttlMs: options.fdTtlMs });
+  const fdSweep = new FdSweep(common);
   const presence = new Presence(common);
   const retained = new Retained(common);
   const { replay } = retained;
@@ -143,7 +143,7 @@ export function assembleParts(given: SessionsOptions, host: PartsHost) {
 }
 
 function makeTables(options: SessionsOptions) {
-  const { openFilesMax, servesOwnUidOnly: servesOneUid, watch, now, onEvent } = options;
+  const { openFilesMax, fdTtlMs, servesOwnUidOnly: servesOneUid, watch, now, onEvent } = options;
   const closer = new FdCloser({ now, onEvent });
   const budget = new FdBudget(openFilesMax);
   const { connectionsMax } = budget;
@@ -158,6 +158,6 @@ function makeTables(options: SessionsOptions) {
       onEvent({ type: "would-deny", connection: id, identity, ...denial }),
     ),
     table: new ConnectionTable({ connectionsMax, servesOneUid }),
-    quotas: new Quotas(limitsOfPolicy(options.policy.limits, quotaDefaults(openFilesMax))),
+    quotas: new Quotas(limitsOfPolicy(options.policy.limits, quotaDefaults(openFilesMax, fdTtlMs))),
   };
 }

@@ -14,7 +14,6 @@ import { ComingsAndGoings } from "./comings-and-goings.ts";
 import type { BrokerEventListener } from "./events.ts";
 import {
   COMINGS_AND_GOINGS_MS_PER_TURN,
-  FD_TTL_MS,
   FDS_PER_CONNECTION,
   FDS_RESERVED,
   IDLE_WAIT_MS,
@@ -65,7 +64,10 @@ export interface BrokerOptions {
    * come in and are refused here, as with older kernels. Default true.
    */
   readonly keepFdsOut?: boolean | undefined;
-  /** Milliseconds after which fds that a subscriber did not take are withdrawn. Default FD_TTL_MS. */
+  /**
+   * Milliseconds after which fds that a subscriber did not take are withdrawn, where the policy does
+   * not set `fd-ttl-ms`. Default FD_TTL_MS.
+   */
   readonly fdTtlMs?: number | undefined;
   readonly onEvent?: BrokerEventListener;
   /** Milliseconds, monotonic. Default: performance.now. */
@@ -122,7 +124,7 @@ export class Broker implements ReactorHandler, AdministrationHost {
       servesOwnUidOnly: policy === undefined,
       administration: this,
       openFilesMax,
-      fdTtlMs: options.fdTtlMs ?? FD_TTL_MS,
+      fdTtlMs: options.fdTtlMs,
       spareFds: this.#spareFds,
       identity: { allowUnmapped: options.allowUnmapped ?? servesNobody },
       verifiesPackets,

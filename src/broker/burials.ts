@@ -85,8 +85,9 @@ export class Burials {
     if (!connection.isExtra) budget.removeConnection();
     connection.quota.close();
     const { id, identity, queue } = connection;
-    const { code, message } = cause ?? { code: undefined, message: undefined };
-    const about = { code, message, lost: queue.messagesAbandoned };
+    const { code, message, figures } = cause ?? {};
+    const reason = { code, message, limit: figures?.limit, actual: figures?.actual };
+    const about = { ...reason, lost: queue.messagesAbandoned };
     this.#parts.presence.noteDisconnected(connection, code);
     this.#parts.onEvent({ type: "disconnected", connection: id, identity, ...about });
   }

@@ -219,7 +219,7 @@ export class BusState {
    */
   messageBytesMax({ quota }: Pick<Connection, "quota">, topic: string): number {
     const ofTopic = this.#policy.settings.find(topic, "messageBytesMax")?.messageBytesMax;
-    const ofUid = Math.min(quota.user.messageBytesMax, LARGE_BODY_BYTES_MAX);
+    const ofUid = Math.min(quota.user.setting("messageBytes"), LARGE_BODY_BYTES_MAX);
     return Math.min(ofTopic ?? LARGE_BODY_BYTES_MAX, ofUid);
   }
 
@@ -261,6 +261,11 @@ export class BusState {
     }
     const { quota } = connection;
     if (!quota.charge(RESOURCE.subscriptions, 1)) return excessOf(quota, "subscriptions");
+    const isNewGroup = wish?.group !== undefined && !connection.groups.has(wish.group);
+    if (isNewGroup && !quota.charge(RESOURCE.groups, 1)) {
+      quota.release(RESOURCE.subscriptions, 1);
+      return excessOf(quota, "groups");
+    }
     this.#put(connection, pattern, wish);
     if (isReservedTopic(pattern)) this.reservedSubscriptions += 1;
     this.onSubscription?.(connection, pattern, true);
@@ -307,7 +312,9 @@ export class BusState {
     this.#groups.drop(pattern, member);
     if (overflow !== undefined) this.#askedInGroups.remove(pattern, member, overflow);
     member.subscriptions -= 1;
-    if (member.subscriptions === 0) connection.groups.delete(wish.group);
+    if (member.subscriptions > 0) return;
+    connection.groups.delete(wish.group);
+    connection.quota.release(RESOURCE.groups, 1);
   }
 
   #forgetRoutes(pattern: string, areMany: boolean): void {

@@ -1,7 +1,7 @@
 /**
  * What the broker asks of the kernel about files of clients, none of which may wait; and what they
- * cost while they are being closed: they stay charged to the user who sent them, and count among the
- * fds that the broker has open, until they are gone.
+ * cost while they are being closed: until they are gone they count among the fds that the broker has
+ * open; and where that takes long, they are charged to the user who sent them.
  */
 
 import type { FoundFdKind } from "../fd-kinds.ts";
@@ -19,8 +19,10 @@ export class ClientFiles implements FdHost {
   readonly #closer: FdCloser;
   readonly #quotas: Quotas;
   readonly #budget: FdBudget;
-  /** By uid: files that are charged because they are not closed yet. */
+  /** Users with files that are not closed yet: how many of these they are charged for. */
   readonly #charged = new Map<number, number>();
+  /** Files that are not closed yet, as they stand in the budget. */
+  #held = 0;
 
   constructor(closer: FdCloser, quotas: Quotas, budget: FdBudget) {
     this.#closer = closer;
@@ -32,7 +34,9 @@ export class ClientFiles implements FdHost {
   closeFd(fd: number, uid: number, atOnce = false): void {
     const { pending } = this.#closer;
     this.#closer.close(fd, uid, atOnce);
-    if (this.#closer.pending !== pending) this.#charge(uid);
+    if (this.#closer.pending === pending) return;
+    this.#countHeld();
+    if (!this.#charged.has(uid)) this.#charged.set(uid, 0);
   }
 
   /**
@@ -59,22 +63,24 @@ export class ClientFiles implements FdHost {
   /** Looks at what has been closed. To be called while the closer has anything pending. */
   settle(): void {
     this.#closer.settle();
-    for (const uid of this.#charged.keys()) this.#charge(uid);
+    this.#countHeld();
+    for (const [uid, charged] of this.#charged) this.#charge(uid, charged);
   }
 
-  /** Charges a user for what is pending now. */
-  #charge(uid: number): void {
-    const before = this.#charged.get(uid) ?? 0;
-    const pending = this.#closer.pendingOf(uid);
-    const user = this.#quotas.user(uid);
-    if (pending >= before) {
-      user.impose(RESOURCE.fds, pending - before);
-      this.#budget.hold(pending - before);
-    } else {
-      user.release(RESOURCE.fds, before - pending);
-      this.#budget.letGo(before - pending);
-    }
-    if (pending === 0) this.#charged.delete(uid);
-    else this.#charged.set(uid, pending);
+  /** All that is pending counts among the fds that the broker has open. */
+  #countHeld(): void {
+    const { pending } = this.#closer;
+    if (pending >= this.#held) this.#budget.hold(pending - this.#held);
+    else this.#budget.letGo(this.#held - pending);
+    this.#held = pending;
+  }
+
+  /** Charges a user for what takes long to be closed. */
+  #charge(uid: number, charged: number): void {
+    const overdue = this.#closer.overdueOf(uid);
+    if (overdue > charged) this.#quotas.user(uid).impose(RESOURCE.fds, overdue - charged);
+    else if (overdue < charged) this.#quotas.user(uid).release(RESOURCE.fds, charged - overdue);
+    if (this.#closer.pendingOf(uid) === 0) this.#charged.delete(uid);
+    else this.#charged.set(uid, overdue);
   }
 }

@@ -3,6 +3,7 @@
  * share, and how many each user has. Counting only; sockets are broker.ts's.
  */
 
+import { assert } from "../assert.ts";
 import type { Connection } from "./connection.ts";
 import type { Excess } from "./excess.ts";
 import { IdSequence } from "./id-sequence.ts";
@@ -25,9 +26,13 @@ export interface ConnectionTableOptions {
 
 interface UserCount {
   connections: number;
+  /** Of these, let in beyond the limits. */
+  extras: number;
   /** Those that have not said HELLO, oldest first. */
   readonly awaitingHello: Set<Connection>;
 }
+
+const NO_CONNECTIONS = { connections: 0, extras: 0 };
 
 /** Connections by slot, with the counts that limits need. */
 export class ConnectionTable {
@@ -92,13 +97,14 @@ export class ConnectionTable {
    * @returns undefined where it is, else which figure has reached which limit
    */
   excessFor(uid: number, perUidMax: number = CONNECTIONS_PER_UID_MAX): Excess | undefined {
-    const total = this.#size - this.#extras;
-    if (total >= this.#connectionsMax) {
-      return { resource: "connections", actual: total, limit: this.#connectionsMax };
+    const resource = "connections";
+    if (this.#size - this.#extras >= this.#connectionsMax) {
+      const extras = this.#extras;
+      return { resource, actual: this.#size, limit: this.#connectionsMax, extras };
     }
-    const actual = this.#byUid.get(uid)?.connections ?? 0;
+    const { connections: actual, extras } = this.#byUid.get(uid) ?? NO_CONNECTIONS;
     const limit = Math.min(perUidMax, this.#connectionsPerUidMax);
-    return actual < limit ? undefined : { resource: "connections", actual, limit, uid };
+    return actual - extras < limit ? undefined : { resource, actual, limit, uid, extras };
   }
 
   /**
@@ -107,9 +113,11 @@ export class ConnectionTable {
    */
   keepExtra(connection: Connection): boolean {
     if (this.#extras >= ADMINISTRATORS_EXTRA_MAX) return false;
+    const user = this.#byUid.get(connection.identity.uid);
+    assert(user !== undefined, "a connection that stays was added");
     this.#extras += 1;
+    user.extras += 1;
     connection.isExtra = true;
-    this.#leaveUser(connection);
     return true;
   }
 
@@ -130,7 +138,7 @@ export class ConnectionTable {
     this.#size += 1;
     this.#awaitingHello.add(connection);
     const { uid } = connection.identity;
-    const user = this.#byUid.get(uid) ?? { connections: 0, awaitingHello: new Set() };
+    const user = this.#byUid.get(uid) ?? { connections: 0, extras: 0, awaitingHello: new Set() };
     this.#byUid.set(uid, user);
     user.connections += 1;
     user.awaitingHello.add(connection);
@@ -151,16 +159,15 @@ export class ConnectionTable {
     this.#byId.delete(connection.id);
     this.#freeSlots.push(connection.slot);
     this.#size -= 1;
-    if (connection.isExtra) this.#extras -= 1;
-    else this.#leaveUser(connection);
-  }
-
-  /** The connection does not count against the limit of its user any more. */
-  #leaveUser(connection: Connection): void {
-    const user = this.#byUid.get(connection.identity.uid);
-    if (user === undefined) return;
+    const { uid } = connection.identity;
+    const user = this.#byUid.get(uid);
+    assert(user !== undefined, "a connection that leaves was added");
     user.connections -= 1;
-    if (user.connections === 0) this.#byUid.delete(connection.identity.uid);
+    if (connection.isExtra) {
+      this.#extras -= 1;
+      user.extras -= 1;
+    }
+    if (user.connections === 0) this.#byUid.delete(uid);
   }
 }
 

@@ -1,30 +1,29 @@
 /** Why the broker ends connections, as code and words. The wording of all endings stands here. */
 
-import type { ErrorCode, SyscallError } from "../errors.ts";
-import { type Excess, excessWords } from "./excess.ts";
+import type { ErrorCode, LimitErrorCode, SyscallError } from "../errors.ts";
+import { type Excess, excessWords, type LimitFigures } from "./excess.ts";
 import {
+  AWAITING_HELLO_PER_UID_MAX,
+  FDS_CLOSING_PER_UID_MAX,
   HELLO_TIMEOUT_MS,
   NEWCOMERS_PER_SECOND,
   NEWCOMERS_WAITING_MAX,
-  SEND_QUEUE_BYTES_MAX,
-  STALL_LIMIT_MS,
 } from "./limits.ts";
+import type { Fullness } from "./queue-room.ts";
 
-/** Why a connection ends, where it is not the client's own wish. */
-export interface Cause {
-  readonly code: ErrorCode;
+/** Why a connection ends, where it is not the client's own wish. A limit is told with its figures. */
+export type Cause = LimitCause | OtherCause;
+
+interface LimitCause {
+  readonly code: LimitErrorCode;
   readonly message: string;
-  /** The limit that was reached, where it is one that is counted. */
-  readonly excess?: Excess | undefined;
+  readonly figures: LimitFigures;
 }
 
-/**
- * More connections, of all users or of this one, than the limits allow.
- * @param excess undefined where the process may open no more files
- */
-export function tooManyConnections(excess: Excess | undefined): Cause {
-  const why = excess === undefined ? "the broker may open no more files" : excessWords(excess);
-  return { code: "LIMIT_CONNECTIONS", message: `Cannot serve client: ${why}`, excess };
+interface OtherCause {
+  readonly code: Exclude<ErrorCode, LimitErrorCode>;
+  readonly message: string;
+  readonly figures?: undefined;
 }
 
 /** The user has connected too often lately, and enough of his newcomers wait already. */
@@ -32,19 +31,33 @@ export function connectsTooOften(uid: number): Cause {
   const message =
     `Cannot serve client: uid ${uid} connects more than ${NEWCOMERS_PER_SECOND} times a second, ` +
     `and ${NEWCOMERS_WAITING_MAX} wait to be let in`;
-  const [actual, limit] = [NEWCOMERS_WAITING_MAX, NEWCOMERS_WAITING_MAX];
-  return { code: "LIMIT_CONNECTIONS", message, excess: { resource: "connections", actual, limit } };
+  const figures = { limit: NEWCOMERS_WAITING_MAX, actual: NEWCOMERS_WAITING_MAX };
+  return { code: "LIMIT_CONNECTIONS", message, figures };
 }
 
-/** The broker could not make the fd lane that the client asked for. */
-export function noFdsLeft(error: SyscallError): Cause {
-  return { code: "LIMIT_CONNECTIONS", message: `Cannot serve client: ${error.message}` };
+/** More connections, of all users or of this one, than the limits allow. */
+export function tooManyConnections(excess: Excess): Cause {
+  const message = `Cannot serve client: ${excessWords(excess)}`;
+  return { code: "LIMIT_CONNECTIONS", message, figures: excess };
+}
+
+/** The process may open no more files. @param figures of FdBudget */
+export function noFilesLeft(figures: LimitFigures): Cause {
+  const message = "Cannot serve client: the broker may open no more files";
+  return { code: "LIMIT_CONNECTIONS", message, figures };
+}
+
+/** The broker could not make the fd lane that the client asked for. @param figures of FdBudget */
+export function noFdsLeft(error: SyscallError, figures: LimitFigures): Cause {
+  const message = `Cannot serve client: ${error.message}`;
+  return { code: "LIMIT_CONNECTIONS", message, figures };
 }
 
 /** A newer connection of the same user took this one's place in the waiting room. */
 export function tooManyAwaitingHello(): Cause {
   const message = "Cannot serve client: too many connections of this user have not said HELLO";
-  return { code: "LIMIT_CONNECTIONS", message };
+  const limit = AWAITING_HELLO_PER_UID_MAX;
+  return { code: "LIMIT_CONNECTIONS", message, figures: { limit, actual: limit + 1 } };
 }
 
 /** The broker has no policy, and the client is somebody else. */
@@ -65,41 +78,45 @@ export function noHello(): Cause {
   return { code: "TIMEOUT_HELLO", message };
 }
 
-/** The client left fds in its socket for longer than they may wait. */
-export function doesNotTakeFds(fds: number, waitedMs: number): Cause {
-  const figures = `${fds} file descriptors wait in its socket for ${waitedMs} ms`;
-  const message = `Cannot serve client: ${figures}, and it takes none`;
-  return { code: "LIMIT_QUEUED_FDS", message };
-}
-
-/** The files that the user sent cannot be closed, so no more may come. */
-export function fdsDoNotClose(uid: number): Cause {
-  const message = `Cannot serve uid ${uid}: closing the files that it sent hangs`;
-  return { code: "LIMIT_QUEUED_FDS", message };
+/**
+ * The client left fds in its socket for longer than they may wait.
+ * @param figures milliseconds
+ */
+export function doesNotTakeFds(fds: number, figures: LimitFigures): Cause {
+  const words = `${fds} file descriptors wait in its socket for ${figures.actual} ms`;
+  const message = `Cannot serve client: ${words}, limit is ${figures.limit}, and it takes none`;
+  return { code: "LIMIT_QUEUED_FDS", message, figures };
 }
 
 /**
- * The client left its queue to overflow, the reserve for control frames included.
- * @param queuedBytes what is in it
+ * The files that the user sent cannot be closed, so no more may come.
+ * @param pending how many of them
  */
-export function doesNotRead(queuedBytes: number): Cause {
+export function fdsDoNotClose(uid: number, pending: number): Cause {
+  const message = `Cannot serve uid ${uid}: closing the ${pending} files that it sent hangs`;
+  const figures = { limit: FDS_CLOSING_PER_UID_MAX, actual: pending };
+  return { code: "LIMIT_QUEUED_FDS", message, figures };
+}
+
+/** The client left its queue to overflow, the reserve for control frames included. */
+export function doesNotRead({ words, ...figures }: Fullness): Cause {
   const why = "it does not read, and control frames no longer fit";
-  const message = `Cannot serve client: ${why} behind the ${queuedBytes} bytes that wait`;
-  return { code: "LIMIT_CONTROL_QUEUE", message };
+  return { code: "LIMIT_CONTROL_QUEUE", message: `Cannot serve client: ${why}: ${words}`, figures };
 }
 
 /** The client asked to miss no message, and its queue is full. */
-export function readsTooSlowly(queuedBytes: number): Cause {
-  const message =
-    `Cannot serve client: ${queuedBytes} bytes wait for it, limit is ${SEND_QUEUE_BYTES_MAX}, ` +
-    "and it asked to miss none of it";
-  return { code: "LIMIT_SLOW_READER", message };
+export function readsTooSlowly({ words, ...figures }: Fullness): Cause {
+  const message = `Cannot serve client: ${words}, and it asked to miss none of it`;
+  return { code: "LIMIT_SLOW_READER", message, figures };
 }
 
-/** The client held publishers back and took nothing for STALL_LIMIT_MS. */
-export function holdsOthersBack(queuedBytes: number): Cause {
+/**
+ * The client held publishers back and took nothing for too long.
+ * @param figures milliseconds
+ */
+export function holdsOthersBack(queuedBytes: number, figures: LimitFigures): Cause {
   const message =
     `Cannot serve client: it holds publishers back and took none of the ${queuedBytes} bytes ` +
-    `that wait for it within ${STALL_LIMIT_MS} ms`;
-  return { code: "LIMIT_SLOW_READER", message };
+    `that wait for it within ${figures.actual} ms, limit is ${figures.limit}`;
+  return { code: "LIMIT_SLOW_READER", message, figures };
 }

@@ -18,6 +18,9 @@ export type BrokerEvent =
       /** Why, where it was not the client's own wish. */
       readonly code: ErrorCode | undefined;
       readonly message: string | undefined;
+      /** With a LIMIT_ code, as in the ERROR that the client was sent. */
+      readonly limit?: number | undefined;
+      readonly actual?: number | undefined;
       /** Messages that waited for it here, and are lost; those in its socket are not known. */
       readonly lost: number;
     }
@@ -61,13 +64,16 @@ export type BrokerEvent =
   | {
       /**
        * A message with fds was refused: for the kind of one of them, where `kind` says so, else
-       * because it would have been too many, as `message` says.
+       * because it would have been too many, as the other fields say.
        */
       readonly type: "fds-refused";
       readonly connection: number;
       readonly identity: PeerIdentity;
       readonly kind?: FoundFdKind;
       readonly topic?: string;
+      readonly code?: ErrorCode;
+      readonly limit?: number;
+      readonly actual?: number;
       readonly message?: string;
       /** The setting that lists the kinds, as `file:line`; undefined for the default ones. */
       readonly rule?: string | undefined;
@@ -91,6 +97,9 @@ export type BrokerEvent =
       readonly identity: PeerIdentity;
       readonly topic: string;
       readonly code: ErrorCode;
+      /** With LIMIT_MESSAGE_BYTES. */
+      readonly limit?: number | undefined;
+      readonly actual?: number | undefined;
     }
   | {
       /** A request or message was refused, because a limit leaves no room for it. */
@@ -114,6 +123,9 @@ export type BrokerEvent =
       readonly topic: string;
       readonly code: ErrorCode;
       readonly rule: string | undefined;
+      /** With LIMIT_RETAINED. */
+      readonly limit?: number | undefined;
+      readonly actual?: number | undefined;
     }
   | {
       /** Closing a file that a user sent hangs, for CLOSE_STUCK_MS or when the broker ends. */

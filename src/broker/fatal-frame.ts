@@ -15,7 +15,7 @@ export interface FatalFields {
 /** Puts the last word to a client into CONTROL_FRAME_BUFFER. @returns bytes of the frame */
 export function encodeFatal(cause: Cause, fields: FatalFields): number {
   const status = STATUS[cause.code as StatusName];
-  const { limit, actual } = cause.excess ?? {};
+  const { limit, actual } = cause.figures ?? {};
   const body = errorBody({ status, message: cause.message, ...fields, limit, actual });
   return encodeControlFrame({ opcode: OPCODE.ERROR, flags: FLAG_FATAL, id: 0, body });
 }

@@ -6,6 +6,7 @@
  */
 
 import { assert } from "../assert.ts";
+import type { LimitFigures } from "./excess.ts";
 import { FDS_PER_CONNECTION, FDS_RESERVED } from "./limits.ts";
 
 /** The fds of one broker. */
@@ -17,6 +18,12 @@ export class FdBudget {
   /** @param openFilesMax RLIMIT_NOFILE */
   constructor(openFilesMax: number) {
     this.#total = openFilesMax - FDS_RESERVED;
+  }
+
+  /** Files that the process may open, and those that are in use or not given out. */
+  get figures(): LimitFigures {
+    const actual = this.#held + this.#connectionFds + FDS_RESERVED;
+    return { limit: this.#total + FDS_RESERVED, actual };
   }
 
   /** Fds of messages that are held now. */

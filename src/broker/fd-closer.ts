@@ -12,6 +12,7 @@ import type { BrokerEventListener } from "./events.ts";
 import {
   CLOSE_STUCK_MS,
   CLOSING_DRAIN_MS,
+  CLOSING_GRACE_MS,
   CLOSING_LANES_MAX,
   CLOSING_LOOK_MS,
   CLOSING_RING_FDS,
@@ -42,6 +43,11 @@ interface Account {
   at: Occupancy | undefined;
   /** When one of them was last seen to be closed, or the first of them came. */
   movedAt: number;
+  /** When they were last counted, how many of those are left, … */
+  countedAt: number;
+  counted: number;
+  /** … and how many of those of the time before. */
+  overdue: number;
 }
 
 /** A lane and whose fds it closes. */
@@ -84,6 +90,11 @@ export class FdCloser {
   /** As `pending`, of one user. */
   pendingOf(uid: number): number {
     return this.#accounts.get(uid)?.pending ?? 0;
+  }
+
+  /** Of these, those that have been pending for CLOSING_GRACE_MS; some count up to as much later. */
+  overdueOf(uid: number): number {
+    return this.#accounts.get(uid)?.overdue ?? 0;
   }
 
   /** Whether a user has so many of them that no more may be taken from it now. */
@@ -129,6 +140,9 @@ export class FdCloser {
   settle(): void {
     const now = this.#parts.now();
     for (const occupancy of this.#lanes) this.#look(occupancy, now);
+    for (const account of this.#accounts.values()) {
+      if (now - account.countedAt >= CLOSING_GRACE_MS) count(account, now);
+    }
     this.#assignLanes();
   }
 
@@ -166,7 +180,8 @@ export class FdCloser {
     let account = this.#accounts.get(uid);
     if (account === undefined) {
       const movedAt = this.#parts.now();
-      account = { uid, waiting: [], pending: 0, at: undefined, movedAt };
+      const counts = { countedAt: movedAt, counted: 0, overdue: 0 };
+      account = { uid, waiting: [], pending: 0, at: undefined, movedAt, ...counts };
       this.#accounts.set(uid, account);
     }
     return account;
@@ -183,6 +198,8 @@ export class FdCloser {
       occupancy.isReported = false;
       account.movedAt = now;
       account.pending -= closed;
+      account.counted = Math.max(0, account.counted - closed);
+      account.overdue = Math.max(0, account.overdue - closed);
       this.#pending -= closed;
     }
     if (open === 0) this.#release(occupancy, account);
@@ -250,4 +267,11 @@ export class FdCloser {
     const { uid, pending: count } = account;
     this.#parts.onEvent({ type: "fd-close-stuck", uid, count });
   }
+}
+
+/** The oldest are closed first, so those of the last count that are left have waited since. */
+function count(account: Account, now: number): void {
+  account.overdue = account.counted;
+  account.counted = account.pending;
+  account.countedAt = now;
 }

@@ -16,6 +16,7 @@ import { STATUS } from "../protocol/status-codes.ts";
 import type { BusState } from "./bus-state.ts";
 import type { Connection, OpenTopic } from "./connection.ts";
 import type { BrokerEventListener } from "./events.ts";
+import { excessOf, excessWords, type LimitFigures } from "./excess.ts";
 import type { FdBudget } from "./fd-budget.ts";
 import { FdBundle } from "./fd-bundle.ts";
 import { findRefusedFd, type RefusedFd } from "./fd-rules.ts";
@@ -191,7 +192,7 @@ export class FdIntake {
   /** Refuses a message whose fds did not all arrive, or that the broker has no room for. */
   refuseForWantOfRoom(connection: Connection): void {
     const message = "Cannot pass fds on: the broker may hold no more of them now";
-    this.#refuseForLimit(connection, undefined, message, 0);
+    this.#refuseForLimit(connection, { message, ...this.#parts.budget.figures }, 0);
   }
 
   /**
@@ -199,10 +200,11 @@ export class FdIntake {
    * @param requestId the request that the refusal answers; 0 for none
    */
   refuseForQuota(connection: Connection, topic: string, copies: number, requestId = 0): void {
-    const { waiting, limit } = connection.fdAccount;
-    const figures = `${waiting} of ${limit} are on their way`;
-    const message = `Cannot pass fds on from "${topic}": ${copies} copies do not fit, ${figures}`;
-    this.#refuseForLimit(connection, topic, message, requestId);
+    const excess = excessOf(connection.quota, "fds", copies);
+    const { limit, actual } = excess;
+    const why = `${copies} copies do not fit (${excessWords(excess)})`;
+    const message = `Cannot pass fds on from "${topic}": ${why}`;
+    this.#refuseForLimit(connection, { topic, message, limit, actual }, requestId);
   }
 
   #refuseSize(connection: Connection, open: OpenTopic, actual: number): void {
@@ -213,16 +215,15 @@ export class FdIntake {
 
   #refuseForLimit(
     connection: Connection,
-    topic: string | undefined,
-    message: string,
+    about: LimitFigures & { readonly topic?: string; readonly message: string },
     requestId: number,
   ): void {
     connection.counters.denied += 1;
-    const about = topic === undefined ? {} : { topic };
-    const body = errorBody({ status: STATUS.LIMIT_QUEUED_FDS, message, ...about });
+    const code = "LIMIT_QUEUED_FDS";
+    const body = errorBody({ status: STATUS[code], ...about });
     this.#parts.send(connection, { opcode: OPCODE.ERROR, id: requestId, body });
     const { id, identity } = connection;
-    this.#parts.onEvent({ type: "fds-refused", connection: id, identity, message, ...about });
+    this.#parts.onEvent({ type: "fds-refused", connection: id, identity, code, ...about });
   }
 
   #refuseRight(connection: Connection, open: FdUse): void {
@@ -264,13 +265,16 @@ export class FdIntake {
     onEvent({ type: "fds-refused", connection: id, identity, kind, ...about });
   }
 
-  #refuseBody(connection: Connection, open: FdUse, { code, message }: LargeBodyFlaw): void {
+  #refuseBody(connection: Connection, open: FdUse, flaw: LargeBodyFlaw): void {
     connection.counters.denied += 1;
+    const { code, message, figures } = flaw;
     const topic = open.topic.name;
-    const body = errorBody({ status: STATUS[code], message, topic });
+    const { limit, actual } = figures ?? {};
+    const body = errorBody({ status: STATUS[code], message, topic, limit, actual });
     this.#parts.send(connection, { opcode: OPCODE.ERROR, id: open.requestId ?? 0, body });
     const { id, identity } = connection;
-    this.#parts.onEvent({ type: "body-refused", connection: id, identity, topic, code });
+    const about = { topic, code, limit, actual };
+    this.#parts.onEvent({ type: "body-refused", connection: id, identity, ...about });
   }
 
   readonly #kindOfFd = (fd: number, tellsReadOnly: boolean): FoundFdKind =>

@@ -7,6 +7,7 @@
 import type { Connection } from "./connection.ts";
 import type { ConnectionTable } from "./connection-table.ts";
 import type { BrokerEventListener } from "./events.ts";
+import type { LimitFigures } from "./excess.ts";
 import type { FdsInFlight } from "./fds-in-flight.ts";
 import type { Flusher } from "./flusher.ts";
 import { FD_LOOK_INTERVAL_MS, FD_SWEEP_INTERVAL_MS } from "./limits.ts";
@@ -15,8 +16,8 @@ import type { SocketWatch } from "./socket-watch.ts";
 
 /** What a sweep needs of the process around it. */
 export interface FdSweepHost {
-  /** The client has left so many fds in its socket for too long. */
-  evictForFds(connection: Connection, fds: number): void;
+  /** The client has left so many fds in its socket for too long: for so many milliseconds. */
+  evictForFds(connection: Connection, fds: number, waitedMs: LimitFigures): void;
 }
 
 /** What a sweep is made from. */
@@ -26,8 +27,6 @@ export interface FdSweepParts {
   readonly table: ConnectionTable;
   readonly watch: SocketWatch;
   readonly flusher: Flusher;
-  /** Milliseconds that fds may wait. */
-  readonly ttlMs: number;
   readonly host: FdSweepHost;
   readonly onEvent: BrokerEventListener;
 }
@@ -57,13 +56,13 @@ export class FdSweep {
   /** Sweeps, if it is time. */
   runIfDue(): void {
     if (this.deadline() === Number.POSITIVE_INFINITY) return;
-    const { inFlight, lingering, ttlMs, table } = this.#parts;
+    const { inFlight, lingering, table } = this.#parts;
     const now = inFlight.tick();
     if (now < this.#nextAt) return;
     this.#nextAt = now + FD_SWEEP_INTERVAL_MS;
     lingering.sweep();
     for (const connection of table.all()) {
-      if (connection.state !== "DOOMED") this.#sweepOne(connection, now - ttlMs);
+      if (connection.state !== "DOOMED") this.#sweepOne(connection, now);
     }
   }
 
@@ -98,15 +97,19 @@ export class FdSweep {
     }
   }
 
-  #sweepOne(connection: Connection, before: number): void {
-    const { queue } = connection;
+  #sweepOne(connection: Connection, now: number): void {
+    const { queue, quota } = connection;
     const { outlet } = queue;
+    const ttlMs = quota.user.setting("fdTtlMs");
+    const before = now - ttlMs;
     outlet.look();
-    if (outlet.oldestAt <= before) {
+    const { oldestAt } = outlet;
+    if (oldestAt <= before) {
       const fds = outlet.untakenFds;
+      const waitedMs = { limit: ttlMs, actual: Math.floor(now - oldestAt) };
       outlet.disown(true);
       this.#tell(connection, fds + queue.expireFds(Number.POSITIVE_INFINITY));
-      return this.#parts.host.evictForFds(connection, fds);
+      return this.#parts.host.evictForFds(connection, fds, waitedMs);
     }
     if (queue.queuedFds === 0) return;
     const expired = queue.expireFds(before);

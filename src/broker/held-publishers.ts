@@ -6,7 +6,7 @@
  */
 
 import type { Connection } from "./connection.ts";
-import { HELD_TOLD_MS, STALL_LIMIT_MS, STALL_LOOK_MS } from "./limits.ts";
+import { HELD_TOLD_MS, STALL_LOOK_MS } from "./limits.ts";
 import type { PacketRest } from "./packet-rests.ts";
 
 /** Why a publisher is not read from. */
@@ -118,7 +118,7 @@ export class HeldPublishers {
     return this.#holders.size === 0 ? Number.POSITIVE_INFINITY : this.#lookedAt + STALL_LOOK_MS;
   }
 
-  /** Those that hold others back. The caller flushes each, and asks isStalled() of it. */
+  /** Those that hold others back. The caller flushes each, and asks stalledMs() of it. */
   holders(now: number): Connection[] {
     this.#lookedAt = now;
     return [...this.#holders.keys()];
@@ -135,14 +135,15 @@ export class HeldPublishers {
     return untold;
   }
 
-  /** Whether a subscriber holds others back and has taken nothing for STALL_LIMIT_MS. */
-  isStalled(subscriber: Connection, now: number): boolean {
+  /** Milliseconds for which a subscriber has held others back and taken nothing; -1: it does not. */
+  stalledMs(subscriber: Connection, now: number): number {
     const holder = this.#holders.get(subscriber);
-    if (holder === undefined) return false;
+    if (holder === undefined) return -1;
     const { packetsSent } = subscriber.queue;
-    if (holder.packetsSent === packetsSent) return now - holder.movedAt >= STALL_LIMIT_MS;
-    holder.packetsSent = packetsSent;
-    holder.movedAt = now;
-    return false;
+    if (holder.packetsSent !== packetsSent) {
+      holder.packetsSent = packetsSent;
+      holder.movedAt = now;
+    }
+    return Math.floor(now - holder.movedAt);
   }
 }

@@ -11,12 +11,15 @@ import {
   sealedMemoryBytes,
 } from "../ffi/sealed-memory.ts";
 import { LARGE_BODY_BYTES_MAX } from "../protocol/limits.ts";
+import type { LimitFigures } from "./excess.ts";
 
 /** Why a large message is refused. */
 export interface LargeBodyFlaw {
   readonly code: "REJECTED_LARGE_BODY" | "LIMIT_MESSAGE_BYTES";
   /** A sentence for the sender. */
   readonly message: string;
+  /** With LIMIT_MESSAGE_BYTES. */
+  readonly figures?: LimitFigures;
 }
 
 const FLAWS: ReadonlyMap<number, string> = new Map([
@@ -40,7 +43,10 @@ export function largeBodyFlaw(
   if (claimedBytes > LARGE_BODY_BYTES_MAX) {
     const sizes = `${claimedBytes} bytes, limit is ${LARGE_BODY_BYTES_MAX}`;
     const message = `Cannot send to "${topic}": body is ${sizes}`;
-    return { code: "LIMIT_MESSAGE_BYTES", message };
+    // A client can claim more than a control frame can say.
+    const actual = Math.min(claimedBytes, Number.MAX_SAFE_INTEGER);
+    const figures = { limit: LARGE_BODY_BYTES_MAX, actual };
+    return { code: "LIMIT_MESSAGE_BYTES", message, figures };
   }
   const bytes = sealedMemoryBytes(fd);
   if (bytes === claimedBytes) return undefined;

@@ -13,6 +13,7 @@
 
 import { PinnedBuffer } from "../ffi/pinned-buffer.ts";
 import { PACKET_BYTES_MAX } from "../protocol/limits.ts";
+import { excessOf, excessWords } from "./excess.ts";
 import type { FdBundle } from "./fd-bundle.ts";
 import {
   BACKLOG_BYTES_MAX,
@@ -21,6 +22,7 @@ import {
   SEND_QUEUE_CONTROL_BYTES_MAX,
   SMALL_PACKET_BYTES,
 } from "./limits.ts";
+import type { Fullness } from "./queue-room.ts";
 import { type ConnectionQuota, RESOURCE } from "./quota.ts";
 
 /** One packet being filled or waiting. */
@@ -76,8 +78,13 @@ export class PacketPool {
    * leave free, as within a uid.
    */
   hasRoomFor(heldByUid: number, bytes: number): boolean {
+    return heldByUid + bytes <= this.limitOf(heldByUid);
+  }
+
+  /** Bytes that a uid that holds so much may hold. */
+  limitOf(heldByUid: number): number {
     const others = this.#backlogBytes - heldByUid;
-    return heldByUid + bytes <= (BACKLOG_BYTES_MAX - others) / 2;
+    return Math.floor((BACKLOG_BYTES_MAX - others) / 2);
   }
 
   /** For PacketShare: an empty packet of PACKET_BYTES_MAX bytes. */
@@ -183,12 +190,33 @@ export class PacketShare {
     this.#pool.put(packet);
   }
 
+  /** Bytes used of the reserve for control frames. */
+  get reserveBytes(): number {
+    return this.#reserveBytes;
+  }
+
   /** Whether so many bytes more may wait. */
   hasRoomFor(bytes: number): boolean {
     const held = this.#quota.user.used(RESOURCE.queuedBytes);
     if (!this.#pool.hasRoomFor(held, bytes)) return false;
     const used = this.#quota.used(RESOURCE.queuedBytes);
     return used + bytes <= this.#quota.limit(RESOURCE.queuedBytes);
+  }
+
+  /** What leaves no room for one more packet; undefined where there is room. */
+  lack(): Fullness | undefined {
+    if (this.hasRoomFor(PACKET_BYTES_MAX)) return undefined;
+    const { user } = this.#quota;
+    const held = user.used(RESOURCE.queuedBytes);
+    if (this.#pool.hasRoomFor(held, PACKET_BYTES_MAX)) {
+      const excess = excessOf(this.#quota, "queuedBytes", PACKET_BYTES_MAX);
+      const { limit, actual } = excess;
+      return { limit, actual, words: excessWords(excess) };
+    }
+    const limit = this.#pool.limitOf(held);
+    const actual = held + PACKET_BYTES_MAX;
+    const words = `queued bytes: ${actual} of ${limit} that other users leave uid ${user.uid}`;
+    return { limit, actual, words };
   }
 
   #charge(packet: QueuedPacket, bytes: number): void {

@@ -1,5 +1,7 @@
 /** How much may wait for one connection: what limits.ts says of send queues, asked of one. Pure. */
 
+import { MESSAGE_FDS_MAX, PACKET_BYTES_MAX } from "../protocol/limits.ts";
+import type { LimitFigures } from "./excess.ts";
 import {
   FDS_WAITING_TOGETHER,
   MEMORY_WAITING_TOGETHER,
@@ -21,6 +23,12 @@ export interface QueueLoad {
   readonly fds: number;
   /** Of large bodies. */
   readonly memoryBytes: number;
+}
+
+/** What keeps more out of a queue, in numbers and in words. */
+export interface Fullness extends LimitFigures {
+  /** Such as `4194304 bytes wait for it, limit is 4194304`. */
+  readonly words: string;
 }
 
 /** Whether messages without fds fit. */
@@ -65,4 +73,36 @@ export function isCrowded({ fds, memoryBytes }: QueueLoad): boolean {
 /** Whether at most half of what may wait does. */
 export function isLow(waiting: QueueLoad): boolean {
   return waiting.fds <= SEND_QUEUE_FDS_RESUME && hasRoomAgain(waiting);
+}
+
+/**
+ * What keeps messages out of a queue, or comes nearest to it.
+ * @param ofQuota what the quota has no room for, if anything
+ */
+export function fullnessOf(waiting: QueueLoad, ofQuota: Fullness | undefined): Fullness {
+  const ofBytes = fullness("bytes", waiting.bytes, SEND_QUEUE_BYTES_MAX);
+  if (!fits(waiting, PACKET_BYTES_MAX)) return ofBytes;
+  if (ofQuota !== undefined) return ofQuota;
+  if (waiting.fds + MESSAGE_FDS_MAX > SEND_QUEUE_FDS_MAX) {
+    return fullness("file descriptors", waiting.fds, SEND_QUEUE_FDS_MAX);
+  }
+  if (waiting.memoryBytes <= SEND_QUEUE_MEMORY_BYTES_HOLD) return ofBytes;
+  return fullness("bytes of large messages", waiting.memoryBytes, SEND_QUEUE_MEMORY_BYTES_MAX);
+}
+
+/**
+ * What keeps control frames out of a queue.
+ * @param reserveBytes used of the reserve beyond the quota
+ */
+export function controlFullnessOf(waiting: QueueLoad, reserveBytes: number): Fullness {
+  const limit = SEND_QUEUE_BYTES_MAX + SEND_QUEUE_CONTROL_BYTES_MAX;
+  const isReserveUsedUp = reserveBytes + PACKET_BYTES_MAX > SEND_QUEUE_CONTROL_BYTES_MAX;
+  if (!isReserveUsedUp || !fitsReserve(waiting, PACKET_BYTES_MAX)) {
+    return fullness("bytes", waiting.bytes, limit);
+  }
+  return fullness("bytes beyond the quota", reserveBytes, SEND_QUEUE_CONTROL_BYTES_MAX);
+}
+
+function fullness(what: string, actual: number, limit: number): Fullness {
+  return { limit, actual, words: `${actual} ${what} wait for it, limit is ${limit}` };
 }

@@ -21,11 +21,14 @@ import { assert } from "../assert.ts";
 export const RESOURCE = {
   connections: 0,
   subscriptions: 1,
-  topics: 2,
-  queuedBytes: 3,
-  retainedBytes: 4,
-  fds: 5,
-  pendingCalls: 6,
+  groups: 2,
+  topics: 3,
+  services: 4,
+  queuedBytes: 5,
+  retained: 6,
+  retainedBytes: 7,
+  fds: 8,
+  pendingCalls: 9,
 } as const;
 
 /** The name of a resource. */
@@ -34,8 +37,14 @@ export type ResourceName = keyof typeof RESOURCE;
 /** The place of a resource. */
 export type Resource = (typeof RESOURCE)[ResourceName];
 
-/** A number for each resource, and the bytes of the largest message body. */
-export type Limits = { readonly [R in ResourceName | "messageBytes"]: number };
+/**
+ * What is no sum, but holds for each thing of a uid: bytes of the largest message body, milliseconds
+ * that fds may wait for a client of it, and that one may hold publishers back and take nothing.
+ */
+export type SettingName = "messageBytes" | "fdTtlMs" | "stallMs";
+
+/** A number for each resource and setting. */
+export type Limits = { readonly [R in ResourceName | SettingName]: number };
 
 /** The limits of one uid. */
 export type LimitsOfUid = (uid: number) => Limits;
@@ -101,7 +110,8 @@ export class UserQuota {
   readonly #forget: () => void;
   readonly #used = new Float64Array(RESOURCE_NAMES.length);
   readonly #limits = new Float64Array(RESOURCE_NAMES.length);
-  #generation = -1;
+  #settings: Pick<Limits, SettingName>;
+  #generation: number;
   #connections = 0;
 
   /**
@@ -112,6 +122,8 @@ export class UserQuota {
     this.uid = uid;
     this.#quotas = quotas;
     this.#forget = forget;
+    this.#settings = this.#refresh();
+    this.#generation = quotas.generation;
   }
 
   /** How much the uid holds. */
@@ -121,13 +133,14 @@ export class UserQuota {
 
   /** How much it may hold. */
   limit(resource: Resource): number {
-    if (this.#generation !== this.#quotas.generation) this.#refresh();
+    this.#renew();
     return this.#limits[resource] as number;
   }
 
-  /** Bytes of the largest message body that it may publish, whatever the topic allows. */
-  get messageBytesMax(): number {
-    return this.#quotas.limitsOf(this.uid).messageBytes;
+  /** What holds for each thing of it. */
+  setting(name: SettingName): number {
+    this.#renew();
+    return this.#settings[name];
   }
 
   /** Whether the uid holds more than it may: by impose(), or since its limit was lowered. */
@@ -177,10 +190,16 @@ export class UserQuota {
     if (this.#used.every((amount) => amount === 0)) this.#forget();
   }
 
-  #refresh(): void {
+  #renew(): void {
+    if (this.#generation === this.#quotas.generation) return;
     this.#generation = this.#quotas.generation;
+    this.#settings = this.#refresh();
+  }
+
+  #refresh(): Limits {
     const limits = this.#quotas.limitsOf(this.uid);
     for (const name of RESOURCE_NAMES) this.#limits[RESOURCE[name]] = limits[name];
+    return limits;
   }
 }
 

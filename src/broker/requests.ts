@@ -34,7 +34,7 @@ import type { Area, CarryOut, ClientFrame } from "./area.ts";
 import type { BusState } from "./bus-state.ts";
 import type { Connection } from "./connection.ts";
 import type { BrokerEventListener } from "./events.ts";
-import { type Excess, excessWords } from "./excess.ts";
+import { excessWords, type LimitFigures } from "./excess.ts";
 import type { FdGate } from "./fd-gate.ts";
 import type { FdSweep } from "./fd-sweep.ts";
 import type { ControlSender } from "./introductions.ts";
@@ -199,13 +199,10 @@ export class Requests {
     }
     const topic = open?.topic ?? this.#state.holdTopic(connection, name);
     if (!(topic instanceof Topic)) {
-      const cannot = `Cannot open topic "${name}"`;
-      return this.#refuseForLimit(
-        connection,
-        id,
-        { code: "LIMIT_TOPICS", cannot, topic: name },
-        topic,
-      );
+      const { limit, actual } = topic;
+      const message = `Cannot open topic "${name}": ${excessWords(topic)}`;
+      const about = { topic: name, message, limit, actual };
+      return this.#refuseForLimit(connection, id, "LIMIT_TOPICS", about);
     }
     const sendFds = this.#state.peek(connection, "send-fds", name);
     connection.openTopics.set(topic.id, {
@@ -243,9 +240,10 @@ export class Requests {
     const wish = group === undefined && overflow === undefined ? undefined : { group, overflow };
     const excess = this.#state.subscribe(connection, pattern, wish);
     if (excess !== undefined) {
-      const refused = { code: "LIMIT_SUBSCRIPTIONS" as const, topic: pattern };
-      const cannot = `Cannot subscribe to "${pattern}"`;
-      return this.#refuseForLimit(connection, id, { ...refused, cannot }, excess);
+      const { limit, actual } = excess;
+      const message = `Cannot subscribe to "${pattern}": ${excessWords(excess)}`;
+      const about = { topic: pattern, message, limit, actual };
+      return this.#refuseForLimit(connection, id, "LIMIT_SUBSCRIPTIONS", about);
     }
     const subscription = connection.nextSubscription();
     connection.subscriptions.set(subscription, pattern);
@@ -266,9 +264,12 @@ export class Requests {
     }
     const isOneMore = group !== undefined && !connection.groups.has(group);
     if (isOneMore && connection.groups.size >= GROUPS_PER_CONNECTION_MAX) {
-      const message = `Cannot join the queue group: one connection is in no more than ${GROUPS_PER_CONNECTION_MAX}`;
-      const limits = { limit: GROUPS_PER_CONNECTION_MAX, actual: connection.groups.size };
-      this.#refuse(connection, id, "LIMIT_SUBSCRIPTIONS", message, { topic: pattern, ...limits });
+      const actual = connection.groups.size;
+      const limit = GROUPS_PER_CONNECTION_MAX;
+      const why = `one connection is in no more than ${limit}`;
+      const message = `Cannot join the queue group: ${why}`;
+      const about = { topic: pattern, message, limit, actual };
+      this.#refuseForLimit(connection, id, "LIMIT_SUBSCRIPTIONS", about);
       return false;
     }
     if (overflow !== "block") return true;
@@ -328,31 +329,21 @@ export class Requests {
   #refuseForLimit(
     connection: Connection,
     requestId: number,
-    { code, cannot, topic }: { code: LimitStatus; cannot: string; topic: string },
-    excess: Excess,
+    code: LimitStatus,
+    about: LimitFigures & { readonly topic: string; readonly message: string },
   ): void {
-    const { limit, actual } = excess;
-    const message = `${cannot}: ${excessWords(excess)}`;
-    this.#refuse(connection, requestId, code, message, { topic, limit, actual });
+    const body = errorBody({ status: STATUS[code], ...about });
+    this.#send(connection, { opcode: OPCODE.ERROR, id: requestId, body });
     const { id, identity } = connection;
-    this.#onEvent({
-      type: "limited",
-      connection: id,
-      identity,
-      code,
-      topic,
-      limit,
-      actual,
-      message,
-    });
+    this.#onEvent({ type: "limited", connection: id, identity, code, ...about });
   }
 
   #refuse(
     connection: Connection,
     requestId: number,
-    code: RejectedErrorCode | LimitStatus,
+    code: RejectedErrorCode,
     message: string,
-    fields: { topic?: string; rule?: string | undefined; limit?: number; actual?: number },
+    fields: { topic?: string; rule?: string | undefined },
   ): void {
     const body: ControlMap = errorBody({ status: STATUS[code as StatusName], message, ...fields });
     this.#send(connection, { opcode: OPCODE.ERROR, id: requestId, body });

@@ -128,6 +128,12 @@ export class SendQueue {
     return room.isLow(this.#waiting);
   }
 
+  /** What keeps a message out that was refused, or a control frame. */
+  fullness(of: "messages" | "control"): room.Fullness {
+    if (of === "messages") return room.fullnessOf(this.#waiting, this.#pool.lack());
+    return room.controlFullnessOf(this.#waiting, this.#pool.reserveBytes);
+  }
+
   /** Messages that were taken, and lost while they waited. */
   get withdrawn(): Withdrawn {
     return this.#waiting.withdrawn;

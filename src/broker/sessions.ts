@@ -33,6 +33,7 @@ import {
   readsTooSlowly,
   tooManyAwaitingHello,
 } from "./endings.ts";
+import type { LimitFigures } from "./excess.ts";
 import { encodeFatal, type FatalFields } from "./fatal-frame.ts";
 import type { FdCloser } from "./fd-closer.ts";
 import type { ControlSender } from "./introductions.ts";
@@ -165,7 +166,11 @@ export class Sessions implements PartsHost {
   }
 
   readonly #endForCloses = (connection: Connection): void =>
-    this.end(connection, fdsDoNotClose(connection.identity.uid));
+    this.end(connection, this.#closesHang(connection.identity.uid));
+
+  #closesHang(uid: number): Cause {
+    return fdsDoNotClose(uid, this.#parts.closer.pendingOf(uid));
+  }
 
   /** RouterHost */
   noteHeld(by: readonly Connection[], topic: Topic): void {
@@ -194,7 +199,8 @@ export class Sessions implements PartsHost {
    */
   replacePolicy(policy: Policy): void {
     this.#parts.state.replacePolicy(policy);
-    const defaults = quotaDefaults(this.#options.openFilesMax);
+    const { openFilesMax, fdTtlMs } = this.#options;
+    const defaults = quotaDefaults(openFilesMax, fdTtlMs);
     this.#parts.quotas.replaceLimits(limitsOfPolicy(policy.limits, defaults));
     const { background, rights, retained, table } = this.#parts;
     background.addForRights(OF_BROKER, rights.sweep(table.all()));
@@ -282,7 +288,7 @@ export class Sessions implements PartsHost {
 
   /** RouterHost */
   noteSlowReader(connection: Connection): void {
-    this.endUnread(connection, readsTooSlowly(connection.queue.queuedBytes));
+    this.endUnread(connection, readsTooSlowly(connection.queue.fullness("messages")));
   }
 
   /** RouterHost */
@@ -292,7 +298,7 @@ export class Sessions implements PartsHost {
 
   /** FlushHost */
   evict(connection: Connection): void {
-    this.endUnread(connection, doesNotRead(connection.queue.queuedBytes));
+    this.endUnread(connection, doesNotRead(connection.queue.fullness("control")));
   }
 
   /** FlushHost */
@@ -301,8 +307,8 @@ export class Sessions implements PartsHost {
   }
 
   /** FdSweepHost */
-  evictForFds(connection: Connection, fds: number): void {
-    this.endUnread(connection, doesNotTakeFds(fds, this.#options.fdTtlMs));
+  evictForFds(connection: Connection, fds: number, waitedMs: LimitFigures): void {
+    this.endUnread(connection, doesNotTakeFds(fds, waitedMs));
   }
 
   /** Clients that something waits for have taken fds. */
@@ -319,7 +325,7 @@ export class Sessions implements PartsHost {
       else this.doom(connection);
     } catch (error) {
       if (!(error instanceof SyscallError)) throw error;
-      this.end(connection, noFdsLeft(error));
+      this.end(connection, noFdsLeft(error, this.#parts.budget.figures));
     }
   }
 

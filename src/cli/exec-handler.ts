@@ -102,7 +102,7 @@ async function collect(stream: ReadableStream<Uint8Array>, stop: () => void): Pr
       stop();
       const limit = LARGE_BODY_BYTES_MAX;
       const message = `Cannot answer: the command printed more than ${limit} bytes`;
-      throw new LimitError("LIMIT_MESSAGE_BYTES", message, { limit });
+      throw new LimitError("LIMIT_MESSAGE_BYTES", message, { limit, actual: bytes });
     }
     pieces.push(piece);
   }

@@ -151,7 +151,7 @@ async function copyPieces(
       const { done, value } = await within(idleMs, reader.read());
       if (done) return bytes;
       bytes += value.byteLength;
-      if (bytes > bytesMax) throw tooLong(bytesMax);
+      if (bytes > bytesMax) throw tooLong({ limit: bytesMax, actual: bytes });
       for (let at = 0; at < value.byteLength; ) {
         at += (await writeAsync(target, value, at, value.byteLength - at)).bytesWritten;
       }
@@ -176,7 +176,7 @@ async function within<Result>(milliseconds: number, work: Promise<Result>): Prom
   }
 }
 
-function tooLong(limit: number): LimitError {
-  const message = `Cannot save received file: it has more than ${limit} bytes`;
-  return new LimitError("LIMIT_FILE_BYTES", message, { limit });
+function tooLong(figures: { limit: number; actual: number }): LimitError {
+  const message = `Cannot save received file: it has more than ${figures.limit} bytes`;
+  return new LimitError("LIMIT_FILE_BYTES", message, figures);
 }

@@ -112,17 +112,17 @@ async function readInput(
   for await (const chunk of Bun.stdin.stream()) {
     chunks.push(chunk);
     bytes += chunk.byteLength;
-    if (bytes > LARGE_BODY_BYTES_MAX) throw tooMuchInput();
+    if (bytes > LARGE_BODY_BYTES_MAX) throw tooMuchInput(bytes);
   }
   return Buffer.concat(chunks);
 }
 
-function tooMuchInput(): LimitError {
+function tooMuchInput(bytes: number): LimitError {
   return new LimitError(
     "LIMIT_MESSAGE_BYTES",
     `Cannot send standard input: it has more than ${LARGE_BODY_BYTES_MAX} bytes; ` +
       "pass it with --memfd -, or save it and pass it with --file",
-    { limit: LARGE_BODY_BYTES_MAX },
+    { limit: LARGE_BODY_BYTES_MAX, actual: bytes },
   );
 }
 

@@ -4,13 +4,14 @@
  * record of the lane that is not exactly as announced ends the channel.
  */
 
-import { LimitError, ProtocolError } from "../errors.ts";
+import { ProtocolError } from "../errors.ts";
 import { PacketReceiver, sendPacketWithFds } from "../ffi/ancillary.ts";
 import { duplicateFd, OwnedFd } from "../ffi/owned-fd.ts";
 import { PinnedBuffer } from "../ffi/pinned-buffer.ts";
 import { sendPacket, shutdownBoth } from "../ffi/seqpacket.ts";
 import { NO_MEMORY, WOULD_BLOCK } from "../ffi/syscall-result.ts";
 import { LANE_RECORD_BYTES } from "../protocol/limits.ts";
+import { fdShortage } from "./fd-shortage.ts";
 import { LANE_RETRY_MS_FIRST, LANE_RETRY_MS_MAX } from "./limits.ts";
 import { type BunSocket, connectFd, type Transport, type TransportEvents } from "./transport.ts";
 
@@ -96,7 +97,7 @@ export class ChannelTransport implements Omit<Transport, "setPaused"> {
     receiver.closeFds();
     if (isCutShort) {
       const message = "Cannot take files of a channel: this process may hold no more fds";
-      throw new LimitError("LIMIT_QUEUED_FDS", message);
+      throw fdShortage(message, count);
     }
     throw new ProtocolError(
       "PROTOCOL_LANE",

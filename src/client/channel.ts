@@ -209,7 +209,7 @@ export class Channel<Data = unknown>
     if (this.#queue.push(message)) return this.#handOut(message);
     this.#queuedBytes += sizeOf(message);
     this.#queuedFds += message.fds.length;
-    if (this.#queuedFds > CHANNEL_FDS_MAX) throw tooManyFds(this.service);
+    if (this.#queuedFds > CHANNEL_FDS_MAX) throw tooManyFds(this.service, this.#queuedFds);
     if (this.#isPaused) return;
     const isFull = this.#queue.length >= CHANNEL_MESSAGES_HIGH;
     if (!isFull && this.#queuedBytes < CHANNEL_BYTES_HIGH) return;
@@ -261,9 +261,9 @@ export class Channel<Data = unknown>
 }
 
 /** One packet may hold more files than pausing prevents. */
-function tooManyFds(service: string): LimitError {
+function tooManyFds(service: string, actual: number): LimitError {
   const message = `Cannot take files of the channel to "${service}": too many wait to be read`;
-  return new LimitError("LIMIT_QUEUED_FDS", message, { limit: CHANNEL_FDS_MAX });
+  return new LimitError("LIMIT_QUEUED_FDS", message, { limit: CHANNEL_FDS_MAX, actual });
 }
 
 /** A sender could change memory under its reader, or kill the reader, if it were not sealed. */

@@ -1,12 +1,13 @@
 /** Opening private channels, and taking those that others open to services of this bus. */
 
-import { ArgumentError, LimitError, ProtocolError, SyscallError } from "../errors.ts";
+import { ArgumentError, type LimitError, ProtocolError, SyscallError } from "../errors.ts";
 import { closeFd, OwnedFd } from "../ffi/owned-fd.ts";
 import { CHANNEL_FDS } from "../protocol/limits.ts";
 import { OPCODE } from "../protocol/opcodes.ts";
 import { type ChannelBody, openChannelBody } from "../protocol/service-messages.ts";
 import { checkTopicName } from "../protocol/topics.ts";
 import { Channel, type ChannelEnds } from "./channel.ts";
+import { fdShortage } from "./fd-shortage.ts";
 import type { Sender } from "./message.ts";
 import type { Waiter } from "./pending-requests.ts";
 import type { Server } from "./server.ts";
@@ -153,5 +154,5 @@ function closeEnds({ packets, lane }: ChannelEnds): void {
 
 function fdsLost(name: string): LimitError {
   const message = `Cannot open a channel to "${name}": this process may hold no more fds`;
-  return new LimitError("LIMIT_QUEUED_FDS", message);
+  return fdShortage(message, CHANNEL_FDS);
 }

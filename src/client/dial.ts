@@ -9,7 +9,7 @@ import { dirname } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import {
   ClosedError,
-  LimitError,
+  type LimitError,
   ProtocolError,
   RejectedError,
   SyscallError,
@@ -32,6 +32,7 @@ import { FRAME_HEADER_BYTES, PACKET_BYTES_MAX, PROTOCOL_VERSION } from "../proto
 import { FEATURE_FD_LANE, FEATURE_HELD, OPCODE } from "../protocol/opcodes.ts";
 import { PacketReader, PacketWriter } from "../protocol/packet.ts";
 import { SOFTWARE } from "../version.ts";
+import { fdShortage } from "./fd-shortage.ts";
 import { HANDSHAKE_EAGER_POLLS, HANDSHAKE_POLL_MS } from "./limits.ts";
 import type { Sender } from "./message.ts";
 import { SeqpacketTransport, type Transport, type TransportEvents } from "./transport.ts";
@@ -200,8 +201,7 @@ function readWelcome(
 }
 
 function laneLost(): LimitError {
-  return new LimitError(
-    "LIMIT_QUEUED_FDS",
-    "Cannot connect: the fd lane was lost, since this process may hold no more file descriptors",
-  );
+  const message =
+    "Cannot connect: the fd lane was lost, since this process may hold no more file descriptors";
+  return fdShortage(message, 1);
 }

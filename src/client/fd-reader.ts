@@ -101,15 +101,19 @@ export async function readAll(fd: LentFd, bytesMax: number): Promise<Uint8Array>
     bytes += piece.byteLength;
     if (bytes <= bytesMax) continue;
     await reader.cancel();
-    throw tooLarge("read received file", bytesMax);
+    throw tooLarge("read received file", { limit: bytesMax, actual: bytes });
   }
   return Bun.concatArrayBuffers(pieces, bytes, true);
 }
 
-/** LIMIT_FILE_BYTES. @param action such as "read received file" */
-export function tooLarge(action: string, limit: number): LimitError {
-  const message = `Cannot ${action}: it has more than ${limit} bytes`;
-  return new LimitError("LIMIT_FILE_BYTES", message, { limit });
+/**
+ * LIMIT_FILE_BYTES.
+ * @param action such as "read received file"
+ * @param figures bytes; of what is not known to its end, as many as were seen
+ */
+export function tooLarge(action: string, figures: { limit: number; actual: number }): LimitError {
+  const message = `Cannot ${action}: it has more than ${figures.limit} bytes`;
+  return new LimitError("LIMIT_FILE_BYTES", message, figures);
 }
 
 /**

@@ -49,7 +49,8 @@ export class MappedBytes implements Disposable {
     if (reason !== undefined) {
       throw new DataError("DATA_NOT_SEALED", `Cannot map fd ${fd}: ${reason}`);
     }
-    if (bytes > MAPPING_BYTES_MAX) throw tooLarge(`map fd ${fd}`, MAPPING_BYTES_MAX);
+    const limit = MAPPING_BYTES_MAX;
+    if (bytes > limit) throw tooLarge(`map fd ${fd}`, { limit, actual: bytes });
     return new MappedBytes(bytes === 0 ? undefined : Mapping.open(fd, bytes));
   }
 

@@ -97,7 +97,8 @@ export class Memory implements Disposable {
     using draft = new Draft();
     for await (const piece of source instanceof Blob ? source.stream() : source) {
       draft.append(bytesOf(piece));
-      if (draft.byteLength > bytesMax) throw tooLarge("fill memory from source", bytesMax);
+      const actual = draft.byteLength;
+      if (actual > bytesMax) throw tooLarge("fill memory from source", { limit: bytesMax, actual });
     }
     return draft.finish((owned, bytes) => new Memory(owned, bytes));
   }

@@ -3,9 +3,10 @@
  * ends. What a reply means is for the two kinds of call.
  */
 
-import { LimitError, ProtocolError, TimeoutError } from "../errors.ts";
+import { ProtocolError, TimeoutError } from "../errors.ts";
 import { FLAG_TIMED_OUT } from "../protocol/opcodes.ts";
 import { type Deadlines, TimedEntry } from "./deadlines.ts";
+import { fdShortage } from "./fd-shortage.ts";
 import type { KeptRequest } from "./kept-requests.ts";
 import type { Message } from "./message.ts";
 import type { Waiter } from "./pending-requests.ts";
@@ -88,7 +89,7 @@ export abstract class OpenCall extends TimedEntry implements Waiter {
   /** A large reply came, and this process had no fd left for it. */
   loseReply(): void {
     const message = `Cannot take reply of "${this.name}": this process may hold no more fds`;
-    this.giveUp(0, new LimitError("LIMIT_QUEUED_FDS", message));
+    this.giveUp(0, fdShortage(message, 1));
   }
 
   /** Ends it from this side. @param flags of CANCEL */

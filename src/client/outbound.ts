@@ -15,6 +15,7 @@ import { type Encoding, OPCODE } from "../protocol/opcodes.ts";
 import { PacketWriter } from "../protocol/packet.ts";
 import { STATUS } from "../protocol/status-codes.ts";
 import { duplicateAll } from "./borrowed-fds.ts";
+import { fdShortage } from "./fd-shortage.ts";
 import { OUTBOUND_BYTES_HIGH, OUTBOUND_BYTES_MAX, SPARE_BUFFERS_KEPT } from "./limits.ts";
 import type { Transport } from "./transport.ts";
 import {
@@ -208,7 +209,7 @@ export class Outbound {
     packet.bytes.set(body, FRAME_HEADER_BYTES);
     if (!this.#isBlocked && this.#transport !== undefined) {
       const sent = this.#transport.send(packet, packet.byteLength, fds);
-      const refusal = refusalOf(sent);
+      const refusal = refusalOf(sent, fds.length);
       if (refusal !== undefined) throw refusal;
       this.#isBlocked = isUnsent(sent);
     }
@@ -330,7 +331,7 @@ export class Outbound {
     const sent = this.#transport?.send(packet.buffer, packet.bytes, fds) ?? PEER_CLOSED;
     this.#isBlocked = isUnsent(sent);
     if (this.#isBlocked) return false;
-    const refusal = refusalOf(sent);
+    const refusal = refusalOf(sent, fds.length);
     if (refusal !== undefined) (packet.onRefused ?? this.#onRefused)(refusal);
     for (const fd of packet.fds) fd.close();
     this.#waitingBytes -= packet.heldBytes;
@@ -360,11 +361,11 @@ function outboundError(waitingBytes: number): LimitError {
 }
 
 /** The error for fds that the kernel did not take; undefined for any other outcome. */
-function refusalOf(outcome: number): SendRefusal | undefined {
+function refusalOf(outcome: number, count: number): SendRefusal | undefined {
   const cannot = "Cannot send file descriptors";
   if (outcome === FDS_REFUSED) {
     const message = `${cannot}: the kernel takes no more of them from this user now`;
-    return new LimitError("LIMIT_QUEUED_FDS", message);
+    return fdShortage(message, count);
   }
   if (outcome !== FDS_UNWANTED) return undefined;
   const message = `${cannot}: this client may send nothing, so the broker takes none from it`;

@@ -13,6 +13,7 @@ import {
 } from "../protocol/service-messages.ts";
 import { STATUS } from "../protocol/status-codes.ts";
 import { checkTopicName } from "../protocol/topics.ts";
+import { fdShortage } from "./fd-shortage.ts";
 import type { Repeat } from "./link.ts";
 import type { Outbound } from "./outbound.ts";
 import {
@@ -254,5 +255,5 @@ function servedHere(name: string): RejectedError {
 /** The body of a request that this process had no fd left for. */
 function bodyLost(name: string): LimitError {
   const message = `Cannot take request to "${name}": the service may hold no more fds`;
-  return new LimitError("LIMIT_QUEUED_FDS", message);
+  return fdShortage(message, 1);
 }

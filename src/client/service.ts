@@ -172,7 +172,10 @@ export class Service implements AsyncDisposable {
     const bytes = this.#waitingBytes + run.byteLength;
     const fds = this.#waitingFds + run.fdCount;
     if (bytes > SERVICE_WAITING_BYTES_MAX || fds > SERVICE_WAITING_FDS_MAX) {
-      return run.refuse(tooMuchWaits(this.topic));
+      const limit = SERVICE_WAITING_BYTES_MAX;
+      const ofBytes = { limit, actual: bytes };
+      const ofFds = { limit: SERVICE_WAITING_FDS_MAX, actual: fds };
+      return run.refuse(tooMuchWaits(this.topic, bytes > limit ? ofBytes : ofFds));
     }
     this.#waiting.add(run);
     this.#waitingBytes = bytes;
@@ -267,9 +270,9 @@ export class Service implements AsyncDisposable {
 }
 
 /** The caller gets it as a ServiceError with this code. */
-function tooMuchWaits(topic: string): LimitError {
+function tooMuchWaits(topic: string, figures: { limit: number; actual: number }): LimitError {
   const message = `Cannot take request to "${topic}": too many bytes or files wait for their turn`;
-  return new LimitError("LIMIT_PENDING_CALLS", message);
+  return new LimitError("LIMIT_PENDING_CALLS", message, figures);
 }
 
 /** What the callback throws is thrown again outside, as an uncaught error of the program. */

@@ -257,7 +257,9 @@ describe("a broker with as many connections as it may have fds for", () => {
     using refused = RawClient.connect(broker.path);
     const frames = await refused.untilEnd();
     expect(frames).toMatchObject([{ opcode: OPCODE.ERROR, flags: FLAG_FATAL }]);
-    expect(frames[0] && mapOf(frames[0])).toMatchObject({ status: STATUS.LIMIT_CONNECTIONS });
+    const status = STATUS.LIMIT_CONNECTIONS;
+    const said = frames[0] && mapOf(frames[0]);
+    expect(said).toMatchObject({ status, limit: openFilesMax, actual: openFilesMax });
     leaver[Symbol.dispose]();
     await eventually(() => broker.findAll("disconnected").length === 2, "both have left");
     using _next = await RawClient.open(broker.path, { lane: true });

@@ -1,7 +1,9 @@
 /** Fds on their way: who pays for them, for how long they wait, and who is told. Real processes. */
 
 import { describe, expect, test } from "bun:test";
+import { closeSync, openSync } from "node:fs";
 import { FDS_UNTAKEN_MAX } from "../../src/broker/limits.ts";
+import { connect } from "../../src/client/index.ts";
 import { closeFd } from "../../src/ffi/owned-fd.ts";
 import {
   FLAG_FATAL,
@@ -84,11 +86,14 @@ describe("copies of fds that are not taken", () => {
     await publish(publisher, topic, "too many");
     expect(await publisher.sync()).toMatchObject({ published: 0, matched: 0, denied: 1 });
     const error = await publisher.nextOf(OPCODE.ERROR);
-    const message =
-      'Cannot pass fds on from "files": 2 copies do not fit, 32 of 32 are on their way';
+    const uid = process.getuid?.();
+    const whose = `fds: 34 of 32 of one connection of uid ${uid}`;
+    const message = `Cannot pass fds on from "files": 2 copies do not fit (${whose})`;
+    const about = { message, topic: "files", limit: 32, actual: 34 };
     expect(error).toMatchObject({ flags: 0, id: 0 });
-    expect(mapOf(error)).toEqual({ status: STATUS.LIMIT_QUEUED_FDS, message, topic: "files" });
-    expect(broker.findAll("fds-refused")).toMatchObject([{ topic: "files", message }]);
+    expect(mapOf(error)).toEqual({ status: STATUS.LIMIT_QUEUED_FDS, ...about });
+    const code = "LIMIT_QUEUED_FDS";
+    expect(broker.findAll("fds-refused")).toMatchObject([{ code, ...about }]);
 
     for (const client of [inBand, onLane]) {
       for (let number = 0; number < fitting; number += 1) {
@@ -268,14 +273,17 @@ describe("fds for a client that does not read", () => {
       using stalled = await subscribed(broker, lane);
       await publish(publisher, topic, "one", 3);
       const ended = await eventually(() => broker.find("disconnected"), "the client was ended");
-      const message =
-        "Cannot serve client: 3 file descriptors wait in its socket for 5000 ms, and it takes none";
       const { connection } = stalled;
-      expect(ended).toMatchObject({ connection, code: "LIMIT_QUEUED_FDS", message });
+      const { limit, actual, message } = ended;
+      expect(ended).toMatchObject({ connection, code: "LIMIT_QUEUED_FDS", limit: 5_000 });
+      expect(actual).toBeGreaterThanOrEqual(5_000);
+      const waited = `3 file descriptors wait in its socket for ${actual} ms, limit is 5000`;
+      expect(message).toBe(`Cannot serve client: ${waited}, and it takes none`);
       expect(await publisher.sync()).toMatchObject({ fdsWaiting: 0, fdsExpired: 3 });
       const last = (await stalled.untilEnd()).at(-1);
       expect(last).toMatchObject({ opcode: OPCODE.ERROR, flags: FLAG_FATAL });
-      expect(last && mapOf(last)).toEqual({ status: STATUS.LIMIT_QUEUED_FDS, message });
+      const status = STATUS.LIMIT_QUEUED_FDS;
+      expect(last && (mapOf(last) as unknown)).toEqual({ status, message, limit, actual });
     },
   );
 
@@ -299,5 +307,31 @@ describe("fds for a client that does not read", () => {
     await broker.expectFds(atRest + 2);
     await publish(publisher, topic, "four");
     expect(takeTexts((await other.nextOf(OPCODE.MESSAGE)).fds)).toEqual(["four"]);
+  });
+});
+
+describe("files that a thread closes, not the broker in passing", () => {
+  const policy = POLICY.replace(`fds = ${LIMIT}`, "fds = 8");
+
+  test("do not count against their sender while that takes no longer than usual", async () => {
+    await using broker = await spawnBroker({ policy });
+    await using publisher = await connect({ path: broker.path });
+    await using subscriber = await connect({ path: broker.path });
+    await subscriber.subscribe("files", { onMessage: (message) => message[Symbol.dispose]() });
+    const file = openSync(import.meta.path, "r");
+    const publishFds = async (count: number) => {
+      publisher.publish("files", "", { fds: new Array<number>(count).fill(file) });
+      return await publisher.flush({ untilFdsTaken: true });
+    };
+    for (let round = 0; round < 20; round += 1) {
+      expect(await publishFds(4)).toMatchObject({ delivered: 1 });
+    }
+    const figures = { code: "LIMIT_QUEUED_FDS", limit: 4, actual: 5 };
+    const refused = await publishFds(5).catch((error: unknown) => error);
+    expect(await publishFds(4)).toMatchObject({ delivered: 1 });
+    expect(refused).toMatchObject(figures);
+    expect(broker.findAll("fds-refused")).toMatchObject([figures]);
+    expect(broker.countWorkers()).toBeGreaterThan(0);
+    closeSync(file);
   });
 });

@@ -249,10 +249,13 @@ describe("disconnect", () => {
     const isSlow = () =>
       broker.findAll("disconnected").find(({ code }) => code === "LIMIT_SLOW_READER");
     const event = await eventually(isSlow, "the slow client was disconnected");
-    expect(event.message).toMatch(/\d+ bytes wait for it, limit is \d+/);
+    const { limit, actual } = event;
+    expect(limit).toBe(SEND_QUEUE_BYTES_MAX);
+    expect(event.message).toContain(`${actual} bytes wait for it, limit is ${limit}`);
     expect(event.identity.uid).toBe(UID);
     client.kill("SIGCONT");
     expect(await client.call("reasonOfEnd")).toBe("LIMIT_SLOW_READER");
+    expect(await client.call("figuresOfEnd")).toEqual({ limit, actual });
     expect(await publisher.sync()).toMatchObject({ published: FLOOD_MESSAGES });
   });
 });
@@ -377,7 +380,9 @@ describe("block", () => {
       () => broker.findAll("disconnected").find((each) => each.connection === connection),
       "the subscriber was closed",
     );
-    expect(event).toMatchObject({ code: "LIMIT_SLOW_READER" });
+    expect(event).toMatchObject({ code: "LIMIT_SLOW_READER", limit: STALL_LIMIT_MS });
+    const { actual } = event;
+    expect(actual).toBeGreaterThanOrEqual(STALL_LIMIT_MS);
     const receipt = await publisher.sync();
     expect(receipt).toMatchObject({ published: sent });
     // It has not asked to be told that it was held back.
@@ -388,7 +393,8 @@ describe("block", () => {
     expect(receipt["lostLater"]).toBeGreaterThan(1_000);
     const last = frames.at(-1);
     expect(last?.opcode).toBe(OPCODE.ERROR);
-    expect(last && mapOf(last)["status"]).toBe(STATUS.LIMIT_SLOW_READER);
+    const status = STATUS.LIMIT_SLOW_READER;
+    expect(last && mapOf(last)).toMatchObject({ status, limit: STALL_LIMIT_MS, actual });
   });
 });
 

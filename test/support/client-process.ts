@@ -12,6 +12,7 @@ import { type ConnectOptions, connect } from "../../src/client/connect.ts";
 import type { ServeOptions, Service } from "../../src/client/service.ts";
 import { reply, type ServiceRequest } from "../../src/client/service-request.ts";
 import type { SubscribeOptions, Subscription } from "../../src/client/subscription.ts";
+import { LimitError } from "../../src/errors.ts";
 import { dropPrivileges, type TargetCredentials } from "../../src/ffi/process-credentials.ts";
 import { readText, TestFiles } from "./test-files.ts";
 
@@ -137,6 +138,11 @@ const COMMANDS = {
   async reasonOfEnd(): Promise<string | undefined> {
     const reason = await theBus().closed();
     return reason !== undefined && "code" in reason ? String(reason.code) : undefined;
+  },
+  async figuresOfEnd(): Promise<object> {
+    const reason = await theBus().closed();
+    const { limit, actual } = reason instanceof LimitError ? reason : {};
+    return { limit, actual };
   },
   publish(topic: string, data: unknown): void {
     theBus().publish(topic, data);

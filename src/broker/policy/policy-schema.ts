@@ -134,15 +134,23 @@ const TOPIC = tableOf(TOPIC_ENTRIES, {
 
 const LIMIT_VALUE = v.optional(integer({ first: 0, last: Number.MAX_SAFE_INTEGER }));
 
+/** A time of 0 would be over before anybody could do anything; a day is as good as no limit. */
+const MILLISECONDS = v.optional(integer({ first: 1, last: 86_400_000 }));
+
 const LIMIT_ENTRIES = {
   connections: LIMIT_VALUE,
   subscriptions: LIMIT_VALUE,
+  groups: LIMIT_VALUE,
   topics: LIMIT_VALUE,
+  services: LIMIT_VALUE,
   "queued-bytes": LIMIT_VALUE,
+  retained: LIMIT_VALUE,
   "retained-bytes": LIMIT_VALUE,
   fds: LIMIT_VALUE,
   "pending-calls": LIMIT_VALUE,
   "message-bytes": LIMIT_VALUE,
+  "fd-ttl-ms": MILLISECONDS,
+  "stall-ms": MILLISECONDS,
 } satisfies Record<(typeof LIMIT_KEYS)[number], unknown>;
 
 const LIMITS_USER = tableOf(

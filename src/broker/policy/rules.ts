@@ -103,12 +103,17 @@ export interface TopicSetting {
 export const LIMIT_KEYS = [
   "connections",
   "subscriptions",
+  "groups",
   "topics",
+  "services",
   "queued-bytes",
+  "retained",
   "retained-bytes",
   "fds",
   "pending-calls",
   "message-bytes",
+  "fd-ttl-ms",
+  "stall-ms",
 ] as const;
 
 /** Limits by name; one that is not there is not changed by the policy. */

@@ -173,8 +173,9 @@ export class RetainedArea implements Area {
     const body = errorBody({ status: STATUS[code], ...about });
     this.#parts.send(connection, { opcode: OPCODE.ERROR, id: 0, body });
     const { id, identity } = connection;
-    const { topic, rule } = about;
-    this.#parts.onEvent({ type: "retain-refused", connection: id, identity, topic, code, rule });
+    const { topic, rule, limit, actual } = about;
+    const event = { connection: id, identity, topic, code, rule, limit, actual };
+    this.#parts.onEvent({ type: "retain-refused", ...event });
   }
 
   /** @returns 0, or the copies of fds that are too many: then nobody was delivered anything */

@@ -5,8 +5,9 @@
  */
 
 import { assert } from "../../assert.ts";
-import { RETAINED_OVERHEAD_BYTES, RETAINED_PER_UID_MAX } from "../limits.ts";
-import { type ConnectionQuota, RESOURCE, type UserQuota } from "../quota.ts";
+import type { LimitFigures } from "../excess.ts";
+import { RETAINED_OVERHEAD_BYTES } from "../limits.ts";
+import { type ConnectionQuota, RESOURCE, type Resource, type UserQuota } from "../quota.ts";
 
 /** What a last value is charged for. */
 export interface RetainedSize {
@@ -21,29 +22,20 @@ export interface RetainedCharge extends RetainedSize {
   readonly account: ConnectionQuota;
 }
 
-/** Why a last value is not kept. */
-export interface RetainedExcess {
+/** Why a last value is not kept, and what would be in use with it. */
+export interface RetainedExcess extends LimitFigures {
   /** What is used up, in words. */
   readonly what: string;
-  /** What would be in use. */
-  readonly actual: number;
-  readonly limit: number;
 }
 
 /** Charges for last values, and gives back. */
 export class RetainedCharges {
-  readonly #valuesByUser = new Map<UserQuota, number>();
   #bytes = 0;
   #fds = 0;
 
   /** What is charged for now, of all users. */
   get total(): RetainedSize {
     return { bytes: this.#bytes, fds: this.#fds };
-  }
-
-  /** Last values of one user. */
-  valuesOf(user: UserQuota): number {
-    return this.#valuesByUser.get(user) ?? 0;
   }
 
   /**
@@ -57,20 +49,21 @@ export class RetainedCharges {
   ): RetainedExcess | undefined {
     const { user } = account;
     const ofUser = replaced?.account.user === user ? replaced : undefined;
-    const values = this.valuesOf(user) - (ofUser === undefined ? 0 : 1) + 1;
-    if (values > RETAINED_PER_UID_MAX) {
-      return { what: "last values", actual: values, limit: RETAINED_PER_UID_MAX };
-    }
-    return excessBytes(account, size, replaced) ?? excessFds(user, size, ofUser);
+    return (
+      excessValues(account, replaced) ??
+      excessBytes(account, size, replaced) ??
+      excessFds(user, size, ofUser)
+    );
   }
 
   /** Charges for a value that excess() found to fit, once the one that it replaces is released. */
   charge(account: ConnectionQuota, size: RetainedSize): RetainedCharge {
-    const hasRoom = account.charge(RESOURCE.retainedBytes, chargedBytes(size));
+    const hasRoom =
+      account.charge(RESOURCE.retained, 1) &&
+      account.charge(RESOURCE.retainedBytes, chargedBytes(size));
     assert(hasRoom, "what is charged was found to fit");
     // Of the user alone: what a connection has on its way is waited for, and this is not.
     account.user.impose(RESOURCE.fds, size.fds);
-    this.#valuesByUser.set(account.user, this.valuesOf(account.user) + 1);
     this.#bytes += chargedBytes(size);
     this.#fds += size.fds;
     return { account, ...size };
@@ -78,30 +71,46 @@ export class RetainedCharges {
 
   /** Gives back what charge() took; also after the connection is gone. */
   release({ account, ...size }: RetainedCharge): void {
-    const values = this.valuesOf(account.user) - 1;
-    if (values === 0) this.#valuesByUser.delete(account.user);
-    else this.#valuesByUser.set(account.user, values);
     this.#bytes -= chargedBytes(size);
     this.#fds -= size.fds;
     account.user.release(RESOURCE.fds, size.fds);
     account.release(RESOURCE.retainedBytes, chargedBytes(size));
+    account.release(RESOURCE.retained, 1);
   }
 }
 
-/** The rule of ConnectionQuota.charge(): at most half of what the others of the user leave free. */
+function excessValues(
+  account: ConnectionQuota,
+  replaced: RetainedCharge | undefined,
+): RetainedExcess | undefined {
+  const excess = excessOfShare(account, RESOURCE.retained, 1, { by: replaced, amount: 1 });
+  return excess && { what: "last values", ...excess };
+}
+
 function excessBytes(
   account: ConnectionQuota,
   size: RetainedSize,
   replaced: RetainedCharge | undefined,
 ): RetainedExcess | undefined {
+  const freed = { by: replaced, amount: replaced === undefined ? 0 : chargedBytes(replaced) };
+  const excess = excessOfShare(account, RESOURCE.retainedBytes, chargedBytes(size), freed);
+  return excess && { what: "bytes of last values", ...excess };
+}
+
+/** The rule of ConnectionQuota.charge(): at most half of what the others of the user leave free. */
+function excessOfShare(
+  account: ConnectionQuota,
+  resource: Resource,
+  more: number,
+  freed: { readonly by: RetainedCharge | undefined; readonly amount: number },
+): LimitFigures | undefined {
   const { user } = account;
-  const freed = replaced === undefined ? 0 : chargedBytes(replaced);
-  const own = account.used(RESOURCE.retainedBytes) - (replaced?.account === account ? freed : 0);
-  const all = user.used(RESOURCE.retainedBytes) - (replaced?.account.user === user ? freed : 0);
-  const limit = Math.floor((user.limit(RESOURCE.retainedBytes) - (all - own)) / 2);
-  const actual = own + chargedBytes(size);
-  if (actual <= limit) return undefined;
-  return { what: "bytes of last values", actual, limit: Math.max(0, limit) };
+  const payer = freed.by?.account;
+  const own = account.used(resource) - (payer === account ? freed.amount : 0);
+  const all = user.used(resource) - (payer?.user === user ? freed.amount : 0);
+  const limit = Math.floor((user.limit(resource) - (all - own)) / 2);
+  const actual = own + more;
+  return actual <= limit ? undefined : { actual, limit: Math.max(0, limit) };
 }
 
 /** Files that are kept leave half of what the user may have open to those that are on their way. */

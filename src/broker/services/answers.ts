@@ -8,15 +8,21 @@ import { STATUS, type StatusName } from "../../protocol/status-codes.ts";
 import { checkTopicName, isReservedTopic } from "../../protocol/topics.ts";
 import type { Connection } from "../connection.ts";
 import type { BrokerEventListener } from "../events.ts";
+import type { LimitFigures } from "../excess.ts";
 import type { ControlSender } from "../introductions.ts";
 import type { Action } from "../policy/rules.ts";
 import { refusalMessage } from "../refusal.ts";
 
-/** A code that an ERROR can carry back to whoever asked. */
-export type RefusalCode =
-  | RejectedErrorCode
-  | Extract<StatusName, `LIMIT_${string}`>
-  | "CLOSED_BY_SERVICE";
+/** A code of a limit, which an ERROR carries with its figures. */
+export type LimitStatus = Extract<StatusName, `LIMIT_${string}`>;
+
+/** Any other code that an ERROR can carry back to whoever asked. */
+export type RefusalCode = RejectedErrorCode | "CLOSED_BY_SERVICE";
+
+/** Why a request cannot be carried out: a code, and the end of a sentence. */
+export type Failure =
+  | { readonly code: RefusalCode; readonly why: string; readonly figures?: undefined }
+  | { readonly code: LimitStatus; readonly why: string; readonly figures: LimitFigures };
 
 /** Sends answers. */
 export class Answers {
@@ -48,10 +54,43 @@ export class Answers {
     id: number,
     code: RefusalCode,
     message: string,
-    fields: { topic?: string; rule?: string | undefined; limit?: number; actual?: number } = {},
+    fields: { topic?: string; rule?: string | undefined } = {},
   ): void {
     const body = errorBody({ status: STATUS[code as StatusName], message, ...fields });
     this.#send(connection, { opcode: OPCODE.ERROR, id, body });
+  }
+
+  /** The same for a limit, and the event for the log. */
+  refuseForLimit(
+    connection: Connection,
+    requestId: number,
+    code: LimitStatus,
+    about: LimitFigures & { readonly topic: string; readonly message: string },
+  ): void {
+    const { topic, message, limit, actual } = about;
+    const body = errorBody({ status: STATUS[code], message, topic, limit, actual });
+    this.#send(connection, { opcode: OPCODE.ERROR, id: requestId, body });
+    const { id, identity } = connection;
+    const event = { connection: id, identity, code, topic, limit, actual, message };
+    this.#onEvent({ type: "limited", ...event });
+  }
+
+  /**
+   * Either of them.
+   * @param cannot the start of the sentence, such as `Cannot call "a.b"`
+   */
+  fail(
+    connection: Connection,
+    id: number,
+    { topic, cannot }: { readonly topic: string; readonly cannot: string },
+    { code, why, figures }: Failure,
+  ): void {
+    const message = `${cannot}: ${why}`;
+    if (figures === undefined) this.refuse(connection, id, code, message, { topic });
+    else {
+      const { limit, actual } = figures;
+      this.refuseForLimit(connection, id, code, { topic, message, limit, actual });
+    }
   }
 
   /** ERROR REJECTED_BY_POLICY, for what was told to the log before. */

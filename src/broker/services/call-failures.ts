@@ -1,41 +1,59 @@
-/** Why a call fails, as the code and the words that its caller gets. Ending it is calls.ts's. */
+/** Why a call fails, as the code, words and figures that its caller gets. Ending it is calls.ts's. */
 
 import { FLAG_FAILED } from "../../protocol/opcodes.ts";
+import type { FdBudget } from "../fd-budget.ts";
 import { FDS_NOT_PASSED, QUEUE_FULL } from "../queue-outcomes.ts";
-import type { RefusalCode } from "./answers.ts";
+import type { SendQueue } from "../send-queue.ts";
+import type { Failure } from "./answers.ts";
 import { FDS_DENIED } from "./call-delivery.ts";
 import type { PendingCall } from "./connection-services.ts";
 
-/** Nobody took a request, since nobody is there. */
-export const NO_SERVICE = { code: "REJECTED_NO_SERVICE", why: "nobody serves it" } as const;
+type Budget = Pick<FdBudget, "figures">;
+type Queue = Pick<SendQueue, "fullness">;
 
-/** Why no member took a request. @param outcome of CallDelivery */
-export function requestFailure(outcome: number): { code: RefusalCode; why: string } {
+/** Nobody took a request, since nobody is there. */
+export const NO_SERVICE: Failure = { code: "REJECTED_NO_SERVICE", why: "nobody serves it" };
+
+/** Whoever had the request answers no more. */
+export const SERVICE_GONE: Failure = {
+  code: "CLOSED_BY_SERVICE",
+  why: "whoever served it has gone",
+};
+
+/** Why no member took a request. @param outcome of CallDelivery @param queue of the last one tried */
+export function requestFailure(budget: Budget, queue: Queue, outcome: number): Failure {
   switch (outcome) {
-    case QUEUE_FULL:
-      return { code: "LIMIT_PENDING_CALLS", why: "the queue of whoever serves it is full" };
+    case QUEUE_FULL: {
+      const why = "the queue of whoever serves it is full";
+      return { code: "LIMIT_PENDING_CALLS", why, figures: queue.fullness("messages") };
+    }
     case FDS_NOT_PASSED:
-      return { code: "LIMIT_QUEUED_FDS", why: "its body could not be passed on" };
+      return notPassed(budget, "its body could not be passed on");
     case FDS_DENIED:
       return { code: "REJECTED_BY_POLICY", why: "whoever serves it may not receive fds" };
     default:
-      return { code: "CLOSED_BY_SERVICE", why: "whoever served it has gone" };
+      return SERVICE_GONE;
   }
 }
 
-/** Why the caller cannot have a reply. @param outcome of CallDelivery */
-export function replyFailure(outcome: number): { code: RefusalCode; why: string } {
+/** Why the caller cannot have a reply. @param outcome of CallDelivery @param queue of the caller */
+export function replyFailure(budget: Budget, queue: Queue, outcome: number): Failure {
   switch (outcome) {
     case FDS_NOT_PASSED:
-      return { code: "LIMIT_QUEUED_FDS", why: "the body of the reply could not be passed on" };
-    case FDS_DENIED:
-      return {
-        code: "REJECTED_BY_POLICY",
-        why: "the reply has fds, which the caller may not receive",
-      };
-    default:
-      return { code: "LIMIT_REPLY", why: "the reply does not fit the queue of the caller" };
+      return notPassed(budget, "the body of the reply could not be passed on");
+    case FDS_DENIED: {
+      const why = "the reply has fds, which the caller may not receive";
+      return { code: "REJECTED_BY_POLICY", why };
+    }
+    default: {
+      const why = "the reply does not fit the queue of the caller";
+      return { code: "LIMIT_REPLY", why, figures: queue.fullness("messages") };
+    }
   }
+}
+
+function notPassed({ figures }: Budget, why: string): Failure {
+  return { code: "LIMIT_QUEUED_FDS", why, figures };
 }
 
 /** Why a part of a reply is one too many. */

@@ -40,7 +40,8 @@ import type { Area, CarryOut, ClientFrame } from "../area.ts";
 import type { BusState } from "../bus-state.ts";
 import type { Connection } from "../connection.ts";
 import type { Deferred } from "../deferred.ts";
-import { type Excess, excessOf, excessWords } from "../excess.ts";
+import { excessOf, excessWords } from "../excess.ts";
+import type { FdBudget } from "../fd-budget.ts";
 import type { FdBundle } from "../fd-bundle.ts";
 import { CALLS_PER_LOOK, ENTRIES_PER_STEP, MEMBERS_TRIED_MAX } from "../limits.ts";
 import { bodyBytesOf, isTooLarge } from "../message-limit.ts";
@@ -48,9 +49,15 @@ import { ACCEPTED, FDS_NOT_PASSED, PEER_GONE } from "../queue-outcomes.ts";
 import { RESOURCE } from "../quota.ts";
 import { bodyEnd, bodyStart, unknownOpcode } from "../requests.ts";
 import { NOT_PLAIN } from "../router.ts";
-import type { Answers, RefusalCode } from "./answers.ts";
+import type { Answers, Failure } from "./answers.ts";
 import type { CallDelivery } from "./call-delivery.ts";
-import { NO_SERVICE, partFlaw, replyFailure, requestFailure } from "./call-failures.ts";
+import {
+  NO_SERVICE,
+  partFlaw,
+  replyFailure,
+  requestFailure,
+  SERVICE_GONE,
+} from "./call-failures.ts";
 import { type ConnectionServices, type OpenService, PendingCall } from "./connection-services.ts";
 import { type HeldWords, STREAM_CREDIT_MAX } from "./held-words.ts";
 import type { MemberChoice } from "./member-choice.ts";
@@ -79,6 +86,7 @@ export interface CallsParts {
   readonly delivery: CallDelivery;
   readonly held: HeldWords;
   readonly deferred: Deferred;
+  readonly budget: Pick<FdBudget, "figures">;
   readonly host: CallHost;
 }
 
@@ -172,7 +180,7 @@ export class Calls implements Area {
     if (services === undefined) return;
     let ended = 0;
     for (const pending of services.requests.values()) {
-      this.#fail(pending, "CLOSED_BY_SERVICE", "whoever served it has gone");
+      this.#fail(pending, SERVICE_GONE);
       if (++ended % ENTRIES_PER_STEP === 0) yield;
     }
     for (const pending of services.calls.values()) {
@@ -209,15 +217,14 @@ export class Calls implements Area {
     }
     if (bundle !== undefined && !this.#admits(caller, open, call, buffer, bundle)) return;
     if (!caller.quota.charge(RESOURCE.pendingCalls, 1)) {
-      const excess = excessOf(caller.quota, "pendingCalls");
-      const why = excessWords(excess);
-      return this.#refuse(caller, call, service, "LIMIT_PENDING_CALLS", why, excess);
+      const figures = excessOf(caller.quota, "pendingCalls");
+      const why = excessWords(figures);
+      return this.#refuse(caller, call, service, { code: "LIMIT_PENDING_CALLS", why, figures });
     }
-    const outcome = this.#place(caller, call, service, buffer, offset, bytes, bundle);
-    if (outcome === ACCEPTED) return;
+    const failure = this.#place(caller, call, service, buffer, offset, bytes, bundle);
+    if (failure === undefined) return;
     caller.quota.release(RESOURCE.pendingCalls, 1);
-    const { code, why } = outcome === undefined ? NO_SERVICE : requestFailure(outcome);
-    this.#refuse(caller, call, service, code, why);
+    this.#refuse(caller, call, service, failure);
   }
 
   #admits(
@@ -235,8 +242,7 @@ export class Calls implements Area {
 
   /**
    * Finds a member that takes a request.
-   * @returns ACCEPTED: the call is pending; or undefined where nobody serves, or the last outcome of
-   *   CallDelivery
+   * @returns undefined: the call is pending; or why nobody takes it
    */
   #place(
     caller: Connection,
@@ -246,13 +252,13 @@ export class Calls implements Area {
     offset: number,
     bytes: number,
     bundle: FdBundle | undefined,
-  ): number | undefined {
+  ): Failure | undefined {
     const { choice, delivery } = this.#parts;
     const { topic } = service;
     const { words } = buffer;
     const word = offset >>> 2;
     words[word + FRAME_ORIGIN_WORD] = caller.id;
-    let outcome: number | undefined;
+    let failure: Failure = NO_SERVICE;
     let member = choice.first(service);
     for (let tries = 0; member !== undefined && tries < MEMBERS_TRIED_MAX; tries += 1) {
       const responder = member.client;
@@ -260,7 +266,15 @@ export class Calls implements Area {
       assert(services !== undefined, "a member has services");
       const request = services.nextRequest();
       words[word + CALL_WORD] = request;
-      outcome = delivery.deliverRequest(caller, responder, topic, buffer, offset, bytes, bundle);
+      const outcome = delivery.deliverRequest(
+        caller,
+        responder,
+        topic,
+        buffer,
+        offset,
+        bytes,
+        bundle,
+      );
       if (outcome === ACCEPTED) {
         const isStream = (flagsOf(words[word + FRAME_KIND_WORD] as number) & FLAG_STREAM) !== 0;
         const pending = new PendingCall(service, caller, call, member, request, isStream);
@@ -268,11 +282,12 @@ export class Calls implements Area {
         if (bundle !== undefined) {
           bundle.onRefused = () => this.#parts.deferred.add(() => this.#lose(pending));
         }
-        return ACCEPTED;
+        return undefined;
       }
+      failure = requestFailure(this.#parts.budget, responder.queue, outcome);
       member = choice.after(service, member);
     }
-    return outcome;
+    return failure;
   }
 
   #add(pending: PendingCall, responder: ConnectionServices): void {
@@ -304,14 +319,14 @@ export class Calls implements Area {
     const flags = flagsOf(words[word + FRAME_KIND_WORD] as number);
     const isPart = (flags & FLAG_MORE) !== 0;
     const flaw = isPart ? partFlaw(pending, flags) : undefined;
-    if (flaw !== undefined) return this.#reject(pending, isPart, "REJECTED_REPLY", flaw);
+    if (flaw !== undefined) return this.#reject(pending, isPart, flaw);
     const { delivery } = this.#parts;
     const limit = delivery.replyBytesMax(pending.member, pending.service.topic);
     const actual = bodyBytesOf(words, offset);
     if (isTooLarge(actual, limit)) return this.#rejectSize(pending, isPart, limit, actual);
     if (bundle !== undefined && !this.#admitsReply(responder, pending, buffer, bundle)) {
       const why = "the service answered with fds that it may not send";
-      return this.#reject(pending, isPart, "REJECTED_REPLY", why);
+      return this.#reject(pending, isPart, why);
     }
     if (isPart) pending.credit -= 1;
     else this.#end(pending);
@@ -329,9 +344,9 @@ export class Calls implements Area {
     }
     // The caller is gone, and its end will be the end of the call.
     if (outcome === PEER_GONE) return;
-    const { code, why } = replyFailure(outcome);
+    const failure = replyFailure(this.#parts.budget, caller.queue, outcome);
     if (isPart) this.#cancel(pending, 0);
-    this.#refuse(caller, call, service, code, why);
+    this.#refuse(caller, call, service, failure);
   }
 
   #countReply({ figures }: ConnectionServices, { caller, service }: PendingCall, flags: number) {
@@ -368,10 +383,11 @@ export class Calls implements Area {
   }
 
   /** The service may not answer so: the caller is told, and the service, if it means to go on. */
-  #reject(pending: PendingCall, goesOn: boolean, code: RefusalCode, why: string): void {
+  #reject(pending: PendingCall, goesOn: boolean, why: string): void {
     if (goesOn) this.#cancel(pending, 0);
     else this.#end(pending);
-    this.#refuse(pending.caller, pending.call, pending.service, code, why);
+    const { caller, call, service } = pending;
+    this.#refuse(caller, call, service, { code: "REJECTED_REPLY", why });
   }
 
   #rejectSize(pending: PendingCall, goesOn: boolean, limit: number, actual: number): void {
@@ -383,16 +399,18 @@ export class Calls implements Area {
     this.#parts.delivery.tellTooLarge(responder, what, caller, call);
   }
 
-  #fail(pending: PendingCall, code: RefusalCode, why: string): void {
+  #fail(pending: PendingCall, failure: Failure): void {
     this.#end(pending);
-    this.#refuse(pending.caller, pending.call, pending.service, code, why);
+    this.#refuse(pending.caller, pending.call, pending.service, failure);
   }
 
   /** A large request waited, and then it could not be passed on. */
   #lose(pending: PendingCall): void {
     if (!isPending(pending)) return;
-    const { code, why } = requestFailure(FDS_NOT_PASSED);
-    this.#fail(pending, code, why);
+    this.#fail(
+      pending,
+      requestFailure(this.#parts.budget, pending.responder.queue, FDS_NOT_PASSED),
+    );
   }
 
   /** The same of a large reply. */
@@ -400,8 +418,13 @@ export class Calls implements Area {
     // Given up meanwhile.
     if (isPart && !isPending(pending)) return;
     if (isPart) this.#cancel(pending, 0);
-    const { code, why } = replyFailure(FDS_NOT_PASSED);
-    this.#refuse(pending.caller, pending.call, pending.service, code, why);
+    const { caller, call, service } = pending;
+    this.#refuse(
+      caller,
+      call,
+      service,
+      replyFailure(this.#parts.budget, caller.queue, FDS_NOT_PASSED),
+    );
   }
 
   /** Takes a call out of the tables. What is told of it is the caller's business. */
@@ -422,19 +445,10 @@ export class Calls implements Area {
     this.#parts.answers.refuseByPolicy(caller, call, "call", topic, rule);
   }
 
-  #refuse(
-    caller: Connection,
-    call: number,
-    service: Service<Connection>,
-    code: RefusalCode,
-    why: string,
-    excess?: Excess,
-  ): void {
+  #refuse(caller: Connection, call: number, service: Service<Connection>, failure: Failure): void {
     const topic = service.topic.name;
-    const message = `Cannot call "${topic}": ${why}`;
-    const figures = excess && { limit: excess.limit, actual: excess.actual };
     countFailed(caller, service);
-    this.#parts.answers.refuse(caller, call, code, message, { topic, ...figures });
+    this.#parts.answers.fail(caller, call, { topic, cannot: `Cannot call "${topic}"` }, failure);
   }
 }
 

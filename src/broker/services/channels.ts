@@ -23,6 +23,7 @@ import type { Connection } from "../connection.ts";
 import { CONTROL_FRAME_BUFFER, encodeControlFrame } from "../control-frames.ts";
 import type { Deferred } from "../deferred.ts";
 import { type DeliveryHost, noteDelivery } from "../delivery.ts";
+import { excessOf, excessWords } from "../excess.ts";
 import type { FdBudget } from "../fd-budget.ts";
 import { FdBundle } from "../fd-bundle.ts";
 import type { FdHost } from "../fd-intake.ts";
@@ -31,7 +32,7 @@ import type { Introductions } from "../introductions.ts";
 import { MEMBERS_TRIED_MAX, SEND_QUEUE_BYTES_MAX, SOCKET_SEND_BUFFER_BYTES } from "../limits.ts";
 import { ACCEPTED, QUEUE_FULL } from "../queue-outcomes.ts";
 import { bodyEnd, bodyStart, checkRequestId } from "../requests.ts";
-import type { Answers, RefusalCode } from "./answers.ts";
+import type { Answers, Failure } from "./answers.ts";
 import type { Member } from "./least-busy.ts";
 import type { MemberChoice } from "./member-choice.ts";
 import type { Service, ServiceTable } from "./service-table.ts";
@@ -91,30 +92,41 @@ export class Channels implements Area {
     if (!decision.allowed) return answers.deny(asker, id, "channel", name, decision.rule);
     const service = table.find(name);
     if (service === undefined || service.ownerCount === 0) {
-      return this.#refuse(asker, id, name, "REJECTED_NO_SERVICE", "nobody serves it");
+      return this.#refuse(asker, id, name, {
+        code: "REJECTED_NO_SERVICE",
+        why: "nobody serves it",
+      });
     }
     const member = this.#takerFrom(service, this.#parts.choice.first(service));
     if (member === undefined) {
       const why = "whoever serves it takes no channels";
-      return this.#refuse(asker, id, name, "REJECTED_NO_CHANNEL", why);
+      return this.#refuse(asker, id, name, { code: "REJECTED_NO_CHANNEL", why });
     }
-    if (!this.#hasRoom(asker)) {
-      const why = "too many fds are on their way";
-      return this.#refuse(asker, id, name, "LIMIT_QUEUED_FDS", why);
-    }
+    const lack = this.#lackOfRoom(asker);
+    if (lack !== undefined) return this.#refuse(asker, id, name, lack);
     try {
       this.#connect(asker, id, service, member);
     } catch (error) {
       if (!(error instanceof SyscallError)) throw error;
-      this.#refuse(asker, id, name, "LIMIT_QUEUED_FDS", error.message);
+      this.#refuse(asker, id, name, this.#noFds(error.message));
     }
   }
 
-  #hasRoom({ fdAccount }: Connection): boolean {
+  #lackOfRoom({ fdAccount, quota }: Connection): Failure | undefined {
     const { inFlight, budget } = this.#parts;
     inFlight.tick();
     const { waiting, limit } = fdAccount;
-    return waiting + 2 * CHANNEL_FDS <= limit && budget.hasRoomForFds(2 * CHANNEL_FDS);
+    const fds = 2 * CHANNEL_FDS;
+    if (waiting + fds > limit) {
+      const excess = excessOf(quota, "fds", fds);
+      return { code: "LIMIT_QUEUED_FDS", why: excessWords(excess), figures: excess };
+    }
+    if (budget.hasRoomForFds(fds)) return undefined;
+    return this.#noFds("the broker may hold no more fds now");
+  }
+
+  #noFds(why: string): Failure {
+    return { code: "LIMIT_QUEUED_FDS", why, figures: this.#parts.budget.figures };
   }
 
   /** @throws {SyscallError} where no sockets can be made, for want of fds or memory */
@@ -129,11 +141,13 @@ export class Channels implements Area {
     const server = this.#sendToServer(asker, service, first, theirs.bundle);
     this.#letGo(theirs, server !== undefined);
     if (server === undefined) {
-      this.#refuse(asker, id, name, "LIMIT_QUEUED_FDS", "whoever serves it cannot take it now");
+      const figures = first.client.queue.fullness("messages");
+      const why = "whoever serves it cannot take it now";
+      this.#refuse(asker, id, name, { code: "LIMIT_QUEUED_FDS", why, figures });
     } else {
       const why = "it cannot be passed to you now";
       const { bundle } = ours;
-      const refuse = () => this.#refuse(asker, id, name, "LIMIT_QUEUED_FDS", why);
+      const refuse = () => this.#refuse(asker, id, name, this.#noFds(why));
       bundle.onRefused = () => this.#parts.deferred.add(refuse);
       const outcome = this.#send(asker, id, server, name, bundle, asker);
       if (outcome !== ACCEPTED) bundle.onRefused();
@@ -196,9 +210,9 @@ export class Channels implements Area {
     return outcome;
   }
 
-  #refuse(asker: Connection, id: number, topic: string, code: RefusalCode, why: string): void {
-    const message = `Cannot open channel on "${topic}": ${why}`;
-    this.#parts.answers.refuse(asker, id, code, message, { topic });
+  #refuse(asker: Connection, id: number, topic: string, failure: Failure): void {
+    const cannot = `Cannot open channel on "${topic}"`;
+    this.#parts.answers.fail(asker, id, { topic, cannot }, failure);
   }
 
   /**

@@ -97,9 +97,4 @@ export class ConnectionServices {
   wasRequested(request: number): boolean {
     return request > 0 && (this.#hasWrapped || request <= this.#lastRequest);
   }
-
-  /** Services that it serves, waits for or watches. */
-  get tiesCount(): number {
-    return this.served.size + this.watched.size;
-  }
 }

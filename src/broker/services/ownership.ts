@@ -67,6 +67,7 @@ export class Ownership {
     } else if (client.services?.served.get(id) === service && !service.isWaiting(client)) {
       client.services.served.delete(id);
       this.#tell(client, service, false);
+      client.quota.release(RESOURCE.services, 1);
       client.quota.release(RESOURCE.topics, 1);
       this.#parts.table.release(service);
     }

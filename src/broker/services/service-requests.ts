@@ -22,7 +22,7 @@ import type { BusState } from "../bus-state.ts";
 import type { Connection } from "../connection.ts";
 import { type Excess, excessOf, excessWords } from "../excess.ts";
 import type { FdGate } from "../fd-gate.ts";
-import { ENTRIES_PER_STEP, SERVICES_PER_CONNECTION_MAX, TOPICS_MAX } from "../limits.ts";
+import { ENTRIES_PER_STEP, TOPICS_MAX } from "../limits.ts";
 import { RESOURCE } from "../quota.ts";
 import { bodyEnd, bodyStart, checkRequestId, unknownOpcode } from "../requests.ts";
 import type { Answers } from "./answers.ts";
@@ -190,13 +190,9 @@ export class ServiceRequests implements Area {
     if (!call.allowed) return answers.deny(connection, id, "call", name, call.rule);
     const service = open?.service ?? this.#hold(connection, name);
     if (!(service instanceof Service)) {
-      const { limit, actual } = service;
-      const message = `Cannot open service "${name}": ${excessWords(service)}`;
-      return answers.refuse(connection, id, "LIMIT_TOPICS", message, {
-        topic: name,
-        limit,
-        actual,
-      });
+      const about = { topic: name, cannot: `Cannot open service "${name}"` };
+      const why = excessWords(service);
+      return answers.fail(connection, id, about, { code: "LIMIT_TOPICS", why, figures: service });
     }
     const sendFds = state.peek(connection, "send-fds", name);
     const messageBytesMax = state.messageBytesMax(connection, name);
@@ -233,7 +229,7 @@ export class ServiceRequests implements Area {
     const service = isWaiting ? known : this.#tie(connection, id, name);
     if (service === undefined) return;
     const isPlaced = this.#place(connection, id, service, request);
-    if (!isWaiting && !isPlaced) this.#release(connection, service);
+    if (!isWaiting && !isPlaced) this.#untie(connection, service);
   }
 
   /** @returns whether the client serves or waits now; where not, it was told why */
@@ -320,13 +316,13 @@ export class ServiceRequests implements Area {
     // It had lost the service, and did not know it yet.
     if (connection.services?.served.delete(service.topic.id) !== true) return;
     this.#stopServing(connection, service);
-    this.#release(connection, service);
+    this.#untie(connection, service);
   }
 
   #dropWatched(connection: Connection, service: BusService): void {
     connection.services?.watched.delete(service.topic.id);
     this.#parts.watch.forget(connection, service);
-    this.#release(connection, service);
+    this.#untie(connection, service);
   }
 
   #stopServing(connection: Connection, service: BusService): void {
@@ -362,29 +358,28 @@ export class ServiceRequests implements Area {
 
   /** One more service that a client serves or watches. @returns undefined where it was refused */
   #tie(connection: Connection, id: number, topic: string): BusService | undefined {
-    const ties = connection.services?.tiesCount ?? 0;
-    const limit = SERVICES_PER_CONNECTION_MAX;
-    if (ties >= limit) {
-      const why = `${ties} services of ${limit} of one connection`;
-      this.#refuseTie(connection, id, topic, why, { limit, actual: ties });
+    const { quota } = connection;
+    if (!quota.charge(RESOURCE.services, 1)) {
+      this.#refuseTie(connection, id, topic, excessOf(quota, "services"));
       return undefined;
     }
     const held = this.#hold(connection, topic);
     if (held instanceof Service) return held;
-    const { actual } = held;
-    this.#refuseTie(connection, id, topic, excessWords(held), { limit: held.limit, actual });
+    quota.release(RESOURCE.services, 1);
+    this.#refuseTie(connection, id, topic, held);
     return undefined;
   }
 
-  #refuseTie(
-    connection: Connection,
-    id: number,
-    topic: string,
-    why: string,
-    figures: { readonly limit: number; readonly actual: number },
-  ): void {
-    const message = `Cannot serve or watch "${topic}": ${why}`;
-    this.#parts.answers.refuse(connection, id, "LIMIT_SERVICES", message, { topic, ...figures });
+  /** Takes back what #tie() gave. */
+  #untie(connection: Connection, service: BusService): void {
+    connection.quota.release(RESOURCE.services, 1);
+    this.#release(connection, service);
+  }
+
+  #refuseTie(connection: Connection, id: number, topic: string, figures: Excess): void {
+    const about = { topic, cannot: `Cannot serve or watch "${topic}"` };
+    const why = excessWords(figures);
+    this.#parts.answers.fail(connection, id, about, { code: "LIMIT_SERVICES", why, figures });
   }
 
   #refuseNumber(connection: Connection, id: number, serviceId: number, verb: string): void {

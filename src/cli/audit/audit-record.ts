@@ -107,12 +107,12 @@ export function auditRecord(event: BrokerEvent): AuditRecord {
     case "fds-undelivered":
       return warn({ event: event.type, ...who(event), reason: event.reason, fds: event.fds });
     case "body-refused":
-      return warn({ event: event.type, ...who(event), topic: event.topic, code: event.code });
+      return bodyRefusedRecord(event);
     case "limited":
       return limitedRecord(event);
     case "retain-refused": {
-      const { topic, code, rule } = event;
-      return warn({ event: event.type, ...who(event), topic, code, rule });
+      const { topic, code, rule, limit, actual } = event;
+      return warn({ event: event.type, ...who(event), topic, code, rule, limit, actual });
     }
     case "fd-close-stuck":
       return warn({ event: event.type, uid: event.uid, count: event.count });
@@ -134,8 +134,14 @@ function serviceOwnerRecord(event: Extract<BrokerEvent, { type: "service-owner" 
 }
 
 function fdsRefusedRecord(event: Extract<BrokerEvent, { type: "fds-refused" }>): AuditRecord {
-  const { kind, topic, rule, message } = event;
-  return warn({ event: "fds-refused", ...who(event), kind, topic, rule }, message);
+  const { kind, topic, rule, code, limit, actual, message } = event;
+  const about = { kind, topic, rule, code, limit, actual };
+  return warn({ event: "fds-refused", ...who(event), ...about }, message);
+}
+
+function bodyRefusedRecord(event: Extract<BrokerEvent, { type: "body-refused" }>): AuditRecord {
+  const { topic, code, limit, actual } = event;
+  return warn({ event: "body-refused", ...who(event), topic, code, limit, actual });
 }
 
 function limitedRecord(event: Extract<BrokerEvent, { type: "limited" }>): AuditRecord {
@@ -144,10 +150,10 @@ function limitedRecord(event: Extract<BrokerEvent, { type: "limited" }>): AuditR
 }
 
 function disconnectedRecord(event: Extract<BrokerEvent, { type: "disconnected" }>): AuditRecord {
-  const { code, message } = event;
+  const { code, limit, actual, message } = event;
   const count = event.lost === 0 ? undefined : event.lost;
   if (code === undefined) return info({ event: "disconnected", ...who(event), count });
-  return warn({ event: "evicted", ...who(event), code, count }, message);
+  return warn({ event: "evicted", ...who(event), code, limit, actual, count }, message);
 }
 
 function decisionRecord(event: Extract<BrokerEvent, { action: string }>): AuditRecord {

@@ -87,7 +87,7 @@ async function* linesOf(stream: ReadableStream<Uint8Array>): AsyncGenerator<stri
     if (rest.length <= LARGE_BODY_BYTES_MAX) continue;
     const limit = LARGE_BODY_BYTES_MAX;
     const message = `Cannot send standard input: a line has more than ${limit} characters`;
-    throw new LimitError("LIMIT_MESSAGE_BYTES", message, { limit });
+    throw new LimitError("LIMIT_MESSAGE_BYTES", message, { limit, actual: rest.length });
   }
   if (rest !== "") yield rest;
 }

@@ -72,6 +72,20 @@ describe("ConnectionTable", () => {
     expect(small.excessFor(1)).toBeUndefined();
   });
 
+  test("counts administrators beyond the limit where it says how many there are", () => {
+    const table = new ConnectionTable();
+    const limit = 1;
+    const first = add(table, 1).connection;
+    const extra = add(table, 1).connection;
+    expect(table.keepExtra(extra)).toBe(true);
+    expect(table.excessFor(1, limit)).toMatchObject({ actual: 2, limit, extras: 1 });
+    table.remove(first);
+    expect(table.excessFor(1, limit)).toBeUndefined();
+    add(table, 1);
+    table.remove(extra);
+    expect(table.excessFor(1, limit)).toMatchObject({ actual: 1, limit, extras: 0 });
+  });
+
   test("lets no user have more than half of few connections", () => {
     const table = new ConnectionTable({ connectionsMax: 4 });
     add(table, 1);

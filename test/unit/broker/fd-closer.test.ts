@@ -5,6 +5,7 @@ import { FdCloser } from "../../../src/broker/fd-closer.ts";
 import {
   CLOSE_STUCK_MS,
   CLOSING_DRAIN_MS,
+  CLOSING_GRACE_MS,
   CLOSING_LANES_MAX,
   CLOSING_LOOK_MS,
   CLOSING_RING_FDS,
@@ -79,6 +80,36 @@ function pass(milliseconds: number): void {
   now += milliseconds;
   closer.settle();
 }
+
+describe("FdCloser.overdueOf()", () => {
+  test("counts what has been pending for CLOSING_GRACE_MS, and nothing that came since", () => {
+    closeMany(3, ALICE);
+    pass(CLOSING_GRACE_MS);
+    expect(closer.overdueOf(ALICE)).toBe(0);
+    closeMany(2, ALICE);
+    pass(CLOSING_GRACE_MS);
+    expect(closer.overdueOf(ALICE)).toBe(3);
+    lane(0).finish(2);
+    pass(1);
+    expect([closer.overdueOf(ALICE), closer.pendingOf(ALICE)]).toEqual([1, 3]);
+    lane(0).finish();
+    pass(1);
+    expect(closer.overdueOf(ALICE)).toBe(0);
+  });
+
+  test("is 0 for who always has some pending that close in time", () => {
+    for (let round = 0; round < 10; round += 1) {
+      closeMany(5, ALICE);
+      pass(CLOSING_GRACE_MS / 2);
+      expect(closer.overdueOf(ALICE)).toBe(0);
+      closeMany(5, ALICE);
+      lane(0).finish(5);
+      pass(CLOSING_GRACE_MS / 2);
+      expect(closer.overdueOf(ALICE)).toBe(0);
+      lane(0).finish(5);
+    }
+  });
+});
 
 describe("FdCloser.close()", () => {
   test("closes what closes at once in place, and starts no lane for it", () => {

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import type { PolicyLimits } from "../../../src/broker/policy/rules.ts";
+import { LIMIT_KEYS, type PolicyLimits } from "../../../src/broker/policy/rules.ts";
 import { type ConnectionQuota, type Limits, Quotas, RESOURCE } from "../../../src/broker/quota.ts";
 import {
   LIMIT_KEY_OF,
@@ -170,8 +170,9 @@ describe("limitsOfPolicy()", () => {
   });
 
   test("knows every resource by a key of its own", () => {
-    expect(Object.keys(LIMIT_KEY_OF)).toEqual([...Object.keys(RESOURCE), "messageBytes"]);
-    expect(new Set(Object.values(LIMIT_KEY_OF)).size).toBe(Object.keys(RESOURCE).length + 1);
+    const settings = ["messageBytes", "fdTtlMs", "stallMs"];
+    expect(Object.keys(LIMIT_KEY_OF)).toEqual([...Object.keys(RESOURCE), ...settings]);
+    expect(Object.values(LIMIT_KEY_OF)).toEqual([...LIMIT_KEYS]);
   });
 });
 

@@ -72,7 +72,9 @@ class SmallBroker {
     }
     if (this.#open.size >= this.#room) {
       this.refusals += 1;
-      return refuse(new LimitError("LIMIT_TOPICS", "full"));
+      return refuse(
+        new LimitError("LIMIT_TOPICS", "full", { limit: this.#room, actual: this.#room }),
+      );
     }
     this.#lastId += 1;
     this.#open.set(this.#lastId, name);

@@ -29,7 +29,10 @@ function subscriberWhoseEndFailsWith(error: Error): { subscriber: Subscriber; as
 const REVOKED_BEFORE = new RejectedError("REJECTED_SUBSCRIPTION", "Cannot unsubscribe", {
   status: STATUS.REJECTED_SUBSCRIPTION,
 });
-const BUS_ENDED = new LimitError("LIMIT_CONNECTIONS", "Cannot serve client");
+const BUS_ENDED = new LimitError("LIMIT_CONNECTIONS", "Cannot serve client", {
+  limit: 1,
+  actual: 1,
+});
 
 describe("Subscriber.unsubscribe()", () => {
   for (const error of [REVOKED_BEFORE, BUS_ENDED]) {

@@ -325,8 +325,8 @@ const TOPIC_SETTINGS: readonly Refusal[] = [
 ];
 
 const LIMIT_KEYS =
-  "connections, subscriptions, topics, queued-bytes, retained-bytes, fds, pending-calls, " +
-  "message-bytes";
+  "connections, subscriptions, groups, topics, services, queued-bytes, retained, retained-bytes, " +
+  "fds, pending-calls, message-bytes, fd-ttl-ms, stall-ms";
 
 const LIMITS: readonly Refusal[] = [
   refusal("an unknown limit", "[limits]\nfd = 1\n", "2:1", unknownKey("fd", `${LIMIT_KEYS}, user`)),

@@ -128,11 +128,22 @@ test("auditRecord() names no kind where fds were refused for want of room", () =
   );
 });
 
-test("auditRecord() takes a disconnect with a code for an eviction", () => {
-  const cause = { code: "LIMIT_CONTROL_QUEUE", message: "it does not read" } as const;
-  expect(auditRecord({ type: "disconnected", ...CLIENT, ...cause, lost: 0 })).toEqual(
-    warn({ event: "evicted", ...WHO, code: cause.code }, cause.message),
+test("auditRecord() takes a disconnect with a code for an eviction, and says its figures", () => {
+  const cause = { code: "LIMIT_CONTROL_QUEUE", limit: 8, actual: 9 } as const;
+  const message = "it does not read";
+  expect(auditRecord({ type: "disconnected", ...CLIENT, ...cause, message, lost: 0 })).toEqual(
+    warn({ event: "evicted", ...WHO, ...cause }, message),
   );
+});
+
+test.each([
+  { type: "fds-refused", code: "LIMIT_QUEUED_FDS" },
+  { type: "body-refused", code: "LIMIT_MESSAGE_BYTES" },
+  { type: "retain-refused", code: "LIMIT_RETAINED" },
+] as const)("auditRecord() of $type says the figures of $code", ({ type, code }) => {
+  const about = { topic: "a.b", code, limit: 8, actual: 9 };
+  const event = { type, ...CLIENT, ...about, rule: undefined };
+  expect(auditRecord(event)).toEqual(warn({ event: type, ...WHO, ...about }));
 });
 
 test("auditRecord() copies no field that it does not know, such as a payload", () => {
