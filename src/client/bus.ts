@@ -47,7 +47,10 @@ export type TopicMap = { [topic: string]: unknown };
 export interface FlushOptions {
   /** Milliseconds; default 30,000. */
   readonly timeoutMs?: number;
-  /** Wait, too, until no file of this client's is on its way: the last subscriber has taken it. */
+  /**
+   * Wait, too, until no file of this client's is on its way: the processes of all subscribers have
+   * received their copies, or these were closed.
+   */
   readonly untilFdsTaken?: boolean;
 }
 
