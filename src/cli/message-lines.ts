@@ -3,7 +3,7 @@
  * they hold, a line stays a line. Pure but for fstat(2) of received files.
  */
 
-import type { Message } from "../client/message.ts";
+import type { Message, WithheldReason } from "../client/message.ts";
 import type { StatusEvent } from "../client/status.ts";
 import { DataError } from "../errors.ts";
 import { ENCODING, type Encoding } from "../protocol/opcodes.ts";
@@ -22,11 +22,30 @@ const ENCODING_NAMES: Readonly<Record<Encoding, string>> = {
   [ENCODING.MSGPACK]: "msgpack",
 };
 
+/** Why somebody did not get the files of a message. */
+const WITHHELD_WORDS: Readonly<Record<WithheldReason, string>> = {
+  policy: "files withheld by the policy",
+  kernel: "files withheld by the kernel, which did not pass them on",
+  expired: "files expired: they were not taken in time",
+  unknown: "files withheld",
+};
+
+/** What a program should know beside messages. */
+export type Notice =
+  | {
+      readonly type: "gap";
+      readonly topic: string | undefined;
+      readonly count: number | undefined;
+      readonly reason: string;
+    }
+  | Extract<StatusEvent, { type: "fds-lost" }>;
+
 /** `topic  uid=… pid=…  data`, without the line end. */
 export function humanLine(message: Message): string {
-  const { topic, sender, fds, fdsWithheld, retained } = message;
+  const { topic, sender, fds, fdsWithheldReason, retained } = message;
   const files = fds.length === 0 ? "" : `  [${countOf(fds.length, "file")}]`;
-  const withheld = fdsWithheld ? "  [files withheld by the policy]" : "";
+  const why = fdsWithheldReason;
+  const withheld = why === undefined ? "" : `  [${WITHHELD_WORDS[why]}]`;
   const kept = retained ? "  [retained]" : "";
   const origin = `uid=${sender.uid} pid=${sender.pid}`;
   return `${printable(topic)}  ${origin}  ${humanData(message)}${files}${withheld}${kept}`;
@@ -37,28 +56,27 @@ export function humanLine(message: Message): string {
  * which are written piece by piece.
  */
 export function jsonFields(message: Message): string {
-  const { topic, sender, encoding, fdsWithheld, retained } = message;
+  const { topic, sender, encoding, fdsWithheld, fdsWithheldReason, retained } = message;
   const fields = { topic, sender, encoding: ENCODING_NAMES[encoding], ...jsonData(message) };
-  const marks = { ...(fdsWithheld && { fdsWithheld }), ...(retained && { retained }) };
+  const withheld = fdsWithheld && { fdsWithheld, fdsWithheldReason };
+  const marks = { ...withheld, ...(retained && { retained }) };
   return toJson({ ...fields, ...marks }).slice(1, -1);
 }
 
-/** What a program should know beside messages, as a line of JSON; undefined for all else. */
-export function jsonNotice(event: StatusEvent): string | undefined {
-  const { type, ...rest } = event;
-  if (type !== "gap" && type !== "fds-lost") return undefined;
+/** A notice as a line of JSON, without the line end. */
+export function jsonNotice({ type, ...rest }: Notice): string {
   return toJson(type === "gap" ? { gap: rest } : { fdsLost: rest });
 }
 
 /** The same in words. */
-export function humanNotice(event: StatusEvent): string | undefined {
-  if (event.type === "gap") {
-    const where = event.topic === undefined ? "" : ` on "${event.topic}"`;
-    if (event.count === undefined) return `Messages may be missing${where}: ${event.reason}`;
-    return `${countOf(event.count, "message")} lost${where}: ${event.reason}`;
+export function humanNotice(notice: Notice): string {
+  if (notice.type === "fds-lost") {
+    const files = countOf(notice.count, "file");
+    return `${files} lost on "${notice.topic}": this process may hold no more`;
   }
-  if (event.type !== "fds-lost") return undefined;
-  return `${countOf(event.count, "file")} lost on "${event.topic}": this process may hold no more`;
+  const where = notice.topic === undefined ? "" : ` on "${notice.topic}"`;
+  if (notice.count === undefined) return `Messages may be missing${where}: ${notice.reason}`;
+  return `${countOf(notice.count, "message")} lost${where}: ${notice.reason}`;
 }
 
 /** That the connection was lost, or made again; undefined for all else. */

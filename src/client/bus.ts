@@ -22,10 +22,10 @@ import { checkTopicName } from "../protocol/topics.ts";
 import type { QuerySubject } from "../protocol/words.ts";
 import { Deadlines } from "./deadlines.ts";
 import type { Self } from "./dial.ts";
+import type { Gap } from "./gaps.ts";
 import { Inbound, type InboundHost } from "./inbound.ts";
 import { CLOSE_DRAIN_MS, DRAIN_TIMEOUT_MS_DEFAULT, FLUSH_TIMEOUT_MS_DEFAULT } from "./limits.ts";
 import type { Link, LinkHost } from "./link.ts";
-import type { Gap } from "./message-queue.ts";
 import { Publisher, type PublishOptions } from "./publisher.ts";
 import { type QueryEntry, type QueryOptions, queryEntries } from "./queries.ts";
 import { ReadGate } from "./read-gate.ts";
@@ -47,7 +47,10 @@ export type TopicMap = { [topic: string]: unknown };
 export interface FlushOptions {
   /** Milliseconds; default 30,000. */
   readonly timeoutMs?: number;
-  /** Wait, too, until no file of this client's is on its way: the last subscriber has taken it. */
+  /**
+   * Wait, too, until no file of this client's is on its way: the processes of all subscribers have
+   * received their copies, or these were closed.
+   */
   readonly untilFdsTaken?: boolean;
 }
 
@@ -101,6 +104,8 @@ export class Bus<Topics extends TopicMap = TopicMap>
       {
         noteLost: (gap) => this.onGap(gap),
         noteFull: (subscription, isFull) => this.#readGate.noteFull(subscription, isFull),
+        noteEnded: ({ pattern }, error) =>
+          this.#status.emit({ type: "subscription-ended", pattern, error }),
       },
       (topic, error) => this.#status.emit({ type: "revoked", action: "subscribe", topic, error }),
     );
@@ -347,7 +352,7 @@ export class Bus<Topics extends TopicMap = TopicMap>
     const unconfirmed = (reason === undefined ? unsent : sent) + kept;
     this.#receipts.rejectAll(this.#link.closedError());
     this.services.end(reason, this.#link.closedError());
-    for (const subscription of this.#inbound.subscriptions) subscription.end(reason);
+    this.#subscriber.end(reason);
     this.#status.emit({ type: "closed", error: reason, unconfirmed });
     this.#status.end();
     this.#closed.resolve(reason);

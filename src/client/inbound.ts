@@ -39,9 +39,9 @@ import {
 } from "../protocol/opcodes.ts";
 import { brokerFrameError, isLarge, largeBodyBytes } from "../protocol/packet.ts";
 import { topicMatches } from "../protocol/topics.ts";
+import type { Gap } from "./gaps.ts";
 import { LargeBody } from "./large-body.ts";
 import { Message, type Sender } from "./message.ts";
-import type { Gap } from "./message-queue.ts";
 import { ReceivedFds } from "./received-fds.ts";
 import { SERVICE_OPCODES } from "./services.ts";
 import type { GapReason, StatusEvent } from "./status.ts";

@@ -32,6 +32,7 @@ export { Channel } from "./channel.ts";
 export type { OpenChannelOptions } from "./channels.ts";
 export { type ConnectOptions, connect } from "./connect.ts";
 export type { Self } from "./dial.ts";
+export type { Gap } from "./gaps.ts";
 export { MappedBytes } from "./mapped-bytes.ts";
 export {
   type FillOptions,
@@ -41,7 +42,6 @@ export {
   type MemorySource,
 } from "./memory.ts";
 export { Message, type Sender, type WithheldReason } from "./message.ts";
-export type { Gap } from "./message-queue.ts";
 export type { FdLike, SendOptions } from "./outgoing-body.ts";
 export type { PublishOptions } from "./publisher.ts";
 export type { QueryEntry, QueryOptions } from "./queries.ts";

@@ -47,7 +47,10 @@ export const OUTBOUND_BYTES_HIGH = 1024 * 1024;
 /** Empty packet buffers kept for the next burst: 1 MiB. */
 export const SPARE_BUFFERS_KEPT = 16;
 
-/** Messages that wait in one subscription for the iterator, unless told otherwise. */
+/**
+ * Messages that wait in one subscription, for the iterator or for callbacks to finish, and callbacks
+ * that are unfinished at a time, unless told otherwise.
+ */
 export const SUBSCRIPTION_MESSAGES_MAX_DEFAULT = 65_536;
 
 /**
@@ -57,10 +60,19 @@ export const SUBSCRIPTION_MESSAGES_MAX_DEFAULT = 65_536;
 export const GROUP_MESSAGES_MAX_DEFAULT = 256;
 
 /**
- * Bytes of large bodies that wait in one subscription for the iterator; beyond it messages with such
- * bodies are dropped. Guess: four of the largest.
+ * Bytes of large bodies that wait in one subscription; beyond it messages with such bodies are
+ * dropped. As many may be with unfinished callbacks. Guess: four of the largest.
  */
 export const SUBSCRIPTION_MEMORY_BYTES_MAX = 4 * LARGE_BODY_BYTES_MAX;
+
+/**
+ * Topics whose losses are counted apart in one place; beyond it the gap speaks of several topics.
+ * As many as the broker names.
+ */
+export const GAP_TOPICS_MAX = 64;
+
+/** Places that superseded messages leave in a subscription's queue before it is tidied. */
+export const EMPTY_PLACES_KEPT = 1_024;
 
 /**
  * Large bodies of this many bytes or less are copied when they are read, others mapped. Measured,

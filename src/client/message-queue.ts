@@ -1,29 +1,17 @@
 /**
- * Messages that wait for one iterator: bounded, and full in the way that the subscription asked for.
- * Where gaps are wanted they stand between the messages, in the place of those that are missing.
+ * Messages of one subscription that wait: bounded, and full in the way that the subscription asked
+ * for. Where gaps are wanted they stand between the messages, in the place of those that are missing.
  * Decides nothing beyond the queue; what a full one means for the bus is subscription.ts's.
  */
 
 import type { OverflowPolicy } from "../protocol/words.ts";
-import { SUBSCRIPTION_MEMORY_BYTES_MAX } from "./limits.ts";
+import { addGap, countGap, type Gap, type GrowingGap } from "./gaps.ts";
+import { EMPTY_PLACES_KEPT, SUBSCRIPTION_MEMORY_BYTES_MAX } from "./limits.ts";
 import type { Message } from "./message.ts";
 import type { GapReason } from "./status.ts";
 
-/** Messages that are missing in one place. */
-export interface Gap {
-  /** Undefined: on several topics. */
-  readonly topic: string | undefined;
-  /** Undefined: nobody knows how many. */
-  readonly count: number | undefined;
-  readonly reason: GapReason;
-}
-
-/** push(): the message is in the queue. */
-export const TAKEN = 0;
-/** push(): messages were dropped, this one or others, for `dropReason`; `size` tells how many. */
-export const DROPPED_ONE = 1;
-/** push(): there is no room, and the subscription does not want to miss anything. */
-export const FULL = 2;
+/** Told of each message that is dropped. */
+export type OnDropped = (topic: string, reason: GapReason) => void;
 
 /** Taken messages at the head of the array that are tolerated before the rest moves up. */
 const TAKEN_KEPT = 1_024;
@@ -32,29 +20,21 @@ interface Entry<Data> {
   /** Undefined once it was superseded, or at the end of the queue where only gaps follow. */
   message: Message<Data> | undefined;
   /** What is missing just before it. */
-  gaps: Gap[] | undefined;
+  gaps: GrowingGap[] | undefined;
 }
-
-/** Which event tells that messages were dropped by each policy. */
-const DROP_REASONS: Readonly<Record<OverflowPolicy, GapReason>> = {
-  "drop-newest": "subscription-full",
-  "drop-oldest": "oldest-dropped",
-  "latest-per-topic": "superseded",
-  disconnect: "subscription-full",
-  block: "subscription-full",
-};
 
 /** The queue of one subscription. */
 export class MessageQueue<Data> {
   readonly #max: number;
   readonly #overflow: OverflowPolicy;
   readonly #keepsGaps: boolean;
+  readonly #onDropped: OnDropped;
   #entries: Entry<Data>[] = [];
   #head = 0;
   #count = 0;
   #memoryBytes = 0;
   /** Missing behind the last message. */
-  #trailing: Gap[] = [];
+  #trailing: GrowingGap[] = [];
   /** Where the newest message of each topic stands, while the queue is full ("latest-per-topic"). */
   #newest: Map<string, Entry<Data>> | undefined;
 
@@ -62,10 +42,16 @@ export class MessageQueue<Data> {
    * @param max messages that may wait
    * @param keepsGaps whether takeGap() is asked
    */
-  constructor(max: number, overflow: OverflowPolicy, keepsGaps: boolean) {
+  constructor(
+    max: number,
+    overflow: OverflowPolicy,
+    keepsGaps: boolean,
+    onDropped: OnDropped = () => {},
+  ) {
     this.#max = max;
     this.#overflow = overflow;
     this.#keepsGaps = keepsGaps;
+    this.#onDropped = onDropped;
   }
 
   /** Messages that wait. */
@@ -78,42 +64,25 @@ export class MessageQueue<Data> {
     return this.#count >= this.#max || this.#memoryBytes >= SUBSCRIPTION_MEMORY_BYTES_MAX;
   }
 
-  /** Why messages are dropped here. */
-  get dropReason(): GapReason {
-    return DROP_REASONS[this.#overflow];
-  }
-
   /**
-   * Adds a message, where the queue is full by dropping another or not at all.
-   * @returns TAKEN, DROPPED_ONE, or FULL with the message still the caller's
+   * Adds a message, where the queue is full by dropping another or this one.
+   * @returns false where the subscription is to end rather than miss it; it is the caller's then
    */
-  push(message: Message<Data>): number {
+  push(message: Message<Data>): boolean {
     // From the time it was full until it is half empty, of each topic only the newest stays.
     const isSuperseding = this.#newest?.has(message.topic) === true;
-    if (!isSuperseding && this.#hasRoomFor(message)) {
-      this.#append(message);
-      return TAKEN;
+    if (isSuperseding || !this.#hasRoomFor(message)) {
+      if (this.#overflow === "disconnect") return false;
+      if (this.#overflow === "drop-newest") {
+        this.#drop(message, "subscription-full", this.#trailing);
+        return true;
+      }
+      if (this.#overflow === "latest-per-topic") this.#supersede(message.topic);
+      // With "block" who reads is told to stop; what is on its way already must not be lost.
+      if (this.#overflow !== "block") this.#makeRoomFor(message);
     }
-    switch (this.#overflow) {
-      case "disconnect":
-        return FULL;
-      case "block":
-        // Who reads is told to stop; what is on its way already must not be lost.
-        this.#append(message);
-        return TAKEN;
-      case "drop-newest":
-        this.note({ topic: message.topic, count: 1, reason: this.dropReason });
-        message[Symbol.dispose]();
-        return DROPPED_ONE;
-      case "drop-oldest":
-        this.#dropOldest();
-        this.#append(message);
-        return DROPPED_ONE;
-      case "latest-per-topic":
-        this.#supersede(message.topic);
-        this.#append(message);
-        return DROPPED_ONE;
-    }
+    this.#append(message);
+    return true;
   }
 
   /** Messages are missing behind all that is here. */
@@ -130,17 +99,8 @@ export class MessageQueue<Data> {
 
   /** The next message. */
   shift(): Message<Data> | undefined {
-    this.#skipEmpty();
-    const entry = this.#entries[this.#head];
-    const message = entry?.message;
-    if (entry === undefined || message === undefined) return undefined;
-    this.#head += 1;
-    this.#forget(message);
-    if (this.#newest?.get(message.topic) === entry) this.#newest.delete(message.topic);
-    if (this.#head === this.#entries.length) this.#entries = [];
-    else if (this.#head >= TAKEN_KEPT) this.#entries = this.#entries.slice(this.#head);
-    else return message;
-    this.#head = 0;
+    const message = this.#takeOldest();
+    if (this.#count * 2 <= this.#max) this.#newest = undefined;
     return message;
   }
 
@@ -175,37 +135,62 @@ export class MessageQueue<Data> {
   #forget(message: Message<Data>): void {
     this.#count -= 1;
     this.#memoryBytes -= message.memoryBytes;
-    if (this.#count * 2 <= this.#max) this.#newest = undefined;
+  }
+
+  #drop(message: Message<Data>, reason: GapReason, gaps: GrowingGap[]): void {
+    if (this.#keepsGaps) countGap(gaps, message.topic, reason, 1);
+    this.#onDropped(message.topic, reason);
+    message[Symbol.dispose]();
+  }
+
+  #takeOldest(): Message<Data> | undefined {
+    this.#skipEmpty();
+    const entry = this.#entries[this.#head];
+    const message = entry?.message;
+    if (entry === undefined || message === undefined) return undefined;
+    this.#head += 1;
+    this.#forget(message);
+    if (this.#newest?.get(message.topic) === entry) this.#newest.delete(message.topic);
+    if (this.#head === this.#entries.length) this.#entries = [];
+    else if (this.#head >= TAKEN_KEPT) this.#entries = this.#entries.slice(this.#head);
+    else return message;
+    this.#head = 0;
+    return message;
+  }
+
+  #makeRoomFor(message: Message<Data>): void {
+    while (this.#count > 0 && !this.#hasRoomFor(message)) this.#dropOldest();
   }
 
   #dropOldest(): void {
+    this.#skipEmpty();
     const gaps = this.#entries[this.#head]?.gaps ?? [];
-    const message = this.shift();
+    const message = this.#takeOldest();
     if (message === undefined) return;
-    this.#moveGaps([...gaps, this.#gapOf(message, "oldest-dropped")], this.#head);
-    message[Symbol.dispose]();
+    this.#drop(message, "oldest-dropped", gaps);
+    this.#putGaps(gaps, this.#head);
   }
 
-  /** Drops what the newest message of a topic stands for: of this topic, else of any, else the oldest. */
+  /** Drops what newer messages stand for: once the old ones of all topics, and that of this one. */
   #supersede(topic: string): void {
     this.#newest ??= this.#findNewest();
     const old = this.#newest.get(topic);
-    if (old?.message === undefined) {
-      if (!this.#hasRoomAfterAll()) this.#dropOldest();
-      return;
-    }
-    const { message } = old;
-    const gaps = old.gaps ?? [];
-    old.message = undefined;
-    old.gaps = undefined;
-    this.#forget(message);
+    if (old?.message === undefined) return;
+    this.#forget(old.message);
     // The one that stands for it comes next.
-    for (const gap of [...gaps, this.#gapOf(message, "superseded")]) this.note(gap);
-    message[Symbol.dispose]();
+    this.#empty(old, this.#trailing);
+    this.#tidy();
   }
 
-  #hasRoomAfterAll(): boolean {
-    return this.#count < this.#max && this.#memoryBytes < SUBSCRIPTION_MEMORY_BYTES_MAX;
+  /** Drops the message of an entry, which a newer one stands for. @param gaps before the newer one */
+  #empty(entry: Entry<Data>, gaps: GrowingGap[]): void {
+    const { message } = entry;
+    if (message === undefined) return;
+    entry.message = undefined;
+    // What the entry itself stood for goes along; the other gaps stay in their place.
+    const at = entry.gaps?.findIndex((gap) => isOf(gap, message.topic, "superseded")) ?? -1;
+    for (const gap of at < 0 ? [] : (entry.gaps?.splice(at, 1) ?? [])) addGap(gaps, gap);
+    this.#drop(message, "superseded", gaps);
   }
 
   /** The first time that the queue is full: of each topic only the newest stays. */
@@ -217,57 +202,53 @@ export class MessageQueue<Data> {
       const { topic } = entry.message;
       const old = newest.get(topic);
       if (old?.message !== undefined) {
-        const gaps = [...(old.gaps ?? []), this.#gapOf(old.message, "superseded")];
-        if (this.#keepsGaps) entry.gaps = merged(gaps, entry.gaps ?? []);
         this.#count -= 1;
         this.#memoryBytes -= old.message.memoryBytes;
-        old.message[Symbol.dispose]();
-        old.message = undefined;
-        old.gaps = undefined;
+        entry.gaps ??= [];
+        this.#empty(old, entry.gaps);
       }
       newest.set(topic, entry);
     }
     return newest;
   }
 
-  #gapOf({ topic }: Message<Data>, reason: GapReason): Gap {
-    return { topic, count: 1, reason };
+  /** Puts gaps before all that is missing before the entry at an index, or behind the last message. */
+  #putGaps(gaps: GrowingGap[], at: number): void {
+    if (gaps.length === 0) return;
+    const next = this.#entries[at];
+    for (const gap of next === undefined ? this.#trailing : (next.gaps ?? [])) addGap(gaps, gap);
+    if (next === undefined) this.#trailing = gaps;
+    else next.gaps = gaps;
   }
 
-  /** Gaps stand before whatever comes next from here on. */
-  #moveGaps(gaps: readonly Gap[], from: number): void {
-    if (!this.#keepsGaps) return;
-    const next = this.#entries[from];
-    if (next === undefined) this.#trailing = merged(gaps, this.#trailing);
-    else next.gaps = merged(gaps, next.gaps ?? []);
-  }
-
-  /** Superseded entries hold nothing, and are passed over. */
+  /** Passes over entries whose message was superseded; their gaps go to what comes next. */
   #skipEmpty(): void {
+    if (this.#entries.length === 0) return;
     while (this.#head < this.#entries.length) {
       const entry = this.#entries[this.#head];
       if (entry?.message !== undefined) return;
       this.#head += 1;
+      if (entry?.gaps !== undefined) this.#putGaps(entry.gaps, this.#head);
     }
     this.#entries = [];
     this.#head = 0;
   }
+
+  /** Throws such entries out where a reader that stands still would let them pile up. */
+  #tidy(): void {
+    if (this.#entries.length - this.#head <= 2 * this.#count + EMPTY_PLACES_KEPT) return;
+    const entries = this.#entries;
+    for (let at = this.#head; at < entries.length; at += 1) {
+      const entry = entries[at];
+      if (entry?.message === undefined && entry?.gaps !== undefined) {
+        this.#putGaps(entry.gaps, at + 1);
+      }
+    }
+    this.#entries = entries.slice(this.#head).filter(({ message }) => message !== undefined);
+    this.#head = 0;
+  }
 }
 
-function merged(first: readonly Gap[], then: readonly Gap[]): Gap[] {
-  const gaps: Gap[] = [];
-  for (const gap of [...first, ...then]) addGap(gaps, gap);
-  return gaps;
-}
-
-/** Adds a gap to those in one place, to one of its kind where there is one. */
-function addGap(gaps: Gap[], gap: Gap): void {
-  const at = gaps.findIndex(({ topic, reason }) => topic === gap.topic && reason === gap.reason);
-  const known = gaps[at];
-  if (known === undefined) gaps.push(gap);
-  else gaps[at] = { ...known, count: sumOf(known.count, gap.count) };
-}
-
-function sumOf(a: number | undefined, b: number | undefined): number | undefined {
-  return a === undefined || b === undefined ? undefined : a + b;
+function isOf(gap: Gap, topic: string, reason: GapReason): boolean {
+  return gap.topic === topic && gap.reason === reason;
 }

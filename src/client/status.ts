@@ -37,6 +37,11 @@ export type StatusEvent =
       readonly topic: string;
       readonly error: RejectedError | LimitError;
     }
+  /**
+   * A subscription with the overflow policy "disconnect" has ended since too many messages waited in
+   * it. Who iterates over it gets the same error; callbacks have no other way to learn of it.
+   */
+  | { readonly type: "subscription-ended"; readonly pattern: string; readonly error: LimitError }
   /** The policy was loaded anew: what was denied before may be allowed now. */
   | { readonly type: "policy-changed" }
   /**

@@ -13,10 +13,10 @@ import {
 import { OPCODE } from "../protocol/opcodes.ts";
 import { checkGroupName, checkPattern } from "../protocol/topics.ts";
 import { OVERFLOW_POLICIES } from "../protocol/words.ts";
+import type { Gap } from "./gaps.ts";
 import type { Inbound } from "./inbound.ts";
 import { RESTORE_BATCH } from "./limits.ts";
 import type { Repeat } from "./link.ts";
-import type { Gap } from "./message-queue.ts";
 import type { Restorable } from "./restorable.ts";
 import {
   type AnySubscription,
@@ -29,7 +29,7 @@ import {
 export type Requester = (opcode: number, body: ControlMap, repeat?: Repeat) => Promise<Uint8Array>;
 
 /** What happens to subscriptions. */
-export type SubscriberEvents = Pick<SubscriptionHost, "noteLost" | "noteFull">;
+export type SubscriberEvents = Omit<SubscriptionHost, "unsubscribe">;
 
 /** The subscribing half of a bus. */
 export class Subscriber implements SubscriptionHost, Restorable {
@@ -44,6 +44,8 @@ export class Subscriber implements SubscriptionHost, Restorable {
   #subscribing = 0;
   /** Those that the lost connection had and the next one does not have yet. */
   readonly #unrestored = new Set<AnySubscription>();
+  /** Those that drain() waits for: they have ended for the broker, and not for the program. */
+  readonly #retiring = new Set<AnySubscription>();
   readonly #onRefused: (pattern: string, error: RejectedError | LimitError) => void;
 
   /** @param onRefused told of a subscription that the broker grants no more after it came back */
@@ -122,10 +124,20 @@ export class Subscriber implements SubscriptionHost, Restorable {
       all.map(async (subscription) => {
         await this.#unsubscribe(subscription);
         this.#inbound.removeSubscription(subscription);
+        this.#retiring.add(subscription);
         subscription.end(undefined);
         await subscription.finished();
+        this.#retiring.delete(subscription);
       }),
     );
+  }
+
+  /** The end of the bus. @param reason undefined where the program has closed it */
+  end(reason: Error | undefined): void {
+    for (const subscription of [...this.#inbound.subscriptions, ...this.#retiring]) {
+      subscription.end(reason);
+      if (reason === undefined) subscription.forgetCallbacks();
+    }
   }
 
   /** SubscriptionHost */
@@ -136,6 +148,11 @@ export class Subscriber implements SubscriptionHost, Restorable {
   /** SubscriptionHost */
   noteFull(subscription: AnySubscription, isFull: boolean): void {
     this.#events.noteFull(subscription, isFull);
+  }
+
+  /** SubscriptionHost */
+  noteEnded(subscription: AnySubscription, error: LimitError): void {
+    this.#events.noteEnded(subscription, error);
   }
 
   /** SubscriptionHost */
@@ -198,14 +215,12 @@ export class Subscriber implements SubscriptionHost, Restorable {
   }
 }
 
-function checkSubscription(
-  pattern: string,
-  { queueMessagesMax, group, overflow }: SubscribeOptions<never>,
-): void {
+function checkSubscription(pattern: string, options: SubscribeOptions<never>): void {
   const flaw = checkPattern(pattern);
   if (flaw !== undefined) {
     throw new ArgumentError("ARGUMENT_PATTERN", `Cannot subscribe: ${flaw}`, "pattern");
   }
+  const { group, overflow, concurrency, onMessage } = options;
   const groupFlaw = group === undefined ? undefined : checkGroupName(group);
   if (groupFlaw !== undefined) {
     throw optionError("group", `the name of the queue group is wrong: ${groupFlaw}`);
@@ -213,9 +228,16 @@ function checkSubscription(
   if (overflow !== undefined && !OVERFLOW_POLICIES.includes(overflow)) {
     throw optionError("overflow", `overflow must be one of ${OVERFLOW_POLICIES.join(", ")}`);
   }
-  if (queueMessagesMax === undefined) return;
-  if (Number.isSafeInteger(queueMessagesMax) && queueMessagesMax >= 1) return;
-  throw optionError("queueMessagesMax", "queueMessagesMax must be a whole number of 1 or more");
+  if (concurrency !== undefined && onMessage === undefined) {
+    throw optionError("concurrency", "concurrency is for onMessage, and there is none");
+  }
+  checkCount("concurrency", concurrency);
+  checkCount("queueMessagesMax", options.queueMessagesMax);
+}
+
+function checkCount(option: string, count: number | undefined): void {
+  if (count === undefined || (Number.isSafeInteger(count) && count >= 1)) return;
+  throw optionError(option, `${option} must be a whole number of 1 or more`);
 }
 
 function optionError(option: string, flaw: string): ArgumentError {

@@ -1,21 +1,31 @@
 /**
  * One subscription: messages for an async iterator, through a bounded queue, or straight to a
- * callback. Fds that nobody took are closed when the next message is asked for.
+ * callback, through the same queue while too many callbacks are unfinished. Fds that nobody took are
+ * closed when the next message is asked for.
  */
 
 import { GapError, LimitError } from "../errors.ts";
 import type { OverflowPolicy } from "../protocol/words.ts";
+import { Callbacks, type OnMessage, throwOutside } from "./callbacks.ts";
+import { countGap, type Gap, type GrowingGap } from "./gaps.ts";
 import { GROUP_MESSAGES_MAX_DEFAULT, SUBSCRIPTION_MESSAGES_MAX_DEFAULT } from "./limits.ts";
 import type { Message } from "./message.ts";
-import { FULL, type Gap, MessageQueue, TAKEN } from "./message-queue.ts";
+import { MessageQueue } from "./message-queue.ts";
+import type { GapReason } from "./status.ts";
 
 /** Choices for one subscription. */
 export interface SubscribeOptions<Data = unknown> {
   /**
-   * Called for each message instead of queueing it for an iterator. What it throws is thrown again
-   * outside, as an uncaught error of the program.
+   * Called for each message, in order, instead of queueing it for an iterator. A message counts as
+   * unfinished until the promise that this returns is settled. What it throws, or its promise rejects
+   * with, is thrown again outside, as an uncaught error of the program.
    */
-  readonly onMessage?: (message: Message<Data>) => void | Promise<void>;
+  readonly onMessage?: OnMessage<Data>;
+  /**
+   * Callbacks that may be unfinished at a time; 1 for one after the other. What comes meanwhile waits
+   * as for an iterator, under `queueMessagesMax` and `overflow`. Default: `queueMessagesMax`.
+   */
+  readonly concurrency?: number;
   /** The queue group to join: of all its members, one gets each message. 1 to 64 characters. */
   readonly group?: string;
   /**
@@ -25,12 +35,13 @@ export interface SubscribeOptions<Data = unknown> {
    */
   readonly overflow?: OverflowPolicy;
   /**
-   * Messages that may wait for the iterator. More are dealt with as `overflow` says; with "block"
+   * Messages that may wait for the iterator, or for callbacks to finish. Those in hand do not wait
+   * and are not counted. More are dealt with as `overflow` says; with "block"
    * nothing more is read from the broker, for any subscription of the bus. Default 65,536; 256 in a
    * queue group, so that work stays with those who are free.
    */
   readonly queueMessagesMax?: number;
-  /** Called where messages are missing. */
+  /** Called where messages are missing: before the next message is handed out. */
   readonly onGap?: (gap: Gap) => void;
   /**
    * next() rejects with a GapError in the place of missing messages. The iteration can go on
@@ -49,8 +60,10 @@ export type AnySubscription = Subscription<any>;
 export interface SubscriptionHost {
   /** Stops messages from coming; resolves when the broker has confirmed it, and never rejects. */
   unsubscribe(subscription: AnySubscription): Promise<void>;
-  /** Messages were dropped because the iterator is slower than the bus. */
+  /** Messages were dropped because the program is slower than the bus. */
   noteLost(gap: Gap): void;
+  /** It has ended by its own overflow policy. */
+  noteEnded(subscription: AnySubscription, error: LimitError): void;
   /** The subscription must lose nothing and its queue is full, or is not any more. */
   noteFull(subscription: AnySubscription, isFull: boolean): void;
 }
@@ -74,7 +87,7 @@ export class Subscription<Data = unknown>
   /** What was asked of the broker, for messages that do not fit there. */
   readonly overflow: OverflowPolicy | undefined;
   readonly #host: SubscriptionHost;
-  readonly #onMessage: SubscribeOptions<Data>["onMessage"];
+  readonly #callbacks: Callbacks<Data> | undefined;
   readonly #onGap: SubscribeOptions<Data>["onGap"];
   readonly #throwsGaps: boolean;
   readonly #queueMax: number;
@@ -84,11 +97,10 @@ export class Subscription<Data = unknown>
   #waiting: Waiting<Data>[] = [];
   /** Messages with fds that the iterator was handed since its last next(). */
   #handedOut: Message<Data>[] = [];
-  #unreportedLoss = 0;
+  /** Losses of its own queue that the bus was not told of yet. */
+  #unreported: GrowingGap[] = [];
   #lost = 0;
   #disconnects = 0;
-  /** Callbacks that were called and have not finished. */
-  #running = 0;
   /** The iterator was handed a message and has not asked for the next one yet. */
   #isInHand = false;
   #onFinished: (() => void)[] = [];
@@ -100,9 +112,8 @@ export class Subscription<Data = unknown>
   constructor(pattern: string, host: SubscriptionHost, options: SubscribeOptions<Data> = {}) {
     this.pattern = pattern;
     this.#host = host;
-    this.#onMessage = options.onMessage;
     this.#onGap = options.onGap;
-    this.#throwsGaps = options.gapErrors === true;
+    this.#throwsGaps = options.gapErrors === true && options.onMessage === undefined;
     this.group = options.group;
     this.overflow = options.overflow;
     const isInGroup = options.group !== undefined;
@@ -110,7 +121,10 @@ export class Subscription<Data = unknown>
     const max = isInGroup ? GROUP_MESSAGES_MAX_DEFAULT : SUBSCRIPTION_MESSAGES_MAX_DEFAULT;
     this.#queueMax = options.queueMessagesMax ?? max;
     this.#holdsBack = overflow === "block";
-    this.#queue = new MessageQueue(this.#queueMax, overflow, this.#throwsGaps);
+    this.#queue = new MessageQueue(this.#queueMax, overflow, this.#keepsGaps, this.#noteDropped);
+    if (options.onMessage === undefined) return;
+    const unfinishedMax = options.concurrency ?? this.#queueMax;
+    this.#callbacks = new Callbacks(options.onMessage, unfinishedMax, this.#callQueued);
   }
 
   /** Messages that this subscription should have got and did not, as far as is known. */
@@ -126,21 +140,21 @@ export class Subscription<Data = unknown>
     return this.#disconnects;
   }
 
-  /** Messages that wait for the iterator. */
+  /** Messages that wait for the iterator, or for callbacks to finish. */
   get queued(): number {
     return this.#queue.size;
   }
 
   /**
    * The next message. After the end of the bus it rejects with the reason, if there was one; with
-   * `gapErrors`, with a GapError where messages are missing.
+   * `gapErrors`, with a GapError where messages are missing. Messages for callbacks do not come here.
    */
   next(): Promise<IteratorResult<Message<Data>>> {
     this.#letGoOfHandedOut();
     this.#isInHand = false;
-    const gap = this.#throwsGaps ? this.#queue.takeGap() : undefined;
+    const gap = this.#callbacks === undefined ? this.#tellGaps() : undefined;
     if (gap !== undefined) return Promise.reject(new GapError(gap));
-    const value = this.#queue.shift();
+    const value = this.#callbacks === undefined ? this.#queue.shift() : undefined;
     if (value !== undefined) {
       if (this.#isFull) this.#noteFull();
       this.#handOut(value);
@@ -190,8 +204,11 @@ export class Subscription<Data = unknown>
 
   /** For the bus: a message came. */
   accept(message: Message<Data>): void {
-    if (this.#onMessage !== undefined) this.#call(this.#onMessage, message);
-    else if (this.#waiting.length > 0) {
+    const callbacks = this.#callbacks;
+    if (callbacks !== undefined) {
+      if (callbacks.isBusy || this.#queue.size > 0) this.#enqueue(message);
+      else callbacks.call(message);
+    } else if (this.#waiting.length > 0) {
       this.#handOut(message);
       this.#waiting.shift()?.resolve({ done: false, value: message });
     } else this.#enqueue(message);
@@ -200,11 +217,10 @@ export class Subscription<Data = unknown>
   /** For the bus: the broker says that messages are missing here. */
   noteGap(gap: Gap): void {
     this.#lost += gap.count ?? 0;
-    this.#onGap?.(gap);
-    if (!this.#throwsGaps) return;
-    const waiting = this.#waiting.shift();
-    if (waiting === undefined) this.#queue.note(gap);
-    else waiting.reject(new GapError(gap));
+    const isCaughtUp = this.#waiting.length > 0 || this.#callbacks !== undefined;
+    if (!isCaughtUp || this.#queue.size > 0) return this.#queue.note(gap);
+    this.#tellGap(gap);
+    if (this.#throwsGaps) this.#waiting.shift()?.reject(new GapError(gap));
   }
 
   /** For the bus: the connection is lost, so messages are missing here, nobody knows how many. */
@@ -235,14 +251,32 @@ export class Subscription<Data = unknown>
     this.#reportLoss();
   }
 
+  /** For the bus: the program has closed it, so what waits for callbacks is let go. */
+  forgetCallbacks(): void {
+    if (this.#callbacks !== undefined) this.#discard();
+  }
+
+  get #keepsGaps(): boolean {
+    return this.#throwsGaps || this.#onGap !== undefined;
+  }
+
   #enqueue(message: Message<Data>): void {
-    const sizeBefore = this.#queue.size;
-    const outcome = this.#queue.push(message);
-    if (outcome === FULL) return this.#endFull(message);
-    const dropped = sizeBefore + 1 - this.#queue.size;
-    if (outcome !== TAKEN && dropped > 0) this.#noteDropped(dropped);
+    if (!this.#queue.push(message)) return this.#endFull(message);
     if (this.#holdsBack && !this.#isFull) this.#noteFull();
   }
+
+  /** A callback has finished: those that waited for it are called. */
+  readonly #callQueued = (): void => {
+    const callbacks = this.#callbacks;
+    while (callbacks !== undefined && !callbacks.isBusy) {
+      this.#tellGaps();
+      const message = this.#queue.shift();
+      if (message === undefined) break;
+      callbacks.call(message);
+    }
+    if (this.#isFull) this.#noteFull();
+    this.#noteFinished();
+  };
 
   /** Says whether the bus may go on reading, where that has changed. */
   #noteFull(): void {
@@ -258,58 +292,50 @@ export class Subscription<Data = unknown>
     const fields = { limit: this.#queueMax, actual: this.#queue.size + 1 };
     const text = `Subscription to "${this.pattern}" ended: ${fields.actual} messages wait for it`;
     const limit = `${text}, limit is ${fields.limit}`;
-    this.end(new LimitError("LIMIT_SLOW_READER", limit, fields));
+    const error = new LimitError("LIMIT_SLOW_READER", limit, fields);
+    this.end(error);
+    this.#host.noteEnded(this, error);
     void this.#host.unsubscribe(this);
   }
 
   readonly #onAbort = (): void => void this.close();
 
-  #call(onMessage: NonNullable<SubscribeOptions<Data>["onMessage"]>, message: Message<Data>): void {
-    let result: void | Promise<void>;
-    try {
-      result = onMessage(message);
-    } catch (error) {
-      message.fds.close();
-      queueMicrotask(() => {
-        throw error;
-      });
-      return;
-    }
-    if (result instanceof Promise) void this.#finish(result, message);
-    else if (message.fds.length > 0) message.fds.close();
-  }
-
-  async #finish(result: Promise<void>, message: Message<Data>): Promise<void> {
-    this.#running += 1;
-    try {
-      await result;
-    } finally {
-      message.fds.close();
-      this.#running -= 1;
-      this.#noteFinished();
-    }
-  }
-
   #noteFinished(): void {
     if (this.#onFinished.length === 0) return;
-    if (this.#running > 0 || this.#isInHand || this.queued > 0) return;
+    if ((this.#callbacks?.unfinished ?? 0) > 0 || this.#isInHand || this.queued > 0) return;
     for (const resolve of this.#onFinished.splice(0)) resolve();
   }
 
-  #noteDropped(count: number): void {
-    this.#lost += count;
-    if (this.#unreportedLoss === 0) setTimeout(() => this.#reportLoss());
-    this.#unreportedLoss += count;
+  readonly #noteDropped = (topic: string, reason: GapReason): void => {
+    this.#lost += 1;
+    if (this.#unreported.length === 0) setTimeout(() => this.#reportLoss());
+    countGap(this.#unreported, topic, reason, 1);
+  };
+
+  /** One event for each topic of a burst of losses, not one for each message. */
+  #reportLoss(): void {
+    for (const gap of this.#unreported.splice(0)) this.#host.noteLost(gap);
   }
 
-  /** One event for a burst of losses, not one for each message. */
-  #reportLoss(): void {
-    if (this.#unreportedLoss === 0) return;
-    const reason = this.#queue.dropReason;
-    const gap = { topic: undefined, count: this.#unreportedLoss, reason };
-    this.#unreportedLoss = 0;
-    this.#host.noteLost(gap);
-    this.#onGap?.(gap);
+  /**
+   * Tells what is missing before the next message in the queue.
+   * @returns with `gapErrors`, a gap that is to be thrown before anything else is told
+   */
+  #tellGaps(): Gap | undefined {
+    if (!this.#keepsGaps) return undefined;
+    for (let gap = this.#queue.takeGap(); gap !== undefined; gap = this.#queue.takeGap()) {
+      this.#tellGap(gap);
+      if (this.#throwsGaps) return gap;
+    }
+    return undefined;
+  }
+
+  #tellGap(gap: Gap): void {
+    try {
+      this.#onGap?.(gap);
+    } catch (error) {
+      throwOutside(error);
+    }
   }
 
   #handOut(message: Message<Data>): void {

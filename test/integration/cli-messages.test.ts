@@ -61,6 +61,31 @@ describe("seqbus sub", () => {
     expect(outputs.match(/first|second/g)?.toSorted()).toEqual(["first", "second"]);
   });
 
+  test("tells where messages are missing, on which topic, how many and why", async () => {
+    await using sub = startSub("flood.*", "--json", "--overflow", "drop-oldest", "-v");
+    await sub.logged("subscribed to");
+    sub.signal("SIGSTOP");
+    const count = 30_000;
+    for (let number = 0; number < count; number += 1) {
+      if (!bus.publish("flood.a", { number, filling: "x".repeat(1_000) })) await bus.flush();
+    }
+    bus.publish("flood.b", { number: count });
+    await bus.flush();
+    sub.signal("SIGCONT");
+    await sub.printed(`"number":${count}`);
+    let next = 0;
+    let gaps = 0;
+    for (const line of sub.stdout.trimEnd().split("\n")) {
+      const { gap, data } = JSON.parse(line);
+      if (gap === undefined) expect(data.number).toBe(next);
+      else expect(gap).toMatchObject({ topic: "flood.a", reason: "oldest-dropped" });
+      next += gap?.count ?? 1;
+      gaps += gap === undefined ? 0 : 1;
+    }
+    expect([next, gaps > 0]).toEqual([count + 1, true]);
+    await sub.logged(' lost on "flood.a": oldest-dropped');
+  });
+
   test("refuses an --overflow that there is not", async () => {
     await using sub = startSub("work", "--overflow", "drop");
     const { exitCode, stderr } = await sub.result();

@@ -279,7 +279,7 @@ describe("Bus.subscribe()", () => {
     expect(await take(subscription, 3)).toEqual([0, 1, 2]);
     expect((await status.next()).value).toEqual({
       type: "gap",
-      topic: undefined,
+      topic: "a",
       count: 7,
       reason: "subscription-full",
     });
@@ -318,8 +318,15 @@ describe("Bus.subscribe()", () => {
 
   test("refuses patterns and options that make no sense", async () => {
     expect(await rejectionOf(bus.subscribe("a.>.b"))).toMatchObject({ code: "ARGUMENT_PATTERN" });
-    for (const queueMessagesMax of [0, -1, 1.5, Number.NaN]) {
-      expect(await rejectionOf(bus.subscribe("a", { queueMessagesMax }))).toMatchObject({
+    const onMessage = () => {};
+    const counts = [0, -1, 1.5, Number.NaN];
+    const wrong = [
+      ...counts.map((queueMessagesMax) => ({ queueMessagesMax })),
+      ...counts.map((concurrency) => ({ onMessage, concurrency })),
+      { concurrency: 1 },
+    ];
+    for (const options of wrong) {
+      expect(await rejectionOf(bus.subscribe("a", options))).toMatchObject({
         code: "ARGUMENT_OPTION",
       });
     }

@@ -111,6 +111,31 @@ describe("a subscription with block", () => {
     expect(mostQueued).toBeLessThan(count / 4);
   });
 
+  test("holds publishers back for callbacks that are slow, and loses nothing", async () => {
+    await using publisher = await connect({ path: broker.path });
+    const seen: unknown[] = [];
+    let unfinished = 0;
+    let mostUnfinished = 0;
+    const messages = await bus.subscribe("work", {
+      overflow: "block",
+      queueMessagesMax: 20,
+      concurrency: 10,
+      async onMessage({ data }) {
+        seen.push(data);
+        unfinished += 1;
+        mostUnfinished = Math.max(mostUnfinished, unfinished);
+        await new Promise((resolve) => setImmediate(resolve));
+        unfinished -= 1;
+      },
+    });
+    const numbers = Array.from({ length: 20_000 }, (_, number) => number);
+    for (const number of numbers) publisher.publish("work", number);
+    await eventually(() => messages.queued >= 20, "messages wait");
+    await eventually(() => seen.length === numbers.length, "all came");
+    expect(seen).toEqual(numbers);
+    expect([mostUnfinished, messages.lost]).toEqual([10, 0]);
+  });
+
   test("can ask the broker something before it takes the next message", async () => {
     await using publisher = await connect({ path: broker.path });
     const messages = await bus.subscribe("asks", { overflow: "block", queueMessagesMax: 10 });
@@ -137,6 +162,62 @@ describe("a queue group", () => {
     const inGroup = seen.filter((each) => !each.startsWith("all")).map((each) => each.at(-1));
     expect(inGroup.toSorted()).toEqual(["0", "1", "2", "3"]);
     expect(new Set(seen.map((each) => each.slice(0, -1)))).toEqual(new Set(["one", "two", "all"]));
+  });
+});
+
+describe("a queue group whose members have asynchronous callbacks", () => {
+  test("gives nothing more to the one that does not finish, and the rest to the other", async () => {
+    await using slow = await connect({ path: broker.path });
+    await using quick = await connect({ path: broker.path });
+    const options = { group: "g", queueMessagesMax: 1 } as const;
+    const done = Promise.withResolvers<void>();
+    let started = 0;
+    const finished: Message[] = [];
+    const onMessage = () => {
+      started += 1;
+      return done.promise;
+    };
+    const stuck = await slow.subscribe("piece", { ...options, onMessage });
+    await quick.subscribe("piece", {
+      ...options,
+      onMessage: async (one) => void finished.push(one),
+    });
+    const count = 2_000;
+    for (let number = 0; number < count; number += 1) {
+      bus.publish("piece", number);
+      if (number % 10 === 0) await bus.flush();
+    }
+    await eventually(
+      () => finished.length + started + stuck.queued >= count - 100,
+      "the quick one worked",
+    );
+    expect(started).toBe(1);
+    expect(finished.length).toBeGreaterThan(count - 200);
+    done.resolve();
+    await eventually(() => started + finished.length === count, "the slow one went on");
+  });
+});
+
+describe("onGap", () => {
+  test("comes before the next message, with the topic; status() tells each topic", async () => {
+    const story: unknown[] = [];
+    const status = bus.status();
+    const messages = await bus.subscribe("gap.*", {
+      queueMessagesMax: 2,
+      onGap: ({ topic, count }) => void story.push([topic, count]),
+    });
+    for (const topic of ["gap.a", "gap.a", "gap.b", "gap.c", "gap.b"]) bus.publish(topic, topic);
+    await bus.flush();
+    await eventually(() => messages.lost === 3, "the rest was dropped");
+    expect(story).toEqual([]);
+    for (let count = 0; count < 2; count += 1) story.push((await messages.next()).value.data);
+    const next = messages.next();
+    bus.publish("gap.d", "gap.d");
+    story.push((await next).value.data);
+    expect(story).toEqual(["gap.a", "gap.a", ["gap.b", 2], ["gap.c", 1], "gap.d"]);
+    const gap = { type: "gap", reason: "subscription-full" };
+    expect((await status.next()).value).toEqual({ ...gap, topic: "gap.b", count: 2 });
+    expect((await status.next()).value).toEqual({ ...gap, topic: "gap.c", count: 1 });
   });
 });
 

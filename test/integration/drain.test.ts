@@ -1,6 +1,7 @@
 /** The clean way to leave a bus, against a real broker. */
 
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
+import type { Message } from "../../src/client/index.ts";
 import { eventually } from "../support/eventually.ts";
 import { isGone, MortalBroker, rejectionOf } from "../support/mortal-broker.ts";
 
@@ -50,12 +51,22 @@ describe("Bus.drain()", () => {
 
   test("closes all the same after timeoutMs, and says so", async () => {
     const bus = await broker.open();
-    await bus.subscribe("a", { onMessage: () => new Promise(() => {}) });
-    bus.publish("a", 1);
+    const gate = Promise.withResolvers<void>();
+    const seen: unknown[] = [];
+    const onMessage = ({ data }: Message) => {
+      seen.push(data);
+      return gate.promise;
+    };
+    const subscription = await bus.subscribe("a", { concurrency: 1, onMessage });
+    for (const number of [1, 2]) bus.publish("a", number);
     await bus.flush();
     const error = await rejectionOf(bus.drain({ timeoutMs: 30 }));
     expect(error).toMatchObject({ code: "TIMEOUT_DRAIN" });
     expect(await bus.closed()).toBeUndefined();
+    // What waits for a callback is let go with the bus.
+    gate.resolve();
+    await subscription.finished();
+    expect(seen).toEqual([1]);
   });
 
   test("waits for the next broker with what is kept, and for none with nothing", async () => {

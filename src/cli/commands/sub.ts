@@ -3,7 +3,8 @@
 import type { Bus } from "../../client/bus.ts";
 import type { Message } from "../../client/message.ts";
 import type { ReceivedFd } from "../../client/received-fds.ts";
-import type { StatusEvent } from "../../client/status.ts";
+import type { Subscription } from "../../client/subscription.ts";
+import { GapError } from "../../errors.ts";
 import type { OverflowPolicy } from "../../protocol/words.ts";
 import { connectTo } from "../bus-connection.ts";
 import { EXIT, isOperatingError } from "../exit-codes.ts";
@@ -16,6 +17,7 @@ import {
   humanNotice,
   jsonFields,
   jsonNotice,
+  type Notice,
 } from "../message-lines.ts";
 import { parsePositive } from "../number-option.ts";
 import { stdout, warn } from "../output.ts";
@@ -70,16 +72,28 @@ async function printMessages(
   await using bus = await connectTo(options.socket, options.reconnect !== false);
   const { group, overflow } = options;
   const messages = await bus.subscribe(pattern, {
+    gapErrors: true,
     ...(group !== undefined && { group }),
     ...(overflow !== undefined && { overflow }),
   });
   if (options.verbose === true) warn(`subscribed to ${pattern}`);
   void printNotices(bus, printer, options.verbose === true);
-  let printed = 0;
-  for await (const message of messages) {
+  for (let printed = 0; printed < count; printed += 1) {
+    const message = await nextMessage(messages, printer);
+    if (message === undefined) return;
     await printer.printMessage(message);
-    printed += 1;
-    if (printed >= count) return;
+  }
+}
+
+/** The next message; what is missing before it is printed. */
+async function nextMessage(messages: Subscription, printer: Printer): Promise<Message | undefined> {
+  for (;;) {
+    try {
+      return (await messages.next()).value;
+    } catch (error) {
+      if (!(error instanceof GapError)) throw error;
+      await printer.printGap(error);
+    }
   }
 }
 
@@ -102,7 +116,8 @@ async function printNotices(bus: Bus, printer: Printer, isVerbose: boolean): Pro
   for await (const event of bus.status()) {
     const words = isVerbose ? connectionNotice(event) : undefined;
     if (words !== undefined) warn(words);
-    printer.printNotice(event);
+    // Gaps are printed where they are: the iteration rejects there.
+    if (event.type === "fds-lost") printer.printLostFiles(event);
   }
 }
 
@@ -135,13 +150,21 @@ class Printer {
     await stdout.ready();
   }
 
-  printNotice(event: StatusEvent): void {
-    const words = humanNotice(event);
-    if (words !== undefined) warn(words);
-    const line = this.#format === "json" ? jsonNotice(event) : undefined;
-    if (line === undefined) return;
-    if (this.#isBusy) this.#waiting += `${line}\n`;
-    else stdout.write(`${line}\n`);
+  /** Messages are missing here. */
+  async printGap({ topic, count, reason }: GapError): Promise<void> {
+    const gap = { type: "gap", topic, count, reason } as const;
+    if (this.#format === "json") stdout.write(`${jsonNotice(gap)}\n`);
+    // On a terminal both streams are one, and this must not overtake what is printed already.
+    await stdout.drained();
+    warn(humanNotice(gap));
+  }
+
+  printLostFiles(lost: Notice): void {
+    warn(humanNotice(lost));
+    if (this.#format !== "json") return;
+    const line = `${jsonNotice(lost)}\n`;
+    if (this.#isBusy) this.#waiting += line;
+    else stdout.write(line);
   }
 
   /** The body and nothing else; it is let go behind this, so all of it must be written first. */

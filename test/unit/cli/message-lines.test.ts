@@ -6,7 +6,7 @@ import { printable } from "../../../src/cli/printable-text.ts";
 import { type EncodingName, encodeBody } from "../../../src/client/body-codec.ts";
 import { Message } from "../../../src/client/message.ts";
 import { ReceivedFds } from "../../../src/client/received-fds.ts";
-import { ENCODING, type Encoding } from "../../../src/protocol/opcodes.ts";
+import { ENCODING, type Encoding, WITHHELD_REASON } from "../../../src/protocol/opcodes.ts";
 
 const SENDER = {
   connection: 1,
@@ -21,7 +21,7 @@ const SENDER = {
 function received(
   encoding: Encoding,
   body: Uint8Array,
-  { fdsWithheld = false, retained = false } = {},
+  { withheldDetail = 0, retained = false } = {},
 ): Message {
   const none = ReceivedFds.NONE;
   return new Message(
@@ -32,7 +32,7 @@ function received(
     0,
     body.length,
     none,
-    fdsWithheld ? 1 : 0,
+    withheldDetail,
     undefined,
     retained,
   );
@@ -72,9 +72,16 @@ describe("humanLine()", () => {
     expect(humanLine(message)).toBe(`a.b  uid=1000 pid=42  ${data}`);
   });
 
-  test("says that files were withheld", () => {
-    const message = received(ENCODING.TEXT, new Uint8Array(), { fdsWithheld: true });
-    expect(humanLine(message)).toEndWith("  [files withheld by the policy]");
+  test.each([
+    ["policy", WITHHELD_REASON.POLICY, "files withheld by the policy"],
+    ["kernel", WITHHELD_REASON.KERNEL, "files withheld by the kernel, which did not pass them on"],
+    ["expired", WITHHELD_REASON.EXPIRED, "files expired: they were not taken in time"],
+    ["unknown", 200, "files withheld"],
+  ])("says that files were withheld, and why: %s", (reason, withheldDetail, words) => {
+    const message = received(ENCODING.TEXT, new Uint8Array(), { withheldDetail });
+    expect(humanLine(message)).toEndWith(`  [${words}]`);
+    const fields = JSON.parse(`{${jsonFields(message)}}`);
+    expect(fields).toMatchObject({ fdsWithheld: true, fdsWithheldReason: reason });
   });
 
   test("marks a last value", () => {
@@ -115,13 +122,13 @@ describe("notices", () => {
 
   test("jsonNotice() and humanNotice() tell of lost messages", () => {
     const { type: _type, ...fields } = gap;
-    expect(JSON.parse(jsonNotice(gap) ?? "")).toEqual({ gap: fields });
+    expect(JSON.parse(jsonNotice(gap))).toEqual({ gap: fields });
     expect(humanNotice(gap)).toBe('2 messages lost on "a.b": send-queue-full');
   });
 
   test("jsonNotice() and humanNotice() tell of lost files", () => {
     const lost = { type: "fds-lost", topic: "a.b", count: 1 } as const;
-    expect(JSON.parse(jsonNotice(lost) ?? "")).toEqual({ fdsLost: { topic: "a.b", count: 1 } });
+    expect(JSON.parse(jsonNotice(lost))).toEqual({ fdsLost: { topic: "a.b", count: 1 } });
     expect(humanNotice(lost)).toStartWith('1 file lost on "a.b"');
   });
 
@@ -132,15 +139,10 @@ describe("notices", () => {
       count: undefined,
       reason: "disconnected",
     } as const;
-    expect(JSON.parse(jsonNotice(unknown) ?? "")).toEqual({
+    expect(JSON.parse(jsonNotice(unknown))).toEqual({
       gap: { topic: null, count: null, reason: "disconnected" },
     });
     expect(humanNotice(unknown)).toBe("Messages may be missing: disconnected");
-  });
-
-  test("jsonNotice() and humanNotice() are silent about a normal end", () => {
-    const closed = { type: "closed", error: undefined, unconfirmed: 0 } as const;
-    expect([jsonNotice(closed), humanNotice(closed)]).toEqual([undefined, undefined]);
   });
 });
 

@@ -50,7 +50,12 @@ beforeEach(() => {
 
 /** @param bodies where the bodies that it gets are noted as text */
 function subscribe(pattern: string, bodies: unknown[] = []): Subscription {
-  const subscriptionHost = { unsubscribe: async () => {}, noteLost: () => {}, noteFull: () => {} };
+  const subscriptionHost = {
+    unsubscribe: async () => {},
+    noteLost: () => {},
+    noteFull: () => {},
+    noteEnded: () => {},
+  };
   const onMessage = (message: Message) => {
     received.push(message);
     bodies.push(new TextDecoder().decode(message.bytes));

@@ -224,7 +224,7 @@ describe("Inbound.take()", () => {
   function subscribe(options: SubscribeOptions = {}): Subscription {
     const subscription = new Subscription(
       "a",
-      { unsubscribe: async () => {}, noteLost: () => {}, noteFull: () => {} },
+      { unsubscribe: async () => {}, noteLost: () => {}, noteFull: () => {}, noteEnded: () => {} },
       options,
     );
     inbound.addSubscription(subscription);

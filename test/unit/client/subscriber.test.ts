@@ -22,6 +22,7 @@ function subscriberWhoseEndFailsWith(error: Error): { subscriber: Subscriber; as
   const subscriber = new Subscriber(new Inbound({} as InboundHost), request, {
     noteLost: () => {},
     noteFull: () => {},
+    noteEnded: () => {},
   });
   return { subscriber, asked };
 }

@@ -1,13 +1,13 @@
 import { beforeEach, describe, expect, test } from "bun:test";
+import type { Gap } from "../../../src/client/gaps.ts";
 import { Message, type Sender } from "../../../src/client/message.ts";
-import type { Gap } from "../../../src/client/message-queue.ts";
 import { ReceivedFds } from "../../../src/client/received-fds.ts";
 import {
   type AnySubscription,
   type SubscribeOptions,
   Subscription,
 } from "../../../src/client/subscription.ts";
-import { GapError } from "../../../src/errors.ts";
+import { GapError, type LimitError } from "../../../src/errors.ts";
 import { duplicateFd } from "../../../src/ffi/owned-fd.ts";
 import { ENCODING } from "../../../src/protocol/opcodes.ts";
 import { TestFiles } from "../../support/test-files.ts";
@@ -26,11 +26,13 @@ const SENDER: Sender = {
 let unsubscribed: AnySubscription[];
 let losses: (number | undefined)[];
 let fullness: boolean[];
+let ends: string[];
 
 beforeEach(() => {
   unsubscribed = [];
   losses = [];
   fullness = [];
+  ends = [];
 });
 
 function subscription(options: SubscribeOptions = {}): Subscription {
@@ -38,6 +40,7 @@ function subscription(options: SubscribeOptions = {}): Subscription {
     unsubscribe: async (each: AnySubscription) => void unsubscribed.push(each),
     noteLost: ({ count }: Gap) => void losses.push(count),
     noteFull: (_each: AnySubscription, isFull: boolean) => void fullness.push(isFull),
+    noteEnded: (_each: AnySubscription, { code }: LimitError) => void ends.push(code),
   };
   return new Subscription("a", host, options);
 }
