@@ -68,7 +68,9 @@ class Stage implements AsyncDisposable {
   /** The first frame that a new connection gets for its HELLO. */
   async greeting(uid: number): Promise<RawFrame> {
     const client = this.#clients.use(connectRawAs(uid, this.broker.path));
-    client.sendControl(OPCODE.HELLO, 0, { protocol: PROTOCOL_VERSION, features: 0 });
+    const hello = { protocol: PROTOCOL_VERSION, features: 0 };
+    // Who is refused may be shut out before it has said so.
+    client.trySend(packetOf((writer) => writer.appendControl(OPCODE.HELLO, 0, 0, hello)));
     return await client.next();
   }
 
