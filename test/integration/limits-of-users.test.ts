@@ -7,6 +7,7 @@ import { describe, expect, test } from "bun:test";
 import { RETAINED_OVERHEAD_BYTES, SEND_QUEUE_BYTES_MAX } from "../../src/broker/limits.ts";
 import type { Limits } from "../../src/broker/quota.ts";
 import { LIMIT_KEY_OF } from "../../src/broker/quota-limits.ts";
+import { closeFd } from "../../src/ffi/owned-fd.ts";
 import { PROTOCOL_VERSION } from "../../src/protocol/limits.ts";
 import { FLAG_MORE, FLAG_STREAM, OPCODE } from "../../src/protocol/opcodes.ts";
 import { STATUS, type StatusName } from "../../src/protocol/status-codes.ts";
@@ -67,7 +68,9 @@ class Stage implements AsyncDisposable {
   /** The first frame that a new connection gets for its HELLO. */
   async greeting(uid: number): Promise<RawFrame> {
     const client = this.#clients.use(connectRawAs(uid, this.broker.path));
-    client.sendControl(OPCODE.HELLO, 0, { protocol: PROTOCOL_VERSION, features: 0 });
+    const hello = { protocol: PROTOCOL_VERSION, features: 0 };
+    // Who is refused may be shut out before it has said so.
+    client.trySend(packetOf((writer) => writer.appendControl(OPCODE.HELLO, 0, 0, hello)));
     return await client.next();
   }
 
@@ -108,9 +111,11 @@ function requests(opcode: number, bodies: readonly Record<string, string>[]): Tr
   };
 }
 
-/** What waits in the client's socket. @returns the first ERROR */
+/** Reads what waits in the client's socket. @returns the first ERROR */
 function errorOf(client: RawClient): RawFrame | undefined {
-  return client.received().find(({ opcode }) => opcode === OPCODE.ERROR);
+  const frames = client.received();
+  for (const fd of frames.flatMap(({ fds }) => fds)) closeFd(fd);
+  return frames.find(({ opcode }) => opcode === OPCODE.ERROR);
 }
 
 /**
