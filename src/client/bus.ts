@@ -9,7 +9,6 @@ import {
   decodeOpenTopicAck,
   decodeReloadPolicyAck,
   type ErrorBody,
-  type Explain,
   explainBody,
   type GoodbyeBody,
   openTopicBody,
@@ -20,6 +19,7 @@ import { clearRetainedBody, decodeClearRetainedAck } from "../protocol/service-m
 import { STATUS } from "../protocol/status-codes.ts";
 import { checkTopicName } from "../protocol/topics.ts";
 import type { QuerySubject } from "../protocol/words.ts";
+import type { DrainOptions, FlushOptions, PolicyQuestion, TopicMap } from "./bus-options.ts";
 import { Deadlines } from "./deadlines.ts";
 import type { Self } from "./dial.ts";
 import type { Gap } from "./gaps.ts";
@@ -39,29 +39,6 @@ import { type StatusEvent, StatusFeed } from "./status.ts";
 import { Subscriber } from "./subscriber.ts";
 import type { AnySubscription, SubscribeOptions, Subscription } from "./subscription.ts";
 import { errorFromWire } from "./wire-error.ts";
-
-/** Data by topic name, for `connect<Topics>()`. */
-export type TopicMap = { [topic: string]: unknown };
-
-/** Choices for flush(). */
-export interface FlushOptions {
-  /** Milliseconds; default 30,000. */
-  readonly timeoutMs?: number;
-  /**
-   * Wait, too, until no file of this client's is on its way: the processes of all subscribers have
-   * received their copies, or these were closed.
-   */
-  readonly untilFdsTaken?: boolean;
-}
-
-/** Choices for drain(). */
-export interface DrainOptions {
-  /** Milliseconds after which the bus is closed whatever is under way; default 30,000. */
-  readonly timeoutMs?: number;
-}
-
-/** A question to explain(). */
-export type PolicyQuestion = Explain;
 
 /**
  * An open connection.

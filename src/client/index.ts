@@ -19,13 +19,8 @@ export type { FdKind, FoundFdKind } from "../fd-kinds.ts";
 export type { MappedMemory } from "../ffi/mapping.ts";
 export type { OverflowPolicy, QuerySubject } from "../protocol/words.ts";
 export type { EncodingName } from "./body-codec.ts";
-export {
-  Bus,
-  type DrainOptions,
-  type FlushOptions,
-  type PolicyQuestion,
-  type TopicMap,
-} from "./bus.ts";
+export { Bus } from "./bus.ts";
+export type { DrainOptions, FlushOptions, PolicyQuestion, TopicMap } from "./bus-options.ts";
 export type { CallOptions, StreamOptions } from "./call-options.ts";
 export type { Reply } from "./calls.ts";
 export { Channel } from "./channel.ts";

@@ -22,6 +22,7 @@ const FRAMES_PER_PACKET = 250;
 const OPEN = `
 [limits]
 topics = 1000000
+services = 1000000
 [[rule]]
 id = "open"
 allow = ["publish", "subscribe", "call", "serve"]

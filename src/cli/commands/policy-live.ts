@@ -2,7 +2,7 @@
 
 import { NO_GROUP } from "../../broker/policy/condition-words.ts";
 import { type Explanation, explanationLines } from "../../broker/policy/explain.ts";
-import type { PolicyQuestion } from "../../client/bus.ts";
+import type { PolicyQuestion } from "../../client/bus-options.ts";
 import { connectOnce } from "../bus-connection.ts";
 import { EXIT } from "../exit-codes.ts";
 import { stdout } from "../output.ts";
