@@ -141,6 +141,10 @@ function fromMsgpack(packet: Uint8Array, start: number, end: number): unknown {
 }
 
 function toMsgpack(data: unknown): Uint8Array {
+  // Without this a function, or a symbol, would arrive as nothing.
+  if (typeof data === "function" || typeof data === "symbol") {
+    throw unfit("msgpack", `data, and not a ${typeof data}`);
+  }
   try {
     return PACKR.pack(data);
   } catch (error) {

@@ -24,9 +24,14 @@ const FAILURE_BYTES_MAX = 6 * (FAILURE_CODE_LENGTH_MAX + FAILURE_MESSAGE_LENGTH_
 
 /** What the caller is told of an error. */
 export function failureOf(error: unknown): Failure {
-  if (!(error instanceof Error)) return { code: CODE_UNNAMED, message: cut(textOf(error)) };
-  const { code } = error as Error & { readonly code?: unknown };
-  return { code: isCode(code) ? code : CODE_UNNAMED, message: cut(error.message) };
+  const { code, message } = fieldsOf(error);
+  const text = typeof message === "string" ? message : textOf(error);
+  return { code: isCode(code) ? code : CODE_UNNAMED, message: cut(text) };
+}
+
+/** What may be thrown need not be an Error. */
+function fieldsOf(thrown: unknown): { readonly code?: unknown; readonly message?: unknown } {
+  return typeof thrown === "object" && thrown !== null ? thrown : {};
 }
 
 /** The error that a caller gets. @param reply with FAILED; stays the caller's to dispose of */

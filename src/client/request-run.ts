@@ -148,7 +148,10 @@ export class RequestRun implements Cancellation {
   }
 
   #answer(result: unknown): void {
-    if (isGenerator(result)) void this.#stream(result);
+    if (isGenerator(result, Symbol.asyncIterator))
+      void this.#stream(result as AsyncIterator<unknown>);
+    else if (isGenerator(result, Symbol.iterator))
+      void this.#stream(each(result as Iterable<unknown>));
     else this.#finish(result, false);
   }
 
@@ -273,9 +276,15 @@ function isPromise(result: unknown): result is PromiseLike<unknown> {
   return "then" in result && typeof result.then === "function";
 }
 
-function isGenerator(result: unknown): result is AsyncIterator<unknown> {
+/** What a generator function gives, and no array, Map or Set. */
+function isGenerator(result: unknown, kind: typeof Symbol.asyncIterator | typeof Symbol.iterator) {
   if (typeof result !== "object" || result === null) return false;
-  return Symbol.asyncIterator in result && "next" in result && typeof result.next === "function";
+  return kind in result && "next" in result && typeof result.next === "function";
+}
+
+/** The parts of a generator that is not async. */
+async function* each(parts: Iterable<unknown>): AsyncGenerator<unknown, unknown> {
+  return yield* parts;
 }
 
 function letGo(value: unknown): void {

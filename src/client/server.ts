@@ -13,6 +13,7 @@ import {
 } from "../protocol/service-messages.ts";
 import { STATUS } from "../protocol/status-codes.ts";
 import { checkTopicName } from "../protocol/topics.ts";
+import { IF_OWNED_CHOICES } from "../protocol/words.ts";
 import { fdShortage } from "./fd-shortage.ts";
 import type { Repeat } from "./link.ts";
 import type { Outbound } from "./outbound.ts";
@@ -54,7 +55,7 @@ export class Server implements ServiceHost, RunHost, Restorable {
 
   /** See Bus.serve(). */
   async serve(name: string, handler: ServiceHandler, options: ServeOptions): Promise<Service> {
-    checkServe(name, options);
+    checkServe(name, handler, options);
     options.signal?.throwIfAborted();
     if (this.#isRetired) throw drainedError(name);
     if (this.#services.has(name)) throw servedHere(name);
@@ -226,10 +227,19 @@ export class Server implements ServiceHost, RunHost, Restorable {
   }
 }
 
-function checkServe(name: string, { concurrency = 1, shared, ifOwned }: ServeOptions): void {
+function checkServe(name: string, handler: unknown, options: ServeOptions): void {
+  const { concurrency = 1, shared, ifOwned = "fail" } = options;
   const flaw = checkTopicName(name);
   if (flaw !== undefined) {
     throw new ArgumentError("ARGUMENT_TOPIC", `Cannot serve: ${flaw}`, "topic");
+  }
+  if (typeof handler !== "function") {
+    const message = `Cannot serve "${name}": the handler must be a function`;
+    throw new ArgumentError("ARGUMENT_OPTION", message, "handler");
+  }
+  if (!IF_OWNED_CHOICES.includes(ifOwned)) {
+    const message = `Cannot serve "${name}": ifOwned must be one of ${IF_OWNED_CHOICES.join(", ")}`;
+    throw new ArgumentError("ARGUMENT_OPTION", message, "ifOwned");
   }
   if (!(concurrency >= 1)) {
     const message = `Cannot serve "${name}": concurrency must be 1 or more`;

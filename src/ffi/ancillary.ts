@@ -8,7 +8,7 @@
 
 import type { Pointer } from "bun:ffi";
 import { assert } from "../assert.ts";
-import { LimitError } from "../errors.ts";
+import { ArgumentError, LimitError } from "../errors.ts";
 import * as kernel from "./constants.ts";
 import { assertFd } from "./fd-number.ts";
 import { libc } from "./libc.ts";
@@ -268,10 +268,10 @@ const sendScratch = createScratch();
  *   fds are in flight than this user may have: ETOOMANYREFS, counted per user against the sender's
  *   RLIMIT_NOFILE) or FDS_UNWANTED (the receiver takes none: EPERM, SO_PASSRIGHTS off). Nothing was
  *   sent then
- * @throws {ArgumentError} ARGUMENT_FD, also for an element of fds
+ * @throws {ArgumentError} ARGUMENT_FD, also for an element of fds, and where one of them is not open
  * @throws {LimitError} LIMIT_MESSAGE_FDS for more than 253 fds
  * @throws {AssertionError} for no fds, or a range outside the buffer
- * @throws {SyscallError} EBADF (one of the fds is not open), or any other errno
+ * @throws {SyscallError} any other errno
  * @see unix(7) SCM_RIGHTS
  */
 export function sendPacketWithFds(
@@ -294,8 +294,17 @@ export function sendPacketWithFds(
     const errno = lastErrno();
     if (errno === kernel.ETOOMANYREFS) return FDS_REFUSED;
     if (errno === kernel.EPERM) return FDS_UNWANTED;
+    if (errno === kernel.EBADF) throw notOpen(fds) ?? syscallError("sendmsg", errno, `fd ${fd}`);
     if (errno !== kernel.EINTR) return sendFailure("sendmsg", fd, errno);
   }
+}
+
+/** The kernel says only that one of them is not open. @returns undefined where all are */
+function notOpen(fds: readonly number[]): ArgumentError | undefined {
+  const closed = fds.find((fd) => libc.fcntl(fd, kernel.F_GETFD, 0) < 0);
+  if (closed === undefined) return undefined;
+  const message = `Cannot send file descriptor ${closed}: it is not open`;
+  return new ArgumentError("ARGUMENT_FD", message, "fds");
 }
 
 /** Leaves one SCM_RIGHTS message in sendScratch. */

@@ -8,7 +8,9 @@ import { readdirSync } from "node:fs";
 import type { Bus } from "../../src/client/bus.ts";
 import type { CallOptions } from "../../src/client/call-options.ts";
 import type { Reply } from "../../src/client/calls.ts";
+import type { Channel } from "../../src/client/channel.ts";
 import { type ConnectOptions, connect } from "../../src/client/connect.ts";
+import type { Message } from "../../src/client/message.ts";
 import type { ServeOptions, Service } from "../../src/client/service.ts";
 import { reply, type ServiceRequest } from "../../src/client/service-request.ts";
 import type { SubscribeOptions, Subscription } from "../../src/client/subscription.ts";
@@ -116,6 +118,13 @@ function theBus(): Bus {
   return bus;
 }
 
+let channel: Promise<Channel> | undefined;
+
+function theChannel(): Promise<Channel> {
+  if (channel === undefined) throw new Error("there is no channel");
+  return channel;
+}
+
 /** What a test can ask for, by name. Arguments and results must be plain data. */
 const COMMANDS = {
   become(target: TargetCredentials): void {
@@ -191,6 +200,45 @@ const COMMANDS = {
   async serve(topic: string, kind: HandlerKind, options: ServeOptions = {}): Promise<boolean> {
     service = await theBus().serve(topic, HANDLERS[kind], options);
     return service.isOwner;
+  },
+  /** Serves, and keeps the first private channel that is opened to it. */
+  async serveChannels(topic: string): Promise<void> {
+    const taken = Promise.withResolvers<Channel>();
+    channel = taken.promise;
+    service = await theBus().serve(topic, HANDLERS.pid, { onChannel: taken.resolve });
+  },
+  async openChannel(topic: string): Promise<void> {
+    channel = theBus().openChannel(topic);
+    await channel;
+  },
+  async channelPeer(): Promise<{ uid: number; pid: number }> {
+    const { uid, pid } = (await theChannel()).peer;
+    return { uid, pid };
+  },
+  /** Sends numbers, each as a large body where so many bytes are asked for. */
+  async channelSend(count: number, byteLength = 4): Promise<void> {
+    const open = await theChannel();
+    for (let number = 0; number < count; number += 1) {
+      const body = new Uint8Array(byteLength);
+      new DataView(body.buffer).setUint32(0, number, true);
+      if (!open.send(body)) await open.drained();
+    }
+  },
+  /** The next so many numbers. */
+  async channelNumbers(count: number): Promise<number[]> {
+    const numbers: number[] = [];
+    while (numbers.length < count) {
+      const { value } = await (await theChannel()).next();
+      using message = value as Message;
+      const { bytes } = message;
+      numbers.push(new DataView(bytes.buffer, bytes.byteOffset).getUint32(0, true));
+    }
+    return numbers;
+  },
+  /** How it ended: without a code where one side closed it. */
+  async channelEnd(): Promise<string | undefined> {
+    const error = await (await theChannel()).closed();
+    return error === undefined ? undefined : codeOf(error);
   },
   async stopServing(): Promise<void> {
     await service?.close();

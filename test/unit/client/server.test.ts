@@ -10,15 +10,13 @@ import { FAILURE_MESSAGE_LENGTH_MAX, SERVICE_WAITING_FDS_MAX } from "../../../sr
 import type { ServiceHandler } from "../../../src/client/request-run.ts";
 import { ClosedError, RejectedError, TimeoutError } from "../../../src/errors.ts";
 import { duplicateFd } from "../../../src/ffi/owned-fd.ts";
-import { MESSAGE_FDS_MAX, STREAM_CREDIT_START } from "../../../src/protocol/limits.ts";
+import { MESSAGE_FDS_MAX } from "../../../src/protocol/limits.ts";
 import {
   ENCODING,
   FLAG_CALLER_GONE,
   FLAG_FAILED,
   FLAG_FDS_ON_LANE,
   FLAG_LARGE,
-  FLAG_MORE,
-  FLAG_STREAM,
   FLAG_TIMED_OUT,
   OPCODE,
 } from "../../../src/protocol/opcodes.ts";
@@ -121,6 +119,10 @@ describe("Bus.serve()", () => {
     [new Error("why"), { code: "FAILED", message: "why" }],
     [Object.assign(new Error("x"), { code: "not one" }), { code: "FAILED", message: "x" }],
     [Object.assign(new Error("x"), { code: 7 }), { code: "FAILED", message: "x" }],
+    [
+      { code: "E_PLAIN", message: "an object" },
+      { code: "E_PLAIN", message: "an object" },
+    ],
     ["a string", { code: "FAILED", message: "a string" }],
     [undefined, { code: "FAILED", message: "undefined" }],
   ])("tells the caller of %p, and never a stack", async (thrown, failure) => {
@@ -146,12 +148,15 @@ describe("Bus.serve()", () => {
     expect(message).toHaveLength(FAILURE_MESSAGE_LENGTH_MAX);
   });
 
-  test("tells the caller of an answer that cannot be sent", async () => {
-    await serve(() => /x/);
-    simulated.request(SERVICE, 1, "");
-    const failure = failureOf(await simulated.sentOne(OPCODE.REPLY));
-    expect(failure).toMatchObject({ code: "ARGUMENT_DATA" });
-  });
+  test.each([/x/, () => 1, Symbol("x")])(
+    "tells the caller that %p is no answer",
+    async (answer) => {
+      await serve(() => answer);
+      simulated.request(SERVICE, 1, "");
+      const failure = failureOf(await simulated.sentOne(OPCODE.REPLY));
+      expect(failure).toMatchObject({ code: "ARGUMENT_DATA" });
+    },
+  );
 
   test("tells the caller where the kernel refuses the answer's files, at once or later", async () => {
     using files = new TestFiles(["x"]);
@@ -261,6 +266,16 @@ describe("Bus.serve()", () => {
     expect(await simulated.sent()).toEqual([]);
   });
 
+  test.each<[string, unknown, ServeOptions]>([
+    ["handler", undefined, {}],
+    ["ifOwned", () => 1, { ifOwned: "steal" as never }],
+    ["concurrency", () => 1, { concurrency: 0 }],
+  ])("refuses a wrong %s", async (argument, handler, options) => {
+    const serving = simulated.bus.serve("a.b", handler as never, options);
+    const error = await serving.catch((reason: unknown) => reason);
+    expect(error).toMatchObject({ code: "ARGUMENT_OPTION", argument });
+  });
+
   test("serves a name once on one bus", async () => {
     await serve(() => 1);
     const again = simulated.bus.serve("a.b", () => 2);
@@ -318,110 +333,6 @@ describe("a request's signal", () => {
     simulated.request(SERVICE, 1, "");
     await simulated.lose();
     expect(await promise).toMatchObject({ code: "CLOSED_BY_PEER" });
-  });
-});
-
-describe("a handler that is a generator", () => {
-  const stream = (call: number) => simulated.request(SERVICE, call, "", { flags: FLAG_STREAM });
-
-  test("answers in parts, and what it returns is the last", async () => {
-    await serve(async function* () {
-      yield "one";
-      yield reply({ two: 2 }, { encoding: "json" });
-      return "end";
-    });
-    stream(1);
-    const frames = await simulated.sent();
-    expect(frames.map((frame) => [frame.flags, text(frame)])).toEqual([
-      [ENCODING.TEXT | FLAG_MORE, "one"],
-      [ENCODING.JSON | FLAG_MORE, '{"two":2}'],
-      [ENCODING.TEXT, "end"],
-    ]);
-  });
-
-  test("ends with an empty reply where it returns nothing", async () => {
-    await serve(async function* () {
-      yield "one";
-    });
-    stream(1);
-    const frames = await simulated.sent();
-    expect(frames.map(({ flags, body }) => [flags, body.byteLength])).toEqual([
-      [ENCODING.TEXT | FLAG_MORE, 3],
-      [ENCODING.BYTES, 0],
-    ]);
-  });
-
-  test("stands still while it has no credit", async () => {
-    let made = 0;
-    await serve(async function* () {
-      for (;;) {
-        made += 1;
-        yield `${made}`;
-      }
-    });
-    stream(1);
-    expect(await simulated.sent()).toHaveLength(STREAM_CREDIT_START);
-    expect(made).toBe(STREAM_CREDIT_START);
-    simulated.control(OPCODE.CREDIT, 1, { count: 3 });
-    expect(await simulated.sent()).toHaveLength(3);
-    expect(made).toBe(STREAM_CREDIT_START + 3);
-  });
-
-  test.each(["without credit", "in the middle"])("is stopped when cancelled %s", async (when) => {
-    let isStopped = false;
-    const step = Promise.withResolvers<void>();
-    await serve(async function* ({ signal }) {
-      try {
-        for (;;) {
-          yield "part";
-          if (when === "in the middle") {
-            signal.addEventListener("abort", () => step.resolve());
-            await step.promise;
-          }
-        }
-      } finally {
-        isStopped = true;
-      }
-    });
-    stream(1);
-    await simulated.sent();
-    simulated.control(OPCODE.CANCEL, 1);
-    expect(await simulated.sent()).toEqual([]);
-    expect(isStopped).toBe(true);
-  });
-
-  test("fails in the middle with its error", async () => {
-    await serve(async function* () {
-      yield "one";
-      throw Object.assign(new Error("half"), { code: "E_HALF" });
-    });
-    stream(1);
-    const [, last] = await simulated.sent();
-    expect(failureOf(last as SentFrame)).toEqual({ code: "E_HALF", message: "half" });
-  });
-
-  test("is stopped, and the caller told, where a part cannot be sent", async () => {
-    let isStopped = false;
-    await serve(async function* () {
-      try {
-        yield /x/;
-      } finally {
-        isStopped = true;
-      }
-    });
-    stream(1);
-    expect(failureOf(await simulated.sentOne(OPCODE.REPLY))).toMatchObject({
-      code: "ARGUMENT_DATA",
-    });
-    expect(isStopped).toBe(true);
-  });
-
-  test("refuses a caller that takes one answer", async () => {
-    await serve(async function* () {
-      yield 1;
-    });
-    simulated.request(SERVICE, 1, "");
-    expect(failureOf(await simulated.sentOne(OPCODE.REPLY))).toMatchObject({ code: "STREAM_ONLY" });
   });
 });
 

@@ -259,12 +259,14 @@ test(
   }),
 );
 
-test("sendPacketWithFds() throws EBADF for an fd that is not open, and sends nothing", () => {
+test("sendPacketWithFds() names an fd that is not open, and sends nothing", () => {
   using pair = new SocketPair();
   const gone = openHighFd();
   closeFd(gone);
   const fds = [pair.far.number, gone];
-  expect(() => sendPacketWithFds(pair.near.number, packet, 0, 8, fds)).toThrow("EBADF");
+  expect(() => sendPacketWithFds(pair.near.number, packet, 0, 8, fds)).toThrow(
+    `descriptor ${gone}: it is not open`,
+  );
   expect(createReceiver().receive(pair.far.number)).toBe(WOULD_BLOCK);
 });
 
