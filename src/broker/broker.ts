@@ -92,6 +92,8 @@ export class Broker implements ReactorHandler, AdministrationHost {
   #isStopping = false;
   /** When no more time of this turn is left for those who come and go. */
   #turnEndsAt = 0;
+  /** When no more time of this turn is left for burials; 0 where none was done yet. */
+  #burialsEndAt = 0;
   #drainEndsAt = 0;
 
   /**
@@ -243,17 +245,26 @@ export class Broker implements ReactorHandler, AdministrationHost {
   /** ReactorHandler */
   endTurn(): void {
     if (this.#accepting.hasDue) this.#comingsAndGoings.noteListener();
-    this.#turnEndsAt = this.#now() + COMINGS_AND_GOINGS_MS_PER_TURN;
     if (!this.#comingsAndGoings.isEmpty) {
       this.#sessions.flush();
+      // From here on: what is sent for those who are in takes nothing of it.
+      this.#turnEndsAt = this.#now() + COMINGS_AND_GOINGS_MS_PER_TURN;
       this.#comingsAndGoings.run(this.#hasTime);
     }
-    this.#sessions.settle(this.#hasTime);
+    this.#burialsEndAt = 0;
+    this.#sessions.settle(this.#mayClose);
     if (this.#isStopping) {
       const isDrained = !this.#sessions.hasQueued() || this.#now() >= this.#drainEndsAt;
       if (isDrained) this.#reactor.stop();
     } else this.#accepting.resumeIfDue();
   }
+
+  /** Begins to count when it is asked first, behind all that settle() does for others. */
+  readonly #mayClose = (): boolean => {
+    const now = this.#now();
+    if (this.#burialsEndAt === 0) this.#burialsEndAt = now + COMINGS_AND_GOINGS_MS_PER_TURN;
+    return now < this.#burialsEndAt;
+  };
 
   readonly #hasTime = (): boolean => this.#now() < this.#turnEndsAt;
 

@@ -40,10 +40,13 @@ export class ComingsAndGoings {
   }
 
   /**
-   * Takes an event of somebody who has not been welcomed yet, or who has gone.
+   * Takes an event of somebody who has not been welcomed yet, or who has gone. One who is being buried
+   * has nothing left to be handled.
    * @returns false where the client is neither, and the event is to be handled now
    */
   note(connection: Connection, events: number): boolean {
+    // Its burial is under way, and epoll tells of its end until then: that takes nobody's moment.
+    if (connection.state === "DOOMED") return true;
     if (connection.state !== "AWAIT_HELLO" && (events & EPOLLHUP) === 0) return false;
     this.#connections.push(connection);
     this.#events.push(events);

@@ -241,9 +241,9 @@ export class Router {
     const plan = this.#fdPlan;
     const now = this.#fdsInFlight.tick();
     if (!fdAccount.isStrainedBy(plan.copies)) return;
-    for (const { queue } of route.destinations) queue.outlet.look();
+    for (const { queue } of route.destinations) queue.lookForTaken();
     for (const { members } of route.groups) {
-      for (const { queue } of members) queue.outlet.look();
+      for (const { queue } of members) queue.lookForTaken();
       this.#cost += members.length;
     }
     this.#cost += route.destinations.length;

@@ -298,6 +298,15 @@ export class SendQueue {
     return false;
   }
 
+  /**
+   * Finds out which fds were taken, for a publisher whose quota runs short. What waits for others of
+   * this turn leaves before, as far as the socket takes it: nobody can take what was not sent.
+   */
+  lookForTaken(): void {
+    if (this.blockedFd < 0 && !this.isEmpty) this.#departure.sendWaiting();
+    this.outlet.look();
+  }
+
   /** @returns NOT_TURNED_AWAY, or why nothing of a run is taken */
   #turnAway(source: PinnedBuffer, offset: number, bytes: number): number {
     if (this.#isAbandoned) return PEER_GONE;

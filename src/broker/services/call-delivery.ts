@@ -155,7 +155,7 @@ export class CallDelivery {
   /** The queue gives back what is charged here, when the copies are taken or lost. */
   #charge({ fdAccount }: Connection, { queue }: Connection, copies: number): void {
     this.#parts.inFlight.tick();
-    if (fdAccount.isStrainedBy(copies)) queue.outlet.look();
+    if (fdAccount.isStrainedBy(copies)) queue.lookForTaken();
     assert(fdAccount.charge(copies), "a frame with fds was admitted within the quota");
   }
 }

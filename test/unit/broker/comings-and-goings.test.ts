@@ -41,6 +41,16 @@ test("ComingsAndGoings puts off those who were not welcomed and those who have g
   expect(done).toEqual(["ready 2", "ready 3"]);
 });
 
+test("ComingsAndGoings spends nothing on those who are being buried", () => {
+  const { bench, done, work, newcomer } = start();
+  const doomed = bench.connect(1);
+  doomed.state = "DOOMED";
+  expect(work.note(doomed, EPOLLHUP)).toBe(true);
+  work.note(newcomer(2), EPOLLIN);
+  work.run(() => false);
+  expect(done).toEqual(["ready 2"]);
+});
+
 test("ComingsAndGoings does one thing where there is no time, and forgets the rest", () => {
   const { done, work, newcomer } = start();
   work.note(newcomer(1), EPOLLIN);

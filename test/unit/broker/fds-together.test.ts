@@ -91,6 +91,16 @@ describe("SendQueue, while more messages with fds may follow", () => {
     expect(charged).toBe(0);
   });
 
+  test("sends what waits before it looks what was taken, for a quota that runs short", () => {
+    for (const number of [1, 2, 3]) deliverWithFds(number);
+    queue.lookForTaken();
+    expect(numbers()).toEqual([1, 2, 3]);
+    expect(charged).toBe(3);
+    socket.take();
+    queue.lookForTaken();
+    expect(charged).toBe(0);
+  });
+
   test("sends one at once where none follows, as long as nothing waits", () => {
     kernel.fdsFollow = false;
     deliverWithFds(1);
