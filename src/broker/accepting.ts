@@ -30,6 +30,8 @@ export class Accepting {
   readonly #parts: AcceptingParts;
   #resumesAt = 0;
   #isPaused = false;
+  /** Whom accept() asks first: those who wait to be let in, or those at the door. */
+  #isWaiterNext = true;
   /** The last attempt found no fd or memory left. */
   #isExhausted = false;
 
@@ -60,9 +62,12 @@ export class Accepting {
   accept(): boolean {
     const { listener, reception, spareFds } = this.#parts;
     if (this.#isPaused) return false;
-    if (reception.letInNext(this.#letIn)) return true;
+    // In turn: neither those who wait nor those at the door keep the others out.
+    const isWaiterFirst = this.#isWaiterNext;
+    this.#isWaiterNext = !isWaiterFirst;
+    if (isWaiterFirst && reception.letInNext(this.#letIn)) return true;
     const fd = listener.accept();
-    if (fd === WOULD_BLOCK) return false;
+    if (fd === WOULD_BLOCK) return !isWaiterFirst && reception.letInNext(this.#letIn);
     if (fd === PEER_CLOSED || fd === INTERRUPTED) return true;
     if (fd < 0) {
       this.#noteExhausted();

@@ -36,6 +36,12 @@ export const NEWCOMERS_PER_SECOND = 128;
 /** Newcomers of one uid that wait, for two seconds at most; more are turned away. */
 export const NEWCOMERS_WAITING_MAX = 2 * NEWCOMERS_PER_SECOND;
 
+/**
+ * Newcomers of all users that wait, at most: one of so many of the connections that the broker has
+ * files for. They are beyond the quotas, which are asked when they are let in.
+ */
+export const NEWCOMERS_WAITING_SHARE = 8;
+
 /** Users who came lately; above it those are forgotten who have been quiet. Guess. */
 export const NEWCOMERS_KNOWN_MAX = 1_024;
 

@@ -36,6 +36,13 @@ export class Newcomers {
   #forgetAbove = NEWCOMERS_KNOWN_MAX;
   /** Those with sockets that wait, in turn. */
   readonly #queue = new Set<Visitor>();
+  readonly #waitingMax: number;
+  #waiting = 0;
+
+  /** @param waitingMax sockets that may wait, of all users together */
+  constructor(waitingMax: number) {
+    this.#waitingMax = waitingMax;
+  }
 
   /**
    * Somebody connects.
@@ -50,6 +57,8 @@ export class Newcomers {
       return "LET_IN";
     }
     if (waiting.length >= NEWCOMERS_WAITING_MAX) return "TURN_AWAY";
+    if (this.#waiting >= this.#waitingMax) return "TURN_AWAY";
+    this.#waiting += 1;
     waiting.push(fd);
     this.#queue.add(visitor);
     return "WAIT";
@@ -61,6 +70,7 @@ export class Newcomers {
       if (!isOnTime(visitor, now)) continue;
       pay(visitor, now);
       const fd = visitor.waiting.shift() ?? -1;
+      this.#waiting -= 1;
       // Behind the other users.
       this.#queue.delete(visitor);
       if (visitor.waiting.length > 0) this.#queue.add(visitor);
@@ -82,6 +92,7 @@ export class Newcomers {
   takeAll(): { fd: number; uid: number }[] {
     const all = [...this.#queue];
     this.#queue.clear();
+    this.#waiting = 0;
     return all.flatMap(({ uid, waiting }) => waiting.splice(0).map((fd) => ({ fd, uid })));
   }
 

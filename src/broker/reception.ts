@@ -17,6 +17,7 @@ import type { BrokerEventListener } from "./events.ts";
 import { encodeFatal } from "./fatal-frame.ts";
 import type { FdBudget } from "./fd-budget.ts";
 import type { FdHost } from "./fd-intake.ts";
+import { NEWCOMERS_WAITING_SHARE } from "./limits.ts";
 import { Newcomers } from "./newcomers.ts";
 import type { PacketSource } from "./packet-source.ts";
 
@@ -40,10 +41,11 @@ export type LetIn = (fd: number) => void;
 /** The newcomers of one broker. */
 export class Reception {
   readonly #parts: ReceptionParts;
-  readonly #newcomers = new Newcomers();
+  readonly #newcomers: Newcomers;
 
   constructor(parts: ReceptionParts) {
     this.#parts = parts;
+    this.#newcomers = new Newcomers(parts.budget.connectionsMax / NEWCOMERS_WAITING_SHARE);
   }
 
   /**
