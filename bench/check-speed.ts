@@ -5,7 +5,7 @@ import { measure, type RunLimits } from "./harness.ts";
 import { SCENARIOS } from "./scenarios.ts";
 import { attemptGuard, GUARDS } from "./speed-guard.ts";
 
-const ATTEMPTS = 3;
+const ATTEMPTS = 5;
 const LIMITS: RunLimits = {
   measureMs: 1_000,
   warmUpMs: 700,
