@@ -20,10 +20,11 @@ export interface ComingsAndGoingsParts {
 /** Events of one turn that can wait for its end. */
 export class ComingsAndGoings {
   readonly #parts: ComingsAndGoingsParts;
-  readonly #connections: Connection[] = [];
-  readonly #events: number[] = [];
+  readonly #coming = new PutOff();
+  readonly #going = new PutOff();
   #mayAccept = false;
-  #isAcceptNext = false;
+  /** Whose turn it is: 0 to accept, 1 of those who come, 2 of those who go. */
+  #next = 0;
 
   constructor(parts: ComingsAndGoingsParts) {
     this.#parts = parts;
@@ -31,7 +32,7 @@ export class ComingsAndGoings {
 
   /** Whether run() has nothing to do. */
   get isEmpty(): boolean {
-    return !this.#mayAccept && this.#connections.length === 0;
+    return !this.#mayAccept && this.#coming.isEmpty && this.#going.isEmpty;
   }
 
   /** Somebody wishes to connect. */
@@ -47,29 +48,62 @@ export class ComingsAndGoings {
   note(connection: Connection, events: number): boolean {
     // Its burial is under way, and epoll tells of its end until then: that takes nobody's moment.
     if (connection.state === "DOOMED") return true;
-    if (connection.state !== "AWAIT_HELLO" && (events & EPOLLHUP) === 0) return false;
-    this.#connections.push(connection);
-    this.#events.push(events);
+    if (connection.state === "AWAIT_HELLO") this.#coming.push(connection, events);
+    else if ((events & EPOLLHUP) !== 0) this.#going.push(connection, events);
+    else return false;
     return true;
   }
 
   /** Handles what was noted while there is time, one thing at least, and forgets the rest. */
   run(hasTime: () => boolean): void {
-    const count = this.#connections.length;
-    let index = 0;
-    while (index < count || this.#mayAccept) {
-      // Each in turn, also from one call to the next: neither keeps the other waiting for ever.
-      this.#isAcceptNext = !this.#isAcceptNext;
-      if (this.#mayAccept && (this.#isAcceptNext || index === count)) {
-        this.#mayAccept = this.#parts.accept();
-      } else if (index < count) {
-        this.#parts.ready(this.#connections[index] as Connection, this.#events[index] as number);
-        index += 1;
-      }
-      if (!hasTime()) break;
-    }
+    do {
+      // Each kind in turn, also from one call to the next: none keeps the others waiting for ever.
+      for (let tried = 0; !this.#handleOne(); tried += 1) if (tried === 2) break;
+    } while (hasTime() && !this.isEmpty);
+    this.#coming.clear();
+    this.#going.clear();
+    this.#mayAccept = false;
+  }
+
+  /** @returns false where there was nothing of the kind whose turn it was */
+  #handleOne(): boolean {
+    const kind = this.#next;
+    this.#next = (kind + 1) % 3;
+    if (kind > 0) return (kind === 1 ? this.#coming : this.#going).handleOne(this.#parts.ready);
+    if (!this.#mayAccept) return false;
+    this.#mayAccept = this.#parts.accept();
+    return true;
+  }
+}
+
+/** Events of one kind, in order. */
+class PutOff {
+  readonly #connections: Connection[] = [];
+  readonly #events: number[] = [];
+  #handled = 0;
+
+  get isEmpty(): boolean {
+    return this.#handled === this.#connections.length;
+  }
+
+  push(connection: Connection, events: number): void {
+    this.#connections.push(connection);
+    this.#events.push(events);
+  }
+
+  /** @returns false where there is none left */
+  handleOne(ready: ComingsAndGoingsParts["ready"]): boolean {
+    const at = this.#handled;
+    const connection = this.#connections[at];
+    if (connection === undefined) return false;
+    this.#handled += 1;
+    ready(connection, this.#events[at] as number);
+    return true;
+  }
+
+  clear(): void {
     this.#connections.length = 0;
     this.#events.length = 0;
-    this.#mayAccept = false;
+    this.#handled = 0;
   }
 }

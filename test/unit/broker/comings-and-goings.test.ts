@@ -71,6 +71,17 @@ test("ComingsAndGoings accepts and welcomes by turns, also where each call has t
   expect(done.filter((what) => what === "accept")).toHaveLength(2);
 });
 
+test("ComingsAndGoings lets no crowd of those who have gone keep those waiting who come", () => {
+  const { bench, done, work, newcomer } = start();
+  for (let turn = 0; turn < 3; turn += 1) {
+    work.noteListener();
+    for (const id of [1, 2, 3]) work.note(bench.connect(10 * turn + id), EPOLLHUP);
+    work.note(newcomer(10 * turn + 4), EPOLLIN);
+    work.run(() => false);
+  }
+  expect(done).toEqual(["accept", "ready 14", "ready 21"]);
+});
+
 test("ComingsAndGoings goes on accepting while there is time", () => {
   const { done, work } = start();
   work.noteListener();

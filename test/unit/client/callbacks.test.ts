@@ -6,16 +6,7 @@ import { Message } from "../../../src/client/message.ts";
 import { ReceivedFds } from "../../../src/client/received-fds.ts";
 import { type SubscribeOptions, Subscription } from "../../../src/client/subscription.ts";
 import { ENCODING } from "../../../src/protocol/opcodes.ts";
-
-const SENDER = {
-  connection: 1,
-  uid: 0,
-  gid: 0,
-  pid: 1,
-  groups: [],
-  unit: undefined,
-  exe: undefined,
-};
+import { SENDER } from "./sender-fixture.ts";
 
 /** What the program sees, in order: numbers of messages, and gaps as [topic, count, reason]. */
 let story: unknown[];

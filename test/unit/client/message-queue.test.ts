@@ -9,16 +9,7 @@ import { duplicateFd } from "../../../src/ffi/owned-fd.ts";
 import { ENCODING } from "../../../src/protocol/opcodes.ts";
 import type { OverflowPolicy } from "../../../src/protocol/words.ts";
 import { TestFiles } from "../../support/test-files.ts";
-
-const SENDER = {
-  connection: 1,
-  uid: 0,
-  gid: 0,
-  pid: 1,
-  groups: [],
-  unit: undefined,
-  exe: undefined,
-};
+import { SENDER } from "./sender-fixture.ts";
 
 const MIB = 1024 * 1024;
 

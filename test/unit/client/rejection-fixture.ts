@@ -4,16 +4,7 @@ import { Message } from "../../../src/client/message.ts";
 import { ReceivedFds } from "../../../src/client/received-fds.ts";
 import { Subscription } from "../../../src/client/subscription.ts";
 import { ENCODING } from "../../../src/protocol/opcodes.ts";
-
-const SENDER = {
-  connection: 1,
-  uid: 0,
-  gid: 0,
-  pid: 1,
-  groups: [],
-  unit: undefined,
-  exe: undefined,
-};
+import { SENDER } from "./sender-fixture.ts";
 
 const HOST = {
   unsubscribe: async () => {},

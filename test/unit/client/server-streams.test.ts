@@ -2,17 +2,10 @@ import { beforeEach, describe, expect, test } from "bun:test";
 import { reply, type ServeOptions, type Service } from "../../../src/client/index.ts";
 import type { ServiceHandler } from "../../../src/client/request-run.ts";
 import { STREAM_CREDIT_START } from "../../../src/protocol/limits.ts";
-import {
-  ENCODING,
-  FLAG_FAILED,
-  FLAG_MORE,
-  FLAG_STREAM,
-  OPCODE,
-} from "../../../src/protocol/opcodes.ts";
-import { mapOf, SimulatedBus } from "./simulated-bus.ts";
+import { ENCODING, FLAG_MORE, FLAG_STREAM, OPCODE } from "../../../src/protocol/opcodes.ts";
+import { failureOf, SERVICE, serveOn, text } from "./serving-fixture.ts";
+import { SimulatedBus } from "./simulated-bus.ts";
 import type { SentFrame } from "./simulated-transport.ts";
-
-const SERVICE = 33;
 
 let simulated: SimulatedBus;
 
@@ -20,21 +13,8 @@ beforeEach(async () => {
   simulated = await SimulatedBus.open();
 });
 
-async function serve(handler: ServiceHandler, options: ServeOptions = {}): Promise<Service> {
-  const service = simulated.bus.serve("a.b", handler, options);
-  const { id } = await simulated.sentOne(OPCODE.SERVE);
-  simulated.control(OPCODE.ACK, id, { service: SERVICE, generation: 1, isOwner: true });
-  return await service;
-}
-
-function text({ body }: SentFrame): string {
-  return new TextDecoder().decode(body);
-}
-
-/** What a REPLY with FAILED says. */
-function failureOf(frame: SentFrame): unknown {
-  expect(frame.flags).toBe(ENCODING.MSGPACK | FLAG_FAILED);
-  return mapOf(frame);
+function serve(handler: ServiceHandler, options?: ServeOptions): Promise<Service> {
+  return serveOn(simulated, handler, options);
 }
 
 describe("a handler that is a generator", () => {

@@ -22,10 +22,9 @@ import {
 } from "../../../src/protocol/opcodes.ts";
 import { STATUS } from "../../../src/protocol/status-codes.ts";
 import { TestFiles } from "../../support/test-files.ts";
+import { failureOf, SERVICE, serveOn, text } from "./serving-fixture.ts";
 import { mapOf, PEER, SimulatedBus } from "./simulated-bus.ts";
-import { isOpenFd, type SentFrame } from "./simulated-transport.ts";
-
-const SERVICE = 33;
+import { isOpenFd } from "./simulated-transport.ts";
 
 let simulated: SimulatedBus;
 
@@ -33,21 +32,8 @@ beforeEach(async () => {
   simulated = await SimulatedBus.open();
 });
 
-async function serve(handler: ServiceHandler, options: ServeOptions = {}): Promise<Service> {
-  const service = simulated.bus.serve("a.b", handler, options);
-  const { id } = await simulated.sentOne(OPCODE.SERVE);
-  simulated.control(OPCODE.ACK, id, { service: SERVICE, generation: 1, isOwner: true });
-  return await service;
-}
-
-function text({ body }: SentFrame): string {
-  return new TextDecoder().decode(body);
-}
-
-/** What a REPLY with FAILED says. */
-function failureOf(frame: SentFrame): unknown {
-  expect(frame.flags).toBe(ENCODING.MSGPACK | FLAG_FAILED);
-  return mapOf(frame);
+function serve(handler: ServiceHandler, options?: ServeOptions): Promise<Service> {
+  return serveOn(simulated, handler, options);
 }
 
 describe("Bus.serve()", () => {

@@ -1,6 +1,6 @@
 import { beforeEach, describe, expect, test } from "bun:test";
 import type { Gap } from "../../../src/client/gaps.ts";
-import { Message, type Sender } from "../../../src/client/message.ts";
+import { Message } from "../../../src/client/message.ts";
 import { ReceivedFds } from "../../../src/client/received-fds.ts";
 import {
   type AnySubscription,
@@ -11,17 +11,8 @@ import { GapError, type LimitError } from "../../../src/errors.ts";
 import { duplicateFd } from "../../../src/ffi/owned-fd.ts";
 import { ENCODING } from "../../../src/protocol/opcodes.ts";
 import { TestFiles } from "../../support/test-files.ts";
+import { SENDER } from "./sender-fixture.ts";
 import { isOpenFd } from "./simulated-transport.ts";
-
-const SENDER: Sender = {
-  connection: 1,
-  uid: 0,
-  gid: 0,
-  pid: 1,
-  groups: [],
-  unit: undefined,
-  exe: undefined,
-};
 
 let unsubscribed: AnySubscription[];
 let losses: (number | undefined)[];
