@@ -375,7 +375,8 @@ describe("block", () => {
     const sent = await floodUntilHeld(publisher, await publisher.openTopic("held"));
     const { connection } = slow;
     while (performance.now() - startedAt < STALL_LIMIT_MS - 1_000) await Bun.sleep(200);
-    expect(broker.findAll("disconnected").some((e) => e.connection === connection)).toBe(false);
+    const ended = await broker.reportedSoFar("disconnected");
+    expect(ended.some((each) => each.connection === connection)).toBe(false);
     const event = await eventually(
       () => broker.findAll("disconnected").find((each) => each.connection === connection),
       "the subscriber was closed",
