@@ -26,7 +26,7 @@ let names = 0;
 
 beforeAll(async () => {
   broker = await spawnBroker();
-  fdsAlone = broker.countFds();
+  fdsAlone = await broker.fdsAtRest();
 });
 
 afterEach(async () => {

@@ -103,7 +103,7 @@ describe("a call with a large body", () => {
     const [caller, responder] = clients as [SpawnedClient, SpawnedClient];
     await responder.call("serve", "a.b", "echo");
     await caller.call("call", "a.b", "x");
-    const fdsAtRest = broker.countFds();
+    const fdsAtRest = await broker.fdsAtRest();
     responder.kill("SIGSTOP");
     const failing = codeOf(caller.call("call", "a.b", LARGE));
     // It answers this after it has made the call.
@@ -119,7 +119,7 @@ describe("a call with a large body", () => {
     const [caller, responder] = clients as [SpawnedClient, SpawnedClient];
     await responder.call("serve", "a.b", "echo");
     const fdsOfService = await responder.call("countFds");
-    const fdsAtRest = broker.countFds();
+    const fdsAtRest = await broker.fdsAtRest();
     caller.call("call", "a.b", LARGE).catch(() => {});
     await eventually(async () => (await responder.call("handled")).started > 0, "it was asked");
     caller.kill("SIGKILL");

@@ -73,7 +73,7 @@ describe("a channel between two processes", () => {
   ] as const) {
     const name = `ends for the ${other} where the ${killed} is killed before it has read`;
     testUnless(CANNOT_CHANGE_UID, REASON, name, async () => {
-      const fdsAtRest = broker.countFds();
+      const fdsAtRest = await broker.fdsAtRest();
       await using pair = await Pair.open();
       pair[killed].kill("SIGSTOP");
       await pair[other].call("channelSend", 2, 200_000);

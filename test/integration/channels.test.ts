@@ -37,7 +37,7 @@ let fdsAlone: number;
 
 beforeAll(async () => {
   broker = await spawnBroker({ policy: POLICY });
-  fdsAlone = broker.countFds();
+  fdsAlone = await broker.fdsAtRest();
 });
 
 afterEach(async () => {

@@ -42,7 +42,7 @@ describe("Bus.openChannel()", () => {
 
   test("leaves no fd in the broker", async () => {
     await using broker = await spawnBroker();
-    const before = broker.countFds();
+    const before = await broker.fdsAtRest();
     const [left, right] = await openChannel(broker);
     await broker.expectFds(before);
     await Promise.all([left.close(), right.close()]);

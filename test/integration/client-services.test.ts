@@ -51,7 +51,7 @@ describe("a call", () => {
     };
     await once();
     const before = [await caller.call("countFds"), await responder.call("countFds")];
-    const brokerFds = broker.countFds();
+    const brokerFds = await broker.fdsAtRest();
     for (let round = 0; round < 20; round += 1) await once();
     await broker.expectFds(brokerFds);
     const counts = async () => [await caller.call("countFds"), await responder.call("countFds")];

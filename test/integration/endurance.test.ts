@@ -85,7 +85,7 @@ test(
     const random = new RandomNumbers(20_261_121);
     await using broker = await spawnBroker();
     using publisher = await RawClient.open(broker.path);
-    const fdsAtRest = broker.countFds();
+    const fdsAtRest = await broker.fdsAtRest();
     const topics: number[] = [];
     for (const name of TOPIC_NAMES) topics.push(await publisher.openTopic(name));
     const numbering = new Numbering();

@@ -136,7 +136,7 @@ describe("CVE-2014-3533: fds that belong to no message", () => {
     await using broker = await spawnBroker();
     using bystander = await RawClient.open(broker.path);
     using subscriber = await subscribed(broker);
-    const atRest = broker.countFds();
+    const atRest = await broker.fdsAtRest();
     using attacker = await RawClient.open(broker.path);
     const topic = await attacker.openTopic("files");
     using files = new TestFiles(["one", "two"]);
@@ -155,7 +155,7 @@ describe("CVE-2014-3635: as many fds as one record can hold", () => {
     using publisher = await RawClient.open(broker.path);
     using subscriber = await subscribed(broker);
     const topic = await publisher.openTopic("files");
-    const atRest = broker.countFds();
+    const atRest = await broker.fdsAtRest();
     for (const round of ["first", "second"]) {
       const texts = numberedTexts(round, MESSAGE_FDS_MAX);
       using files = new TestFiles(texts);
@@ -192,7 +192,7 @@ describe("CVE-2014-3637: a client that sends its own socket to itself", () => {
   ])("comes to an end after it has closed it: %s", async (_name, count) => {
     await using broker = await spawnBroker({ policy, clockSpeed: 10, fdTtlMs: 20_000 });
     using bystander = await RawClient.open(broker.path);
-    const atRest = broker.countFds();
+    const atRest = await broker.fdsAtRest();
     const attacker = await subscribed(broker);
     const topic = await attacker.openTopic("files");
     for (let sent = 0; sent < count; sent += 1) {
@@ -244,7 +244,7 @@ describe("CVE-2020-12049: a message of which only some fds arrive", () => {
     using publisher = await RawClient.open(broker.path);
     using subscriber = await subscribed(broker);
     const topic = await publisher.openTopic("files");
-    const atRest = broker.countFds();
+    const atRest = await broker.fdsAtRest();
     {
       using _limit = leaveFds(broker, 10);
       using files = new TestFiles(numberedTexts("file", 50));
@@ -290,7 +290,7 @@ describe("dbus-broker #435: no fd left for a client that connects", () => {
     await using broker = await spawnBroker({ policy: OPEN });
     using publisher = await openAs(VICTIM_UID, broker.path);
     using subscriber = await subscribed(broker, VICTIM_UID);
-    const atRest = broker.countFds();
+    const atRest = await broker.fdsAtRest();
     {
       using _limit = leaveFds(broker, 0);
       for (let count = 0; count < 20; count += 1) {

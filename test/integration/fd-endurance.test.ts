@@ -36,7 +36,7 @@ test(
     using publisher = await RawClient.open(broker.path);
     using files = new TestFiles(["a"]);
     const topic = await publisher.openTopic("files.shared");
-    const atRest = broker.countFds();
+    const atRest = await broker.fdsAtRest();
     const fds = new Array<number>(FDS_A_MESSAGE).fill(files.fds[0] as number);
     const packet = messagePacket(topic, "x", fds.length);
     const readers: Reader[] = [];

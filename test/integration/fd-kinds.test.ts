@@ -48,7 +48,7 @@ let fdsAlone: number;
 beforeAll(async () => {
   directory = mkdtempSync(join(tmpdir(), "seqbus-kinds-"));
   broker = await spawnBroker({ policy: POLICY });
-  fdsAlone = broker.countFds();
+  fdsAlone = await broker.fdsAtRest();
 });
 
 /** The broker notices a moment later that clients have gone; the next test counts from here. */
@@ -114,7 +114,7 @@ describe("a message with", () => {
     const pair = await openPair();
     using _publisher = pair[0];
     using _subscriber = pair[1];
-    const atRest = broker.countFds();
+    const atRest = await broker.fdsAtRest();
     using file = OwnedFd.adopt(open(directory));
     const fds = [file.number];
     const byDefault = await publish(pair, "any.topic", fds);
@@ -133,7 +133,7 @@ describe("a message with", () => {
     const pair = await openPair();
     using publisher = pair[0];
     using _subscriber = pair[1];
-    const atRest = broker.countFds();
+    const atRest = await broker.fdsAtRest();
     using good = new TestFiles(numberedTexts("file", FDS_MAX));
     using wrong = OwnedFd.adopt(openSync("/etc", "r"));
     const fds = good.fds.with(200, wrong.number);

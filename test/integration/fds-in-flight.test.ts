@@ -218,7 +218,7 @@ describe("fds for a client that does not read", () => {
       using publisher = await RawClient.open(broker.path);
       const topic = await publisher.openTopic("files");
       using subscriber = await subscribed(broker, lane);
-      const atRest = broker.countFds();
+      const atRest = await broker.fdsAtRest();
       const count = FDS_UNTAKEN_MAX + 100;
       for (let number = 0; number < count; number += 1) {
         await publish(publisher, topic, `file ${number}`);
@@ -238,7 +238,7 @@ describe("fds for a client that does not read", () => {
     using publisher = await RawClient.open(broker.path);
     const topic = await publisher.openTopic("files");
     using stalled = await subscribed(broker, false);
-    const atRest = broker.countFds();
+    const atRest = await broker.fdsAtRest();
     await fillSocket(publisher, topic);
     for (const text of ["one", "two"]) await publish(publisher, topic, text);
     using body = memoryOf(new Uint8Array(100));
@@ -291,7 +291,7 @@ describe("fds for a client that does not read", () => {
     await using broker = await spawnBroker({ ...IMPATIENT, policy: POLICY });
     using publisher = await RawClient.open(broker.path);
     const topic = await publisher.openTopic("files");
-    const atRest = broker.countFds();
+    const atRest = await broker.fdsAtRest();
     const stalled = await subscribed(broker, true);
     await publish(publisher, topic, "one");
     await eventually(() => broker.find("disconnected"), "the client was ended");

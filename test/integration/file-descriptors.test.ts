@@ -32,7 +32,7 @@ let fdsAtRest: number;
 beforeEach(async () => {
   broker = await spawnBroker();
   using _first = await RawClient.open(broker.path);
-  fdsAtRest = broker.countFds() - 1;
+  fdsAtRest = (await broker.fdsAtRest()) - 1;
 });
 
 afterEach(async () => {
@@ -222,7 +222,7 @@ describe("a sender that dies", () => {
 
   test("takes the fds of unread packets along", async () => {
     await using open = await spawnBroker({ keepFdsOut: false });
-    const fds = open.countFds();
+    const fds = await open.fdsAtRest();
     open.kill("SIGSTOP");
     {
       using silent = RawClient.connect(open.path);
@@ -244,7 +244,7 @@ describe("a broker that may hold few fds", () => {
     using client = await RawClient.open(small.path);
     await client.subscribe("a");
     const topic = await client.openTopic("a");
-    const fds = small.countFds();
+    const fds = await small.fdsAtRest();
     using files = new TestFiles(numberedTexts("file", FDS_MAX));
     client.sendMessage(topic, "too many", files.fds);
     const refusal = await client.next();

@@ -76,7 +76,7 @@ describe("a broker whose close of a client's file hangs", () => {
   testWithSilentFiles("has closed all of them once the server answers", async () => {
     await using broker = await spawnBroker();
     await using files = await SilentFiles.mount();
-    const atRest = broker.countFds();
+    const atRest = await broker.fdsAtRest();
     {
       using _sender = await leaveToBroker(broker, files, 50);
       expect(broker.countFds()).toBeGreaterThan(atRest + 40);
@@ -88,7 +88,7 @@ describe("a broker whose close of a client's file hangs", () => {
   testWithSilentFiles("takes a limited number of files, and the user back afterwards", async () => {
     await using broker = await spawnBroker();
     await using files = await SilentFiles.mount();
-    const atRest = broker.countFds();
+    const atRest = await broker.fdsAtRest();
     using sender = await RawClient.open(broker.path);
     const topic = await sender.openTopic("files.silent");
     const packet = messagePacket(topic, "", FDS_MAX);

@@ -108,7 +108,7 @@ describe("a packet that costs more than a turn has time for", () => {
 
   test("is dropped with its client", async () => {
     await using broker = await spawnBroker({ clockSpeed: 50 });
-    const fds = broker.countFds();
+    const fds = await broker.fdsAtRest();
     const greedy = await RawClient.open(broker.path);
     greedy.send(costlyPacket(await greedy.openTopic("a")));
     greedy[Symbol.dispose]();
@@ -122,7 +122,7 @@ describe("publishers that all die at once", () => {
   test("are told to everybody who heard of them, over several turns", async () => {
     // With this clock the time for closing is up after one or two connections.
     await using broker = await spawnBroker({ clockSpeed: 50 });
-    const fds = broker.countFds();
+    const fds = await broker.fdsAtRest();
     const subscriber = await RawClient.open(broker.path);
     await subscriber.subscribe("a");
     const publishers: RawClient[] = [];

@@ -152,7 +152,7 @@ describe("with a policy", () => {
 
   testUnless(!isRoot, NOT_ROOT, "a refused packet with fds leaves none behind", async () => {
     using publisher = await RawClient.open(broker.path);
-    const fds = broker.countFds();
+    const fds = await broker.fdsAtRest();
     // With one topic that takes files, the kernel lets them through on all of them.
     await publisher.openTopic("sensors.kitchen");
     const topic = await publisher.openTopic("sensors.plain");

@@ -30,7 +30,7 @@ let fdsAtRest: number;
 beforeEach(async () => {
   broker = await spawnBroker();
   using _first = await RawClient.open(broker.path);
-  fdsAtRest = broker.countFds() - 1;
+  fdsAtRest = (await broker.fdsAtRest()) - 1;
 });
 
 afterEach(async () => {

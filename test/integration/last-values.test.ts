@@ -183,7 +183,7 @@ describe("a last value", () => {
   });
 
   test("brings its files to three late subscribers after its sender was killed", async () => {
-    const fdsAtRest = broker.countFds();
+    const fdsAtRest = await broker.fdsAtRest();
     const writer = await connectAs(process.getuid?.() ?? 0, broker.path);
     await writer.call("retainFile", "state.config", "what it holds");
     await writer.call("flush");
@@ -201,7 +201,7 @@ describe("a last value", () => {
 
   test("lets go of its files when it is replaced, cleared or expired", async () => {
     using writer = await RawClient.open(broker.path);
-    const fdsAtRest = broker.countFds();
+    const fdsAtRest = await broker.fdsAtRest();
     const topic = await writer.openTopic("state.a");
     using files = new TestFiles(["a", "b", "c"]);
     writer.send(retainPacket(topic, "1", { fdCount: 3 }), files.fds);

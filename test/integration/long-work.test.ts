@@ -112,7 +112,7 @@ describe("a client with many rights", () => {
     using administrator = await openAs(0, broker.path);
     const topics = Array.from({ length: 8_000 }, (_, number) => ({ topic: `shut.${number}` }));
     const acks = await requestAll(administrator, OPCODE.OPEN_TOPIC, topics);
-    const fds = broker.countFds();
+    const fds = await broker.fdsAtRest();
     await administrator.request(OPCODE.RELOAD_POLICY);
     const last = Number(mapOf(acks.at(-1) as RawFrame)["topic"]);
     const ends = Object.values(openPipe());

@@ -413,7 +413,7 @@ beforeAll(async () => {
   speaker = await RawClient.open(broker.path);
   speakerTopic = await speaker.openTopic("bystander");
   await expectBystandersGoOn("first");
-  fdsAtRest = broker.countFds();
+  fdsAtRest = await broker.fdsAtRest();
 });
 
 afterAll(async () => {

@@ -301,7 +301,7 @@ describe("block", () => {
     const topic = await publisher.openTopic("held");
     await other.openTopic("held");
     const sent = await floodUntilHeld(publisher, topic);
-    const fds = broker.countFds();
+    const fds = await broker.fdsAtRest();
     other.send(messagePacket(topic, packet([topic], sent, 1).slice(16), 1), files.fds);
     await broker.expectFds(fds + 1);
     expect((await numbers(slow, sent + 1)).toSorted((a, b) => a - b)).toEqual(range(0, sent + 1));
@@ -316,7 +316,7 @@ describe("block", () => {
     await subscribe(slow, "held", "block");
     const topic = await publisher.openTopic("held");
     await other.openTopic("held");
-    const fds = broker.countFds();
+    const fds = await broker.fdsAtRest();
     await floodUntilHeld(publisher, topic);
     other.send(messagePacket(topic, "text", 1), files.fds);
     await broker.expectFds(fds + 1);

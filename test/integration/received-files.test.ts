@@ -73,7 +73,7 @@ const USES: Record<string, (message: Message) => unknown> = {
 describe("a program that gets files with each message", () => {
   test.each(Object.keys(USES))("and %s is left with none", async (name) => {
     const messages = await bus.subscribe("files");
-    const atBroker = broker.countFds();
+    const atBroker = await broker.fdsAtRest();
     const before = countFiles();
     for (let round = 0; round < 20; round += 1) {
       using memory = Memory.from("memory").seal();

@@ -23,7 +23,7 @@ let fdsAtRest: number;
 beforeAll(async () => {
   broker = await spawnBroker();
   using _first = await RawClient.open(broker.path);
-  fdsAtRest = broker.countFds() - 1;
+  fdsAtRest = (await broker.fdsAtRest()) - 1;
 });
 
 afterAll(async () => {

@@ -35,6 +35,9 @@ export type SpawnOptions = Omit<BrokerProcessOptions, "path"> & {
 /** The epoll instance and the eventfd of its event loop. */
 const FDS_PER_WORKER = 2;
 
+/** Each takes at least a turn of the broker, in which it sees who has gone. */
+const ANSWERS_AT_REST = 3;
+
 type Child = Bun.Subprocess<"pipe", "ignore", "pipe">;
 
 /**
@@ -107,11 +110,7 @@ export class SpawnedBroker implements AsyncDisposable {
   async reportedSoFar<Type extends ReportedEvent["type"]>(
     type: Type,
   ): Promise<Extract<ReportedEvent, { type: Type }>[]> {
-    this.#marksAsked += 1;
-    const mark: Mark = { type: "mark", number: this.#marksAsked };
-    this.#child.stdin.write(`${JSON.stringify(mark)}\n`);
-    this.#child.stdin.flush();
-    await eventually(() => this.#marksSeen >= mark.number, "the broker told all so far");
+    await this.#answer();
     return this.findAll(type);
   }
 
@@ -122,6 +121,21 @@ export class SpawnedBroker implements AsyncDisposable {
     return this.events.filter(
       (event): event is Extract<ReportedEvent, { type: Type }> => event.type === type,
     );
+  }
+
+  /**
+   * Open fds of the process once it has let go of the clients that have gone, such as those of the test
+   * before: what expectFds() is to find again.
+   */
+  async fdsAtRest(): Promise<number> {
+    let count = this.countFds();
+    for (let same = 0; same < ANSWERS_AT_REST; same += 1) {
+      await this.#answer();
+      const next = this.countFds();
+      if (next !== count) same = 0;
+      count = next;
+    }
+    return count;
   }
 
   /** Open fds of the process, counted in /proc/PID/fd, without those of its closing threads' loops. */
@@ -167,6 +181,15 @@ export class SpawnedBroker implements AsyncDisposable {
     await this.exited();
     if (this.#directory !== undefined) rmSync(this.#directory, { recursive: true, force: true });
     if (this.complaints.length > 0) throw new Error(this.complaints.join("\n"));
+  }
+
+  /** Asks the broker for a sign, which comes behind all that it reported before. */
+  async #answer(): Promise<void> {
+    this.#marksAsked += 1;
+    const mark: Mark = { type: "mark", number: this.#marksAsked };
+    this.#child.stdin.write(`${JSON.stringify(mark)}\n`);
+    this.#child.stdin.flush();
+    await eventually(() => this.#marksSeen >= mark.number, "the broker gave a sign");
   }
 
   async #readEvents(): Promise<void> {
