@@ -159,16 +159,17 @@ export class Router {
    */
   #routeRuns(sender: Connection, buffer: PinnedBuffer): number {
     const runs = this.#runs;
+    const routes = this.#routes;
     const runCount = runs.count;
     let route: Route | undefined;
     let messages = 0;
     for (let run = 0; run < runCount; run += 1) {
       const runMessages = runs.messagesOf(run);
-      const next = this.#routeOfRun(sender, run, runMessages);
+      const open = runs.topicOf(run);
+      const next = this.#routeOfRun(sender, open, runMessages);
       if (next !== route) {
         if (route !== undefined) this.#deliverRuns(sender, route, buffer, run, messages);
-        const { topic } = runs.topicOf(run);
-        if (this.#isHeld(next, topic)) return runs.startOf(run);
+        if (this.#isHeld(next, open.topic)) return runs.startOf(run);
         route = next;
         messages = 0;
         this.#firstRun = run;
@@ -176,9 +177,9 @@ export class Router {
       messages += runMessages;
       // Behind finding the route: one that is new counts from here on.
       if (next !== REVOKED_ROUTE && next !== TOO_LARGE_ROUTE) {
-        runs.topicOf(run).topic.published += runMessages;
+        open.topic.published += runMessages;
       }
-      if (this.#routes.cost >= ROUTING_COST_PER_LOOK && run + 1 < runCount && this.#isTimeUp()) {
+      if (routes.cost >= ROUTING_COST_PER_LOOK && run + 1 < runCount && this.#isTimeUp()) {
         this.#deliverRuns(sender, route, buffer, run + 1, messages);
         return runs.endOf(run);
       }
@@ -204,8 +205,7 @@ export class Router {
     return false;
   }
 
-  #routeOfRun(sender: Connection, run: number, messages: number): Route {
-    const open = this.#runs.topicOf(run);
+  #routeOfRun(sender: Connection, open: OpenTopic, messages: number): Route {
     if (!open.mayPublish) return REVOKED_ROUTE;
     return messages === TOO_LARGE ? TOO_LARGE_ROUTE : this.#routes.routeFor(sender, open);
   }
