@@ -18,6 +18,14 @@ const CREDIT_TIMEOUT_MS = 5_000;
 /** How often a window's worth of messages is acknowledged. */
 const ACKS_PER_WINDOW = 4;
 
+/**
+ * Messages that were sent and not acknowledged yet.
+ * @param acknowledged modulo 2^32, as records hold it: a long run sends more
+ */
+export function underWay(messages: number, acknowledged: number): number {
+  return (messages - acknowledged) >>> 0;
+}
+
 /** The subscriber's end. */
 export class CreditSender {
   readonly #record = new PinnedBuffer(RECORD_BYTES);
@@ -61,7 +69,7 @@ export class CreditWindow {
   /** Blocks until `messages` may have been sent in all. */
   awaitRoom(messages: number): void {
     for (let index = 0; index < this.#receivers.length; index += 1) {
-      while (messages - (this.#acknowledged[index] as number) > this.#windowMessages) {
+      while (underWay(messages, this.#acknowledged[index] as number) > this.#windowMessages) {
         this.#receive(index);
       }
     }
@@ -112,7 +120,8 @@ export class AsyncCreditWindow {
   /** Whether `messages` may have been sent in all. */
   hasRoom(messages: number): boolean {
     for (let index = 0; index < this.#acknowledged.length; index += 1) {
-      if (messages - (this.#acknowledged[index] as number) > this.#windowMessages) return false;
+      if (underWay(messages, this.#acknowledged[index] as number) > this.#windowMessages)
+        return false;
     }
     return true;
   }

@@ -42,7 +42,7 @@ const order: WorkOrder = {
   windowMessages: 13_107,
   warmUpMs: 0,
   durationMs: seconds * 1000,
-  messagesMax: 0xffff_ffff,
+  messagesMax: Number.MAX_SAFE_INTEGER,
   policyRules: 0,
   paceMs: 0,
   subscribers: 1,

@@ -4,7 +4,7 @@
  * subscriber still sees every loss, repeat and change of order. Touches no socket.
  *
  *   body   [u32 number][u32 source][filler … to messageBytes]
- *   end    [u32 number of messages sent in all][u32 source]      told apart by its length
+ *   end    [u32 number of messages sent in all, modulo 2^32][u32 source]      told apart by its length
  */
 
 import { PinnedBuffer } from "../src/ffi/pinned-buffer.ts";
@@ -125,7 +125,7 @@ export class MessageCheck {
   }
 
   #end(messages: number): void {
-    if (messages !== this.messages) {
+    if (messages !== this.messages >>> 0) {
       throw new Error(`Got ${this.messages} of ${messages} messages`);
     }
     this.isEnded = true;

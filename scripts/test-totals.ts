@@ -1,6 +1,7 @@
 /**
  * Turns the log of a test run into one line, "N passed, N failed", and a verdict that is stricter
- * than the exit code: a skipped test fails too. Used by .ci/run.
+ * than the exit code: a skipped test fails too. Says again what failed and why, since the log may be
+ * kept only in part. Used by .ci/run.
  *
  *     bun scripts/test-totals.ts LOG EXIT_CODE_OF_THE_RUN
  *
@@ -45,6 +46,26 @@ function isCounted<Counts extends object>(word: PropertyKey, counts: Counts): wo
   return Object.hasOwn(counts, word);
 }
 
+/**
+ * What a log says of each test that failed: the lines between the test before it and its own.
+ * @returns one text for each, in the order of the log
+ */
+export function failuresIn(log: string): string[] {
+  const failures: string[] = [];
+  let since: string[] = [];
+  for (const line of Bun.stripANSI(log).split("\n")) {
+    if (SUMMARY_LINE.test(line)) break;
+    since.push(line);
+    if (line.startsWith("(fail) ")) failures.push(since.join("\n").trim());
+    if (OUTCOME_LINE.test(line)) since = [];
+  }
+  return failures;
+}
+
+/** What bun ends its account of single tests with, where some failed. */
+const SUMMARY_LINE = /^\d+ tests? failed:$/;
+const OUTCOME_LINE = /^\((?:pass|fail|skip|todo)\) |^\S+\.test\.ts:$/;
+
 /** Why a run is not good enough; undefined where it is. */
 export function findFault(totals: Totals | undefined, exitCode: number): string | undefined {
   if (totals === undefined) return "the log has no totals, the test run did not reach its end";
@@ -56,8 +77,10 @@ export function findFault(totals: Totals | undefined, exitCode: number): string 
 
 if (import.meta.main) {
   const [log = "", exitCode = ""] = process.argv.slice(2);
-  const totals = parseTotals(readFileSync(log, "utf8"));
+  const text = readFileSync(log, "utf8");
+  const totals = parseTotals(text);
   const fault = findFault(totals, exitCode === "" ? 1 : Number(exitCode));
+  for (const failure of failuresIn(text)) console.log(`${failure}\n`);
   if (totals !== undefined) console.log(`${totals.passed} passed, ${totals.failed} failed`);
   if (fault !== undefined) console.error(`tests: ${fault}`);
   process.exit(fault === undefined ? 0 : 1);

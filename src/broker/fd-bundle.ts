@@ -29,10 +29,11 @@ export class FdBundle {
   /** Charged for each copy from the routing on, and until it is taken. */
   readonly payer: FdPayer;
   /**
-   * Called by a queue where the kernel does not pass them on, and the frame is nothing without them:
-   * its large body, or a channel. Undefined for messages, in whose place stands a gap.
+   * Called by a queue where they cannot be passed on, and the frame is nothing without them: its large
+   * body, or a channel; told FDS_NOT_PASSED or NO_FD_LANE. Undefined for messages, in whose place
+   * stands a gap.
    */
-  onRefused: (() => void) | undefined = undefined;
+  onRefused: ((outcome: number) => void) | undefined = undefined;
   /**
    * The turn of the broker in which somebody looked at them and found that closing them cannot keep
    * anybody waiting; -1 for none. Good in that turn alone: later the memory may have grown.

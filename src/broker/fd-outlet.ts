@@ -13,6 +13,7 @@ import {
 import { FDS_REFUSED, FDS_UNWANTED, PEER_CLOSED, RECORD_TOO_LARGE } from "../ffi/syscall-result.ts";
 import { LANE_RECORD_BYTES } from "../protocol/limits.ts";
 import type { FdBundle, FdPayer } from "./fd-bundle.ts";
+import { type FdLoss, KERNEL_REFUSED, LANE_GONE } from "./frame-marks.ts";
 import { FDS_UNTAKEN_BEFORE_LOOK, FDS_UNTAKEN_MAX } from "./limits.ts";
 import type { QueuedPacket } from "./packet-pool.ts";
 import { UntakenFds } from "./untaken-fds.ts";
@@ -43,12 +44,14 @@ export interface FdOutletHost {
    * leave together. Left out: none does.
    */
   readonly fdsFollow?: boolean;
-  /** The kernel did not pass fds on: FDS_REFUSED or FDS_UNWANTED. */
+  /** Fds were not passed on: FDS_REFUSED, FDS_UNWANTED or LANE_CLOSED. */
   noteRefused(outcome: number, fds: number): void;
 }
 
 /** send(): too many fds wait in the client's socket; the next sign of reading is waited for. */
 export const TAKING_AWAITED = -100;
+/** send(): the client has closed its lane; docs/protocol.md section 7. A refusal like the kernel's. */
+export const LANE_CLOSED = -101;
 
 const LANE_RECORD = new PinnedBuffer(LANE_RECORD_BYTES);
 
@@ -181,19 +184,24 @@ export class FdOutlet {
     return this.untakenFds === 0 || this.untakenFds + fds <= FDS_UNTAKEN_MAX;
   }
 
-  /** One record on the lane; a client that closed its lane does not get fds, docs/protocol.md 7. */
+  /** One record on the lane. */
   #sendOnLane(fds: readonly number[]): number {
     LANE_RECORD.words[0] = this.#laneSequence + 1;
     LANE_RECORD.words[1] = fds.length;
     const sent = this.#sink.sendPacketWithFds(this.#fd, LANE_RECORD, 0, LANE_RECORD_BYTES, fds);
     if (sent > 0) this.#laneSequence += 1;
-    return sent === PEER_CLOSED ? FDS_REFUSED : sent;
+    return sent === PEER_CLOSED ? LANE_CLOSED : sent;
   }
 }
 
-/** The kernel does not let these fds pass; the message itself may go out without them. */
+/** These fds cannot pass; the message itself may go out without them. */
 export function isRefusal(outcome: number): boolean {
-  return outcome === FDS_REFUSED || outcome === FDS_UNWANTED;
+  return outcome === FDS_REFUSED || outcome === FDS_UNWANTED || outcome === LANE_CLOSED;
+}
+
+/** How a message that loses its fds to a refusal is told. */
+export function lossOf(refusal: number): FdLoss {
+  return refusal === LANE_CLOSED ? LANE_GONE : KERNEL_REFUSED;
 }
 
 /**

@@ -23,6 +23,7 @@ import {
 import { isLarge, largeBodyBytes } from "../protocol/packet.ts";
 import { CONTROL_FRAME_BUFFER, encodeControlFrame } from "./control-frames.ts";
 import type { QueuedPacket } from "./packet-pool.ts";
+import { FDS_NOT_PASSED, NO_FD_LANE } from "./queue-outcomes.ts";
 
 /** The header word of a message whose fds wait on the lane. */
 export function laneKind(kind: number): number {
@@ -79,18 +80,25 @@ export function encodeGap(topicId: number, count: number, reason: number): numbe
 export interface FdLoss {
   readonly withheld: number;
   readonly gap: number;
+  /** What is told of a frame that is neither marked nor counted in a gap. */
+  readonly outcome: typeof FDS_NOT_PASSED | typeof NO_FD_LANE;
 }
 
 /** The kernel did not pass them on. */
 export const KERNEL_REFUSED: FdLoss = {
   withheld: WITHHELD_REASON.KERNEL,
   gap: GAP_REASON.BODY_REFUSED,
+  outcome: FDS_NOT_PASSED,
 };
+
+/** Their receiver has closed its fd lane. */
+export const LANE_GONE: FdLoss = { ...KERNEL_REFUSED, outcome: NO_FD_LANE };
 
 /** Their receiver did not take them, or earlier ones, in time. */
 export const NOT_TAKEN: FdLoss = {
   withheld: WITHHELD_REASON.EXPIRED,
   gap: GAP_REASON.BODY_EXPIRED,
+  outcome: FDS_NOT_PASSED,
 };
 
 /**

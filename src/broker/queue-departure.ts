@@ -4,8 +4,15 @@
  */
 
 import type { FdBundle } from "./fd-bundle.ts";
-import { type FdOutlet, isGone, isRefusal, type PacketSink, TAKING_AWAITED } from "./fd-outlet.ts";
-import { KERNEL_REFUSED, laneKind } from "./frame-marks.ts";
+import {
+  type FdOutlet,
+  isGone,
+  isRefusal,
+  lossOf,
+  type PacketSink,
+  TAKING_AWAITED,
+} from "./fd-outlet.ts";
+import { laneKind } from "./frame-marks.ts";
 import type { QueuedPacket } from "./packet-pool.ts";
 import { ACCEPTED, BLOCKED, PEER_GONE } from "./queue-outcomes.ts";
 import type { WaitingPackets } from "./waiting-packets.ts";
@@ -88,7 +95,7 @@ export class QueueDeparture {
     }
     if (sent < 0) {
       bundle.payer.release(packet.fds.length);
-      this.#waiting.loseFds(packet, KERNEL_REFUSED);
+      this.#waiting.loseFds(packet, lossOf(sent));
     } else this.#waiting.letGoOfFds(packet);
     if (sent > 0 && !this.#outlet.isOnLane) return sent;
     if (sent > 0) packet.buffer.words[1] = laneKind(packet.buffer.words[1] ?? 0);

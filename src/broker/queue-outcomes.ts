@@ -12,3 +12,8 @@ export const BLOCKED = 4;
 export const FDS_NOT_PASSED = 5;
 /** deliver(): the queue is full, and the client wants to be closed rather than miss anything. */
 export const SLOW_READER = 6;
+/**
+ * deliverWithFds(): as FDS_NOT_PASSED, since the client has closed its fd lane. As a rule it is going
+ * away, and the kernel closes the lane of a killed process before its socket.
+ */
+export const NO_FD_LANE = 7;

@@ -19,12 +19,18 @@ import { WITHHELD_REASON } from "../protocol/opcodes.ts";
 import type { OverflowPolicy } from "../protocol/words.ts";
 import { CONTROL_FRAME_BUFFER } from "./control-frames.ts";
 import type { FdBundle } from "./fd-bundle.ts";
-import { FdOutlet, type FdOutletHost, isGone, isRefusal, type PacketSink } from "./fd-outlet.ts";
+import {
+  FdOutlet,
+  type FdOutletHost,
+  isGone,
+  isRefusal,
+  lossOf,
+  type PacketSink,
+} from "./fd-outlet.ts";
 import {
   encodeGap,
   type FdLoss,
   isMessage,
-  KERNEL_REFUSED,
   laneKind,
   NOT_TAKEN,
   needsFds,
@@ -36,7 +42,7 @@ import type { PacketShare } from "./packet-pool.ts";
 import { NOT_TURNED_AWAY, QueueArrival } from "./queue-arrival.ts";
 import { QueueDeparture } from "./queue-departure.ts";
 import { QueueLosses } from "./queue-losses.ts";
-import { ACCEPTED, BLOCKED, FDS_NOT_PASSED, PEER_GONE, QUEUE_FULL } from "./queue-outcomes.ts";
+import { ACCEPTED, BLOCKED, PEER_GONE, QUEUE_FULL } from "./queue-outcomes.ts";
 import * as room from "./queue-room.ts";
 import { WaitingPackets, type Withdrawn } from "./waiting-packets.ts";
 
@@ -195,7 +201,8 @@ export class SendQueue {
    *   charged for these fds, and is released when they are taken, or lost on the way
    * @param fds those of the bundle that this connection gets
    * @returns as deliver(); where the kernel refuses the fds, the frame goes out as withheld. One that
-   *   needs them is recorded as lost if a message, else FDS_NOT_PASSED, or later bundle.onRefused()
+   *   needs them is recorded as lost if a message, else FDS_NOT_PASSED or NO_FD_LANE, or later the
+   *   same to bundle.onRefused()
    */
   deliverWithFds(
     source: PinnedBuffer,
@@ -336,7 +343,7 @@ export class SendQueue {
   ): number {
     const sent = this.outlet.send(source, offset, bytes, bundle, fds);
     if (isRefusal(sent) || isGone(sent)) bundle.payer.release(fds.length);
-    if (isRefusal(sent)) return this.#deliverWithoutFds(source, offset, bytes, KERNEL_REFUSED);
+    if (isRefusal(sent)) return this.#deliverWithoutFds(source, offset, bytes, lossOf(sent));
     if (isGone(sent)) return PEER_GONE;
     if (sent < 0) {
       this.#departure.noteFdsBlocked(sent);
@@ -354,7 +361,7 @@ export class SendQueue {
     if (!needsFds(kind)) {
       return this.#deliverAs(withheldKind(kind, loss.withheld), source, offset, bytes);
     }
-    if (!isMessage(kind)) return FDS_NOT_PASSED;
+    if (!isMessage(kind)) return loss.outcome;
     const gapBytes = encodeGap(source.words[word + 1] ?? 0, 1, loss.gap);
     if (this.losses.isShedding) return this.#arrival.lose(source, offset, bytes);
     const isTold = this.push(CONTROL_FRAME_BUFFER, gapBytes) === ACCEPTED;

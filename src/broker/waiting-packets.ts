@@ -117,7 +117,7 @@ export class WaitingPackets {
     this.memoryBytes += packet.memoryBytes - memoryBytes;
     // The packet still has its bundle, so whatever is queued now goes into another one.
     this.noteLost(lost);
-    if (!isLeft) bundle?.onRefused?.();
+    if (!isLeft) bundle?.onRefused?.(loss.outcome);
     this.letGoOfFds(packet);
   }
 

@@ -44,6 +44,16 @@ describe("MessageCheck", () => {
     expect(check.isEnded).toBe(true);
   });
 
+  test("takes the right end of a run that is too long for its four bytes", () => {
+    const { check, packets } = checkOfRing();
+    check.messages = 2 ** 32;
+    const [first] = packets;
+    check.takePacket(first?.buffer.words ?? new Uint32Array(), first?.bytes ?? 0);
+    const end = buildEnd(7, check.messages);
+    check.takePacket(end.buffer.words, end.bytes);
+    expect(check.isEnded).toBe(true);
+  });
+
   test("throws where a packet is missing", () => {
     const { check, packets } = checkOfRing();
     const [first, , third] = packets;

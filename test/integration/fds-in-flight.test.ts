@@ -93,7 +93,7 @@ describe("copies of fds that are not taken", () => {
     expect(error).toMatchObject({ flags: 0, id: 0 });
     expect(mapOf(error)).toEqual({ status: STATUS.LIMIT_QUEUED_FDS, ...about });
     const code = "LIMIT_QUEUED_FDS";
-    expect(broker.findAll("fds-refused")).toMatchObject([{ code, ...about }]);
+    expect(await broker.reportedSoFar("fds-refused")).toMatchObject([{ code, ...about }]);
 
     for (const client of [inBand, onLane]) {
       for (let number = 0; number < fitting; number += 1) {
@@ -162,7 +162,7 @@ describe("copies of fds that are not taken", () => {
       return frames.find(({ flags }) => (flags & FLAG_FDS_WITHHELD) !== 0);
     }, "the slow one was told that it did not get some");
     expect(withheld).toMatchObject({ fdCount: 0, detail: WITHHELD_REASON.EXPIRED });
-    expect(broker.findAll("disconnected")).toEqual([]);
+    expect(await broker.reportedSoFar("disconnected")).toEqual([]);
   });
 });
 
@@ -259,9 +259,9 @@ describe("fds for a client that does not read", () => {
     }
     const gap = await stalled.nextOf(OPCODE.GAP);
     expect(mapOf(gap)).toEqual({ count: 1, reason: GAP_REASON.BODY_EXPIRED });
-    const [event] = broker.findAll("fds-undelivered");
+    const [event] = await broker.reportedSoFar("fds-undelivered");
     expect(event).toMatchObject({ connection: stalled.connection, reason: "expired" });
-    expect(broker.findAll("disconnected")).toEqual([]);
+    expect(await broker.reportedSoFar("disconnected")).toEqual([]);
   });
 
   test.each([false, true])(
@@ -330,7 +330,7 @@ describe("files that a thread closes, not the broker in passing", () => {
     const refused = await publishFds(5).catch((error: unknown) => error);
     expect(await publishFds(4)).toMatchObject({ delivered: 1 });
     expect(refused).toMatchObject(figures);
-    expect(broker.findAll("fds-refused")).toMatchObject([figures]);
+    expect(await broker.reportedSoFar("fds-refused")).toMatchObject([figures]);
     expect(broker.countWorkers()).toBeGreaterThan(0);
     closeSync(file);
   });

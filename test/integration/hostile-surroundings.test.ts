@@ -57,7 +57,7 @@ describe("a broker that may open no more files", () => {
       const [first] = waiting;
       expect((await first?.next())?.opcode).toBe(OPCODE.WELCOME);
       for (let count = 0; count < 200; count += 1) await bystander.sync();
-      expect(broker.findAll("accept-paused")).toHaveLength(1);
+      expect(await broker.reportedSoFar("accept-paused")).toHaveLength(1);
       expect(broker.findAll("connected").length).toBeLessThan(SPARE_FDS + 1);
       limit[Symbol.dispose]();
       for (const client of waiting.slice(1)) {

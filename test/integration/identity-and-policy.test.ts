@@ -95,7 +95,8 @@ describe("with a policy", () => {
       code: "REJECTED_BY_POLICY",
       topic: "sensors.kitchen",
     });
-    const event = broker.findAll("denied").find(({ topic }) => topic === "sensors.kitchen");
+    const denied = await broker.reportedSoFar("denied");
+    const event = denied.find(({ topic }) => topic === "sensors.kitchen");
     expect(event).toMatchObject({
       action: "publish",
       identity: { uid: STRANGER_UID, pid: stranger.pid },

@@ -163,8 +163,8 @@ describe("a large message is refused whose body is", () => {
     await expectRefusal(() => memoryOf(new Uint8Array(bytes)), bytes, wanted);
   });
 
-  test("refused as an event, too", () => {
-    const [event] = broker.findAll("body-refused");
+  test("refused as an event, too", async () => {
+    const [event] = await broker.reportedSoFar("body-refused");
     expect(event).toMatchObject({
       topic: "a",
       code: "REJECTED_LARGE_BODY",

@@ -1,6 +1,7 @@
 /**
  * A broker as a process of its own, without the command line. One argument: BrokerProcessOptions as
- * JSON. Every event goes to stderr as one line of JSON; SIGTERM ends it cleanly.
+ * JSON. Every event goes to stderr as one line of JSON, and so does what comes on standard input, behind
+ * all events so far; SIGTERM ends it cleanly.
  */
 
 import { Broker } from "../../src/broker/broker.ts";
@@ -45,7 +46,8 @@ let broker: Broker | undefined;
 process.on("SIGTERM", () => broker?.stop());
 
 // The test holds the other end: without it nobody would end this process.
-process.stdin.on("end", () => process.exit(1)).resume();
+process.stdin.on("end", () => process.exit(1));
+process.stdin.on("data", (lines) => process.stderr.write(lines));
 
 try {
   const now = () => performance.now() * clockSpeed;

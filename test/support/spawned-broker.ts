@@ -15,6 +15,12 @@ export type ReportedEvent =
   | BrokerEvent
   | { readonly type: "failed"; name: string; code?: string; message: string };
 
+/** What it answers to a question for everything that it reported so far. */
+interface Mark {
+  readonly type: "mark";
+  readonly number: number;
+}
+
 /** Choices for one broker. */
 export type SpawnOptions = Omit<BrokerProcessOptions, "path"> & {
   /** Reuse this path, which somebody else cleans up. Default: a new temporary directory. */
@@ -75,6 +81,9 @@ export class SpawnedBroker implements AsyncDisposable {
   readonly #directory: string | undefined;
   readonly #child: Child;
   readonly #reading: Promise<void>;
+  /** The last mark that was asked for, and the last that came. */
+  #marksAsked = 0;
+  #marksSeen = 0;
 
   constructor(path: string, directory: string | undefined, child: Child) {
     this.path = path;
@@ -84,14 +93,29 @@ export class SpawnedBroker implements AsyncDisposable {
     this.#reading = this.#readEvents();
   }
 
-  /** The first reported event of a type. */
+  /** The first event of a type that came here by now. */
   find<Type extends ReportedEvent["type"]>(
     type: Type,
   ): Extract<ReportedEvent, { type: Type }> | undefined {
     return this.findAll(type)[0];
   }
 
-  /** All reported events of a type. */
+  /**
+   * All events of a type that the broker had reported when it was asked: none is on its way still. For
+   * what must have happened, or must not, by now.
+   */
+  async reportedSoFar<Type extends ReportedEvent["type"]>(
+    type: Type,
+  ): Promise<Extract<ReportedEvent, { type: Type }>[]> {
+    this.#marksAsked += 1;
+    const mark: Mark = { type: "mark", number: this.#marksAsked };
+    this.#child.stdin.write(`${JSON.stringify(mark)}\n`);
+    this.#child.stdin.flush();
+    await eventually(() => this.#marksSeen >= mark.number, "the broker told all so far");
+    return this.findAll(type);
+  }
+
+  /** All events of a type that came here by now; more may be on their way. */
   findAll<Type extends ReportedEvent["type"]>(
     type: Type,
   ): Extract<ReportedEvent, { type: Type }>[] {
@@ -152,10 +176,15 @@ export class SpawnedBroker implements AsyncDisposable {
       const lines = (rest + decoder.decode(chunk, { stream: true })).split("\n");
       rest = lines.pop() ?? "";
       for (const line of lines) {
-        if (line.startsWith("{")) this.events.push(JSON.parse(line));
+        if (line.startsWith("{")) this.#note(JSON.parse(line));
         else this.complaints.push(line);
       }
     }
+  }
+
+  #note(event: ReportedEvent | Mark): void {
+    if (event.type === "mark") this.#marksSeen = event.number;
+    else this.events.push(event);
   }
 }
 

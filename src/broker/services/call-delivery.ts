@@ -82,8 +82,8 @@ export class CallDelivery {
 
   /**
    * Hands a REQUEST over, with all its header words in place.
-   * @returns ACCEPTED, QUEUE_FULL, PEER_GONE, FDS_NOT_PASSED (nothing can be delivered without them)
-   *   or FDS_DENIED
+   * @returns ACCEPTED, QUEUE_FULL, PEER_GONE, FDS_DENIED, FDS_NOT_PASSED or NO_FD_LANE (nothing can be
+   *   delivered without them)
    */
   deliverRequest(
     caller: Connection,

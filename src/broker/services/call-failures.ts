@@ -2,7 +2,7 @@
 
 import { FLAG_FAILED } from "../../protocol/opcodes.ts";
 import type { FdBudget } from "../fd-budget.ts";
-import { FDS_NOT_PASSED, QUEUE_FULL } from "../queue-outcomes.ts";
+import { FDS_NOT_PASSED, NO_FD_LANE, QUEUE_FULL } from "../queue-outcomes.ts";
 import type { SendQueue } from "../send-queue.ts";
 import type { Failure } from "./answers.ts";
 import { FDS_DENIED } from "./call-delivery.ts";
@@ -31,6 +31,8 @@ export function requestFailure(budget: Budget, queue: Queue, outcome: number): F
       return notPassed(budget, "its body could not be passed on");
     case FDS_DENIED:
       return { code: "REJECTED_BY_POLICY", why: "whoever serves it may not receive fds" };
+    case NO_FD_LANE:
+      return { code: "CLOSED_BY_SERVICE", why: "whoever served it takes no fds any more" };
     default:
       return SERVICE_GONE;
   }
@@ -40,6 +42,7 @@ export function requestFailure(budget: Budget, queue: Queue, outcome: number): F
 export function replyFailure(budget: Budget, queue: Queue, outcome: number): Failure {
   switch (outcome) {
     case FDS_NOT_PASSED:
+    case NO_FD_LANE:
       return notPassed(budget, "the body of the reply could not be passed on");
     case FDS_DENIED: {
       const why = "the reply has fds, which the caller may not receive";

@@ -280,7 +280,8 @@ export class Calls implements Area {
         const pending = new PendingCall(service, caller, call, member, request, isStream);
         this.#add(pending, services);
         if (bundle !== undefined) {
-          bundle.onRefused = () => this.#parts.deferred.add(() => this.#lose(pending));
+          bundle.onRefused = (refusal) =>
+            this.#parts.deferred.add(() => this.#lose(pending, refusal));
         }
         return undefined;
       }
@@ -405,12 +406,9 @@ export class Calls implements Area {
   }
 
   /** A large request waited, and then it could not be passed on. */
-  #lose(pending: PendingCall): void {
+  #lose(pending: PendingCall, refusal: number): void {
     if (!isPending(pending)) return;
-    this.#fail(
-      pending,
-      requestFailure(this.#parts.budget, pending.responder.queue, FDS_NOT_PASSED),
-    );
+    this.#fail(pending, requestFailure(this.#parts.budget, pending.responder.queue, refusal));
   }
 
   /** The same of a large reply. */

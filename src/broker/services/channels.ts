@@ -150,7 +150,7 @@ export class Channels implements Area {
       const refuse = () => this.#refuse(asker, id, name, this.#noFds(why));
       bundle.onRefused = () => this.#parts.deferred.add(refuse);
       const outcome = this.#send(asker, id, server, name, bundle, asker);
-      if (outcome !== ACCEPTED) bundle.onRefused();
+      if (outcome !== ACCEPTED) bundle.onRefused(outcome);
       return this.#letGo(ours, outcome === ACCEPTED);
     }
     this.#letGo(ours, false);

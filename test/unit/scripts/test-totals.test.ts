@@ -1,7 +1,7 @@
 /** What .ci/run makes of the closing lines of `bun test`. */
 
 import { describe, expect, test } from "bun:test";
-import { findFault, parseTotals } from "../../../scripts/test-totals.ts";
+import { failuresIn, findFault, parseTotals } from "../../../scripts/test-totals.ts";
 
 const CLOSING =
   " 12 pass\n 1 skip\n 2 todo\n 3 fail\n 70 expect() calls\nRan 18 tests across 4 files. [2.00s]\n";
@@ -45,5 +45,33 @@ describe("findFault()", () => {
     [{ passed: 3, failed: 0, skipped: 0 }, 1, "the test run ended with exit code 1"],
   ])("finds the fault in %j with exit code %i", (totals, exitCode, fault) => {
     expect(findFault(totals, exitCode)).toBe(fault);
+  });
+});
+
+describe("failuresIn()", () => {
+  test("says what a log tells of the tests that failed, and of no other", () => {
+    const log = [
+      "test/a.test.ts:",
+      "(pass) one [1ms]",
+      "error: expected 1",
+      "(fail) two [2ms]",
+      "(pass) three",
+      "",
+      "test/b.test.ts:",
+      "error: expected 2",
+      "(fail) four",
+      "",
+      "2 tests failed:",
+      "(fail) two [2ms]",
+      "(fail) four",
+    ];
+    expect(failuresIn(log.join("\n"))).toEqual([
+      "error: expected 1\n(fail) two [2ms]",
+      "error: expected 2\n(fail) four",
+    ]);
+  });
+
+  test("finds none where all passed", () => {
+    expect(failuresIn(`(pass) a\n${CLOSING}`)).toEqual([]);
   });
 });

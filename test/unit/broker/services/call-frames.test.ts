@@ -3,7 +3,12 @@
 import { beforeEach, describe, expect, test } from "bun:test";
 import type { FdBundle } from "../../../../src/broker/fd-bundle.ts";
 import { SEND_QUEUE_FDS_MAX } from "../../../../src/broker/limits.ts";
-import { ACCEPTED, FDS_NOT_PASSED, QUEUE_FULL } from "../../../../src/broker/queue-outcomes.ts";
+import {
+  ACCEPTED,
+  FDS_NOT_PASSED,
+  NO_FD_LANE,
+  QUEUE_FULL,
+} from "../../../../src/broker/queue-outcomes.ts";
 import { SendQueue } from "../../../../src/broker/send-queue.ts";
 import { kindWord } from "../../../../src/protocol/frame.ts";
 import { MESSAGE_FDS_MAX } from "../../../../src/protocol/limits.ts";
@@ -13,6 +18,7 @@ import { openShare } from "../packet-share-fixture.ts";
 import { SimulatedKernel, type SimulatedSocket } from "../simulated-kernel.ts";
 
 const SOCKET_FD = 10;
+const LANE_FD = 11;
 const TOPIC = 5;
 
 const frames = new FrameBuffer();
@@ -75,6 +81,26 @@ describe("SendQueue.deliverWithFds()", () => {
     socket.refusesFds = true;
     expect(reply(1, true)[0]).toBe(FDS_NOT_PASSED);
     expect(sent()).toEqual([]);
+    expect(kernel.openFds.size).toBe(0);
+  });
+
+  test.each([
+    ["at once", 0],
+    ["after waiting", 1],
+  ])("says of a large request that its receiver has closed the fd lane, %s", (_when, waiting) => {
+    const lane = kernel.socket(LANE_FD);
+    queue.outlet.useLane(LANE_FD);
+    lane.isPeerGone = true;
+    if (waiting > 0) {
+      socket.capacity = 0;
+      message(1);
+    }
+    const [outcome, bundle] = reply(1, true);
+    const refusals: number[] = [];
+    bundle.onRefused = (refusal) => refusals.push(refusal);
+    socket.capacity = Number.POSITIVE_INFINITY;
+    expect(sent()).toHaveLength(waiting);
+    expect([outcome, refusals]).toEqual(waiting > 0 ? [ACCEPTED, [NO_FD_LANE]] : [NO_FD_LANE, []]);
     expect(kernel.openFds.size).toBe(0);
   });
 
