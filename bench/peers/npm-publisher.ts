@@ -2,15 +2,12 @@
 
 import { AsyncCreditWindow } from "../credit.ts";
 import { END_BODY_BYTES, ringMessages } from "../message-ring.ts";
+import { publishBatches } from "../publishing.ts";
 import { publisherTopics } from "../roles/topic-names.ts";
 import { readWorkOrder, report } from "../work-order.ts";
 import { connectNpmClient } from "./npm-client.ts";
 
-/** Messages between two looks at the window; more than half of it would never fit. */
-const BATCH_MESSAGES_MAX = 128;
-
 const order = readWorkOrder();
-const batch = Math.min(BATCH_MESSAGES_MAX, Math.max(1, order.windowMessages >> 1));
 const topics = publisherTopics(order);
 const client = await connectNpmClient(order.relay, order.path);
 const window = await AsyncCreditWindow.open(order);
@@ -27,19 +24,10 @@ const bodies = Array.from(
   { length: ringMessages(order.messageBytes, order.packetBytes) },
   (_, at) => bodyOf(order.messageBytes, at),
 );
-const endsAt = performance.now() + order.durationMs;
-let messages = 0;
-while (performance.now() < endsAt && messages < order.messagesMax) {
-  if (!window.hasRoom(messages + batch)) {
-    await window.next();
-    continue;
-  }
-  for (let index = 0; index < batch; index += 1) {
-    const body = bodies[messages % bodies.length] as Buffer;
-    client.publish(topics[messages % topics.length] ?? "", body);
-    messages += 1;
-  }
-}
+const messages = await publishBatches(order, window, (count) => {
+  const body = bodies[count % bodies.length] as Buffer;
+  client.publish(topics[count % topics.length] ?? "", body);
+});
 client.publish(topics[0] ?? "", bodyOf(END_BODY_BYTES, messages));
 await client.flush();
 report({ type: "published", messages });

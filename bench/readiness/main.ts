@@ -1,7 +1,7 @@
 /**
  * How long a Bun client takes to notice a record, by the way it waits: 64 B round trips with a peer
  * that pauses before it answers. Run: `bun bench/readiness/main.ts [rounds] [repeats]`. The figures
- * chose how src/client/transport.ts waits.
+ * chose how src/client/packet-socket.ts waits.
  */
 
 import { median } from "../results-table.ts";

@@ -1,6 +1,6 @@
 /**
  * Ways in which a client can wait for a record on a SEQPACKET socket. Each asks once, and calls
- * back when the answer is there. For measuring alone: the library's way is src/client/transport.ts.
+ * back when the answer is there. For measuring alone: the library's way is src/client/packet-socket.ts.
  */
 
 import { PacketReceiver } from "../../src/ffi/ancillary.ts";

@@ -3,14 +3,11 @@
 import { connect } from "../../src/client/index.ts";
 import { AsyncCreditWindow } from "../credit.ts";
 import { END_BODY_BYTES, ringMessages } from "../message-ring.ts";
+import { publishBatches } from "../publishing.ts";
 import { readWorkOrder, report } from "../work-order.ts";
 import { publisherTopics } from "./topic-names.ts";
 
-/** Messages between two looks at the window; more than half of it might never fit. */
-const BATCH_MESSAGES_MAX = 128;
-
 const order = readWorkOrder();
-const batch = Math.min(BATCH_MESSAGES_MAX, Math.max(1, order.windowMessages >> 1));
 const ring = ringMessages(order.messageBytes, order.packetBytes);
 const topics = publisherTopics(order);
 await using bus = await connect({ path: order.path });
@@ -34,18 +31,7 @@ function publishObject(messages: number): void {
 }
 
 const publishOne = order.payload === "bytes" ? publishBytes : publishObject;
-const endsAt = performance.now() + order.durationMs;
-let messages = 0;
-while (performance.now() < endsAt && messages < order.messagesMax) {
-  if (!window.hasRoom(messages + batch)) {
-    await window.next();
-    continue;
-  }
-  for (let index = 0; index < batch; index += 1) {
-    publishOne(messages);
-    messages += 1;
-  }
-}
+const messages = await publishBatches(order, window, publishOne);
 const end = new Uint8Array(END_BODY_BYTES);
 new DataView(end.buffer).setUint32(0, messages, true);
 new DataView(end.buffer).setUint32(4, order.source, true);

@@ -1,13 +1,15 @@
 /**
  * Who gets which fds of one message: settled for all of its receivers before any of them gets it, since
- * the publisher is charged for each copy first. Delivers nothing and charges nobody.
+ * the publisher is charged for each copy first. Charges nobody.
  */
 
+import type { PinnedBuffer } from "../ffi/pinned-buffer.ts";
 import type { BusState } from "./bus-state.ts";
 import type { Connection } from "./connection.ts";
 import type { FdBundle } from "./fd-bundle.ts";
 import { RESOURCE } from "./quota.ts";
 import type { Route, RouteGroup } from "./route.ts";
+import type { SendQueue } from "./send-queue.ts";
 import type { Topic } from "./topic-table.ts";
 
 /** What one receiver gets; the greater, the better. No message at all. */
@@ -108,6 +110,25 @@ export class FdPlan {
     if (this.#stalledSince > 0 && queue.oldestFdsAt() < this.#stalledSince) return true;
     return quota.user.isOver(RESOURCE.fds);
   }
+}
+
+/**
+ * Delivers a message with fds to one receiver, as it was planned.
+ * @param gets not GETS_NOTHING
+ * @param frameBytes the frame with its padding, from offset 0
+ * @param bundle borrowed; a queue that must wait retains it
+ * @returns outcome of the queue
+ */
+export function deliverPlanned(
+  queue: SendQueue,
+  gets: number,
+  buffer: PinnedBuffer,
+  frameBytes: number,
+  bundle: FdBundle,
+): number {
+  if (gets === GETS_NO_FDS) return queue.deliverStalled(buffer, 0, frameBytes);
+  if (gets === GETS_BODY) return queue.deliverWithheld(buffer, 0, frameBytes, bundle);
+  return queue.deliverWithFds(buffer, 0, frameBytes, bundle);
 }
 
 function copiesOf(bundle: FdBundle, gets: number): number {

@@ -12,7 +12,7 @@
 import type { PinnedBuffer } from "../ffi/pinned-buffer.ts";
 import type { Connection } from "./connection.ts";
 import type { FdBundle } from "./fd-bundle.ts";
-import { GETS_BODY, GETS_NO_FDS, GETS_NOTHING, type GroupShare } from "./fd-plan.ts";
+import { deliverPlanned, GETS_NOTHING, type GroupShare } from "./fd-plan.ts";
 import { GROUP_CANDIDATES } from "./limits.ts";
 import { QUEUE_FULL } from "./queue-outcomes.ts";
 import type { RouteGroup } from "./route.ts";
@@ -93,12 +93,8 @@ export class GroupDelivery<Sender> {
     const plainId = buffer.words[ID_WORD] as number;
     this.#loads = members.map(() => -1);
     const member = this.#choose(topic, members, frameBytes);
-    const { queue } = member;
     buffer.words[ID_WORD] = topic.id;
-    let outcome: number;
-    if (gets === GETS_NO_FDS) outcome = queue.deliverStalled(buffer, 0, frameBytes);
-    else if (gets === GETS_BODY) outcome = queue.deliverWithheld(buffer, 0, frameBytes, bundle);
-    else outcome = queue.deliverWithFds(buffer, 0, frameBytes, bundle);
+    const outcome = deliverPlanned(member.queue, gets, buffer, frameBytes, bundle);
     buffer.words[ID_WORD] = plainId;
     this.#host.settle(sender, member, outcome, 1, frameBytes);
     return true;

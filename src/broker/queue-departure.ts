@@ -1,6 +1,6 @@
 /**
  * How what waits for one client leaves: packet by packet, or several with fds by one system call, until
- * the socket or the lane takes no more. What comes to wait, and what is lost, is send-queue.ts's.
+ * the socket or the lane takes no more. What comes to wait, and what is lost, is queue-arrival.ts's.
  */
 
 import type { FdBundle } from "./fd-bundle.ts";

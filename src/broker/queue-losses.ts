@@ -1,6 +1,6 @@
 /**
  * What one connection loses, and is to be told: how many messages since its last gap frame, and which
- * topics it does not know by name. Decides nothing about what is lost; that is send-queue.ts's.
+ * topics it does not know by name. Decides nothing about what is lost; that is queue-arrival.ts's.
  */
 
 import type { PinnedBuffer } from "../ffi/pinned-buffer.ts";

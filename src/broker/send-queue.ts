@@ -15,7 +15,7 @@
 import { assert } from "../assert.ts";
 import type { PinnedBuffer } from "../ffi/pinned-buffer.ts";
 import { PACKET_BYTES_MAX } from "../protocol/limits.ts";
-import { GAP_REASON, WITHHELD_REASON } from "../protocol/opcodes.ts";
+import { WITHHELD_REASON } from "../protocol/opcodes.ts";
 import type { OverflowPolicy } from "../protocol/words.ts";
 import { CONTROL_FRAME_BUFFER } from "./control-frames.ts";
 import type { FdBundle } from "./fd-bundle.ts";
@@ -32,24 +32,19 @@ import {
   type FdLoss,
   isMessage,
   laneKind,
-  memoryBytesOf,
   NOT_TAKEN,
   needsFds,
   withheldKind,
 } from "./frame-marks.ts";
 import { DIRECT_SEND_BYTES_MIN } from "./limits.ts";
 import type { LaterLossListener } from "./loss-tally.ts";
-import { OVERFLOW_DEFAULT } from "./overflow-rules.ts";
-import type { PacketShare, QueuedPacket } from "./packet-pool.ts";
+import type { PacketShare } from "./packet-pool.ts";
+import { NOT_TURNED_AWAY, QueueArrival } from "./queue-arrival.ts";
 import { QueueDeparture } from "./queue-departure.ts";
 import { QueueLosses } from "./queue-losses.ts";
 import { ACCEPTED, BLOCKED, PEER_GONE, QUEUE_FULL } from "./queue-outcomes.ts";
-import { QueueOverflow } from "./queue-overflow.ts";
 import * as room from "./queue-room.ts";
 import { WaitingPackets, type Withdrawn } from "./waiting-packets.ts";
-
-/** #turnAway(): it is not. */
-const NOT_TURNED_AWAY = 0;
 
 /** Frames on their way to one connection. */
 export class SendQueue {
@@ -59,8 +54,7 @@ export class SendQueue {
   readonly #outletHost: FdOutletHost;
   readonly #waiting: WaitingPackets;
   readonly #departure: QueueDeparture;
-  #isAbandoned = false;
-  #overflow: QueueOverflow | undefined;
+  readonly #arrival: QueueArrival;
 
   /** What the client lost and is to be told. */
   readonly losses = new QueueLosses();
@@ -84,6 +78,13 @@ export class SendQueue {
     this.#outletHost = outletHost;
     this.outlet = new FdOutlet(fd, sink, outletHost);
     this.#departure = new QueueDeparture(fd, sink, this.#waiting, this.outlet);
+    this.#arrival = new QueueArrival({
+      waiting: this.#waiting,
+      pool,
+      losses: this.losses,
+      departure: this.#departure,
+      outletHost,
+    });
   }
 
   /** The fd that must become writable before flush() can go on; -1 where nothing is blocked. */
@@ -98,7 +99,7 @@ export class SendQueue {
 
   /** Whether abandon() was called: nothing gets to the client any more. */
   get isAbandoned(): boolean {
-    return this.#isAbandoned;
+    return this.#arrival.isShut;
   }
 
   get isEmpty(): boolean {
@@ -157,7 +158,7 @@ export class SendQueue {
 
   /** Whether a run would be taken without dropping anything. */
   hasRoomFor(bytes: number): boolean {
-    return !this.losses.isShedding && !this.#isAbandoned && room.fits(this.#waiting, bytes);
+    return this.#arrival.hasRoomFor(bytes);
   }
 
   /** Whether names of topics are to be sent: not while messages are lost, or are about to be. */
@@ -167,9 +168,7 @@ export class SendQueue {
 
   /** Sets what happens to the messages of a topic id where they do not fit. */
   setOverflow(topicId: number, overflow: OverflowPolicy): void {
-    if (this.#overflow === undefined && overflow === OVERFLOW_DEFAULT) return;
-    this.#overflow ??= new QueueOverflow(this.#waiting, this.#pool, () => this.tellGaps());
-    this.#overflow.set(topicId, overflow);
+    this.#arrival.setOverflow(topicId, overflow);
   }
 
   /**
@@ -180,12 +179,11 @@ export class SendQueue {
    * @returns ACCEPTED, QUEUE_FULL (messages are recorded as lost), SLOW_READER or PEER_GONE
    */
   deliver(source: PinnedBuffer, offset: number, bytes: number): number {
-    if (this.#isAbandoned || this.losses.hasHidden) {
-      const outcome = this.#turnAway(source, offset, bytes);
+    if (this.#arrival.isShut || this.losses.hasHidden) {
+      const outcome = this.#arrival.turnAway(source, offset, bytes);
       if (outcome !== NOT_TURNED_AWAY) return outcome;
     }
-    const { isShedding } = this.losses;
-    if (bytes >= DIRECT_SEND_BYTES_MIN && this.#waiting.isEmpty && !isShedding) {
+    if (bytes >= DIRECT_SEND_BYTES_MIN && this.isEmpty && !this.losses.isShedding) {
       const outcome = this.#sink.sendPacket(this.#fd, source, offset, bytes);
       if (outcome === bytes) {
         this.outlet.noteRecord();
@@ -194,10 +192,7 @@ export class SendQueue {
       if (isGone(outcome)) return PEER_GONE;
       this.#departure.noteBlocked();
     }
-    const packet = isShedding ? undefined : this.#packetFor(bytes);
-    if (packet === undefined) return this.#deliverFull(source, offset, bytes);
-    this.#waiting.append(packet, source, offset, bytes);
-    return ACCEPTED;
+    return this.#arrival.add(source, offset, bytes);
   }
 
   /**
@@ -216,29 +211,16 @@ export class SendQueue {
     bundle: FdBundle,
     fds: readonly number[] = bundle.fds,
   ): number {
-    const memoryBytes = memoryBytesOf(source, offset);
-    let outcome = this.#turnAway(source, offset, bytes);
-    if (outcome === NOT_TURNED_AWAY && this.#leavesNow(bytes)) {
-      const sent = this.#sendFdsNow(source, offset, bytes, bundle, fds);
-      if (sent !== BLOCKED) return sent;
-    }
+    let outcome = this.#arrival.turnAway(source, offset, bytes);
     if (outcome === NOT_TURNED_AWAY) {
-      const more = { bytes, fds: fds.length, memoryBytes };
-      const hasRoom = () => this.#canAdd(bytes) && room.fitsWithFds(this.#waiting, more);
-      outcome = hasRoom() ? ACCEPTED : this.#makeRoom(source, offset, bytes, hasRoom);
+      if (this.#leavesNow(bytes)) {
+        const sent = this.#sendFdsNow(source, offset, bytes, bundle, fds);
+        if (sent !== BLOCKED) return sent;
+      }
+      outcome = this.#arrival.addWithFds(source, offset, bytes, bundle, fds);
     }
-    if (outcome !== ACCEPTED) {
-      bundle.payer.release(fds.length);
-      return outcome;
-    }
-    const packet = this.#pool.acquireSized(bytes, !this.isEmpty);
-    packet.bundle = bundle.retain();
-    packet.fds = fds;
-    packet.queuedAt = this.#outletHost.fdClock;
-    packet.memoryBytes = memoryBytes;
-    this.#waiting.push(packet);
-    this.#waiting.append(packet, source, offset, bytes);
-    return ACCEPTED;
+    if (outcome !== ACCEPTED) bundle.payer.release(fds.length);
+    return outcome;
   }
 
   /**
@@ -261,7 +243,7 @@ export class SendQueue {
    * as withheld, or where its body is behind one of them, as lost. No copy of it is charged.
    */
   deliverStalled(source: PinnedBuffer, offset: number, bytes: number): number {
-    const outcome = this.#turnAway(source, offset, bytes);
+    const outcome = this.#arrival.turnAway(source, offset, bytes);
     if (outcome !== NOT_TURNED_AWAY) return outcome;
     return this.#deliverWithoutFds(source, offset, bytes, NOT_TAKEN);
   }
@@ -282,15 +264,7 @@ export class SendQueue {
    * @returns ACCEPTED, or QUEUE_FULL where even the reserve is used up
    */
   push(source: PinnedBuffer, bytes: number): number {
-    if (this.#isAbandoned) return ACCEPTED;
-    if (!room.fitsReserve(this.#waiting, bytes)) return QUEUE_FULL;
-    const tail = this.#waiting.last;
-    const hasRoom = tail !== undefined && tail.bundle === undefined && tail.room >= bytes;
-    const packet = hasRoom ? tail : this.#pool.acquireControl(!this.isEmpty);
-    if (packet === undefined) return QUEUE_FULL;
-    if (!hasRoom) this.#waiting.push(packet);
-    this.#waiting.append(packet, source, 0, bytes);
-    return ACCEPTED;
+    return this.#arrival.addControl(source, bytes);
   }
 
   /**
@@ -300,7 +274,7 @@ export class SendQueue {
   #leavesNow(bytes: number): boolean {
     if (this.losses.isShedding) return false;
     if (this.#outletHost.fdsFollow !== true) return this.isEmpty;
-    const hasRoom = !room.isCrowded(this.#waiting) && this.#canAdd(bytes);
+    const hasRoom = !room.isCrowded(this.#waiting) && this.#arrival.canAdd(bytes);
     if (!hasRoom && this.blockedFd < 0) this.#departure.sendWaiting();
     return false;
   }
@@ -312,13 +286,6 @@ export class SendQueue {
   lookForTaken(): void {
     if (this.blockedFd < 0 && !this.isEmpty) this.#departure.sendWaiting();
     this.outlet.look();
-  }
-
-  /** @returns NOT_TURNED_AWAY, or why nothing of a run is taken */
-  #turnAway(source: PinnedBuffer, offset: number, bytes: number): number {
-    if (this.#isAbandoned) return PEER_GONE;
-    if (!this.losses.hides(source, offset, bytes)) return NOT_TURNED_AWAY;
-    return this.#lose(source, offset, bytes);
   }
 
   /**
@@ -343,7 +310,7 @@ export class SendQueue {
    * deliver() returns PEER_GONE from now on, push() and flush() do nothing.
    */
   abandon(): void {
-    this.#isAbandoned = true;
+    this.#arrival.isShut = true;
     this.#departure.noteUnblocked();
     this.messagesAbandoned += this.#waiting.abandon();
   }
@@ -396,9 +363,9 @@ export class SendQueue {
     }
     if (!isMessage(kind)) return loss.outcome;
     const gapBytes = encodeGap(source.words[word + 1] ?? 0, 1, loss.gap);
-    if (this.losses.isShedding) return this.#lose(source, offset, bytes);
+    if (this.losses.isShedding) return this.#arrival.lose(source, offset, bytes);
     const isTold = this.push(CONTROL_FRAME_BUFFER, gapBytes) === ACCEPTED;
-    return isTold ? QUEUE_FULL : this.#lose(source, offset, bytes);
+    return isTold ? QUEUE_FULL : this.#arrival.lose(source, offset, bytes);
   }
 
   /** Delivers a frame without fds, with another kind word in its header. */
@@ -416,57 +383,6 @@ export class SendQueue {
    * @returns ACCEPTED, or QUEUE_FULL where even the reserve is used up
    */
   tellGaps(): number {
-    if (!this.losses.isShedding) return ACCEPTED;
-    for (const [topicId, count] of this.losses.take()) {
-      const bytes = encodeGap(topicId, count, GAP_REASON.SEND_QUEUE_FULL);
-      if (this.push(CONTROL_FRAME_BUFFER, bytes) === QUEUE_FULL) return QUEUE_FULL;
-    }
-    return ACCEPTED;
-  }
-
-  /** A run that does not fit, or that comes while others are lost. */
-  #deliverFull(source: PinnedBuffer, offset: number, bytes: number): number {
-    const outcome = this.#makeRoom(source, offset, bytes, () =>
-      this.#canAdd(PACKET_BYTES_MAX, bytes),
-    );
-    if (outcome !== ACCEPTED) return outcome;
-    const packet = this.#packetFor(bytes) ?? this.#pool.acquireBeyond();
-    if (packet !== this.#waiting.last) this.#waiting.push(packet);
-    this.#waiting.append(packet, source, offset, bytes);
-    return ACCEPTED;
-  }
-
-  /** @returns ACCEPTED where a run is to be taken; else as deliver(), and it is recorded as lost */
-  #makeRoom(source: PinnedBuffer, offset: number, bytes: number, hasRoom: () => boolean): number {
-    const isPlain = isMessage(source.words[(offset >>> 2) + 1] ?? 0);
-    const outcome =
-      isPlain && this.#overflow !== undefined
-        ? this.#overflow.makeRoom(source.words, { offset, bytes }, hasRoom)
-        : QUEUE_FULL;
-    return outcome === QUEUE_FULL ? this.#lose(source, offset, bytes) : outcome;
-  }
-
-  /** Whether a run may wait, and the quota has room for the packet that it takes. */
-  #canAdd(packetBytes: number, bytes = packetBytes): boolean {
-    return this.hasRoomFor(bytes) && (this.isEmpty || this.#pool.hasRoomFor(packetBytes));
-  }
-
-  /** The packet at the end of the queue with room for `bytes`, or a new one; undefined when full. */
-  #packetFor(bytes: number): QueuedPacket | undefined {
-    if (!room.fits(this.#waiting, bytes)) return undefined;
-    const tail = this.#waiting.last;
-    if (tail !== undefined && tail.bundle === undefined && tail.room >= bytes) return tail;
-    if (tail !== undefined && this.blockedFd < 0) this.#departure.sendWaiting();
-    const packet = this.#pool.acquire(!this.isEmpty);
-    if (packet !== undefined) this.#waiting.push(packet);
-    return packet;
-  }
-
-  /** Calls are never counted in a gap: whoever sent them is told. */
-  #lose(source: PinnedBuffer, offset: number, bytes: number): number {
-    if (isMessage(source.words[(offset >>> 2) + 1] ?? 0)) {
-      this.losses.record(source, offset, bytes);
-    }
-    return QUEUE_FULL;
+    return this.#arrival.tellGaps();
   }
 }

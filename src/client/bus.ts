@@ -1,44 +1,30 @@
 /**
- * A connection to a broker, as programs see it: publish, subscribe, flush, close. Joins publisher,
- * subscriber, what comes in, and the link under them, which may be lost and made again.
+ * A connection to a broker, as programs see it: publish, subscribe, flush, close. What it is made of,
+ * and what happens to it, is in bus-parts.ts.
  */
 
-import { ArgumentError, RejectedError, TimeoutError } from "../errors.ts";
+import { ArgumentError, TimeoutError } from "../errors.ts";
 import {
   decodeExplainAck,
-  decodeOpenTopicAck,
   decodeReloadPolicyAck,
-  type ErrorBody,
   explainBody,
-  type GoodbyeBody,
-  openTopicBody,
-  type RevokedBody,
 } from "../protocol/control-messages.ts";
 import { OPCODE } from "../protocol/opcodes.ts";
 import { clearRetainedBody, decodeClearRetainedAck } from "../protocol/service-messages.ts";
-import { STATUS } from "../protocol/status-codes.ts";
 import { checkTopicName } from "../protocol/topics.ts";
 import type { QuerySubject } from "../protocol/words.ts";
 import type { DrainOptions, FlushOptions, PolicyQuestion, TopicMap } from "./bus-options.ts";
-import { Deadlines } from "./deadlines.ts";
+import { BusParts } from "./bus-parts.ts";
 import type { Self } from "./dial.ts";
-import type { Gap } from "./gaps.ts";
-import { Inbound, type InboundHost } from "./inbound.ts";
 import { CLOSE_DRAIN_MS, DRAIN_TIMEOUT_MS_DEFAULT, FLUSH_TIMEOUT_MS_DEFAULT } from "./limits.ts";
-import type { Link, LinkHost } from "./link.ts";
-import { Publisher, type PublishOptions } from "./publisher.ts";
+import type { Link } from "./link.ts";
+import type { Publisher, PublishOptions } from "./publisher.ts";
 import { type QueryEntry, type QueryOptions, queryEntries } from "./queries.ts";
-import { ReadGate } from "./read-gate.ts";
-import { type PublishReceipt, type Receipt, Receipts } from "./receipts.ts";
-import type { ReconnectPlan } from "./reconnection.ts";
-import type { Restorable } from "./restorable.ts";
+import type { PublishReceipt, Receipt, Receipts } from "./receipts.ts";
 import { ServiceApi } from "./service-api.ts";
-import type { ServiceLink } from "./service-link.ts";
-import { Services } from "./services.ts";
-import { type StatusEvent, StatusFeed } from "./status.ts";
-import { Subscriber } from "./subscriber.ts";
-import type { AnySubscription, SubscribeOptions, Subscription } from "./subscription.ts";
-import { errorFromWire } from "./wire-error.ts";
+import type { Services } from "./services.ts";
+import type { StatusEvent } from "./status.ts";
+import type { SubscribeOptions, Subscription } from "./subscription.ts";
 
 /**
  * An open connection.
@@ -47,50 +33,22 @@ import { errorFromWire } from "./wire-error.ts";
  * bus.publish("sensors.kitchen", { celsius: 21.5 });
  * await bus.flush();
  */
-export class Bus<Topics extends TopicMap = TopicMap>
-  extends ServiceApi
-  implements LinkHost, InboundHost, AsyncDisposable
-{
+export class Bus<Topics extends TopicMap = TopicMap> extends ServiceApi implements AsyncDisposable {
   readonly #link: Link;
-  readonly #status = new StatusFeed();
-  readonly #inbound = new Inbound(this);
+  readonly #parts: BusParts;
   readonly #publisher: Publisher;
-  readonly #subscriber: Subscriber;
-  protected readonly services: Services;
   readonly #receipts: Receipts;
-  readonly #readGate = new ReadGate<AnySubscription>((isPaused) => this.#link.setPaused(isPaused));
-  /** In the order in which they are restored. */
-  readonly #restorables: readonly Restorable[];
-  readonly #closed = Promise.withResolvers<Error | undefined>();
-  /** "disconnected" was told, and "connected" not since. */
-  #isDisconnected = false;
+  protected readonly services: Services;
   #drained: Promise<void> | undefined;
 
   /** Made by connect(). @param link open */
   constructor(link: Link) {
     super();
     this.#link = link;
-    this.#publisher = new Publisher(
-      link.outbound,
-      (name) => this.#requestTopic(name),
-      (error) => this.#noteDenied(error, false),
-    );
-    this.#subscriber = new Subscriber(
-      this.#inbound,
-      (opcode, body, repeat) => link.request(opcode, body, repeat),
-      {
-        noteLost: (gap) => this.onGap(gap),
-        noteFull: (subscription, isFull) => this.#readGate.noteFull(subscription, isFull),
-        noteEnded: ({ pattern }, error) =>
-          this.#status.emit({ type: "subscription-ended", pattern, error }),
-      },
-      (topic, error) => this.#status.emit({ type: "revoked", action: "subscribe", topic, error }),
-    );
-    this.#receipts = new Receipts(link, this.#publisher);
-    link.pending.onAwaited = (isAwaited) => this.#readGate.noteAwaited(isAwaited);
-    this.services = new Services(this.#makeServiceLink());
-    this.#restorables = [this.#subscriber, this.services];
-    link.attach(this);
+    this.#parts = new BusParts(link);
+    this.#publisher = this.#parts.publisher;
+    this.#receipts = this.#parts.receipts;
+    this.services = this.#parts.services;
   }
 
   /** The path of the broker's socket. */
@@ -145,7 +103,7 @@ export class Bus<Topics extends TopicMap = TopicMap>
     if (options?.receipt === true) {
       return this.#receipts.around(() => this.#publisher.publish(topic, data, options));
     }
-    if (!this.#link.isConnected) this.#checkKeeps();
+    this.#parts.assertKeeps();
     this.#receipts.notePublished();
     return this.#publisher.publish(topic, data, options);
   }
@@ -185,7 +143,7 @@ export class Bus<Topics extends TopicMap = TopicMap>
     options: SubscribeOptions<Pattern extends keyof Topics ? Topics[Pattern] : unknown> = {},
   ): Promise<Subscription<Pattern extends keyof Topics ? Topics[Pattern] : unknown>> {
     if (this.#drained !== undefined) throw this.#link.closedError();
-    return await this.#subscriber.subscribe(pattern, options);
+    return await this.#parts.subscriber.subscribe(pattern, options);
   }
 
   /**
@@ -243,12 +201,12 @@ export class Bus<Topics extends TopicMap = TopicMap>
    * its own queue.
    */
   status(): AsyncIterableIterator<StatusEvent> {
-    return this.#status.open();
+    return this.#parts.status.open();
   }
 
   /** Resolves at the end of the bus: with the reason, or undefined after close(). */
   closed(): Promise<Error | undefined> {
-    return this.#closed.promise;
+    return this.#parts.closed;
   }
 
   /** Sends what waits, for at most a second, and closes. Does nothing the second time. */
@@ -279,168 +237,6 @@ export class Bus<Topics extends TopicMap = TopicMap>
     await this.close();
   }
 
-  /** LinkHost */
-  onPacket(packet: Uint8Array): void {
-    this.#inbound.take(packet);
-  }
-
-  /** LinkHost */
-  onLost(error: Error, { whileDisconnected, keepBytes }: ReconnectPlan): void {
-    this.#inbound.reset();
-    const hadSubscriptions = this.#subscriber.count > 0;
-    for (const restorable of this.#restorables) restorable.onLost();
-    const sent = this.#receipts.unconfirmed;
-    const unsent = this.#link.outbound.detach();
-    this.#publisher.suspend(unsent, keepBytes);
-    const dropped = whileDisconnected === "refuse" ? this.#publisher.clear() : 0;
-    const unconfirmed = sent - unsent.length + dropped;
-    this.#receipts.noteLost(unconfirmed);
-    // A connection that was lost before all was restored had nothing published over it.
-    if (!this.#isDisconnected) this.#status.emit({ type: "disconnected", error, unconfirmed });
-    this.#isDisconnected = true;
-    if (hadSubscriptions)
-      this.onGap({ topic: undefined, count: undefined, reason: "disconnected" });
-  }
-
-  /** LinkHost */
-  async restore(): Promise<void> {
-    for (const restorable of this.#restorables) await restorable.restore();
-  }
-
-  /** LinkHost */
-  onRestored(attempts: number): void {
-    this.#isDisconnected = false;
-    this.#readGate.renew();
-    this.#publisher.resume();
-    this.#receipts.resume();
-    this.#status.emit({ type: "connected", attempts, self: this.self });
-  }
-
-  /** LinkHost */
-  onRefused(error: Error): void {
-    this.#noteDenied(error, false);
-  }
-
-  /** LinkHost */
-  onEnd(reason: Error | undefined): void {
-    const sent = reason === undefined ? 0 : this.#receipts.unconfirmed;
-    const unsent = this.#link.outbound.clear();
-    const kept = this.#publisher.clear();
-    const unconfirmed = (reason === undefined ? unsent : sent) + kept;
-    this.#receipts.rejectAll(this.#link.closedError());
-    this.services.end(reason, this.#link.closedError());
-    this.#subscriber.end(reason);
-    this.#status.emit({ type: "closed", error: reason, unconfirmed });
-    this.#status.end();
-    this.#closed.resolve(reason);
-  }
-
-  /** InboundHost */
-  onAck(requestId: number, body: Uint8Array): void {
-    this.#link.pending.resolve(requestId, body);
-  }
-
-  /** InboundHost */
-  onError(requestId: number, body: ErrorBody, isFatal: boolean): void {
-    const error = errorFromWire(body);
-    if (isFatal) this.#link.noteReason(error);
-    else if (requestId === 0) this.#noteDenied(error, true);
-    else this.#link.pending.reject(requestId, error);
-  }
-
-  /** InboundHost */
-  onGap({ topic, count, reason }: Gap): void {
-    this.#status.emit({ type: "gap", topic, count, reason });
-  }
-
-  /** InboundHost */
-  onGoodbye(body: GoodbyeBody): void {
-    this.#link.noteReason(errorFromWire(body));
-  }
-
-  /** InboundHost */
-  onRevoked(body: RevokedBody): void {
-    const { action, topic, message, rule } = body;
-    const fields = { status: STATUS.REJECTED_BY_POLICY, rule, topic };
-    const error = new RejectedError("REJECTED_BY_POLICY", message, fields);
-    if (action === "publish") this.#publisher.revoke(topic, error);
-    this.services.revoke(action, topic, error);
-    if (body.subscription !== undefined) this.#subscriber.revoke(body.subscription, error);
-    this.#status.emit({ type: "revoked", action, topic, error });
-  }
-
-  /** InboundHost */
-  onPolicyChanged(): void {
-    this.#publisher.forgetDenials();
-    this.#status.emit({ type: "policy-changed" });
-  }
-
-  /** InboundHost */
-  noteStatus(event: StatusEvent): void {
-    this.#status.emit(event);
-  }
-
-  /** InboundHost */
-  onFdsLost(topic: string, count: number): void {
-    this.#status.emit({ type: "fds-lost", topic, count });
-  }
-
-  /** InboundHost */
-  onBodyLost(topic: string): void {
-    this.#status.emit({ type: "gap", topic, count: 1, reason: "body-lost" });
-  }
-
-  /** InboundHost */
-  onServiceFrame(packet: Uint8Array, words: Uint32Array, at: number): void {
-    this.services.onFrame(packet, words, at);
-  }
-
-  /** InboundHost */
-  takeLaneFds(count: number): number[] {
-    return this.#link.takeLaneFds(count);
-  }
-
-  async #requestTopic(name: string): Promise<number> {
-    const body = await this.#link.request(
-      OPCODE.OPEN_TOPIC,
-      openTopicBody({ topic: name }),
-      "once",
-    );
-    return decodeOpenTopicAck(body, 0, body.byteLength).topic;
-  }
-
-  #makeServiceLink(): ServiceLink {
-    const link = this.#link;
-    return {
-      pending: link.pending,
-      outbound: link.outbound,
-      deadlines: new Deadlines(link.clock),
-      assertKeeps: () => {
-        if (!link.isConnected) this.#checkKeeps();
-      },
-      canAsk: () => link.canAsk,
-      mayWait: () => link.mayWait,
-      ready: () => link.ready(),
-      ask: (opcode, body, take, repeat) => link.ask(opcode, body, take, repeat),
-      post: (opcode, body, waiter) => link.post(opcode, body, waiter),
-      senderOf: (connection) => this.#inbound.senderOf(connection),
-      takeLaneFds: (count) => link.takeLaneFds(count),
-      awaitNews: (news) => this.#readGate.await(news),
-      noteStatus: (event) => this.#status.emit(event),
-    };
-  }
-
-  #noteDenied(error: Error, isFromBroker: boolean): void {
-    this.#receipts.noteDenied(error, isFromBroker);
-    this.#status.emit({ type: "denied", error });
-  }
-
-  /** Whether publish() may go on without a connection. */
-  #checkKeeps(): void {
-    if (this.#link.isClosed) throw this.#link.closedError();
-    if (this.#link.plan?.whileDisconnected === "refuse") throw this.#link.disconnectedError();
-  }
-
   /** Resolves when nothing waits any more, neither for a topic nor for the socket. */
   async #sent(): Promise<void> {
     do {
@@ -467,7 +263,7 @@ export class Bus<Topics extends TopicMap = TopicMap>
   }
 
   async #finishWork(timeoutMs: number): Promise<void> {
-    await Promise.all(this.#restorables.map((restorable) => restorable.retire()));
+    await Promise.all(this.#parts.restorables.map((restorable) => restorable.retire()));
     await this.#sent();
     // Without a connection and with nothing kept for the next one there is nothing to wait for.
     if (this.#link.isConnected || this.#receipts.hasLoss) await this.flush({ timeoutMs });
@@ -475,7 +271,7 @@ export class Bus<Topics extends TopicMap = TopicMap>
 
   /** Rejects at the end of the bus, where that comes before its work is done. */
   async #endTooEarly(): Promise<void> {
-    await this.#closed.promise;
+    await this.#parts.closed;
     throw this.#link.closedError();
   }
 }

@@ -29,8 +29,8 @@ import {
 import type { Message, Sender } from "./message.ts";
 import { Outbound } from "./outbound.ts";
 import { OutgoingBody, type SendOptions } from "./outgoing-body.ts";
+import type { TransportEvents } from "./packet-socket.ts";
 import { messageOf, takeBody } from "./received-body.ts";
-import type { TransportEvents } from "./transport.ts";
 
 /** Both sockets of one side. */
 export interface ChannelEnds {

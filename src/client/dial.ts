@@ -35,7 +35,8 @@ import { SOFTWARE } from "../version.ts";
 import { fdShortage } from "./fd-shortage.ts";
 import { HANDSHAKE_EAGER_POLLS, HANDSHAKE_POLL_MS } from "./limits.ts";
 import type { Sender } from "./message.ts";
-import { SeqpacketTransport, type Transport, type TransportEvents } from "./transport.ts";
+import type { TransportEvents } from "./packet-socket.ts";
+import { SeqpacketTransport, type Transport } from "./transport.ts";
 import { errorFromWire } from "./wire-error.ts";
 
 /** Who this client is, as the broker sees it. */

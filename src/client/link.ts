@@ -16,9 +16,10 @@ import { type Clock, SYSTEM_CLOCK } from "./clock.ts";
 import type { Connection, DialOptions, Self } from "./dial.ts";
 import { DISCONNECTED_REQUEST_MS } from "./limits.ts";
 import { Outbound } from "./outbound.ts";
+import type { TransportEvents } from "./packet-socket.ts";
 import { PendingRequests, type Waiter } from "./pending-requests.ts";
 import { BackOff, isFinal, type ReconnectPlan } from "./reconnection.ts";
-import type { Transport, TransportEvents } from "./transport.ts";
+import type { Transport } from "./transport.ts";
 
 /** What a link tells its bus. */
 export interface LinkHost {

@@ -118,6 +118,12 @@ function errorOf(client: RawClient): RawFrame | undefined {
   return frames.find(({ opcode }) => opcode === OPCODE.ERROR);
 }
 
+/** Once the broker has done all that the client asked. @returns the first ERROR */
+async function errorAfter(client: RawClient): Promise<RawFrame | undefined> {
+  await client.sync();
+  return errorOf(client);
+}
+
 /**
  * A client of this user and, behind it, one of LIMITED do the same until the latter is ended for it.
  * @returns the ERROR that the former got by then
@@ -146,8 +152,7 @@ async function retain(stage: Stage, uid: number, bytes: number): Promise<RawFram
     const body = new Uint8Array(8 + bytes);
     client.send(packetOf((writer) => writer.append(OPCODE.RETAIN, 0, 0, topic, 0, body)));
   }
-  await client.sync();
-  return errorOf(client);
+  return await errorAfter(client);
 }
 
 const TRIALS: { readonly [R in keyof Limits]: Trial } = {
@@ -222,8 +227,7 @@ const TRIALS: { readonly [R in keyof Limits]: Trial } = {
       await (await stage.client(0)).subscribe("files");
       const client = await stage.client(uid);
       client.sendMessage(await client.openTopic("files"), "", files.fds);
-      await client.sync();
-      return errorOf(client);
+      return await errorAfter(client);
     },
   },
   pendingCalls: {
@@ -236,8 +240,7 @@ const TRIALS: { readonly [R in keyof Limits]: Trial } = {
       const service = await client.openService("deaf");
       client.sendRequest(service, 1_001, "?");
       client.sendRequest(service, 1_002, "?");
-      await client.sync();
-      return errorOf(client);
+      return await errorAfter(client);
     },
   },
   messageBytes: {
@@ -247,8 +250,7 @@ const TRIALS: { readonly [R in keyof Limits]: Trial } = {
     goBeyond: async (stage, uid) => {
       const client = await stage.client(uid);
       client.sendMessage(await client.openTopic("a"), new Uint8Array(17));
-      await client.sync();
-      return errorOf(client);
+      return await errorAfter(client);
     },
   },
   fdTtlMs: {

@@ -6,10 +6,10 @@ import { type Bus, connect, type Gap, GapError } from "../../src/client/index.ts
 import { OPCODE } from "../../src/protocol/opcodes.ts";
 import { eventually } from "../support/eventually.ts";
 import { MortalBroker } from "../support/mortal-broker.ts";
+import { floodUntilHeld, NUMBERED_BODY_BYTES, numberedBody } from "../support/numbered-flood.ts";
 import { packetOf, RawClient } from "../support/raw-client.ts";
 import { type SpawnedBroker, spawnBroker } from "../support/spawned-broker.ts";
 
-const BODY_BYTES = 1_008;
 const MESSAGES_PER_PACKET = 32;
 const PREFIX = new Uint8Array(8);
 
@@ -23,17 +23,11 @@ afterAll(async () => {
   await broker[Symbol.asyncDispose]();
 });
 
-function numbered(number: number): Uint8Array {
-  const body = new Uint8Array(BODY_BYTES);
-  new DataView(body.buffer).setUint32(0, number, true);
-  return body;
-}
-
 /** Messages and, in the middle of them, the last one as one that is to be kept. */
 function packet(topic: number, first: number): Uint8Array {
   return packetOf((writer) => {
     for (let number = first; number < first + MESSAGES_PER_PACKET; number += 1) {
-      const body = numbered(number);
+      const body = numberedBody(number);
       if (number % MESSAGES_PER_PACKET !== MESSAGES_PER_PACKET / 2) {
         writer.append(OPCODE.MESSAGE, 0, 0, topic, 0, body);
       } else writer.append(OPCODE.RETAIN, 0, 0, topic, 0, Buffer.concat([PREFIX, body]));
@@ -41,20 +35,7 @@ function packet(topic: number, first: number): Uint8Array {
   });
 }
 
-/** Sends packets until the broker takes no more. @returns how many messages it took */
-async function floodUntilHeld(publisher: RawClient, topic: number): Promise<number> {
-  let sent = 0;
-  for (let refusals = 0; refusals < 50; ) {
-    if (publisher.trySend(packet(topic, sent)) > 0) {
-      sent += MESSAGES_PER_PACKET;
-      refusals = 0;
-    } else {
-      refusals += 1;
-      await Bun.sleep(2);
-    }
-  }
-  return sent;
-}
+const WITH_RETAINED = { messages: MESSAGES_PER_PACKET, from: packet };
 
 describe("a message that is kept as a last value", () => {
   test("waits like others for a subscriber with block, and loses its place to none", async () => {
@@ -62,8 +43,8 @@ describe("a message that is kept as a last value", () => {
     using reader = await RawClient.open(broker.path);
     await reader.request(OPCODE.SUBSCRIBE, { pattern: "kept.block", overflow: "block" });
     const topic = await publisher.openTopic("kept.block");
-    const sent = await floodUntilHeld(publisher, topic);
-    expect(sent * BODY_BYTES).toBeGreaterThan(SEND_QUEUE_BYTES_MAX / 2);
+    const sent = await floodUntilHeld(publisher, topic, WITH_RETAINED);
+    expect(sent * NUMBERED_BODY_BYTES).toBeGreaterThan(SEND_QUEUE_BYTES_MAX / 2);
     const numbers: number[] = [];
     while (numbers.length < sent) {
       const frame = await reader.next();

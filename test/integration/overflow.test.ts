@@ -11,17 +11,19 @@ import { GAP_REASON, OPCODE } from "../../src/protocol/opcodes.ts";
 import { STATUS } from "../../src/protocol/status-codes.ts";
 import type { OverflowPolicy } from "../../src/protocol/words.ts";
 import { eventually } from "../support/eventually.ts";
-import { mapOf, messagePacket, packetOf, RawClient, type RawFrame } from "../support/raw-client.ts";
+import {
+  FLOOD_MESSAGES,
+  flood,
+  floodUntilHeld,
+  numberedPacket,
+  numberOf,
+} from "../support/numbered-flood.ts";
+import { mapOf, messagePacket, packetOf, RawClient } from "../support/raw-client.ts";
 import { type SpawnedBroker, spawnBroker } from "../support/spawned-broker.ts";
 import { connectAs } from "../support/spawned-client.ts";
 import { TestFiles } from "../support/test-files.ts";
 
-const BODY_BYTES = 1_008;
-const MESSAGES_PER_PACKET = 64;
 const UID = process.getuid?.() ?? 0;
-
-/** More than a client's socket and its queue in the broker hold together. */
-const FLOOD_MESSAGES = (2 * SEND_QUEUE_BYTES_MAX + 8 * 1024 * 1024) / 1_024;
 
 let broker: SpawnedBroker;
 
@@ -32,43 +34,6 @@ beforeAll(async () => {
 afterAll(async () => {
   await broker[Symbol.asyncDispose]();
 });
-
-function packet(topics: readonly number[], first: number, count = MESSAGES_PER_PACKET): Uint8Array {
-  const body = new Uint8Array(BODY_BYTES);
-  const view = new DataView(body.buffer);
-  return packetOf((writer) => {
-    for (let number = first; number < first + count; number += 1) {
-      view.setUint32(0, number, true);
-      writer.append(OPCODE.MESSAGE, 0, 0, topics[number % topics.length] ?? 0, 0, body);
-    }
-  });
-}
-
-function numberOf(frame: RawFrame): number {
-  return new DataView(frame.body.buffer).getUint32(0, true);
-}
-
-async function flood(publisher: RawClient, topics: readonly number[], count: number) {
-  for (let first = 0; first < count; first += MESSAGES_PER_PACKET) {
-    await publisher.sendEventually(packet(topics, first));
-  }
-}
-
-/** Sends packets until the broker takes no more. @returns how many messages it took */
-async function floodUntilHeld(publisher: RawClient, topic: number): Promise<number> {
-  let sent = 0;
-  let refusals = 0;
-  while (refusals < 50) {
-    if (publisher.trySend(packet([topic], sent)) > 0) {
-      sent += MESSAGES_PER_PACKET;
-      refusals = 0;
-    } else {
-      refusals += 1;
-      await Bun.sleep(2);
-    }
-  }
-  return sent;
-}
 
 async function subscribe(client: RawClient, pattern: string, overflow: OverflowPolicy) {
   await client.request(OPCODE.SUBSCRIBE, { pattern, overflow });
@@ -186,7 +151,7 @@ describe("drop-oldest", () => {
     const rounds = FLOOD_MESSAGES / 64;
     for (let round = 0; round < rounds; round += 1) {
       for (const [index, publisher] of publishers.entries()) {
-        await publisher.sendEventually(packet([topics[index] ?? 0], 0, 16 * (index + 1)));
+        await publisher.sendEventually(numberedPacket([topics[index] ?? 0], 0, 16 * (index + 1)));
       }
       if (round % 4 === 0) await addLost();
     }
@@ -302,7 +267,7 @@ describe("block", () => {
     await other.openTopic("held");
     const sent = await floodUntilHeld(publisher, topic);
     const fds = await broker.fdsAtRest();
-    other.send(messagePacket(topic, packet([topic], sent, 1).slice(16), 1), files.fds);
+    other.send(messagePacket(topic, numberedPacket([topic], sent, 1).slice(16), 1), files.fds);
     await broker.expectFds(fds + 1);
     expect((await numbers(slow, sent + 1)).toSorted((a, b) => a - b)).toEqual(range(0, sent + 1));
     await broker.expectFds(fds);

@@ -1,21 +1,14 @@
 /** A subscriber that does not read: it is told what it lost, in its place, and nobody else waits. */
 
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { SEND_QUEUE_BYTES_MAX } from "../../src/broker/limits.ts";
 import { GAP_REASON, OPCODE } from "../../src/protocol/opcodes.ts";
 import { STATUS } from "../../src/protocol/status-codes.ts";
 import { eventually } from "../support/eventually.ts";
 import { testUnless } from "../support/loud-skip.ts";
-import { mapOf, messagePacket, packetOf, RawClient, type RawFrame } from "../support/raw-client.ts";
+import { FLOOD_MESSAGES, flood, numberedPacket, numberOf } from "../support/numbered-flood.ts";
+import { mapOf, messagePacket, packetOf, RawClient } from "../support/raw-client.ts";
 import { type SpawnedBroker, spawnBroker } from "../support/spawned-broker.ts";
 import { connectAs } from "../support/spawned-client.ts";
-
-const BODY_BYTES = 1_008;
-const FRAME_BYTES = 1_024;
-const MESSAGES_PER_PACKET = 64;
-
-/** More than a client's socket and its queue in the broker hold together. */
-const FLOOD_MESSAGES = (2 * SEND_QUEUE_BYTES_MAX + 8 * 1024 * 1024) / FRAME_BYTES;
 
 let broker: SpawnedBroker;
 let fdsAtRest: number;
@@ -30,35 +23,6 @@ afterAll(async () => {
   await broker.expectFds(fdsAtRest);
   await broker[Symbol.asyncDispose]();
 });
-
-/** A packet of messages with ascending numbers, on the topics in turn. */
-function numberedPacket(topics: readonly number[], first: number, count: number): Uint8Array {
-  const body = new Uint8Array(BODY_BYTES);
-  const view = new DataView(body.buffer);
-  return packetOf((writer) => {
-    for (let number = first; number < first + count; number += 1) {
-      view.setUint32(0, number, true);
-      writer.append(OPCODE.MESSAGE, 0, 0, topics[number % topics.length] ?? 0, 0, body);
-    }
-  });
-}
-
-function numberOf(frame: RawFrame): number {
-  return new DataView(frame.body.buffer).getUint32(0, true);
-}
-
-/** Publishes messages 0 to count - 1. `afterEach` lets others read meanwhile. */
-async function flood(
-  publisher: RawClient,
-  topics: readonly number[],
-  count: number,
-  afterEach: () => void = () => {},
-): Promise<void> {
-  for (let first = 0; first < count; first += MESSAGES_PER_PACKET) {
-    await publisher.sendEventually(numberedPacket(topics, first, MESSAGES_PER_PACKET));
-    afterEach();
-  }
-}
 
 /** Reads until message `last` has come. @returns numbers of messages, and gaps as [id, count] */
 async function readUntil(

@@ -3,9 +3,9 @@ import { Bus } from "../../../src/client/bus.ts";
 import type { Clock } from "../../../src/client/clock.ts";
 import { DISCONNECTED_REQUEST_MS } from "../../../src/client/limits.ts";
 import { Link } from "../../../src/client/link.ts";
+import type { TransportEvents } from "../../../src/client/packet-socket.ts";
 import { planReconnect, type ReconnectOptions } from "../../../src/client/reconnection.ts";
 import type { StatusEvent } from "../../../src/client/status.ts";
-import type { TransportEvents } from "../../../src/client/transport.ts";
 import { RejectedError, SyscallError } from "../../../src/errors.ts";
 import type { ControlMap } from "../../../src/protocol/control-body.ts";
 import {
