@@ -254,7 +254,6 @@ export class Calls implements Area {
     bundle: FdBundle | undefined,
   ): Failure | undefined {
     const { choice, delivery } = this.#parts;
-    const { topic } = service;
     const { words } = buffer;
     const word = offset >>> 2;
     words[word + FRAME_ORIGIN_WORD] = caller.id;
@@ -269,7 +268,7 @@ export class Calls implements Area {
       const outcome = delivery.deliverRequest(
         caller,
         responder,
-        topic,
+        service,
         buffer,
         offset,
         bytes,

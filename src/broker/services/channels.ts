@@ -5,8 +5,10 @@
  *     asker ◄── CHANNEL [packet end, lane end] ── broker ── CHANNEL [packet end, lane end] ──► server
  *       ╰──────────────────────────── packets and fds ───────────────────────────────────────────╯
  *
- * The server is sent its ends first. Whoever does not get his has none, and the ends of the other
- * side close with that: it finds the end of the channel where it would have found its beginning.
+ * The server is sent its ends first, and both leave at once: where the kernel does not pass them on to
+ * anybody who serves, the asker is refused. Whoever does not get his later has none, and the ends of
+ * the other side close with that: it finds the end of the channel where it would have found its
+ * beginning.
  */
 
 import { assert } from "../../assert.ts";
@@ -201,12 +203,18 @@ export class Channels implements Area {
   ): number {
     // A reader that is behind must not be closed for the introduction of what it does not get.
     if (to.queue.queuedBytes >= SEND_QUEUE_BYTES_MAX) return QUEUE_FULL;
-    this.#parts.introductions.introduceSender(to, peer);
+    const { introductions, inFlight, host } = this.#parts;
+    introductions.introduceSender(to, peer);
     assert(asker.fdAccount.charge(CHANNEL_FDS), "there is room for the fds of a channel");
+    // Now, whatever follows in this turn: ends that wait here are closed as if nobody had them.
+    to.queue.sendWaiting();
+    const { follow } = inFlight;
+    inFlight.follow = false;
     const body = channelBody({ service, peer: peer.id });
     const bytes = encodeControlFrame({ opcode: OPCODE.CHANNEL, fdCount: CHANNEL_FDS, id, body });
     const outcome = to.queue.deliverWithFds(CONTROL_FRAME_BUFFER, 0, bytes, ends);
-    noteDelivery(this.#parts.host, to, outcome);
+    inFlight.follow = follow;
+    noteDelivery(host, to, outcome);
     return outcome;
   }
 
