@@ -46,7 +46,7 @@ export class Accepting {
     return Math.min(this.#refillDeadline(), this.#parts.reception.deadline());
   }
 
-  /** Whether accept() has somebody to let in, also where nobody is at the door. */
+  /** Whether accept() has something to do, also where nobody is at the door. */
   get hasDue(): boolean {
     return !this.#isPaused && this.#parts.reception.deadline() <= this.#parts.now();
   }
@@ -56,12 +56,18 @@ export class Accepting {
   }
 
   /**
-   * Lets one client in: one that had to wait, where its turn has come, or the next one.
+   * Lets one client in, one that had to wait, where its turn has come, or the next one; and sees one
+   * off that is turned away.
    * @returns whether another one may be waiting for this turn
    */
   accept(): boolean {
-    const { listener, reception, spareFds } = this.#parts;
     if (this.#isPaused) return false;
+    const isAnyLeft = this.#acceptNext();
+    return this.#parts.reception.seeOffNext() || isAnyLeft;
+  }
+
+  #acceptNext(): boolean {
+    const { listener, reception, spareFds } = this.#parts;
     // In turn: neither those who wait nor those at the door keep the others out.
     const isWaiterFirst = this.#isWaiterNext;
     this.#isWaiterNext = !isWaiterFirst;

@@ -102,7 +102,11 @@ export function assembleParts(given: SessionsOptions, host: PartsHost) {
   const { replay } = retained;
   flusher.onFlushed = replay.wake;
   const router = new Router(state, introductions, inFlight, host, replay.giveBefore);
-  const intake = new FdIntake({ ...common, router, host: files });
+  const settle = () => {
+    flusher.flushAll();
+    files.settle();
+  };
+  const intake = new FdIntake({ ...common, router, host: files, settle });
   const services = new Services({ ...common, intake, presence });
   // Whoever does not read answers nothing: its callers are told, and are not sent there again.
   flusher.onPeerGone = (connection) => chores.add(connection, services.leave(connection));

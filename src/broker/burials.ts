@@ -29,7 +29,7 @@ export interface BurialParts {
   readonly presence: Pick<Presence, "noteDisconnected">;
   readonly table: Pick<ConnectionTable, "remove">;
   readonly watch: Pick<SocketWatch, "unwatch" | "remove">;
-  readonly sockets: Pick<EndedSockets, "close">;
+  readonly sockets: Pick<EndedSockets, "drain" | "close">;
   readonly budget: Pick<FdBudget, "removeConnection">;
   readonly onEvent: BrokerEventListener;
 }
@@ -73,13 +73,14 @@ export class Burials {
     yield* state.leave(connection);
     // Last, since as long as it stood in a table somebody may have been told of it.
     yield* introductions.leave(connection);
-    this.#close(connection, cause);
+    const isDrained = yield* this.#parts.sockets.drain(connection);
+    this.#close(connection, cause, isDrained);
   }
 
-  #close(connection: Connection, cause: Cause | undefined): void {
+  #close(connection: Connection, cause: Cause | undefined, isDrained: boolean): void {
     const { areas, table, watch, sockets, budget } = this.#parts;
     watch.remove(connection);
-    sockets.close(connection);
+    sockets.close(connection, isDrained);
     for (const area of areas) area.noteLeft?.(connection);
     table.remove(connection);
     if (!connection.isExtra) budget.removeConnection();

@@ -29,14 +29,27 @@ export class EndedSockets {
 
   /**
    * Ends the streams so that the client can still read what it was sent: closing a socket with
-   * unread packets would turn into ECONNRESET at the other end. And it would close the fds in them
-   * right here, which may hang: so a socket with packets left is itself one that may.
+   * unread packets would turn into ECONNRESET at the other end. In steps.
+   * @returns whether nothing is left in the socket, for close()
    */
-  close({ socket, lane, identity, queue, quota }: Connection): void {
-    const { source, lingering, files } = this.#parts;
+  *drain({ socket, lane, identity }: Connection): Generator<void, boolean> {
+    const { source } = this.#parts;
     shutdownBoth(socket.number);
     if (lane !== undefined) shutdownBoth(lane.number);
-    const isDrained = source.discard(socket.number, identity.uid);
+    for (;;) {
+      const discarded = source.discard(socket.number, identity.uid);
+      if (discarded !== "NOT_EMPTY") return discarded === "EMPTY";
+      yield;
+    }
+  }
+
+  /**
+   * Closes the sockets. That closes the fds in them right here, which may hang: so a socket with
+   * packets left is itself one that may.
+   * @param isDrained as drain() said
+   */
+  close({ socket, lane, identity, queue, quota }: Connection, isDrained: boolean): void {
+    const { lingering, files } = this.#parts;
     const { outlet } = queue;
     const keptSocket = lane ?? (isDrained ? socket : undefined);
     if (keptSocket === undefined) outlet.disown(false);

@@ -56,6 +56,8 @@ export interface FdIntakeParts {
   readonly budget: FdBudget;
   readonly inFlight: Pick<FdsInFlight, "turn">;
   readonly host: FdHost;
+  /** Sends what waits for the end of the turn, and looks which fds are closed by now. */
+  readonly settle: () => void;
 }
 
 /** Takes messages with fds in. One for a broker. */
@@ -100,10 +102,16 @@ export class FdIntake {
     if (copies > 0) this.refuseForQuota(connection, open.topic.name, copies);
   }
 
-  /** Whether the broker has room for the fds that came with a packet; once found, it is kept. */
+  /**
+   * Whether the broker has room for the fds that came with a packet; once found, it is kept. Fds of
+   * earlier messages that only wait for others to leave with them take none.
+   */
   hasRoomFor(packet: ReceivedPacket): boolean {
     if (packet.isRest === true) return true;
-    return !packet.controlTruncated && this.#parts.budget.hasRoomForFds(packet.receivedFdCount);
+    const { budget, settle } = this.#parts;
+    if (packet.controlTruncated) return false;
+    if (!budget.hasRoomForFds(packet.receivedFdCount)) settle();
+    return budget.hasRoomForFds(packet.receivedFdCount);
   }
 
   /**

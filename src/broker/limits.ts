@@ -308,8 +308,17 @@ export const SOCKET_SEND_BUFFER_BYTES = 1024 * 1024;
  */
 export const LAST_WORD_BYTES = 40 * 1024;
 
-/** Packets that are thrown away from a connection being closed, so that its end is not a reset. */
-export const DISCARDED_PACKETS_MAX = 1_024;
+/**
+ * Packets that are thrown away by one step from a connection being closed, so that its end is not a
+ * reset: 30 us without fds.
+ */
+export const DISCARDED_PACKETS_PER_STEP = 32;
+
+/** Fds with them after which the step ends as well, behind the packet that reaches it: 0.2 ms. */
+export const DISCARDED_FDS_PER_STEP = 256;
+
+/** Newcomers that are turned away and have so much to be thrown away that it takes more steps. */
+export const TURNED_AWAY_MAX = 16;
 
 /**
  * Runs of this many bytes or more go out straight from the receive buffer. Shorter ones are copied

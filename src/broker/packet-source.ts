@@ -5,11 +5,19 @@
 
 import { PacketReceiver } from "../ffi/ancillary.ts";
 import { PinnedBuffer } from "../ffi/pinned-buffer.ts";
+import { enablePacketCredentials } from "../ffi/socket-options.ts";
 import { RECORD_TRUNCATED } from "../ffi/syscall-result.ts";
 import { PACKET_BYTES_MAX } from "../protocol/limits.ts";
 import type { FdCloser } from "./fd-closer.ts";
 import type { FdHost } from "./fd-intake.ts";
-import { DISCARDED_PACKETS_MAX } from "./limits.ts";
+import { DISCARDED_FDS_PER_STEP, DISCARDED_PACKETS_PER_STEP } from "./limits.ts";
+
+/**
+ * What a step of discard() came to. EMPTY: nothing is left. NOT_EMPTY: something may be, for the next
+ * step. NOT_TAKEN: something may be, and may not be taken now, since too many of its sender's fds are
+ * not closed yet.
+ */
+export type Discarded = "EMPTY" | "NOT_EMPTY" | "NOT_TAKEN";
 
 /** Where the packets of one broker come from. */
 export class PacketSource {
@@ -18,11 +26,15 @@ export class PacketSource {
   readonly #closer: Pick<FdCloser, "isFull">;
   /** Whose packet it is. */
   #uid = 0;
+  #fdsClosed = 0;
 
   constructor(closer: Pick<FdCloser, "isFull">, files: Pick<FdHost, "closeFd">) {
     this.#closer = closer;
     const buffer = new PinnedBuffer(PACKET_BYTES_MAX);
-    const close = (fd: number) => files.closeFd(fd, this.#uid);
+    const close = (fd: number) => {
+      this.#fdsClosed += 1;
+      files.closeFd(fd, this.#uid);
+    };
     this.packet = new PacketReceiver(buffer, PACKET_BYTES_MAX, close);
   }
 
@@ -38,16 +50,21 @@ export class PacketSource {
   }
 
   /**
-   * Throws away what a user has sent on a socket, which takes no more.
-   * @returns whether nothing is left
+   * Throws away some of what a user has sent on a socket, which takes no more: one step of it.
+   * @param fd borrowed; shut down
    */
-  discard(fd: number, uid: number): boolean {
-    for (let packets = 0; packets < DISCARDED_PACKETS_MAX; packets += 1) {
-      if (this.#closer.isFull(uid)) return false;
+  discard(fd: number, uid: number): Discarded {
+    // An empty packet looks like the end, but for the credentials that it brings then.
+    enablePacketCredentials(fd);
+    const fdsMax = this.#fdsClosed + DISCARDED_FDS_PER_STEP;
+    for (let packets = 0; packets < DISCARDED_PACKETS_PER_STEP; packets += 1) {
+      if (this.#closer.isFull(uid)) return "NOT_TAKEN";
       const bytes = this.receive(fd, uid);
       this.packet.closeFds();
-      if (bytes < 0 && bytes !== RECORD_TRUNCATED) return true;
+      const isPacket = bytes > 0 || bytes === RECORD_TRUNCATED || this.packet.hasCredentials;
+      if (!isPacket) return "EMPTY";
+      if (this.#fdsClosed >= fdsMax) break;
     }
-    return false;
+    return "NOT_EMPTY";
   }
 }

@@ -17,7 +17,7 @@ import type { BrokerEventListener } from "./events.ts";
 import { encodeFatal } from "./fatal-frame.ts";
 import type { FdBudget } from "./fd-budget.ts";
 import type { FdHost } from "./fd-intake.ts";
-import { NEWCOMERS_WAITING_SHARE } from "./limits.ts";
+import { NEWCOMERS_WAITING_SHARE, TURNED_AWAY_MAX } from "./limits.ts";
 import { Newcomers } from "./newcomers.ts";
 import type { PacketSource } from "./packet-source.ts";
 
@@ -35,6 +35,12 @@ export interface ReceptionParts {
   readonly onEvent: BrokerEventListener;
 }
 
+/** A socket that is shut down and has something left to be read. */
+interface Leaving {
+  readonly fd: number;
+  readonly uid: number;
+}
+
 /** Lets somebody in; the socket is the callee's. */
 export type LetIn = (fd: number) => void;
 
@@ -42,6 +48,8 @@ export type LetIn = (fd: number) => void;
 export class Reception {
   readonly #parts: ReceptionParts;
   readonly #newcomers: Newcomers;
+  /** Those who are turned away, in turn; in the budget like those who wait. */
+  readonly #leaving: Leaving[] = [];
 
   constructor(parts: ReceptionParts) {
     this.#parts = parts;
@@ -63,9 +71,9 @@ export class Reception {
     budget.addConnection();
   }
 
-  /** When letInNext() has something to do; Infinity while nobody waits. */
+  /** When letInNext() or seeOffNext() has something to do; Infinity while they have not. */
   deadline(): number {
-    return this.#newcomers.deadline();
+    return this.#leaving.length > 0 ? 0 : this.#newcomers.deadline();
   }
 
   /** Lets somebody in whose turn has come. @returns false where there is nobody */
@@ -77,12 +85,25 @@ export class Reception {
     return true;
   }
 
-  /** Closes the sockets of those who wait. */
+  /**
+   * Does a step for one of those who are turned away and have sent much.
+   * @returns whether there is more to do
+   */
+  seeOffNext(): boolean {
+    const next = this.#leaving.shift();
+    if (next === undefined) return false;
+    if (this.#seeOff(next)) this.#parts.budget.removeConnection();
+    else this.#leaving.push(next);
+    return this.#leaving.length > 0;
+  }
+
+  /** Closes the sockets of those who wait, or are turned away. */
   closeAll(): void {
     for (const { fd, uid } of this.#newcomers.takeAll()) {
       this.#parts.budget.removeConnection();
       this.#close(fd, uid);
     }
+    while (this.seeOffNext());
   }
 
   #turnAway(fd: number, uid: number): void {
@@ -92,12 +113,25 @@ export class Reception {
     this.#parts.onEvent({ type: "turned-away", uid, code: cause.code, message: cause.message });
   }
 
-  /** What it sent is read first: unread, it would keep the client from reading the last word. */
+  /**
+   * What it sent is read first: unread, it would keep the client from reading the last word. Whoever
+   * has sent much is seen off in steps; where there are many of them, some do not get to read it.
+   */
   #close(fd: number, uid: number): void {
-    const { source, files } = this.#parts;
     shutdownBoth(fd);
-    if (source.discard(fd, uid)) closeFd(fd);
-    else files.closeFd(fd, uid);
+    if (this.#seeOff({ fd, uid })) return;
+    if (this.#leaving.length >= TURNED_AWAY_MAX) return this.#parts.files.closeFd(fd, uid);
+    this.#parts.budget.addConnection();
+    this.#leaving.push({ fd, uid });
+  }
+
+  /** @returns whether the socket is closed; false where something is left to be read */
+  #seeOff({ fd, uid }: Leaving): boolean {
+    const discarded = this.#parts.source.discard(fd, uid);
+    if (discarded === "NOT_EMPTY") return false;
+    if (discarded === "EMPTY") closeFd(fd);
+    else this.#parts.files.closeFd(fd, uid);
+    return true;
   }
 }
 

@@ -279,12 +279,17 @@ export class SendQueue {
     return false;
   }
 
+  /** What waits for the end of the turn leaves now, as far as the socket takes it. */
+  sendWaiting(): void {
+    if (this.blockedFd < 0 && !this.isEmpty) this.#departure.sendWaiting();
+  }
+
   /**
    * Finds out which fds were taken, for a publisher whose quota runs short. What waits for others of
-   * this turn leaves before, as far as the socket takes it: nobody can take what was not sent.
+   * this turn leaves before: nobody can take what was not sent.
    */
   lookForTaken(): void {
-    if (this.blockedFd < 0 && !this.isEmpty) this.#departure.sendWaiting();
+    this.sendWaiting();
     this.outlet.look();
   }
 

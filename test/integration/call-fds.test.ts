@@ -306,4 +306,34 @@ describe("a large body in a call", () => {
       }
     },
   );
+
+  testUnless(
+    !knowsPassRights(),
+    NO_PASSRIGHTS,
+    "that the kernel does not pass on to one member goes to the next, in a burst too",
+    async () => {
+      using caller = await open();
+      using deaf = await open();
+      using other = await open();
+      const calls = [1, 2, 3, 4];
+      for (const member of [deaf, other]) await member.serve("files.shared", { shared: true });
+      const id = await caller.openService("files.shared");
+      using memory = memoryOf(countingBytes(BYTES));
+      setPassRights(deaf.socket.number, false);
+      broker.kill("SIGSTOP");
+      for (const call of calls) sendLargeRequest(caller, id, call, memory.number);
+      broker.kill("SIGCONT");
+      for (const call of calls) {
+        const request = await other.nextOf(OPCODE.REQUEST);
+        expect(request).toMatchObject({ flags: FLAG_LARGE, fdCount: 1 });
+        takeTexts(request.fds);
+        other.sendReply(requestOf(request).call, `${call}`);
+        expect((await caller.nextOf(OPCODE.REPLY)).id).toBe(call);
+      }
+      await caller.sync();
+      expect(caller.received()).toEqual([]);
+      await deaf.sync();
+      expect(deaf.received().map(({ opcode }) => opcode)).not.toContain(OPCODE.REQUEST);
+    },
+  );
 });

@@ -11,9 +11,10 @@ import { OPCODE } from "../../src/protocol/opcodes.ts";
 import { STATUS } from "../../src/protocol/status-codes.ts";
 import { eventually } from "../support/eventually.ts";
 import { testUnless } from "../support/loud-skip.ts";
-import { mapOf, packetOf, RawClient, type RawFrame } from "../support/raw-client.ts";
+import { mapOf, packetOf, RawClient, type RawFrame, textOf } from "../support/raw-client.ts";
 import { type SpawnedBroker, spawnBroker } from "../support/spawned-broker.ts";
 import { TestFiles, takeTexts } from "../support/test-files.ts";
+import { countingBytes, memoryOf } from "../support/test-memory.ts";
 
 const ASK = 900;
 const NO_PASSRIGHTS = "the kernel does not know SO_PASSRIGHTS";
@@ -185,7 +186,7 @@ describe("OPEN_CHANNEL", () => {
   testUnless(
     !knowsPassRights(),
     NO_PASSRIGHTS,
-    "ends at both where one side cannot take fds",
+    "is refused where one side cannot take fds, and has ended for the other",
     async () => {
       for (const refuser of ["asker", "server"]) {
         using asker = await RawClient.open(broker.path);
@@ -194,20 +195,92 @@ describe("OPEN_CHANNEL", () => {
         const deaf = refuser === "asker" ? asker : server;
         setPassRights(deaf.socket.number, false);
         asker.sendControl(OPCODE.OPEN_CHANNEL, ASK, { service: "channel.deaf" });
-        const other = deaf === asker ? server : asker;
+        const error = await asker.nextOf(OPCODE.ERROR);
+        expect(error.id).toBe(ASK);
+        expect(mapOf(error)["status"]).toBe(STATUS.LIMIT_QUEUED_FDS);
         if (deaf === asker) {
-          const error = await asker.nextOf(OPCODE.ERROR);
-          expect(error.id).toBe(ASK);
-          expect(mapOf(error)["status"]).toBe(STATUS.LIMIT_QUEUED_FDS);
+          using ends = new Ends(await server.nextOf(OPCODE.CHANNEL));
+          await eventually(() => ends.receive() === undefined, "the other side has ended");
         }
-        using ends = new Ends(await other.nextOf(OPCODE.CHANNEL));
-        await eventually(() => ends.receive() === undefined, "the other side has ended");
         for (const client of [asker, server]) {
           await client.sync();
           expect(client.received().filter(({ opcode }) => opcode !== OPCODE.SENDER)).toEqual([]);
         }
         await server.request(OPCODE.UNSERVE, { service: await server.serve("channel.deaf") });
       }
+    },
+  );
+
+  test("asked for in a burst, gives all their ends in order", async () => {
+    await using fresh = await spawnBroker({ policy: POLICY });
+    using asker = await RawClient.open(fresh.path);
+    using server = await RawClient.open(fresh.path);
+    await server.serve("channel.many", { channels: true });
+    await server.subscribe("files");
+    const topic = await asker.openTopic("files");
+    using file = memoryOf(countingBytes(1));
+    fresh.kill("SIGSTOP");
+    for (let round = 0; round < 4; round += 1) {
+      asker.sendMessage(topic, `${round}`, [file.number]);
+      asker.sendControl(OPCODE.OPEN_CHANNEL, ASK + round, { service: "channel.many" });
+    }
+    asker.sendMessage(topic, "last");
+    fresh.kill("SIGCONT");
+    for (let round = 0; round < 4; round += 1) {
+      const message = await server.nextOf(OPCODE.MESSAGE);
+      expect([textOf(message), message.fdCount]).toEqual([`${round}`, 1]);
+      for (const fd of message.fds) closeFd(fd);
+      using theirs = new Ends(await server.next());
+      const asked = await asker.nextOf(OPCODE.CHANNEL);
+      expect(asked.id).toBe(ASK + round);
+      using ours = new Ends(asked);
+      ours.send(`${round}`);
+      expect(theirs.receive()).toBe(`${round}`);
+    }
+    expect(textOf(await server.next())).toBe("last");
+    // What the server could put files into is closed by a thread.
+    expect(fresh.countWorkers()).toBe(1);
+  });
+
+  testUnless(
+    !knowsPassRights(),
+    NO_PASSRIGHTS,
+    "asked for in a burst, goes to the next member where one cannot take fds",
+    async () => {
+      await using fresh = await spawnBroker({ policy: POLICY });
+      using asker = await RawClient.open(fresh.path);
+      using deaf = await RawClient.open(fresh.path);
+      using other = await RawClient.open(fresh.path);
+      for (const member of [deaf, other]) {
+        await member.serve("channel.two", { shared: true, channels: true });
+      }
+      setPassRights(deaf.socket.number, false);
+      fresh.kill("SIGSTOP");
+      for (let count = 0; count < 3; count += 1) {
+        asker.sendControl(OPCODE.OPEN_CHANNEL, ASK + count, { service: "channel.two" });
+      }
+      fresh.kill("SIGCONT");
+      for (let count = 0; count < 3; count += 1) {
+        using theirs = new Ends(await other.nextOf(OPCODE.CHANNEL));
+        using ours = new Ends(await asker.nextOf(OPCODE.CHANNEL));
+        ours.send("through");
+        expect(theirs.receive()).toBe("through");
+      }
+      await fresh.expectFds(fdsAlone + 3);
+    },
+  );
+
+  testUnless(
+    !knowsPassRights(),
+    NO_PASSRIGHTS,
+    "is closed at once where nobody takes it",
+    async () => {
+      await using fresh = await spawnBroker({ policy: POLICY });
+      using client = await RawClient.open(fresh.path);
+      await client.serve("channel.none", { channels: true });
+      setPassRights(client.socket.number, false);
+      await refusal(client, "channel.none");
+      expect(fresh.countWorkers()).toBe(0);
     },
   );
 

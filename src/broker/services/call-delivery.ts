@@ -21,6 +21,7 @@ import type { Decision } from "../policy/decide.ts";
 import { QUEUE_FULL } from "../queue-outcomes.ts";
 import type { Topic } from "../topic-table.ts";
 import type { Member } from "./least-busy.ts";
+import type { Service } from "./service-table.ts";
 
 /** deliver(): the receiver may not have the fds, and the topic gives all or nothing. */
 export const FDS_DENIED = -1;
@@ -30,7 +31,7 @@ export interface CallDeliveryParts {
   readonly state: BusState;
   readonly introductions: Introductions;
   readonly intake: FdIntake;
-  readonly inFlight: Pick<FdsInFlight, "tick">;
+  readonly inFlight: Pick<FdsInFlight, "tick" | "follow">;
   readonly send: ControlSender;
   readonly onEvent: BrokerEventListener;
   readonly host: DeliveryHost;
@@ -81,22 +82,35 @@ export class CallDelivery {
   }
 
   /**
-   * Hands a REQUEST over, with all its header words in place.
+   * Hands a REQUEST over, with all its header words in place. A large one that another member could
+   * take is tried now, whatever follows in this turn: where the kernel does not pass its body on, that
+   * is known while the request can still go there.
    * @returns ACCEPTED, QUEUE_FULL, PEER_GONE, FDS_DENIED, FDS_NOT_PASSED or NO_FD_LANE (nothing can be
    *   delivered without them)
    */
   deliverRequest(
     caller: Connection,
     responder: Connection,
-    topic: Topic,
+    { topic, ownerCount }: Service<Connection>,
     buffer: PinnedBuffer,
     offset: number,
     bytes: number,
     bundle: FdBundle | undefined,
   ): number {
+    const { introductions, inFlight } = this.#parts;
     if (!hasRoom(responder, bytes)) return QUEUE_FULL;
-    if (!this.#parts.introductions.introduceTopic(responder, topic)) return QUEUE_FULL;
-    return this.#deliver(caller, responder, topic, buffer, offset, bytes, bundle);
+    if (!introductions.introduceTopic(responder, topic)) return QUEUE_FULL;
+    const isLarge = bundle !== undefined && bundle.bodyFds.length > 0;
+    if (!isLarge || ownerCount === 1) {
+      return this.#deliver(caller, responder, topic, buffer, offset, bytes, bundle);
+    }
+    introductions.introduceSender(responder, caller);
+    responder.queue.sendWaiting();
+    const { follow } = inFlight;
+    inFlight.follow = false;
+    const outcome = this.#deliver(caller, responder, topic, buffer, offset, bytes, bundle);
+    inFlight.follow = follow;
+    return outcome;
   }
 
   /** The same with a REPLY. */

@@ -1,4 +1,4 @@
-/** Why a call fails, as the code, words and figures that its caller gets. Ending it is calls.ts's. */
+/** Why a call fails, as the code, words and figures that its caller gets. Ending it is pending-calls.ts's. */
 
 import { FLAG_FAILED } from "../../protocol/opcodes.ts";
 import type { FdBudget } from "../fd-budget.ts";

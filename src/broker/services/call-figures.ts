@@ -1,6 +1,6 @@
 /**
  * What came of calls, counted for a connection and for a service. Plain sums, which can be added;
- * counting is calls.ts's.
+ * counting is for calls.ts and replies.ts.
  */
 
 /** Each figure, in the order in which it is told. */

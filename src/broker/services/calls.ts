@@ -1,6 +1,6 @@
 /**
- * Calls: from the caller's REQUEST to a free member of the service, the replies back, and every end
- * that a call can come to.
+ * Calls: from the caller's REQUEST to a free member of the service, and every end that a call can come
+ * to. The way back is replies.ts's.
  *
  *     caller                    broker                       responder
  *     REQUEST call 7     ──►    PendingCall (7 ⇄ 31)   ──►   REQUEST call 31
@@ -14,27 +14,16 @@
  */
 
 import { assert } from "../../assert.ts";
-import { ProtocolError } from "../../errors.ts";
 import type { PinnedBuffer } from "../../ffi/pinned-buffer.ts";
 import {
   FRAME_ID_WORD,
   FRAME_KIND_WORD,
   FRAME_ORIGIN_WORD,
   flagsOf,
-  kindWord,
   opcodeOf,
   paddedBytes,
 } from "../../protocol/frame.ts";
-import { BODY_PREFIX_BYTES, FRAME_HEADER_BYTES } from "../../protocol/limits.ts";
-import {
-  FLAG_CALLER_GONE,
-  FLAG_FAILED,
-  FLAG_MORE,
-  FLAG_STREAM,
-  FLAG_TIMED_OUT,
-  FLAGS_ENCODING_MASK,
-  OPCODE,
-} from "../../protocol/opcodes.ts";
+import { FLAG_CALLER_GONE, FLAG_STREAM, OPCODE } from "../../protocol/opcodes.ts";
 import { decodeCreditToBroker } from "../../protocol/service-messages.ts";
 import type { Area, CarryOut, ClientFrame } from "../area.ts";
 import type { BusState } from "../bus-state.ts";
@@ -45,32 +34,20 @@ import type { FdBudget } from "../fd-budget.ts";
 import type { FdBundle } from "../fd-bundle.ts";
 import { CALLS_PER_LOOK, ENTRIES_PER_STEP, MEMBERS_TRIED_MAX } from "../limits.ts";
 import { bodyBytesOf, isTooLarge } from "../message-limit.ts";
-import { ACCEPTED, FDS_NOT_PASSED, PEER_GONE } from "../queue-outcomes.ts";
+import { ACCEPTED } from "../queue-outcomes.ts";
 import { RESOURCE } from "../quota.ts";
 import { bodyEnd, bodyStart, unknownOpcode } from "../requests.ts";
 import { NOT_PLAIN } from "../router.ts";
 import type { Answers, Failure } from "./answers.ts";
 import type { CallDelivery } from "./call-delivery.ts";
-import {
-  NO_SERVICE,
-  partFlaw,
-  replyFailure,
-  requestFailure,
-  SERVICE_GONE,
-} from "./call-failures.ts";
+import { NO_SERVICE, requestFailure, SERVICE_GONE } from "./call-failures.ts";
+import { badCall, CALL_WORD, callAt, isPlainCalls, notOpen } from "./call-frames.ts";
 import { type ConnectionServices, type OpenService, PendingCall } from "./connection-services.ts";
-import { type HeldWords, STREAM_CREDIT_MAX } from "./held-words.ts";
+import type { HeldWords } from "./held-words.ts";
 import type { MemberChoice } from "./member-choice.ts";
+import { type CallCounters, countFailed, isPending, PendingCalls } from "./pending-calls.ts";
+import { Replies } from "./replies.ts";
 import type { Service } from "./service-table.ts";
-
-/** Word of a REQUEST that holds the call, counted from the first word of the frame. */
-const CALL_WORD = FRAME_HEADER_BYTES / 4;
-
-/** A kind word without these bits is one of the two below, for frames without fds. */
-const REQUEST_MASK = ~((FLAGS_ENCODING_MASK | FLAG_STREAM) << 8);
-const REPLY_MASK = ~((FLAGS_ENCODING_MASK | FLAG_MORE | FLAG_FAILED) << 8);
-const PLAIN_REQUEST = kindWord(OPCODE.REQUEST, 0, 0);
-const PLAIN_REPLY = kindWord(OPCODE.REPLY, 0, 0);
 
 /** What calls need of the process around them. */
 export interface CallHost {
@@ -90,30 +67,22 @@ export interface CallsParts {
   readonly host: CallHost;
 }
 
-/**
- * pending: calls without an answer. requests: handed to who serves them. replies: handed to who
- * called, but for parts of others, which are replyParts. lateReplies: dropped, because their call was
- * over.
- */
-export type CallCounters = {
-  [C in "pending" | "requests" | "replies" | "replyParts" | "lateReplies"]: number;
-};
-
 /** All calls of a broker. */
 export class Calls implements Area {
-  /** Since the start. */
-  readonly counters: CallCounters = {
-    pending: 0,
-    requests: 0,
-    replies: 0,
-    replyParts: 0,
-    lateReplies: 0,
-  };
   readonly opcodes = [OPCODE.REQUEST, OPCODE.REPLY, OPCODE.CANCEL, OPCODE.CREDIT];
   readonly #parts: CallsParts;
+  readonly #pending: PendingCalls;
+  readonly #replies: Replies;
 
   constructor(parts: CallsParts) {
     this.#parts = parts;
+    this.#pending = new PendingCalls(parts.answers, parts.held);
+    this.#replies = new Replies({ ...parts, calls: this.#pending });
+  }
+
+  /** What calls came to, since the start. */
+  get counters(): Readonly<CallCounters> {
+    return this.#pending.counters;
   }
 
   /**
@@ -125,14 +94,15 @@ export class Calls implements Area {
    */
   routePacket(connection: Connection, buffer: PinnedBuffer, packetBytes: number): number {
     const { services } = connection;
-    if (services === undefined || !isPlain(services, buffer.words, packetBytes)) return NOT_PLAIN;
+    if (services === undefined) return NOT_PLAIN;
+    if (!isPlainCalls(services, buffer.words, packetBytes)) return NOT_PLAIN;
     let untilLook = CALLS_PER_LOOK;
     for (let at = 0; at < packetBytes; ) {
       const word = at >>> 2;
       const bytes = paddedBytes(buffer.words[word] as number);
       if (opcodeOf(buffer.words[word + FRAME_KIND_WORD] as number) === OPCODE.REQUEST) {
         this.#request(connection, services, buffer, at, bytes, undefined);
-      } else this.#reply(connection, services, buffer, at, bytes, undefined);
+      } else this.#replies.take(connection, services, buffer, at, bytes, undefined);
       at += bytes;
       untilLook -= 1;
       if (untilLook > 0) continue;
@@ -154,12 +124,12 @@ export class Calls implements Area {
         return () => this.#request(connection, services, buffer, offset, bytes, bundle);
       case OPCODE.REPLY:
         if (services?.wasRequested(id) !== true) throw badCall(offset, "there never was this one");
-        return () => this.#reply(connection, services, buffer, offset, bytes, bundle);
+        return () => this.#replies.take(connection, services, buffer, offset, bytes, bundle);
       case OPCODE.CANCEL:
-        return () => this.#cancel(services?.calls.get(id), flags);
+        return () => this.#pending.cancel(services?.calls.get(id), flags);
       case OPCODE.CREDIT: {
         const { count } = decodeCreditToBroker(frame.bytes, bodyStart(frame), bodyEnd(frame));
-        return () => this.#credit(services?.calls.get(id), count);
+        return () => this.#pending.credit(services?.calls.get(id), count);
       }
       default:
         throw unknownOpcode(frame);
@@ -180,11 +150,11 @@ export class Calls implements Area {
     if (services === undefined) return;
     let ended = 0;
     for (const pending of services.requests.values()) {
-      this.#fail(pending, SERVICE_GONE);
+      this.#pending.fail(pending, SERVICE_GONE);
       if (++ended % ENTRIES_PER_STEP === 0) yield;
     }
     for (const pending of services.calls.values()) {
-      this.#cancel(pending, FLAG_CALLER_GONE);
+      this.#pending.cancel(pending, FLAG_CALLER_GONE);
       if (++ended % ENTRIES_PER_STEP === 0) yield;
     }
     this.#parts.held.drop(connection);
@@ -219,12 +189,13 @@ export class Calls implements Area {
     if (!caller.quota.charge(RESOURCE.pendingCalls, 1)) {
       const figures = excessOf(caller.quota, "pendingCalls");
       const why = excessWords(figures);
-      return this.#refuse(caller, call, service, { code: "LIMIT_PENDING_CALLS", why, figures });
+      const failure = { code: "LIMIT_PENDING_CALLS", why, figures } as const;
+      return this.#pending.refuse(caller, call, service, failure);
     }
     const failure = this.#place(caller, call, service, buffer, offset, bytes, bundle);
     if (failure === undefined) return;
     caller.quota.release(RESOURCE.pendingCalls, 1);
-    this.#refuse(caller, call, service, failure);
+    this.#pending.refuse(caller, call, service, failure);
   }
 
   #admits(
@@ -254,7 +225,6 @@ export class Calls implements Area {
     bundle: FdBundle | undefined,
   ): Failure | undefined {
     const { choice, delivery } = this.#parts;
-    const { topic } = service;
     const { words } = buffer;
     const word = offset >>> 2;
     words[word + FRAME_ORIGIN_WORD] = caller.id;
@@ -269,7 +239,7 @@ export class Calls implements Area {
       const outcome = delivery.deliverRequest(
         caller,
         responder,
-        topic,
+        service,
         buffer,
         offset,
         bytes,
@@ -278,7 +248,7 @@ export class Calls implements Area {
       if (outcome === ACCEPTED) {
         const isStream = (flagsOf(words[word + FRAME_KIND_WORD] as number) & FLAG_STREAM) !== 0;
         const pending = new PendingCall(service, caller, call, member, request, isStream);
-        this.#add(pending, services);
+        this.#pending.add(pending, services);
         if (bundle !== undefined) {
           bundle.onRefused = (refusal) =>
             this.#parts.deferred.add(() => this.#lose(pending, refusal));
@@ -291,149 +261,11 @@ export class Calls implements Area {
     return failure;
   }
 
-  #add(pending: PendingCall, responder: ConnectionServices): void {
-    pending.caller.services?.calls.set(pending.call, pending);
-    responder.requests.set(pending.request, pending);
-    pending.service.chargeRequest(pending.member);
-    this.counters.pending += 1;
-    this.counters.requests += 1;
-    responder.figures.requests += 1;
-    pending.service.figures.requests += 1;
-  }
-
-  #reply(
-    responder: Connection,
-    services: ConnectionServices,
-    buffer: PinnedBuffer,
-    offset: number,
-    bytes: number,
-    bundle: FdBundle | undefined,
-  ): void {
-    const { words } = buffer;
-    const word = offset >>> 2;
-    const pending = services.requests.get(words[word + FRAME_ID_WORD] as number);
-    if (pending === undefined) {
-      services.lateReplies += 1;
-      this.counters.lateReplies += 1;
-      return;
-    }
-    const flags = flagsOf(words[word + FRAME_KIND_WORD] as number);
-    const isPart = (flags & FLAG_MORE) !== 0;
-    const flaw = isPart ? partFlaw(pending, flags) : undefined;
-    if (flaw !== undefined) return this.#reject(pending, isPart, flaw);
-    const { delivery } = this.#parts;
-    const limit = delivery.replyBytesMax(pending.member, pending.service.topic);
-    const actual = bodyBytesOf(words, offset);
-    if (isTooLarge(actual, limit)) return this.#rejectSize(pending, isPart, limit, actual);
-    if (bundle !== undefined && !this.#admitsReply(responder, pending, buffer, bundle)) {
-      const why = "the service answered with fds that it may not send";
-      return this.#reject(pending, isPart, why);
-    }
-    if (isPart) pending.credit -= 1;
-    else this.#end(pending);
-    const { caller, call, service } = pending;
-    words[word + FRAME_ID_WORD] = call;
-    words[word + FRAME_ORIGIN_WORD] = responder.id;
-    const { topic } = service;
-    const outcome = delivery.deliverReply(responder, caller, topic, buffer, offset, bytes, bundle);
-    if (outcome === ACCEPTED) {
-      this.#countReply(services, pending, flags);
-      if (bundle !== undefined) {
-        bundle.onRefused = () => this.#parts.deferred.add(() => this.#loseReply(pending, isPart));
-      }
-      return;
-    }
-    // The caller is gone, and its end will be the end of the call.
-    if (outcome === PEER_GONE) return;
-    const failure = replyFailure(this.#parts.budget, caller.queue, outcome);
-    if (isPart) this.#cancel(pending, 0);
-    this.#refuse(caller, call, service, failure);
-  }
-
-  #countReply({ figures }: ConnectionServices, { caller, service }: PendingCall, flags: number) {
-    const name = (flags & FLAG_MORE) === 0 ? "replies" : "replyParts";
-    this.counters[name] += 1;
-    figures[name] += 1;
-    service.figures[name] += 1;
-    if ((flags & FLAG_FAILED) !== 0) countFailed(caller, service);
-  }
-
-  #admitsReply(
-    responder: Connection,
-    { service }: PendingCall,
-    buffer: PinnedBuffer,
-    bundle: FdBundle,
-  ): boolean {
-    const { topic } = service;
-    const sendFds = this.#parts.state.peek(responder, "send-fds", topic.name);
-    return this.#parts.delivery.admits(responder, { topic, sendFds }, 0, buffer, bundle);
-  }
-
-  /** The caller gives a call up, or has gone. */
-  #cancel(pending: PendingCall | undefined, flags: number): void {
-    if (pending === undefined) return;
-    this.#end(pending);
-    if ((flags & FLAG_TIMED_OUT) !== 0) countFailed(pending.caller, pending.service);
-    this.#parts.held.cancel(pending.responder, pending.request, flags);
-  }
-
-  #credit(pending: PendingCall | undefined, count: number): void {
-    if (pending?.isStream !== true) return;
-    pending.credit = Math.min(pending.credit + count, STREAM_CREDIT_MAX);
-    this.#parts.held.credit(pending.responder, pending.request, count);
-  }
-
-  /** The service may not answer so: the caller is told, and the service, if it means to go on. */
-  #reject(pending: PendingCall, goesOn: boolean, why: string): void {
-    if (goesOn) this.#cancel(pending, 0);
-    else this.#end(pending);
-    const { caller, call, service } = pending;
-    this.#refuse(caller, call, service, { code: "REJECTED_REPLY", why });
-  }
-
-  #rejectSize(pending: PendingCall, goesOn: boolean, limit: number, actual: number): void {
-    if (goesOn) this.#cancel(pending, 0);
-    else this.#end(pending);
-    const { responder, caller, call, service } = pending;
-    const what = { topic: service.topic.name, limit, actual, kind: "reply" as const };
-    countFailed(caller, service);
-    this.#parts.delivery.tellTooLarge(responder, what, caller, call);
-  }
-
-  #fail(pending: PendingCall, failure: Failure): void {
-    this.#end(pending);
-    this.#refuse(pending.caller, pending.call, pending.service, failure);
-  }
-
   /** A large request waited, and then it could not be passed on. */
   #lose(pending: PendingCall, refusal: number): void {
     if (!isPending(pending)) return;
-    this.#fail(pending, requestFailure(this.#parts.budget, pending.responder.queue, refusal));
-  }
-
-  /** The same of a large reply. */
-  #loseReply(pending: PendingCall, isPart: boolean): void {
-    // Given up meanwhile.
-    if (isPart && !isPending(pending)) return;
-    if (isPart) this.#cancel(pending, 0);
-    const { caller, call, service } = pending;
-    this.#refuse(
-      caller,
-      call,
-      service,
-      replyFailure(this.#parts.budget, caller.queue, FDS_NOT_PASSED),
-    );
-  }
-
-  /** Takes a call out of the tables. What is told of it is the caller's business. */
-  #end(pending: PendingCall): void {
-    const { caller, call, responder, request, service, member } = pending;
-    const isKnown = responder.services?.requests.delete(request) === true;
-    assert(isKnown, "a call ends once");
-    this.counters.pending -= 1;
-    caller.services?.calls.delete(call);
-    caller.quota.release(RESOURCE.pendingCalls, 1);
-    service.releaseRequest(member);
+    const { queue } = pending.responder;
+    this.#pending.fail(pending, requestFailure(this.#parts.budget, queue, refusal));
   }
 
   #deny(caller: Connection, call: number, { service, call: decision }: OpenService): void {
@@ -442,50 +274,4 @@ export class Calls implements Area {
     countFailed(caller, service);
     this.#parts.answers.refuseByPolicy(caller, call, "call", topic, rule);
   }
-
-  #refuse(caller: Connection, call: number, service: Service<Connection>, failure: Failure): void {
-    const topic = service.topic.name;
-    countFailed(caller, service);
-    this.#parts.answers.fail(caller, call, { topic, cannot: `Cannot call "${topic}"` }, failure);
-  }
-}
-
-function countFailed({ services }: Connection, { figures }: Service<Connection>): void {
-  figures.callsFailed += 1;
-  if (services !== undefined) services.figures.callsFailed += 1;
-}
-
-function isPending(pending: PendingCall): boolean {
-  return pending.responder.services?.requests.get(pending.request) === pending;
-}
-
-/** Whether a packet is nothing but good requests and replies without fds. */
-function isPlain(services: ConnectionServices, words: Uint32Array, packetBytes: number): boolean {
-  for (let at = 0; at < packetBytes; ) {
-    const word = at >>> 2;
-    const frameBytes = words[word] as number;
-    const kind = words[word + FRAME_KIND_WORD] as number;
-    const id = words[word + FRAME_ID_WORD] as number;
-    if (frameBytes < FRAME_HEADER_BYTES || frameBytes > packetBytes - at) return false;
-    if ((kind & REQUEST_MASK) === PLAIN_REQUEST) {
-      if (frameBytes < FRAME_HEADER_BYTES + BODY_PREFIX_BYTES) return false;
-      if (callAt(words, at) === 0 || !services.open.has(id)) return false;
-    } else if ((kind & REPLY_MASK) !== PLAIN_REPLY || !services.wasRequested(id)) return false;
-    at += paddedBytes(frameBytes);
-  }
-  return true;
-}
-
-function callAt(words: Uint32Array, offset: number): number {
-  return words[(offset >>> 2) + CALL_WORD] as number;
-}
-
-function notOpen(offset: number): ProtocolError {
-  const message = `Cannot use service at byte ${offset}: its id is not open on this connection`;
-  return new ProtocolError("PROTOCOL_TOPIC_ID", message, offset);
-}
-
-function badCall(offset: number, why: string): ProtocolError {
-  const message = `Cannot take call at byte ${offset}: ${why}`;
-  return new ProtocolError("PROTOCOL_REQUEST_ID", message, offset);
 }

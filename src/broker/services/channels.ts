@@ -5,8 +5,10 @@
  *     asker ◄── CHANNEL [packet end, lane end] ── broker ── CHANNEL [packet end, lane end] ──► server
  *       ╰──────────────────────────── packets and fds ───────────────────────────────────────────╯
  *
- * The server is sent its ends first. Whoever does not get his has none, and the ends of the other
- * side close with that: it finds the end of the channel where it would have found its beginning.
+ * The server is sent its ends first, and both leave at once: where the kernel does not pass them on to
+ * anybody who serves, the asker is refused. Whoever does not get his later has none, and the ends of
+ * the other side close with that: it finds the end of the channel where it would have found its
+ * beginning.
  */
 
 import { assert } from "../../assert.ts";
@@ -55,12 +57,12 @@ export interface ChannelsParts {
 interface Ends {
   readonly bundle: FdBundle;
   /**
-   * On whose account they are closed where nobody else has them: the other side may have put
-   * anything into them, so that may hang. It is who asked for the channel.
+   * On whose account they are closed: the other side may have put anything into them, so that may hang.
+   * It is who asked for the channel.
    */
   readonly payerUid: number;
-  /** True while it is known that they were passed on, so that closing ours is not the last time. */
-  arePassedOn: boolean;
+  /** True while the other side has none yet, so that nothing is in these and closing them is quick. */
+  areEmpty: boolean;
 }
 
 /** Opens private channels. */
@@ -139,28 +141,22 @@ export class Channels implements Area {
     const { name } = service.topic;
     const [ours, theirs] = this.#openEnds(asker);
     const server = this.#sendToServer(asker, service, first, theirs.bundle);
-    this.#letGo(theirs, server !== undefined);
+    letGoEmpty(theirs);
     if (server === undefined) {
       const figures = first.client.queue.fullness("messages");
       const why = "whoever serves it cannot take it now";
       this.#refuse(asker, id, name, { code: "LIMIT_QUEUED_FDS", why, figures });
-    } else {
-      const why = "it cannot be passed to you now";
-      const { bundle } = ours;
-      const refuse = () => this.#refuse(asker, id, name, this.#noFds(why));
-      bundle.onRefused = () => this.#parts.deferred.add(refuse);
-      const outcome = this.#send(asker, id, server, name, bundle, asker);
-      if (outcome !== ACCEPTED) bundle.onRefused(outcome);
-      return this.#letGo(ours, outcome === ACCEPTED);
+      return letGoEmpty(ours);
     }
-    this.#letGo(ours, false);
-  }
-
-  /** The broker's part is done; a queue that must wait has retained the ends. */
-  #letGo(ends: Ends, arePassedOn: boolean): void {
-    ends.arePassedOn = arePassedOn;
-    ends.bundle.release();
-    ends.arePassedOn = false;
+    const why = "it cannot be passed to you now";
+    const { bundle } = ours;
+    const refuse = () => this.#refuse(asker, id, name, this.#noFds(why));
+    bundle.onRefused = () => this.#parts.deferred.add(refuse);
+    const outcome = this.#send(asker, id, server, name, bundle, asker);
+    if (outcome !== ACCEPTED) bundle.onRefused(outcome);
+    // The server may have put files into them by now. The asker has the ends, too, but could have
+    // closed its own already: then it is us who close those files, and that may hang.
+    bundle.release();
   }
 
   /** @returns who takes the other end; undefined where nobody can */
@@ -201,12 +197,19 @@ export class Channels implements Area {
   ): number {
     // A reader that is behind must not be closed for the introduction of what it does not get.
     if (to.queue.queuedBytes >= SEND_QUEUE_BYTES_MAX) return QUEUE_FULL;
-    this.#parts.introductions.introduceSender(to, peer);
+    const { introductions, inFlight, host } = this.#parts;
+    introductions.introduceSender(to, peer);
     assert(asker.fdAccount.charge(CHANNEL_FDS), "there is room for the fds of a channel");
+    // Now, whatever follows in this turn: so a refusal of the kernel's is known while somebody else can
+    // be asked, and the server's ends are closed while they are empty.
+    to.queue.sendWaiting();
+    const { follow } = inFlight;
+    inFlight.follow = false;
     const body = channelBody({ service, peer: peer.id });
     const bytes = encodeControlFrame({ opcode: OPCODE.CHANNEL, fdCount: CHANNEL_FDS, id, body });
     const outcome = to.queue.deliverWithFds(CONTROL_FRAME_BUFFER, 0, bytes, ends);
-    noteDelivery(this.#parts.host, to, outcome);
+    inFlight.follow = follow;
+    noteDelivery(host, to, outcome);
     return outcome;
   }
 
@@ -237,14 +240,21 @@ export class Channels implements Area {
   #endsOf({ identity, fdAccount }: Connection, fds: readonly number[]): Ends {
     const { budget, files } = this.#parts;
     const close = (fd: number): void => {
-      if (ends.arePassedOn) closeFd(fd);
+      if (ends.areEmpty) closeFd(fd);
       else files.closeFd(fd, ends.payerUid);
       budget.letGo(1);
     };
     const bundle = new FdBundle(fds, close, 0, fdAccount);
-    const ends: Ends = { bundle, payerUid: identity.uid, arePassedOn: false };
+    const ends: Ends = { bundle, payerUid: identity.uid, areEmpty: false };
     return ends;
   }
+}
+
+/** The broker's part is done, and the other side has no ends; a queue that must wait keeps these. */
+function letGoEmpty(ends: Ends): void {
+  ends.areEmpty = true;
+  ends.bundle.release();
+  ends.areEmpty = false;
 }
 
 /**

@@ -20,6 +20,7 @@ function start(atDoor: number, waiting: number): { accepting: Accepting; done: s
     reception: {
       deadline: () => 0,
       receive: () => done.push("door"),
+      seeOffNext: () => false,
       letInNext: () => {
         if (left.waiting === 0) return false;
         left.waiting -= 1;

@@ -20,12 +20,15 @@ let state: BusState;
 let burials: Burials;
 /** What listeners were told: "disconnected 3". */
 let told: string[];
+/** Steps that it takes to empty a connection's socket. */
+let stepsToEmpty: Map<number, number>;
 
 beforeEach(() => {
   services = new ServicesBench(UID);
   bench = services.connections;
   state = services.state;
   told = [];
+  stepsToEmpty = new Map();
   burials = burialsOf([services.requests]);
 });
 
@@ -37,10 +40,16 @@ function burialsOf(areas: readonly Area[]): Burials {
     presence: { noteDisconnected: ({ id }) => void told.push(`disconnected ${id}`) },
     table: { remove: () => {} },
     watch: { unwatch: () => {}, remove: () => {} },
-    sockets: { close: () => {} },
+    sockets: { drain, close: () => {} },
     budget: { removeConnection: () => {} },
     onEvent: () => {},
   });
+}
+
+/** Empties a socket. */
+function* drain({ id }: Connection): Generator<void, boolean> {
+  for (let step = 0; step < (stepsToEmpty.get(id) ?? 0); step += 1) yield;
+  return true;
 }
 
 function subscribeTo(connection: Connection, count: number, pattern: (n: number) => string): void {
@@ -173,6 +182,14 @@ describe("Burials.run()", () => {
     });
     expect(told).toEqual(["disconnected 2"]);
     expect(steps).toBe(2);
+  });
+
+  test("empties a socket in steps, while others are buried", () => {
+    stepsToEmpty.set(1, 1_000);
+    doom(bench.connect(1, UID));
+    doom(bench.connect(2, UID + 1));
+    expect(buryAll()).toBeLessThanOrEqual(ENTRIES_PER_STEP);
+    expect(told).toEqual(["disconnected 2", "disconnected 1"]);
   });
 });
 
