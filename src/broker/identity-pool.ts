@@ -33,7 +33,8 @@ export class IdentityPool {
 
 /** Whether two identities say the same of everything. */
 export function equalIdentities(one: PeerIdentity, other: PeerIdentity): boolean {
-  return SCALARS.every((name) => one[name] === other[name]) && equalLists(one.groups, other.groups);
+  for (const name of SCALARS) if (one[name] !== other[name]) return false;
+  return equalLists(one.groups, other.groups);
 }
 
 /** All of PeerIdentity but the groups; a field that is missing here does not compile. */
@@ -52,5 +53,6 @@ const SCALAR_FIELDS: Readonly<Record<Exclude<keyof PeerIdentity, "groups">, true
 const SCALARS = Object.keys(SCALAR_FIELDS) as Exclude<keyof PeerIdentity, "groups">[];
 
 function equalLists(one: readonly number[], other: readonly number[]): boolean {
+  if (one === other) return true;
   return one.length === other.length && one.every((value, index) => value === other[index]);
 }

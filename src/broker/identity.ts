@@ -67,7 +67,7 @@ export function readPeerIdentity(fd: number, options: IdentityOptions = {}): Pee
     pid,
     uid,
     gid,
-    groups: allowUnmapped ? groups : groups.filter((group) => group !== overflow.gid),
+    groups: allowUnmapped ? groups : without(groups, overflow.gid),
     label,
     unmapped: !allowUnmapped && (uid === overflow.uid || gid === overflow.gid),
     cgroup: found?.cgroup,
@@ -76,6 +76,11 @@ export function readPeerIdentity(fd: number, options: IdentityOptions = {}): Pee
     container: found?.container,
     exe: found?.exe,
   };
+}
+
+/** The list itself, where there is nothing to leave out. */
+function without(groups: readonly number[], gid: number): readonly number[] {
+  return groups.includes(gid) ? groups.filter((group) => group !== gid) : groups;
 }
 
 function readPeerProcess(fd: number, pid: number): ProcessIdentity | undefined {

@@ -11,7 +11,7 @@
 import { namesSameFile } from "../ffi/file-identity.ts";
 import { readPidOfPidfd } from "../ffi/pidfd.ts";
 import { readProcLink } from "../ffi/proc-file.ts";
-import { type CgroupPlace, parseCgroupPath } from "./cgroup-path.ts";
+import type { CgroupPlace } from "./cgroup-path.ts";
 import { readCgroup } from "./cgroup-paths.ts";
 
 /** What is known of a process. */
@@ -47,9 +47,9 @@ export function readProcessIdentity(pidfd: number, pid: number): ProcessIdentity
   const cgroup = readCgroup(pidfd, pid);
   const exe = readExecutable(pid);
   if (readPidOfPidfd(pidfd) !== pid) return undefined;
-  const place = cgroup === undefined ? undefined : parseCgroupPath(cgroup);
+  const place = cgroup?.place;
   return {
-    cgroup: place && cgroup,
+    cgroup: place && cgroup?.path,
     unit: place?.unit,
     slice: place?.slice,
     container: place?.container,

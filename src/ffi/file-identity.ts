@@ -8,7 +8,7 @@
 import type { Pointer } from "bun:ffi";
 import * as kernel from "./constants.ts";
 import { libc } from "./libc.ts";
-import { OwnedFd } from "./owned-fd.ts";
+import { closeFd } from "./owned-fd.ts";
 import { PinnedBuffer } from "./pinned-buffer.ts";
 import * as structs from "./structs.ts";
 import { lastErrno, syscallError } from "./syscall-result.ts";
@@ -19,8 +19,8 @@ const PATH_BYTES_MAX = 4096;
 const ATTEMPTS_MAX = 4;
 const STATX_FLAGS = kernel.AT_EMPTY_PATH | kernel.AT_STATX_DONT_SYNC;
 
-const encoder = new TextEncoder();
 const pathScratch = new PinnedBuffer(PATH_BYTES_MAX);
+const pathText = Buffer.from(pathScratch.bytes.buffer);
 const linkStatus = new PinnedBuffer(structs.STATX_BYTES);
 const pathStatus = new PinnedBuffer(structs.STATX_BYTES);
 
@@ -46,12 +46,18 @@ export function namesSameFile(link: string, path: string): boolean {
   if (!statFile(kernel.AT_FDCWD, link, linkStatus)) return false;
   const fd = openCached(path);
   if (fd < 0) return false;
-  using file = OwnedFd.adopt(fd);
-  return statFile(file.number, "", pathStatus) && isSameFile(linkStatus.words, pathStatus.words);
+  try {
+    return statFile(fd, "", pathStatus) && isSameFile(linkStatus.words, pathStatus.words);
+  } finally {
+    closeFd(fd);
+  }
 }
 
 function isSameFile(a: Uint32Array, b: Uint32Array): boolean {
-  return IDENTITY_OFFSETS.every((at) => structs.unpackU32(a, at) === structs.unpackU32(b, at));
+  for (const at of IDENTITY_OFFSETS) {
+    if (structs.unpackU32(a, at) !== structs.unpackU32(b, at)) return false;
+  }
+  return true;
 }
 
 const IDENTITY_OFFSETS: readonly number[] = [
@@ -101,8 +107,7 @@ function statFile(directoryFd: number, path: string, target: PinnedBuffer): bool
 /** False for what cannot be a path: C would stop at the NUL. */
 function packPath(path: string): boolean {
   if (path.includes("\0")) return false;
-  const { read, written } = encoder.encodeInto(path, pathScratch.bytes);
-  if (read !== path.length || written === PATH_BYTES_MAX) return false;
-  pathScratch.bytes[written] = 0;
+  if (Buffer.byteLength(path) >= PATH_BYTES_MAX) return false;
+  pathScratch.bytes[pathText.write(path)] = 0;
   return true;
 }

@@ -13,6 +13,9 @@ import { lastErrno, syscallError } from "./syscall-result.ts";
 const CLOSED = -1;
 const STANDARD_FD_LAST = 2;
 
+/** A default that is not made anew for each fd. */
+const NO_OPTIONS: { readonly allowStandard?: boolean } = {};
+
 /**
  * close(2). Afterwards the fd is gone on every path but EBADF: Linux frees the number first and
  * reports EINTR, EIO or a quota error of the file system later. Those are not reported here, since
@@ -56,7 +59,7 @@ export class OwnedFd {
    *   owner of a standard stream is mostly a bug
    * @throws {ArgumentError} ARGUMENT_FD
    */
-  static adopt(fd: number, options: { allowStandard?: boolean } = {}): OwnedFd {
+  static adopt(fd: number, options: { readonly allowStandard?: boolean } = NO_OPTIONS): OwnedFd {
     assertFd(fd, "fd");
     if (fd <= STANDARD_FD_LAST && options.allowStandard !== true) {
       throw new ArgumentError(

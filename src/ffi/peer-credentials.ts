@@ -30,6 +30,10 @@ let answer = new PinnedBuffer(ANSWER_BYTES_FIRST);
 
 const decoder = new TextDecoder();
 
+/** The last answer to SO_PEERGROUPS, and what was made of it: those who come together are alike. */
+let groupsTold = new Uint32Array(0);
+let groupsMade: readonly number[] = [];
+
 /** What SO_PEERCRED says. */
 export interface PeerCredentials {
   /** 0 where the peer lives in a pid namespace that this process cannot see. */
@@ -65,16 +69,29 @@ export function getPeerCredentials(fd: number): PeerCredentials {
  * getsockopt(2) SO_PEERGROUPS: the supplementary groups of the peer. Its effective gid is not among
  * them unless it is also supplementary.
  * @param fd a connected Unix socket, borrowed
- * @returns gids, unsigned, ascending, each once
+ * @returns gids, unsigned, ascending, each once; the same list for the same answer
  * @throws {ArgumentError} ARGUMENT_FD
  * @throws {SyscallError} ENOTCONN where the kernel names nobody; EBADF, ENOTSOCK; ENOPROTOOPT before
  *   Linux 4.13
  */
-export function getPeerGroups(fd: number): number[] {
+export function getPeerGroups(fd: number): readonly number[] {
   const bytes = readAnswer(fd, kernel.SO_PEERGROUPS);
   if (bytes < 0) throw peerError("SO_PEERGROUPS", -bytes, fd);
-  const groups = new Set(answer.words.subarray(0, bytes / GID_BYTES));
-  return Array.from(groups).sort((a, b) => a - b);
+  const count = bytes / GID_BYTES;
+  if (!isToldAgain(count)) {
+    groupsTold = answer.words.slice(0, count);
+    groupsMade = Array.from(new Set(groupsTold)).sort((a, b) => a - b);
+  }
+  return groupsMade;
+}
+
+/** Whether the groups in `answer` are those of the answer before. */
+function isToldAgain(count: number): boolean {
+  if (groupsTold.length !== count) return false;
+  for (let index = 0; index < count; index += 1) {
+    if (groupsTold[index] !== answer.words[index]) return false;
+  }
+  return true;
 }
 
 /**

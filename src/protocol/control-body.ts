@@ -41,6 +41,9 @@ const NEGATIVE_FIXINT = 0xe0;
 const UTF8_DECODER = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 const UTF8_ENCODER = new TextEncoder();
 
+/** Nearly all strings of control bodies are ASCII and shorter: they are decoded by way of this. */
+const ASCII_SCRATCH = Buffer.from(new ArrayBuffer(0x100));
+
 /**
  * Decodes a control body.
  * @param bytes borrowed; nothing of the result points into it
@@ -127,12 +130,24 @@ class BodyDecoder {
 
   #decodeString(length: number): string {
     const from = this.#take(length);
+    if (this.#isShortAscii(from, length)) return ASCII_SCRATCH.toString("latin1", 0, length);
     try {
       return UTF8_DECODER.decode(this.#bytes.subarray(from, from + length));
     } catch (cause) {
       this.#position = from;
       throw this.#fault("a string is not UTF-8", cause);
     }
+  }
+
+  /** Copies the text to ASCII_SCRATCH; so no view is made of each string. */
+  #isShortAscii(from: number, length: number): boolean {
+    if (length > ASCII_SCRATCH.byteLength) return false;
+    for (let index = 0; index < length; index += 1) {
+      const byte = this.#bytes[from + index] as number;
+      if (byte >= 0x80) return false;
+      ASCII_SCRATCH[index] = byte;
+    }
+    return true;
   }
 
   #decodeArray(length: number, depth: number): ControlValue[] {

@@ -29,7 +29,7 @@ const ROOT_REASON = "only root can start a process under another uid";
 /** What the kernel says of a peer, and the pid that the peer says of itself. */
 interface SeenPeer {
   readonly credentials: PeerCredentials;
-  readonly groups: number[];
+  readonly groups: readonly number[];
   readonly pid: unknown;
 }
 
