@@ -19,6 +19,7 @@ import { clearRetainedBody, decodeClearRetainedAck } from "../protocol/service-m
 import { STATUS } from "../protocol/status-codes.ts";
 import { checkTopicName } from "../protocol/topics.ts";
 import type { QuerySubject } from "../protocol/words.ts";
+import type { PublishReceipt, Receipt } from "../receipt.ts";
 import type { DrainOptions, FlushOptions, PolicyQuestion, TopicMap } from "./bus-options.ts";
 import { Deadlines } from "./deadlines.ts";
 import type { Self } from "./dial.ts";
@@ -29,7 +30,7 @@ import type { Link, LinkHost } from "./link.ts";
 import { Publisher, type PublishOptions } from "./publisher.ts";
 import { type QueryEntry, type QueryOptions, queryEntries } from "./queries.ts";
 import { ReadGate } from "./read-gate.ts";
-import { type PublishReceipt, type Receipt, Receipts } from "./receipts.ts";
+import { Receipts } from "./receipts.ts";
 import type { ReconnectPlan } from "./reconnection.ts";
 import type { Restorable } from "./restorable.ts";
 import { ServiceApi } from "./service-api.ts";
@@ -115,7 +116,8 @@ export class Bus<Topics extends TopicMap = TopicMap>
    *   another copy, anything else as msgpack
    * @param options with `receipt: true`, what became of this one message is waited for
    * @returns false where much waits to be sent: a good moment to `await bus.flush()`; or a promise of
-   *   the receipt, which rejects with what is thrown otherwise, or with why the message was refused
+   *   the receipt, which rejects with what is thrown otherwise, or with why the message was refused,
+   *   and the receipt in that error
    * @throws {ArgumentError} ARGUMENT_TOPIC, ARGUMENT_DATA, ARGUMENT_FD
    * @throws {SyscallError} EMFILE, ENOMEM where there is no room for a large body
    * @throws {LimitError} LIMIT_MESSAGE_BYTES, LIMIT_MESSAGE_FDS, LIMIT_OUTBOUND, LIMIT_QUEUED_FDS
@@ -191,8 +193,9 @@ export class Bus<Topics extends TopicMap = TopicMap>
   /**
    * Waits until the broker has routed everything published so far. While there is no connection it
    * waits for the next one, unless messages may be lost already.
-   * @throws {RejectedError} where a message since the last flush was denied: the first such error
-   * @throws {LimitError} LIMIT_QUEUED_FDS where fds could not be passed on
+   * @throws {RejectedError} where a message since the last flush was denied: the first such error,
+   *   with what became of all of them as its `receipt`
+   * @throws {LimitError} LIMIT_QUEUED_FDS where fds could not be passed on; the same
    * @throws {TimeoutError} TIMEOUT_FLUSH
    * @throws {ClosedError} CLOSED_DISCONNECTED where messages since the last flush may be lost with
    *   a connection: it tells how many, and once; the reason after the end of the bus

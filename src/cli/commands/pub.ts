@@ -1,8 +1,8 @@
 /** `seqbus pub`: publishes one message, with open files if wished, and waits until it is routed. */
 
 import type { PublishOptions } from "../../client/publisher.ts";
-import type { Receipt } from "../../client/receipts.ts";
 import { ArgumentError } from "../../errors.ts";
+import type { Receipt } from "../../receipt.ts";
 import { connectOnce } from "../bus-connection.ts";
 import { EXIT } from "../exit-codes.ts";
 import { type InputOptions, openInput } from "../message-input.ts";
