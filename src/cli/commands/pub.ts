@@ -35,7 +35,7 @@ export async function runPub(
 ): Promise<number> {
   if (options.clear === true) return await clearRetained(topic, data, options);
   const retention = retentionOf(options);
-  using input = await openInput(data, options);
+  using input = await openInput(data, { ...options, jsonOutputOption: "--receipt" });
   await using bus = await connectOnce(options.socket);
   const { encoding, fds } = input;
   bus.publish(topic, input.data, { encoding, fds, ...retention });
