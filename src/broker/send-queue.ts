@@ -136,8 +136,15 @@ export class SendQueue {
 
   /** What keeps a message out that was refused, or a control frame. */
   fullness(of: "messages" | "control"): room.Fullness {
-    if (of === "messages") return room.fullnessOf(this.#waiting, this.#pool.lack());
-    return room.controlFullnessOf(this.#waiting, this.#pool.reserveBytes);
+    const { sought } = this.#waiting;
+    if (of === "messages") return room.fullnessOf(this.#waiting, sought, this.#pool.lack());
+    return room.controlFullnessOf(this.#waiting, sought, this.#pool.reserveBytes);
+  }
+
+  /** One frame has no room: fullness() counts it as if it waited. @returns QUEUE_FULL */
+  refuse(bytes: number): number {
+    this.#waiting.sought = { bytes, fds: 0, memoryBytes: 0 };
+    return QUEUE_FULL;
   }
 
   /** Messages that were taken, and lost while they waited. */
@@ -225,7 +232,11 @@ export class SendQueue {
     if (outcome === NOT_TURNED_AWAY) {
       const more = { bytes, fds: fds.length, memoryBytes };
       const hasRoom = () => this.#canAdd(bytes) && room.fitsWithFds(this.#waiting, more);
-      outcome = hasRoom() ? ACCEPTED : this.#makeRoom(source, offset, bytes, hasRoom);
+      if (hasRoom()) outcome = ACCEPTED;
+      else {
+        this.#waiting.sought = more;
+        outcome = this.#makeRoom(source, offset, bytes, hasRoom);
+      }
     }
     if (outcome !== ACCEPTED) {
       bundle.payer.release(fds.length);
@@ -283,11 +294,11 @@ export class SendQueue {
    */
   push(source: PinnedBuffer, bytes: number): number {
     if (this.#isAbandoned) return ACCEPTED;
-    if (!room.fitsReserve(this.#waiting, bytes)) return QUEUE_FULL;
+    if (!room.fitsReserve(this.#waiting, bytes)) return this.refuse(bytes);
     const tail = this.#waiting.last;
     const hasRoom = tail !== undefined && tail.bundle === undefined && tail.room >= bytes;
     const packet = hasRoom ? tail : this.#pool.acquireControl(!this.isEmpty);
-    if (packet === undefined) return QUEUE_FULL;
+    if (packet === undefined) return this.refuse(bytes);
     if (!hasRoom) this.#waiting.push(packet);
     this.#waiting.append(packet, source, 0, bytes);
     return ACCEPTED;
@@ -426,6 +437,7 @@ export class SendQueue {
 
   /** A run that does not fit, or that comes while others are lost. */
   #deliverFull(source: PinnedBuffer, offset: number, bytes: number): number {
+    this.#waiting.sought = { bytes, fds: 0, memoryBytes: 0 };
     const outcome = this.#makeRoom(source, offset, bytes, () =>
       this.#canAdd(PACKET_BYTES_MAX, bytes),
     );
