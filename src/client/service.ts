@@ -9,7 +9,7 @@ import type { IfOwned } from "../protocol/words.ts";
 import type { Channel } from "./channel.ts";
 import { SERVICE_WAITING_BYTES_MAX, SERVICE_WAITING_FDS_MAX } from "./limits.ts";
 import type { RequestRun, ServiceHandler } from "./request-run.ts";
-import { StatusFeed } from "./status.ts";
+import { type MissedEvents, StatusFeed } from "./status.ts";
 
 /** Choices for one service. */
 export interface ServeOptions {
@@ -27,6 +27,7 @@ export interface ServeOptions {
 
 /** What happened to a service. */
 export type ServiceEvent =
+  | MissedEvents
   /** From now on requests come here: it had waited in line, or is served again by the next broker. */
   | { readonly type: "owner-gained"; readonly generation: number }
   /**
