@@ -73,6 +73,7 @@ export class Service implements AsyncDisposable {
   #isOwner = false;
   #isEnded = false;
   #isStarting = false;
+  #lateReplies = 0;
   #closing: Promise<void> | undefined;
   #signal: AbortSignal | undefined;
 
@@ -109,6 +110,14 @@ export class Service implements AsyncDisposable {
   /** Requests that wait for `concurrency`. */
   get waiting(): number {
     return this.#waiting.size;
+  }
+
+  /**
+   * Answers of the handler that were dropped here, since nobody waited for them any more: the caller
+   * had given up, or was gone. The broker counts those that it gets all the same.
+   */
+  get lateReplies(): number {
+    return this.#lateReplies;
   }
 
   /** What happens to it from now on. Each call has its own queue. */
@@ -187,6 +196,11 @@ export class Service implements AsyncDisposable {
   cancel(run: RequestRun, flags: number): void {
     if (this.#leaveLine(run)) run.discard();
     else run.cancel(flags);
+  }
+
+  /** For the bus: an answer was dropped. */
+  noteLateReply(): void {
+    this.#lateReplies += 1;
   }
 
   /** For the bus: a request is done. */
