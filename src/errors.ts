@@ -6,6 +6,8 @@
  * codes with the same sentences; a test compares them.
  */
 
+import type { DeniedReceipt } from "./receipt.ts";
+
 /** Code and meaning of every error that is not a plain errno. One sentence each. */
 export const ERROR_CODES = {
   PROTOCOL_VERSION: "The two sides do not speak the same protocol version.",
@@ -146,11 +148,18 @@ export class RejectedError extends Error {
   /** The rule that decided, as `id` or `file:line`; undefined where no rule spoke. */
   readonly rule: string | undefined;
   readonly topic: string | undefined;
+  /** From flush(), and publish() with a receipt: what became of the messages, this refusal among it. */
+  readonly receipt: DeniedReceipt | undefined;
 
   constructor(
     code: RejectedErrorCode,
     message: string,
-    fields: { status: number; rule?: string | undefined; topic?: string | undefined },
+    fields: {
+      status: number;
+      rule?: string | undefined;
+      topic?: string | undefined;
+      receipt?: DeniedReceipt;
+    },
     options?: ErrorOptions,
   ) {
     super(message, options);
@@ -158,6 +167,7 @@ export class RejectedError extends Error {
     this.status = fields.status;
     this.rule = fields.rule;
     this.topic = fields.topic;
+    this.receipt = fields.receipt;
   }
 }
 
@@ -171,17 +181,24 @@ export class LimitError extends RangeError {
    */
   readonly limit: number | undefined;
   readonly actual: number | undefined;
+  /** As RejectedError has it. */
+  readonly receipt: DeniedReceipt | undefined;
 
   constructor(
     code: LimitErrorCode,
     message: string,
-    fields: { readonly limit: number | undefined; readonly actual: number | undefined },
+    fields: {
+      readonly limit: number | undefined;
+      readonly actual: number | undefined;
+      readonly receipt?: DeniedReceipt;
+    },
     options?: ErrorOptions,
   ) {
     super(message, options);
     this.code = code;
     this.limit = fields.limit;
     this.actual = fields.actual;
+    this.receipt = fields.receipt;
   }
 }
 

@@ -105,8 +105,11 @@ export class QueueArrival {
     const memoryBytes = memoryBytesOf(source, offset);
     const more = { bytes, fds: fds.length, memoryBytes };
     const hasRoom = () => this.canAdd(bytes) && room.fitsWithFds(this.#waiting, more);
-    const outcome = hasRoom() ? ACCEPTED : this.#makeRoom(source, offset, bytes, hasRoom);
-    if (outcome !== ACCEPTED) return outcome;
+    if (!hasRoom()) {
+      this.#waiting.sought = more;
+      const outcome = this.#makeRoom(source, offset, bytes, hasRoom);
+      if (outcome !== ACCEPTED) return outcome;
+    }
     const packet = this.#pool.acquireSized(bytes, !this.#waiting.isEmpty);
     packet.bundle = bundle.retain();
     packet.fds = fds;
@@ -120,11 +123,11 @@ export class QueueArrival {
   /** Copies one control frame behind what waits, as SendQueue.push() says. */
   addControl(source: PinnedBuffer, bytes: number): number {
     if (this.isShut) return ACCEPTED;
-    if (!room.fitsReserve(this.#waiting, bytes)) return QUEUE_FULL;
+    if (!room.fitsReserve(this.#waiting, bytes)) return this.refuse(bytes);
     const tail = this.#waiting.last;
     const hasRoom = tail !== undefined && tail.bundle === undefined && tail.room >= bytes;
     const packet = hasRoom ? tail : this.#pool.acquireControl(!this.#waiting.isEmpty);
-    if (packet === undefined) return QUEUE_FULL;
+    if (packet === undefined) return this.refuse(bytes);
     if (!hasRoom) this.#waiting.push(packet);
     this.#waiting.append(packet, source, 0, bytes);
     return ACCEPTED;
@@ -143,6 +146,12 @@ export class QueueArrival {
     return ACCEPTED;
   }
 
+  /** One frame has no room: SendQueue.fullness() counts it as if it waited. @returns QUEUE_FULL */
+  refuse(bytes: number): number {
+    this.#waiting.sought = { bytes, fds: 0, memoryBytes: 0 };
+    return QUEUE_FULL;
+  }
+
   /** Calls are never counted in a gap: whoever sent them is told. @returns QUEUE_FULL */
   lose(source: PinnedBuffer, offset: number, bytes: number): number {
     if (isMessage(source.words[(offset >>> 2) + 1] ?? 0)) {
@@ -153,6 +162,7 @@ export class QueueArrival {
 
   /** A run that does not fit, or that comes while others are lost. */
   #addFull(source: PinnedBuffer, offset: number, bytes: number): number {
+    this.#waiting.sought = { bytes, fds: 0, memoryBytes: 0 };
     const outcome = this.#makeRoom(source, offset, bytes, () =>
       this.canAdd(PACKET_BYTES_MAX, bytes),
     );

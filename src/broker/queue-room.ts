@@ -1,6 +1,6 @@
 /** How much may wait for one connection: what limits.ts says of send queues, asked of one. Pure. */
 
-import { MESSAGE_FDS_MAX, PACKET_BYTES_MAX } from "../protocol/limits.ts";
+import { PACKET_BYTES_MAX } from "../protocol/limits.ts";
 import type { LimitFigures } from "./excess.ts";
 import {
   FDS_WAITING_TOGETHER,
@@ -27,7 +27,7 @@ export interface QueueLoad {
 
 /** What keeps more out of a queue, in numbers and in words. */
 export interface Fullness extends LimitFigures {
-  /** Such as `4194304 bytes wait for it, limit is 4194304`. */
+  /** Such as `4194352 bytes would wait for it, limit is 4194304`. */
   readonly words: string;
 }
 
@@ -76,33 +76,60 @@ export function isLow(waiting: QueueLoad): boolean {
 }
 
 /**
- * What keeps messages out of a queue, or comes nearest to it.
+ * What kept messages out of a queue.
+ * @param more what found no room; it counts as if it waited, too
  * @param ofQuota what the quota has no room for, if anything
  */
-export function fullnessOf(waiting: QueueLoad, ofQuota: Fullness | undefined): Fullness {
-  const ofBytes = fullness("bytes", waiting.bytes, SEND_QUEUE_BYTES_MAX);
-  if (!fits(waiting, PACKET_BYTES_MAX)) return ofBytes;
+export function fullnessOf(
+  waiting: QueueLoad,
+  more: QueueLoad,
+  ofQuota: Fullness | undefined,
+): Fullness {
+  const bytes = waiting.bytes + more.bytes;
+  const ofBytes = wouldWait("bytes", bytes, SEND_QUEUE_BYTES_MAX);
+  if (bytes > SEND_QUEUE_BYTES_MAX) return ofBytes;
   if (ofQuota !== undefined) return ofQuota;
-  if (waiting.fds + MESSAGE_FDS_MAX > SEND_QUEUE_FDS_MAX) {
-    return fullness("file descriptors", waiting.fds, SEND_QUEUE_FDS_MAX);
+  const fds = waiting.fds + more.fds;
+  if (fds > SEND_QUEUE_FDS_MAX) return wouldWait("file descriptors", fds, SEND_QUEUE_FDS_MAX);
+  const memory = waiting.memoryBytes + more.memoryBytes;
+  if (memory > SEND_QUEUE_MEMORY_BYTES_MAX) {
+    return wouldWait(OF_LARGE, memory, SEND_QUEUE_MEMORY_BYTES_MAX);
   }
-  if (waiting.memoryBytes <= SEND_QUEUE_MEMORY_BYTES_HOLD) return ofBytes;
-  return fullness("bytes of large messages", waiting.memoryBytes, SEND_QUEUE_MEMORY_BYTES_MAX);
+  return stillLosing(waiting) ?? ofBytes;
+}
+
+/** Once messages are lost nothing is taken until much of what waits has left. */
+function stillLosing({ bytes, memoryBytes }: QueueLoad): Fullness | undefined {
+  if (bytes > SEND_QUEUE_BYTES_RESUME) return stillWait("bytes", bytes, SEND_QUEUE_BYTES_RESUME);
+  if (memoryBytes <= SEND_QUEUE_MEMORY_BYTES_RESUME) return undefined;
+  return stillWait(OF_LARGE, memoryBytes, SEND_QUEUE_MEMORY_BYTES_RESUME);
 }
 
 /**
- * What keeps control frames out of a queue.
- * @param reserveBytes used of the reserve beyond the quota
+ * What kept control frames out of a queue.
+ * @param more as in fullnessOf()
+ * @param reserveBytes used of the reserve beyond the quota, which whole packets are taken from
  */
-export function controlFullnessOf(waiting: QueueLoad, reserveBytes: number): Fullness {
+export function controlFullnessOf(
+  waiting: QueueLoad,
+  more: QueueLoad,
+  reserveBytes: number,
+): Fullness {
   const limit = SEND_QUEUE_BYTES_MAX + SEND_QUEUE_CONTROL_BYTES_MAX;
-  const isReserveUsedUp = reserveBytes + PACKET_BYTES_MAX > SEND_QUEUE_CONTROL_BYTES_MAX;
-  if (!isReserveUsedUp || !fitsReserve(waiting, PACKET_BYTES_MAX)) {
-    return fullness("bytes", waiting.bytes, limit);
+  const reserve = reserveBytes + PACKET_BYTES_MAX;
+  if (fitsReserve(waiting, more.bytes) && reserve > SEND_QUEUE_CONTROL_BYTES_MAX) {
+    return wouldWait("bytes beyond the quota", reserve, SEND_QUEUE_CONTROL_BYTES_MAX);
   }
-  return fullness("bytes beyond the quota", reserveBytes, SEND_QUEUE_CONTROL_BYTES_MAX);
+  return wouldWait("bytes", waiting.bytes + more.bytes, limit);
 }
 
-function fullness(what: string, actual: number, limit: number): Fullness {
-  return { limit, actual, words: `${actual} ${what} wait for it, limit is ${limit}` };
+const OF_LARGE = "bytes of large messages";
+
+function wouldWait(what: string, actual: number, limit: number): Fullness {
+  return { limit, actual, words: `${actual} ${what} would wait for it, limit is ${limit}` };
+}
+
+function stillWait(what: string, actual: number, limit: number): Fullness {
+  const words = `it loses messages, and ${actual} ${what} wait for it where ${limit} may again`;
+  return { limit, actual, words };
 }

@@ -137,8 +137,14 @@ export class SendQueue {
 
   /** What keeps a message out that was refused, or a control frame. */
   fullness(of: "messages" | "control"): room.Fullness {
-    if (of === "messages") return room.fullnessOf(this.#waiting, this.#pool.lack());
-    return room.controlFullnessOf(this.#waiting, this.#pool.reserveBytes);
+    const { sought } = this.#waiting;
+    if (of === "messages") return room.fullnessOf(this.#waiting, sought, this.#pool.lack());
+    return room.controlFullnessOf(this.#waiting, sought, this.#pool.reserveBytes);
+  }
+
+  /** One frame has no room: fullness() counts it as if it waited. @returns QUEUE_FULL */
+  refuse(bytes: number): number {
+    return this.#arrival.refuse(bytes);
   }
 
   /** Messages that were taken, and lost while they waited. */

@@ -9,6 +9,7 @@ import { type FdLoss, isMessage, markFdsLost, NOT_TAKEN, needsFds } from "./fram
 import { type LaterLossListener, LossTally } from "./loss-tally.ts";
 import { PacketLine } from "./packet-line.ts";
 import type { PacketShare, QueuedPacket } from "./packet-pool.ts";
+import type { QueueLoad } from "./queue-room.ts";
 
 /**
  * Messages of publishers that waited and will not be sent, with their bytes. Last values and what the
@@ -20,6 +21,8 @@ export interface Withdrawn {
 }
 
 const NOTHING_WITHDRAWN: Withdrawn = { messages: 0, bytes: 0 };
+
+const NOTHING_SOUGHT: QueueLoad = { bytes: 0, fds: 0, memoryBytes: 0 };
 
 /** Packets in order, oldest first. */
 export class WaitingPackets {
@@ -37,6 +40,8 @@ export class WaitingPackets {
   memoryBytesTaken = 0;
   /** What was dropped, or lost with its fds. */
   withdrawn: Withdrawn = NOTHING_WITHDRAWN;
+  /** What found no room last. */
+  sought: QueueLoad = NOTHING_SOUGHT;
   /** Packets that ever left. */
   packetsSent = 0;
   /** Told of `withdrawn`, by publisher. */

@@ -64,7 +64,7 @@ const CONFIG_CODES: readonly string[] = [
 ];
 
 /** Errors that are told in one line, because the person or the machine can do something about them. */
-type OperatingError = Error & { readonly code: string };
+export type OperatingError = Error & { readonly code: string };
 
 const OPERATING_ERRORS = [
   ArgumentError,

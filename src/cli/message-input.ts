@@ -22,6 +22,11 @@ export interface InputOptions {
   readonly attachments: readonly Attachment[];
 }
 
+/** The same, and what asks for JSON as output: --json does not, which some expect. */
+export interface InputChoices extends InputOptions {
+  readonly jsonOutputOption: string;
+}
+
 /** A file to pass along: as it is, or what it holds, in sealed memory. */
 export interface Attachment {
   readonly how: "file" | "memfd";
@@ -48,17 +53,17 @@ export interface MessageInput extends Disposable {
  */
 export async function openInput(
   data: string | undefined,
-  options: InputOptions,
+  options: InputChoices,
 ): Promise<MessageInput> {
   const encoding = encodingOf(options);
-  const { attachments } = options;
+  const { attachments, jsonOutputOption } = options;
   checkInputs(data, attachments);
   using opened = new DisposableStack();
   const fds: FdLike[] = [];
   for (const attachment of attachments) {
     fds.push(opened.use(await openAttachment(attachment)));
   }
-  const body = decodeInput(await readInput(data, attachments), encoding);
+  const body = decodeInput(await readInput(data, attachments), encoding, jsonOutputOption);
   const files = opened.move();
   return { data: body, encoding, fds, [Symbol.dispose]: () => files.dispose() };
 }
@@ -127,7 +132,7 @@ function tooMuchInput(bytes: number): LimitError {
 }
 
 /** @throws {ArgumentError} ARGUMENT_DATA where the bytes are not what was promised */
-function decodeInput(bytes: Uint8Array, encoding: EncodingName): unknown {
+function decodeInput(bytes: Uint8Array, encoding: EncodingName, jsonOutputOption: string): unknown {
   if (encoding === "bytes") return bytes;
   let text: string;
   try {
@@ -139,7 +144,8 @@ function decodeInput(bytes: Uint8Array, encoding: EncodingName): unknown {
   try {
     return parseExactJson(text);
   } catch (error) {
-    throw unfit(`it is not JSON: ${error instanceof Error ? error.message : String(error)}`);
+    const flaw = error instanceof Error ? error.message : String(error);
+    throw unfit(`it is not JSON: ${flaw}; for JSON as output alone use ${jsonOutputOption}`);
   }
 }
 

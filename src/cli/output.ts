@@ -5,7 +5,8 @@
  * Not for the broker, which must go on when nobody reads: it has log-sink.ts.
  */
 
-import { exitCodeOf, isOperatingError } from "./exit-codes.ts";
+import { LimitError, RejectedError, ServiceError } from "../errors.ts";
+import { exitCodeOf, isOperatingError, type OperatingError } from "./exit-codes.ts";
 import { printable } from "./printable-text.ts";
 
 /** Bytes (or characters) on their way to a reader; beyond it the command waits for the reader. */
@@ -91,26 +92,29 @@ export function warn(message: string): void {
 
 /**
  * Tells why a command ends.
+ * @param asJson tells programs as well, on standard output: `{"error":{…}}`
  * @returns the exit code. An error of operation takes one line; a bug shows its stack
  */
-export function reportError(error: unknown): number {
-  if (isOperatingError(error)) warn(error.message);
-  else {
+export function reportError(error: unknown, asJson: boolean): number {
+  if (isOperatingError(error)) {
+    if (asJson) stdout.write(`${JSON.stringify({ error: fieldsOf(error) })}\n`);
+    warn(error instanceof ServiceError ? serviceFailure(error) : error.message);
+  } else {
     const stack = error instanceof Error ? error.stack : String(error);
     stderr.write(`seqbus: This is a bug of seqbus, please report it\n${stack}\n`);
   }
   return exitCodeOf(error);
 }
 
-/**
- * Tells programs why a command ends, on standard output; reportError() tells people as well.
- * @returns the error again, to be thrown
- */
-export function withJsonLine(error: unknown): unknown {
-  if (!isOperatingError(error)) return error;
+/** What programs match on; where messages were refused, what became of them and of the others. */
+function fieldsOf(error: OperatingError): object {
   const { code, message } = error;
-  stdout.write(`${JSON.stringify({ error: { code, message } })}\n`);
-  return error;
+  const isDenial = error instanceof RejectedError || error instanceof LimitError;
+  return { code, message, receipt: isDenial ? error.receipt : undefined };
+}
+
+function serviceFailure({ topic, code, message }: ServiceError): string {
+  return `${topic} failed: ${code}: ${message}`;
 }
 
 /** Styles of text, as numbers of SGR. */

@@ -13,6 +13,16 @@ export const NO_RECONNECT_OPTION = "--no-reconnect";
 export const NO_RECONNECT_HELP = "end when the broker does (default: wait for it to come back)";
 
 /**
+ * Whether a command prints JSON, as it was called: then what fails is told as JSON, too. Of a
+ * command that sends, --json is about DATA; --output or --receipt is about what is printed.
+ */
+export function printsJson(command: Command): boolean {
+  const { json, output, receipt } = command.opts();
+  if (output !== undefined) return output === "json";
+  return command.name() === "pub" ? receipt === true : json === true;
+}
+
+/**
  * Adds the options of a command that sends DATA.
  * @returns what --file and --memfd name, filled when the arguments are read
  */

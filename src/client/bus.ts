@@ -13,6 +13,7 @@ import { OPCODE } from "../protocol/opcodes.ts";
 import { clearRetainedBody, decodeClearRetainedAck } from "../protocol/service-messages.ts";
 import { checkTopicName } from "../protocol/topics.ts";
 import type { QuerySubject } from "../protocol/words.ts";
+import type { PublishReceipt, Receipt } from "../receipt.ts";
 import type { DrainOptions, FlushOptions, PolicyQuestion, TopicMap } from "./bus-options.ts";
 import { BusParts } from "./bus-parts.ts";
 import type { Self } from "./dial.ts";
@@ -20,7 +21,7 @@ import { CLOSE_DRAIN_MS, DRAIN_TIMEOUT_MS_DEFAULT, FLUSH_TIMEOUT_MS_DEFAULT } fr
 import type { Link } from "./link.ts";
 import type { Publisher, PublishOptions } from "./publisher.ts";
 import { type QueryEntry, type QueryOptions, queryEntries } from "./queries.ts";
-import type { PublishReceipt, Receipt, Receipts } from "./receipts.ts";
+import type { Receipts } from "./receipts.ts";
 import { ServiceApi } from "./service-api.ts";
 import type { Services } from "./services.ts";
 import type { StatusEvent } from "./status.ts";
@@ -73,7 +74,8 @@ export class Bus<Topics extends TopicMap = TopicMap> extends ServiceApi implemen
    *   another copy, anything else as msgpack
    * @param options with `receipt: true`, what became of this one message is waited for
    * @returns false where much waits to be sent: a good moment to `await bus.flush()`; or a promise of
-   *   the receipt, which rejects with what is thrown otherwise, or with why the message was refused
+   *   the receipt, which rejects with what is thrown otherwise, or with why the message was refused,
+   *   and the receipt in that error
    * @throws {ArgumentError} ARGUMENT_TOPIC, ARGUMENT_DATA, ARGUMENT_FD
    * @throws {SyscallError} EMFILE, ENOMEM where there is no room for a large body
    * @throws {LimitError} LIMIT_MESSAGE_BYTES, LIMIT_MESSAGE_FDS, LIMIT_OUTBOUND, LIMIT_QUEUED_FDS
@@ -149,8 +151,9 @@ export class Bus<Topics extends TopicMap = TopicMap> extends ServiceApi implemen
   /**
    * Waits until the broker has routed everything published so far. While there is no connection it
    * waits for the next one, unless messages may be lost already.
-   * @throws {RejectedError} where a message since the last flush was denied: the first such error
-   * @throws {LimitError} LIMIT_QUEUED_FDS where fds could not be passed on
+   * @throws {RejectedError} where a message since the last flush was denied: the first such error,
+   *   with what became of all of them as its `receipt`
+   * @throws {LimitError} LIMIT_QUEUED_FDS where fds could not be passed on; the same
    * @throws {TimeoutError} TIMEOUT_FLUSH
    * @throws {ClosedError} CLOSED_DISCONNECTED where messages since the last flush may be lost with
    *   a connection: it tells how many, and once; the reason after the end of the bus

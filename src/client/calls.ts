@@ -90,6 +90,11 @@ export class Calls implements CallHost {
   }
 
   /** CallHost */
+  get isConnected(): boolean {
+    return this.#link.canAsk();
+  }
+
+  /** CallHost */
   cancel(call: OpenCall, flags: number): void {
     // Of one that waits nobody has heard.
     if (call.id === 0) return;
@@ -296,6 +301,7 @@ export class Calls implements CallHost {
   #takesBackLost(call: OpenCall, kept: KeptRequest): boolean {
     if (!kept.isIdempotent || !this.#link.mayWait()) return false;
     call.id = 0;
+    kept.wasSent = true;
     const service = this.#services.find(call.name) ?? this.#services.add(call.name);
     service.held.add(call);
     return true;

@@ -94,7 +94,8 @@ async function openWhenReady(
   for (;;) {
     const path = options.path ?? defaultPath();
     const leftMs = timeoutMs - (performance.now() - startedAt);
-    const attemptMs = Math.min(leftMs, CONNECT_TIMEOUT_MS_DEFAULT);
+    // The last one is made when the time is up: it finds a broker that answers at once.
+    const attemptMs = Math.max(1, Math.min(leftMs, CONNECT_TIMEOUT_MS_DEFAULT));
     try {
       const link = linkTo(path, options, plan);
       await link.open({ signal, timeoutMs: attemptMs });
@@ -103,17 +104,21 @@ async function openWhenReady(
       signal?.throwIfAborted();
       if (isFinal(error)) throw error;
       const elapsed = performance.now() - startedAt;
-      const delayMs = backOff.nextDelayMs() ?? 0;
-      if (elapsed + delayMs >= timeoutMs) throw nobodyCame(path, elapsed, error);
-      await sleep(delayMs, undefined, signal === undefined ? {} : { signal });
+      if (elapsed >= timeoutMs) throw nobodyCame(path, timeoutMs, elapsed, error);
+      const delayMs = Math.min(backOff.nextDelayMs() ?? 0, timeoutMs - elapsed);
+      await sleep(Math.ceil(delayMs), undefined, signal === undefined ? {} : { signal });
     }
   }
 }
 
-function nobodyCame(path: string, elapsedMs: number, cause: unknown): TimeoutError {
-  const elapsed = Math.round(elapsedMs);
-  const message = `Cannot connect to ${path}: no broker came within ${elapsed} ms`;
-  return new TimeoutError("TIMEOUT_CONNECT", message, elapsed, { cause });
+function nobodyCame(
+  path: string,
+  timeoutMs: number,
+  elapsedMs: number,
+  cause: unknown,
+): TimeoutError {
+  const message = `Cannot connect to ${path}: no broker came within ${timeoutMs} ms`;
+  return new TimeoutError("TIMEOUT_CONNECT", message, Math.round(elapsedMs), { cause });
 }
 
 /** The first default path that exists; the last one where none does, for its error. */

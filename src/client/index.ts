@@ -18,6 +18,7 @@ export {
 export type { FdKind, FoundFdKind } from "../fd-kinds.ts";
 export type { MappedMemory } from "../ffi/mapping.ts";
 export type { OverflowPolicy, QuerySubject } from "../protocol/words.ts";
+export type { DeniedReceipt, PublishReceipt, Receipt } from "../receipt.ts";
 export type { EncodingName } from "./body-codec.ts";
 export { Bus } from "./bus.ts";
 export type { DrainOptions, FlushOptions, PolicyQuestion, TopicMap } from "./bus-options.ts";
@@ -40,7 +41,6 @@ export { Message, type Sender, type WithheldReason } from "./message.ts";
 export type { FdLike, SendOptions } from "./outgoing-body.ts";
 export type { PublishOptions } from "./publisher.ts";
 export type { QueryEntry, QueryOptions } from "./queries.ts";
-export type { PublishReceipt, Receipt } from "./receipts.ts";
 export { type ReadFileOptions, ReceivedFd, ReceivedFds } from "./received-fds.ts";
 export type { ReconnectOptions } from "./reconnection.ts";
 export { ReplyStream } from "./reply-stream.ts";
@@ -53,5 +53,5 @@ export {
   type WaitOptions,
   type WatchOptions,
 } from "./service-watch.ts";
-export type { GapReason, StatusEvent } from "./status.ts";
+export type { GapReason, MissedEvents, StatusEvent } from "./status.ts";
 export { type SubscribeOptions, Subscription } from "./subscription.ts";

@@ -31,6 +31,8 @@ export interface KeptRequest {
    * it is no answer yet.
    */
   waitsForService: boolean;
+  /** It had left on a connection that was lost behind it. */
+  wasSent: boolean;
   /** That nobody serves it, where that was the broker's last word on it. */
   refusal: Error | undefined;
 }
@@ -60,6 +62,7 @@ export class KeptRequests {
       memoryBytes: request.memoryBytes,
       isIdempotent,
       waitsForService: false,
+      wasSent: false,
       refusal: undefined,
     };
     this.#bytes += bytesOf(kept);

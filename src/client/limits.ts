@@ -93,7 +93,7 @@ export const RECEIVED_FILE_BYTES_MAX_DEFAULT = LARGE_BODY_BYTES_MAX;
 /** Bytes of the largest mapping. Bun refuses larger ArrayBuffers, and memory must not stay mapped then. */
 export const MAPPING_BYTES_MAX = 4 * 1024 * 1024 * 1024;
 
-/** Status events that wait for one iterator; the oldest are dropped beyond it. */
+/** Status events that wait for one iterator; the oldest are dropped beyond it, and counted. Guess. */
 export const STATUS_EVENTS_MAX = 256;
 
 /** Milliseconds that call() waits for a reply, and callStream() for its next part, by default. */

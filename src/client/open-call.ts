@@ -14,6 +14,8 @@ import type { Waiter } from "./pending-requests.ts";
 /** What a call needs of Calls. */
 export interface CallHost {
   readonly deadlines: Deadlines;
+  /** Whether the broker can be asked now. */
+  readonly isConnected: boolean;
   /** Nobody waits for this call any more: the broker is told, with the flags of CANCEL. */
   cancel(call: OpenCall, flags: number): void;
   /** No reply is expected any more. */
@@ -82,8 +84,20 @@ export abstract class OpenCall extends TimedEntry implements Waiter {
     const refusal = this.kept?.refusal;
     // It waited for somebody who serves it, in vain.
     if (this.id === 0 && refusal !== undefined) return this.giveUp(0, refusal);
-    const message = `The service "${this.name}" did not answer within ${this.timeoutMs} ms`;
+    const message = this.#whyLate();
     this.giveUp(FLAG_TIMED_OUT, new TimeoutError("TIMEOUT_CALL", message, this.timeoutMs));
+  }
+
+  /** Says so where the service was never asked: then the work was not done. */
+  #whyLate(): string {
+    const { name, timeoutMs } = this;
+    const { isConnected } = this.host;
+    if (this.id !== 0 || this.kept?.wasSent === true) {
+      const late = `The service "${name}" did not answer within ${timeoutMs} ms`;
+      return isConnected ? late : `${late}: the connection was lost, and there is no other yet`;
+    }
+    const unasked = `The service "${name}" was not asked within ${timeoutMs} ms`;
+    return `${unasked}: ${isConnected ? "the broker did not answer" : "the bus is not connected"}`;
   }
 
   /** A large reply came, and this process had no fd left for it. */

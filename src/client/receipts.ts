@@ -7,44 +7,12 @@
  * more, and every receipt for one message.
  */
 
-import { ClosedError, TimeoutError } from "../errors.ts";
+import { ClosedError, LimitError, RejectedError, TimeoutError } from "../errors.ts";
 import { decodeSyncAck, type SyncAck } from "../protocol/control-messages.ts";
 import { FLAG_WAIT_FDS, OPCODE } from "../protocol/opcodes.ts";
+import type { DeniedReceipt, PublishReceipt, Receipt } from "../receipt.ts";
 import type { Link } from "./link.ts";
 import type { Publisher } from "./publisher.ts";
-
-/** What became of messages. */
-export interface Receipt {
-  /** Messages that the broker took. */
-  readonly published: number;
-  /** Pairs of a message and a client subscribed to it: `delivered` + `dropped`. */
-  readonly matched: number;
-  /** Of these: handed to the subscriber's socket, or put into its queue in the broker. */
-  readonly delivered: number;
-  /** Of the delivered: put behind others, because that subscriber reads slowly. */
-  readonly queued: number;
-  /** Of the matched: not delivered, because that subscriber's queue was full. It is told. */
-  readonly dropped: number;
-  /** Messages that the broker refused. */
-  readonly denied: number;
-  /**
-   * Of all that was delivered so far, also before the last flush: lost since, in the broker's queue
-   * for a subscriber. They went as the oldest, with a reader that ended, or a body was not taken.
-   */
-  readonly lostLater: number;
-  /** The same, where a newer message of the topic stands for it: the subscriber asked for that. */
-  readonly superseded: number;
-  /**
-   * Copies of this client's files, large bodies included, that are on their way now: no subscriber
-   * has taken them yet. 0 once the last one has.
-   */
-  readonly fdsWaiting: number;
-  /** Copies of them that were closed because nobody took them in time. */
-  readonly fdsExpired: number;
-}
-
-/** What became of one message at once. What is lost later is in the receipt of a flush. */
-export type PublishReceipt = Omit<Receipt, "lostLater" | "superseded">;
 
 const NOTHING: Receipt = {
   published: 0,
@@ -59,13 +27,22 @@ const NOTHING: Receipt = {
   fdsExpired: 0,
 };
 
+/** Why messages were refused. */
+type Denial = RejectedError | LimitError;
+
 /** Refusals while one message is on its way. */
-interface Watch {
+class Watch {
   denial: Error | undefined;
+  /** Messages that the broker has never seen: it refused their topic. */
+  refusedHere = 0;
   /** Refusals that this program's own publisher finds. */
-  isLocalOpen: boolean;
+  isLocalOpen = false;
   /** Refusals that come from the broker. */
   isWireOpen: boolean;
+
+  constructor(isWireOpen: boolean) {
+    this.isWireOpen = isWireOpen;
+  }
 }
 
 /** A SYNC that is to be sent, or to be answered. */
@@ -88,6 +65,8 @@ export class Receipts {
   /** Of these: something will call #sync() for it, or it is asked for. */
   readonly #underWay = new WeakSet<Ask>();
   #sum: Receipt = NOTHING;
+  /** As in Watch, and not in the sum yet. */
+  #refusedHere = 0;
   #firstDenial: Error | undefined;
   /** Something was published since the last SYNC was asked for. */
   #isDirty = false;
@@ -108,9 +87,12 @@ export class Receipts {
 
   /** Messages were refused. @param isFromBroker or found by the publisher, before they were sent */
   noteDenied(error: Error, isFromBroker: boolean): void {
+    // The broker counts what it has seen.
+    if (!isFromBroker) this.#refusedHere += 1;
     for (const watch of this.#watches) {
       if (isFromBroker ? !watch.isWireOpen : !watch.isLocalOpen) continue;
       watch.denial ??= error;
+      if (!isFromBroker) watch.refusedHere += 1;
       return;
     }
     this.#firstDenial ??= error;
@@ -128,11 +110,11 @@ export class Receipts {
       reject(new TimeoutError("TIMEOUT_FLUSH", message, elapsed));
     }, timeoutMs);
     const onReceipt = () => {
-      const sum = this.#sum;
       const denial = this.#firstDenial;
-      this.#sum = NOTHING;
       this.#firstDenial = undefined;
-      if (denial === undefined) resolve(sum);
+      if (denial === undefined) resolve(this.#takeSum());
+      else if (isDenial(denial)) reject(withReceipt(denial, this.#takeSum()));
+      // It cannot carry the figures; they are left to the next flush.
       else reject(denial);
     };
     const flags = untilFdsTaken ? FLAG_WAIT_FDS : 0;
@@ -155,15 +137,17 @@ export class Receipts {
   async around(publish: () => void): Promise<PublishReceipt> {
     if (this.#link.isClosed) throw this.#link.closedError();
     if (!this.#link.isConnected) throw this.#link.disconnectedError();
-    const watch: Watch = { denial: undefined, isLocalOpen: false, isWireOpen: !this.#isDirty };
+    const watch = new Watch(!this.#isDirty);
     const { promise, resolve, reject } = Promise.withResolvers<PublishReceipt>();
     if (this.#isDirty) this.#open(watch);
     this.#watches.add(watch);
     // What was lost since the last SYNC were other messages.
     const onReceipt = ({ lostLater: _, superseded: __, ...receipt }: Receipt) => {
       this.#watches.delete(watch);
-      if (watch.denial === undefined) resolve(receipt);
-      else reject(watch.denial);
+      const { denial, refusedHere } = watch;
+      const denied = receipt.denied + refusedHere;
+      if (denial === undefined) resolve(receipt);
+      else reject(isDenial(denial) ? withReceipt(denial, { ...receipt, denied }) : denial);
     };
     try {
       this.#publisher.barrier(() => {
@@ -209,6 +193,13 @@ export class Receipts {
   /** The end. */
   rejectAll(error: Error): void {
     this.#rejectEach(() => true, error);
+  }
+
+  #takeSum(): Receipt {
+    const sum = { ...this.#sum, denied: this.#sum.denied + this.#refusedHere };
+    this.#sum = NOTHING;
+    this.#refusedHere = 0;
+    return sum;
   }
 
   /** Refusals of the broker are a message's from the next SYNC on. */
@@ -277,6 +268,22 @@ export class Receipts {
     const message = `${what}: the connection to ${this.#link.path} was lost meanwhile`;
     return new ClosedError("CLOSED_DISCONNECTED", message);
   }
+}
+
+/** A later broker may refuse with an error of another class. */
+function isDenial(error: Error): error is Denial {
+  return error instanceof RejectedError || error instanceof LimitError;
+}
+
+/** Another error, since the same may tell of other messages, too: publish() throws it from now on. */
+function withReceipt(denial: Denial, receipt: DeniedReceipt): Denial {
+  const { message } = denial;
+  if (denial instanceof LimitError) {
+    const { code, limit, actual } = denial;
+    return new LimitError(code, message, { limit, actual, receipt }, { cause: denial });
+  }
+  const { code, status, rule, topic } = denial;
+  return new RejectedError(code, message, { status, rule, topic, receipt }, { cause: denial });
 }
 
 function receiptOf(ack: SyncAck): Receipt {

@@ -30,6 +30,8 @@ export interface RunHost {
 /** Whose request it is. */
 export interface RunOwner {
   readonly topic: string;
+  /** The handler has answered, and nobody waited for it any more. */
+  noteLateReply(): void;
   /** As RunHost.onRunEnd(), behind it. */
   onRunEnd(run: RequestRun): void;
 }
@@ -198,13 +200,19 @@ export class RequestRun implements Cancellation {
   /** Sends the last reply. @param ofStream the value may be absent */
   #finish(value: unknown, ofStream: boolean): void {
     try {
-      if (this.#reason !== undefined) letGo(value);
+      if (this.#reason !== undefined) this.#dropLate(value, ofStream);
       else if (ofStream && value === undefined) this.#host.outbound.reply(this.call, 0, NO_BYTES);
       else this.#send(value, 0);
     } catch (error) {
       return this.#fail(error);
     }
     this.#end();
+  }
+
+  /** A stream is stopped where it stands, and its end is no answer. */
+  #dropLate(value: unknown, ofStream: boolean): void {
+    if (!ofStream) this.#owner.noteLateReply();
+    if (value instanceof PreparedReply) value.close();
   }
 
   #fail(error: unknown): void {
@@ -285,8 +293,4 @@ function isGenerator(result: unknown, kind: typeof Symbol.asyncIterator | typeof
 /** The parts of a generator that is not async. */
 async function* each(parts: Iterable<unknown>): AsyncGenerator<unknown, unknown> {
   return yield* parts;
-}
-
-function letGo(value: unknown): void {
-  if (value instanceof PreparedReply) value.close();
 }

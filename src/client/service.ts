@@ -9,7 +9,7 @@ import type { IfOwned } from "../protocol/words.ts";
 import type { Channel } from "./channel.ts";
 import { SERVICE_WAITING_BYTES_MAX, SERVICE_WAITING_FDS_MAX } from "./limits.ts";
 import type { RequestRun, ServiceHandler } from "./request-run.ts";
-import { StatusFeed } from "./status.ts";
+import { type MissedEvents, StatusFeed } from "./status.ts";
 
 /** Choices for one service. */
 export interface ServeOptions {
@@ -27,6 +27,7 @@ export interface ServeOptions {
 
 /** What happened to a service. */
 export type ServiceEvent =
+  | MissedEvents
   /** From now on requests come here: it had waited in line, or is served again by the next broker. */
   | { readonly type: "owner-gained"; readonly generation: number }
   /**
@@ -72,6 +73,7 @@ export class Service implements AsyncDisposable {
   #isOwner = false;
   #isEnded = false;
   #isStarting = false;
+  #lateReplies = 0;
   #closing: Promise<void> | undefined;
   #signal: AbortSignal | undefined;
 
@@ -108,6 +110,14 @@ export class Service implements AsyncDisposable {
   /** Requests that wait for `concurrency`. */
   get waiting(): number {
     return this.#waiting.size;
+  }
+
+  /**
+   * Answers of the handler that were dropped here, since nobody waited for them any more: the caller
+   * had given up, or was gone. The broker counts those that it gets all the same.
+   */
+  get lateReplies(): number {
+    return this.#lateReplies;
   }
 
   /** What happens to it from now on. Each call has its own queue. */
@@ -186,6 +196,11 @@ export class Service implements AsyncDisposable {
   cancel(run: RequestRun, flags: number): void {
     if (this.#leaveLine(run)) run.discard();
     else run.cancel(flags);
+  }
+
+  /** For the bus: an answer was dropped. */
+  noteLateReply(): void {
+    this.#lateReplies += 1;
   }
 
   /** For the bus: a request is done. */

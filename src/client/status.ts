@@ -1,6 +1,6 @@
 /**
  * The life of a bus as data: every thing that happened to it and is not the answer to a call.
- * Nothing is lost silently: a denial, a gap, an end all come by here.
+ * Nothing is lost silently: a denial, a gap, an end all come by here, and what is not taken is counted.
  */
 
 import type {
@@ -13,8 +13,18 @@ import type {
 import type { Self } from "./dial.ts";
 import { STATUS_EVENTS_MAX } from "./limits.ts";
 
+/**
+ * So many events stood in this place. Nobody took them in time, and the newer ones, which follow, were
+ * kept.
+ */
+export interface MissedEvents {
+  readonly type: "missed";
+  readonly count: number;
+}
+
 /** One event. */
 export type StatusEvent =
+  | MissedEvents
   /**
    * Messages that this client should have got are missing. Topic undefined: several topics. Count
    * undefined: nobody can know, since the connection was lost.
@@ -99,7 +109,7 @@ export class StatusFeed<Event = StatusEvent> {
   readonly #readers = new Set<StatusReader<Event>>();
 
   /** A new reader, which sees events from now on. */
-  open(): AsyncIterableIterator<Event> {
+  open(): AsyncIterableIterator<Event | MissedEvents> {
     const reader = new StatusReader<Event>(() => this.#readers.delete(reader));
     this.#readers.add(reader);
     return reader;
@@ -117,9 +127,11 @@ export class StatusFeed<Event = StatusEvent> {
   }
 }
 
-class StatusReader<Event> implements AsyncIterableIterator<Event> {
+class StatusReader<Event> implements AsyncIterableIterator<Event | MissedEvents> {
   readonly #events: Event[] = [];
   readonly #leave: () => void;
+  /** Events that stood before all of these. */
+  #missed = 0;
   #waiting: ((result: IteratorResult<Event>) => void) | undefined;
   #isEnded = false;
 
@@ -132,7 +144,10 @@ class StatusReader<Event> implements AsyncIterableIterator<Event> {
     this.#waiting = undefined;
     if (waiting !== undefined) waiting({ done: false, value: event });
     else {
-      if (this.#events.length >= STATUS_EVENTS_MAX) this.#events.shift();
+      if (this.#events.length >= STATUS_EVENTS_MAX) {
+        this.#events.shift();
+        this.#missed += 1;
+      }
       this.#events.push(event);
     }
   }
@@ -143,7 +158,10 @@ class StatusReader<Event> implements AsyncIterableIterator<Event> {
     this.#waiting = undefined;
   }
 
-  next(): Promise<IteratorResult<Event>> {
+  next(): Promise<IteratorResult<Event | MissedEvents>> {
+    const count = this.#missed;
+    this.#missed = 0;
+    if (count > 0) return Promise.resolve({ done: false, value: { type: "missed", count } });
     const value = this.#events.shift();
     if (value !== undefined) return Promise.resolve({ done: false, value });
     if (this.#isEnded) return Promise.resolve({ done: true, value: undefined });
@@ -152,9 +170,10 @@ class StatusReader<Event> implements AsyncIterableIterator<Event> {
     });
   }
 
-  return(): Promise<IteratorResult<Event>> {
+  return(): Promise<IteratorResult<Event | MissedEvents>> {
     this.#leave();
     this.end();
+    this.#missed = 0;
     this.#events.length = 0;
     return Promise.resolve({ done: true, value: undefined });
   }

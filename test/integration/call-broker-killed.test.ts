@@ -6,6 +6,7 @@ import type { Message } from "../../src/client/message.ts";
 import { eventually } from "../support/eventually.ts";
 import { isAgain, isGone, MortalBroker, rejectionOf } from "../support/mortal-broker.ts";
 import { TestFiles } from "../support/test-files.ts";
+import { CALL_STATES, type CallState, GatedService } from "./call-states-fixture.ts";
 
 let broker: MortalBroker;
 
@@ -17,90 +18,8 @@ afterEach(async () => {
   await broker[Symbol.asyncDispose]();
 });
 
-/** Serves "a.b": its answers wait until they are let go. */
-class GatedService {
-  readonly bus: Bus;
-  readonly seen: unknown[] = [];
-  readonly #gates: (() => void)[] = [];
-  #isOpen = false;
-
-  constructor(bus: Bus) {
-    this.bus = bus;
-  }
-
-  async serve(): Promise<void> {
-    await this.bus.serve("a.b", async ({ data }) => {
-      this.seen.push(data);
-      if (!this.#isOpen) await new Promise<void>((resolve) => this.#gates.push(resolve));
-      return `answer to ${data}`;
-    });
-  }
-
-  open(): void {
-    this.#isOpen = true;
-    for (const resolve of this.#gates.splice(0)) resolve();
-  }
-}
-
-/** The two programs. */
-interface Scene {
-  readonly caller: Bus;
-  readonly service: GatedService;
-  /** Makes the call. */
-  readonly call: () => void;
-}
-
-function pause(): void {
-  broker.process.kill("SIGSTOP");
-}
-
-/** Opens the service for the caller, so that the next call leaves at once. */
-async function warmUp({ caller }: Scene): Promise<void> {
-  await rejectionOf(caller.call("a.b", "first", { timeoutMs: 50 }));
-}
-
-const STATES: [state: string, isLost: boolean, set: (scene: Scene) => Promise<void>][] = [
-  [
-    "waits for its service to open",
-    false,
-    async ({ call }) => {
-      pause();
-      call();
-    },
-  ],
-  [
-    "is in the broker's socket",
-    true,
-    async (scene) => {
-      await warmUp(scene);
-      pause();
-      scene.call();
-      await scene.caller.flush({ timeoutMs: 20 }).catch(() => {});
-    },
-  ],
-  [
-    "is worked on",
-    true,
-    async ({ call, service }) => {
-      call();
-      await eventually(() => service.seen.includes("x"), "the handler runs");
-    },
-  ],
-  [
-    "is answered, and the answer in the broker's socket",
-    true,
-    async ({ call, service }) => {
-      call();
-      await eventually(() => service.seen.includes("x"), "the handler runs");
-      pause();
-      service.open();
-      await service.bus.flush({ timeoutMs: 20 }).catch(() => {});
-    },
-  ],
-];
-
 async function play(
-  set: (scene: Scene) => Promise<void>,
+  set: CallState[2],
   make: (bus: Bus) => Promise<unknown>,
 ): Promise<{ result: unknown; seen: unknown[] }> {
   const caller = await broker.open();
@@ -110,7 +29,7 @@ async function play(
   const call = () => {
     result = make(caller).catch((error: unknown) => error);
   };
-  await set({ caller, service, call });
+  await set({ broker, caller, service, call });
   await broker.kill();
   await isGone(caller);
   service.open();
@@ -119,14 +38,16 @@ async function play(
 }
 
 describe("a broker that is killed while a call", () => {
-  test.each(STATES)("%s: an idempotent one is answered by the next", async (_, isLost, set) => {
+  test.each(CALL_STATES)("%s: an idempotent one is answered by the next", async (_, asked, set) => {
+    const isLost = asked !== "is never asked";
     const { result, seen } = await play(set, (bus) => bus.call("a.b", "x", { idempotent: true }));
     expect((result as Message).data).toBe("answer to x");
     expect(seen.length).toBeGreaterThanOrEqual(1);
     expect(seen.length).toBeLessThanOrEqual(isLost ? 2 : 1);
   });
 
-  test.each(STATES)("%s: any other fails, unless it never left", async (_, isLost, set) => {
+  test.each(CALL_STATES)("%s: any other fails, unless it never left", async (_, asked, set) => {
+    const isLost = asked !== "is never asked";
     const { result, seen } = await play(set, (bus) => bus.call("a.b", "x"));
     if (isLost) expect(result).toMatchObject({ name: "ClosedError", code: "CLOSED_BY_PEER" });
     else expect((result as Message).data).toBe("answer to x");
@@ -162,5 +83,35 @@ describe("a broker that is killed while a call", () => {
     await broker.restart();
     expect(await failure).toMatchObject({ code: "REJECTED_NO_SERVICE" });
     expect(performance.now() - startedAt).toBeGreaterThanOrEqual(999);
+  });
+});
+
+describe("a broker that is killed in the middle of a stream", () => {
+  test("ends it behind the parts that came, stops its source, and the next has its own", async () => {
+    const caller = await broker.open();
+    const service = await broker.open();
+    let stopped = 0;
+    await service.serve("a.b", async function* () {
+      try {
+        for (let part = 1; ; part += 1) yield part;
+      } finally {
+        stopped += 1;
+      }
+    });
+    const stream = caller.callStream("a.b");
+    const parts: unknown[] = [];
+    const read = async (of: typeof stream) => parts.push((await of.next()).value?.data);
+    while (parts.length < 100) await read(stream);
+    await broker.kill();
+    const reading = async () => {
+      for (;;) await read(stream);
+    };
+    expect(await rejectionOf(reading())).toMatchObject({ code: "CLOSED_BY_PEER" });
+    expect(parts).toEqual(Array.from(parts, (_, index) => index + 1));
+    await eventually(() => stopped === 1, "the generator has stopped");
+    await broker.start();
+    await isAgain(service);
+    await using again = caller.callStream("a.b");
+    expect((await again.next()).value?.data).toBe(1);
   });
 });

@@ -59,6 +59,23 @@ describe("calls without an answer", () => {
     for (let call = 1; call <= 3; call += 1) other.sendRequest(same, call, "?");
     expect((await other.nextOf(OPCODE.ERROR)).id).toBe(3);
   });
+
+  test("count no more once their service is gone", async () => {
+    await using broker = await spawnBroker({ policy: `${OPEN}\n[limits]\npending-calls = 8\n` });
+    using caller = await RawClient.open(broker.path);
+    // As many as the connection may have, again and again.
+    for (let round = 0; round < 3; round += 1) {
+      const responder = await RawClient.open(broker.path);
+      await responder.serve("limits.gone");
+      const id = await caller.openService("limits.gone");
+      for (let call = 1; call <= 4; call += 1) caller.sendRequest(id, call, "?");
+      for (let call = 1; call <= 4; call += 1) await responder.nextOf(OPCODE.REQUEST);
+      responder[Symbol.dispose]();
+      for (let call = 1; call <= 4; call += 1) {
+        expect(statusOf(await caller.nextOf(OPCODE.ERROR))).toBe(STATUS.CLOSED_BY_SERVICE);
+      }
+    }
+  });
 });
 
 describe("fds of calls", () => {
@@ -112,6 +129,10 @@ describe("a service whose queue is full", () => {
     expect(refused.length).toBeGreaterThan(FLOOD / 4);
     const statuses = new Set(refused.map(statusOf));
     expect(statuses).toEqual(new Set([STATUS.LIMIT_PENDING_CALLS]));
+    for (const frame of refused) {
+      const { limit, actual } = mapOf(frame);
+      expect(Number(actual)).toBeGreaterThan(Number(limit));
+    }
     const taken = FLOOD - refused.length;
     for (let times = 0; times < 3; times += 1) {
       caller.sendControl(OPCODE.CREDIT, 1, { count: 5 });

@@ -2,8 +2,9 @@
 
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { connect } from "../../src/client/index.ts";
+import { OPCODE } from "../../src/protocol/opcodes.ts";
 import { CliBroker, runCli } from "../support/cli-process.ts";
-import { RawClient } from "../support/raw-client.ts";
+import { RawClient, requestOf } from "../support/raw-client.ts";
 
 let broker: CliBroker;
 let client: RawClient;
@@ -83,6 +84,19 @@ test("seqbus whois tells of a client by its number, or by what it is", async () 
   expect(text).toMatch(/^subscriptions +1 +131072 +1 +262144$/m);
   const found = objects(await seqbus("whois", `pid=${process.pid}`, "--json"));
   expect(found).toMatchObject([{ connection: client.connection, quotas: { topics: { used: 1 } } }]);
+});
+
+test("seqbus whois tells of replies that came too late", async () => {
+  using server = await RawClient.open(broker.socket);
+  using caller = await RawClient.open(broker.socket);
+  await server.serve("files.late");
+  caller.sendRequest(await caller.openService("files.late"), 1, "?");
+  const { call } = requestOf(await server.nextOf(OPCODE.REQUEST));
+  caller.sendControl(OPCODE.CANCEL, 1);
+  await server.nextOf(OPCODE.CANCEL);
+  server.sendReply(call, "late");
+  await server.sync();
+  expect(await seqbus("whois", String(server.connection))).toMatch(/^services\.lateReplies +1$/m);
 });
 
 test("seqbus whois fails where there is no such client, or no such way to look for one", async () => {

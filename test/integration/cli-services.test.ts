@@ -264,6 +264,7 @@ describe("seqbus watch and wait", () => {
     const path = directory.file("bus.sock");
     const nobody = await runCli(["wait", "wait.three", "--timeout", "50", "--socket", path]);
     expect(nobody.exitCode).toBe(3);
+    expect(nobody.stderr).toEndWith("no broker came within 50 ms\n");
     const words = ["wait", "wait.three", "--json", "--socket", path];
     await using waiting = new CliProcess(words);
     await using own = await spawnBroker({ path });

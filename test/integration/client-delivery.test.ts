@@ -12,6 +12,7 @@ import {
 import { closeFd } from "../../src/ffi/owned-fd.ts";
 import { OPCODE } from "../../src/protocol/opcodes.ts";
 import { eventually } from "../support/eventually.ts";
+import { rejectionOf } from "../support/mortal-broker.ts";
 import { RawClient } from "../support/raw-client.ts";
 import { type SpawnedBroker, spawnBroker } from "../support/spawned-broker.ts";
 import { TestFiles } from "../support/test-files.ts";
@@ -84,6 +85,60 @@ any = true
     expect(client.publish("bad", 1, { receipt: true })).rejects.toMatchObject({
       code: "REJECTED_BY_POLICY",
     });
+  });
+});
+
+describe("a refusal", () => {
+  const policy = `
+[[rule]]
+allow = ["publish", "subscribe"]
+topics = ["good"]
+any = true
+
+[[rule]]
+allow = ["publish"]
+topics = ["small"]
+any = true
+
+[[topic]]
+topics = ["small"]
+message-bytes-max = 64
+`;
+
+  test("that a flush rejects with has the receipt of all that was published", async () => {
+    await using strict = await spawnBroker({ policy });
+    await using client = await connect({ path: strict.path });
+    await client.subscribe("good");
+    for (let number = 0; number < 5; number += 1) client.publish("good", number);
+    for (let number = 0; number < 3; number += 1) client.publish("bad", number);
+    const error = await client.flush().catch((reason: unknown) => reason);
+    expect(error).toBeInstanceOf(RejectedError);
+    const { code, topic, receipt } = error as RejectedError;
+    expect({ code, topic }).toEqual({ code: "REJECTED_BY_POLICY", topic: "bad" });
+    expect(receipt).toMatchObject({ published: 5, matched: 5, delivered: 5, denied: 3 });
+    expect(receipt?.lostLater).toBe(0);
+    // It was told, and is in no later one.
+    expect(await client.flush()).toMatchObject({ published: 0, denied: 0 });
+    const later = () => client.publish("bad", 4);
+    expect(later).toThrow(expect.objectContaining({ code, receipt: undefined }));
+  });
+
+  test("for a limit has it, too, and that of one message has that one alone", async () => {
+    await using strict = await spawnBroker({ policy });
+    await using client = await connect({ path: strict.path });
+    client.publish("small", "fits");
+    client.publish("small", "x".repeat(65));
+    const figures = { published: 1, denied: 1 };
+    const ofAll = { code: "LIMIT_MESSAGE_BYTES", receipt: figures };
+    expect(await rejectionOf(client.flush())).toMatchObject(ofAll);
+    client.publish("small", "fits");
+    const one = client.publish("small", "x".repeat(65), { receipt: true });
+    const ofOne = { code: "LIMIT_MESSAGE_BYTES", receipt: { ...figures, published: 0 } };
+    expect(await rejectionOf(one)).toMatchObject(ofOne);
+    const unseen = client.publish("bad", 1, { receipt: true });
+    const ofUnseen = { code: "REJECTED_BY_POLICY", receipt: { ...figures, published: 0 } };
+    expect(await rejectionOf(unseen)).toMatchObject(ofUnseen);
+    expect(await client.flush()).toMatchObject({ published: 1, denied: 2 });
   });
 });
 

@@ -4,6 +4,7 @@ import { describe, expect, test } from "bun:test";
 import { connect } from "../../src/client/connect.ts";
 import { eventually } from "../support/eventually.ts";
 import { MortalBroker } from "../support/mortal-broker.ts";
+import { isStopped } from "../support/process-state.ts";
 import { type SpawnedBroker, spawnBroker } from "../support/spawned-broker.ts";
 import { connectAs, type SpawnedClient } from "../support/spawned-client.ts";
 
@@ -27,6 +28,11 @@ async function setUp(stack: AsyncDisposableStack): Promise<{
 async function started(responder: SpawnedClient, count: number): Promise<void> {
   const what = `the handler has ${count} requests`;
   await eventually(async () => (await responder.call("handled")).started >= count, what);
+}
+
+async function stopped(client: SpawnedClient): Promise<void> {
+  client.kill("SIGSTOP");
+  await isStopped(client.pid);
 }
 
 describe("a call", () => {
@@ -112,12 +118,34 @@ describe("a call", () => {
   test("is answered once a caller that was stopped goes on", async () => {
     await using stack = new AsyncDisposableStack();
     const { caller, responder } = await setUp(stack);
-    await responder.call("serve", "a.b", "echo");
-    const answer = caller.call("call", "a.b", "x".repeat(100));
-    caller.kill("SIGSTOP");
-    await Bun.sleep(20);
+    await responder.call("serve", "a.b", "gate");
+    const answer = caller.call("call", "a.b", "hello");
+    await started(responder, 1);
+    await stopped(caller);
+    await responder.call("openGate");
+    // The answer was routed: it is in the socket of the caller.
+    await responder.call("flush");
     caller.kill("SIGCONT");
-    expect((await answer).byteLength).toBe(100);
+    expect((await answer).data).toBe("hello");
+  });
+
+  test("is answered once a service that was stopped at work goes on, and holds up nobody", async () => {
+    await using stack = new AsyncDisposableStack();
+    const { broker, caller, responder } = await setUp(stack);
+    const other = stack.use(await connectAs(UID, broker.path));
+    await responder.call("serve", "a.b", "gate");
+    await other.call("serve", "a.c", "pid");
+    const answer = caller.call("call", "a.b", "hello");
+    await started(responder, 1);
+    await stopped(responder);
+    expect((await caller.call("call", "a.c", "x")).data).toBe(other.pid);
+    const late = await caller.failureOf("call", "a.b", "more", { timeoutMs: 20 });
+    expect(late).toMatchObject({ code: "TIMEOUT_CALL" });
+    responder.kill("SIGCONT");
+    // It has read what came meanwhile, and the first request is still its own to answer.
+    await started(responder, 2);
+    await responder.call("openGate");
+    expect((await answer).data).toBe("hello");
   });
 
   test("fails with the broker", async () => {

@@ -361,8 +361,10 @@ describe("a limit that no policy sets", () => {
     if (frame === undefined) throw new Error("The client was told nothing");
     const name = code as StatusName;
     expect(mapOf(frame)).toMatchObject({ status: STATUS[name] });
-    expect(Number(mapOf(frame)["actual"])).toBeGreaterThan(SEND_QUEUE_BYTES_MAX / 2);
-    expect(Number(mapOf(frame)["limit"])).toBeGreaterThanOrEqual(SEND_QUEUE_BYTES_MAX);
+    const { limit, actual } = mapOf(frame);
+    expect(Number(limit)).toBeGreaterThanOrEqual(SEND_QUEUE_BYTES_MAX);
+    // With what found no room.
+    expect(Number(actual)).toBeGreaterThan(Number(limit));
     await expectEvent(stage, name, frame);
   });
 });

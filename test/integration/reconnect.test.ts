@@ -4,6 +4,7 @@ import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import { chownSync, readdirSync, unlinkSync } from "node:fs";
 import { join } from "node:path";
 import { setImmediate as nextTurn } from "node:timers/promises";
+import type { TimeoutError } from "../../src/errors.ts";
 import { eventually } from "../support/eventually.ts";
 import { testUnless } from "../support/loud-skip.ts";
 import {
@@ -295,6 +296,9 @@ describe("connect()", () => {
     await broker.kill();
     const late = await rejectionOf(broker.open({ waitForBroker: true, timeoutMs: 30 }));
     expect(late).toMatchObject({ code: "TIMEOUT_CONNECT", cause: { code: "ECONNREFUSED" } });
+    // All of its time, and not only until the next attempt would be too late.
+    expect((late as TimeoutError).elapsedMs).toBeGreaterThanOrEqual(30);
+    expect((late as TimeoutError).message).toEndWith("no broker came within 30 ms");
     const abort = new AbortController();
     const timeoutMs = Number.POSITIVE_INFINITY;
     const waiting = broker.open({ waitForBroker: true, timeoutMs, signal: abort.signal });

@@ -82,6 +82,8 @@ function codeOf(error: unknown): string {
   return (error as { readonly code?: string }).code ?? String(error);
 }
 
+let gate = Promise.withResolvers<void>();
+
 const HANDLERS = {
   echo: (request: ServiceRequest) => {
     handled.started += 1;
@@ -93,6 +95,12 @@ const HANDLERS = {
     handled.started += 1;
     signal.addEventListener("abort", () => handled.aborted.push(codeOf(signal.reason)));
     return new Promise(() => {});
+  },
+  /** Answers once openGate() is called. */
+  gate: async (request: ServiceRequest) => {
+    handled.started += 1;
+    await gate.promise;
+    return request.data;
   },
   fail: () => {
     throw Object.assign(new Error("disk"), { code: "E_FULL" });
@@ -247,6 +255,11 @@ const COMMANDS = {
   async serviceEnd(): Promise<string | undefined> {
     const error = await service?.closed();
     return error === undefined ? undefined : codeOf(error);
+  },
+  /** The requests that wait at "gate" are answered; those that follow wait again. */
+  openGate(): void {
+    gate.resolve();
+    gate = Promise.withResolvers();
   },
   handled(): Handled {
     return handled;

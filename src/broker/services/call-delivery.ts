@@ -18,7 +18,6 @@ import type { ControlSender, Introductions } from "../introductions.ts";
 import { SEND_QUEUE_BYTES_MAX } from "../limits.ts";
 import { type TooLarge, tellTooLarge } from "../message-limit.ts";
 import type { Decision } from "../policy/decide.ts";
-import { QUEUE_FULL } from "../queue-outcomes.ts";
 import type { Topic } from "../topic-table.ts";
 import type { Member } from "./least-busy.ts";
 import type { Service } from "./service-table.ts";
@@ -98,8 +97,9 @@ export class CallDelivery {
     bundle: FdBundle | undefined,
   ): number {
     const { introductions, inFlight } = this.#parts;
-    if (!hasRoom(responder, bytes)) return QUEUE_FULL;
-    if (!introductions.introduceTopic(responder, topic)) return QUEUE_FULL;
+    if (!hasRoom(responder, bytes)) return responder.queue.refuse(bytes);
+    const isNamed = introductions.introduceTopic(responder, topic);
+    if (!isNamed) return responder.queue.refuse(bytes);
     const isLarge = bundle !== undefined && bundle.bodyFds.length > 0;
     if (!isLarge || ownerCount === 1) {
       return this.#deliver(caller, responder, topic, buffer, offset, bytes, bundle);
@@ -123,7 +123,7 @@ export class CallDelivery {
     bytes: number,
     bundle: FdBundle | undefined,
   ): number {
-    if (!hasRoom(caller, bytes)) return QUEUE_FULL;
+    if (!hasRoom(caller, bytes)) return caller.queue.refuse(bytes);
     return this.#deliver(responder, caller, topic, buffer, offset, bytes, bundle);
   }
 

@@ -2,7 +2,6 @@
 
 import type { Bus } from "../../client/bus.ts";
 import type { CallOptions } from "../../client/call-options.ts";
-import { ServiceError } from "../../errors.ts";
 import type { AnswerFormat } from "../answer-format.ts";
 import { printAnswer } from "../answer-printer.ts";
 import { connectTo } from "../bus-connection.ts";
@@ -10,7 +9,7 @@ import { EXIT } from "../exit-codes.ts";
 import { interruptedExitCode, settledBefore, watchSignals } from "../interruption.ts";
 import { type InputOptions, openInput } from "../message-input.ts";
 import { parsePositive } from "../number-option.ts";
-import { stdout, warn, withJsonLine } from "../output.ts";
+import { stdout } from "../output.ts";
 
 /** Options of the command, as commander has them. */
 export interface CallCommandOptions extends InputOptions {
@@ -26,8 +25,8 @@ export interface CallCommandOptions extends InputOptions {
 /**
  * Calls. An interruption gives the call up, and the service is told.
  * @param data undefined or "-": read from standard input
- * @returns the exit code; 1 where the service says that it failed
- * @throws all that connect() and call() throw, but ServiceError
+ * @returns the exit code
+ * @throws all that connect() and call() throw
  */
 export async function runCall(
   topic: string,
@@ -35,7 +34,7 @@ export async function runCall(
   options: CallCommandOptions,
 ): Promise<number> {
   const timeoutMs = parsePositive(options.timeout, "--timeout");
-  using input = await openInput(data, options);
+  using input = await openInput(data, { ...options, jsonOutputOption: "--output json" });
   const stop = watchSignals();
   const { idempotent = false } = options;
   await using bus = await connectTo(options.socket, idempotent);
@@ -48,14 +47,7 @@ export async function runCall(
     ...(timeoutMs === undefined ? {} : { timeoutMs }),
   };
   const work = printAnswers(bus, topic, input.data, choices, options);
-  try {
-    await Promise.race([settledBefore(stop, work), stdout.closed()]);
-  } catch (error) {
-    const told = formatOf(options) === "json" ? withJsonLine(error) : error;
-    if (!(error instanceof ServiceError)) throw told;
-    warn(`${topic} failed: ${error.code}: ${error.message}`);
-    return EXIT.FAILED;
-  }
+  await Promise.race([settledBefore(stop, work), stdout.closed()]);
   return interruptedExitCode(stop) ?? EXIT.OK;
 }
 

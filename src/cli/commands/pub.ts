@@ -1,8 +1,8 @@
 /** `seqbus pub`: publishes one message, with open files if wished, and waits until it is routed. */
 
 import type { PublishOptions } from "../../client/publisher.ts";
-import type { Receipt } from "../../client/receipts.ts";
 import { ArgumentError } from "../../errors.ts";
+import type { Receipt } from "../../receipt.ts";
 import { connectOnce } from "../bus-connection.ts";
 import { EXIT } from "../exit-codes.ts";
 import { type InputOptions, openInput } from "../message-input.ts";
@@ -35,7 +35,7 @@ export async function runPub(
 ): Promise<number> {
   if (options.clear === true) return await clearRetained(topic, data, options);
   const retention = retentionOf(options);
-  using input = await openInput(data, options);
+  using input = await openInput(data, { ...options, jsonOutputOption: "--receipt" });
   await using bus = await connectOnce(options.socket);
   const { encoding, fds } = input;
   bus.publish(topic, input.data, { encoding, fds, ...retention });

@@ -8,7 +8,7 @@ import { EXIT } from "../exit-codes.ts";
 import { interruptedExitCode, settledBefore, watchSignals } from "../interruption.ts";
 import { toJson } from "../message-lines.ts";
 import { parsePositive } from "../number-option.ts";
-import { stdout, withJsonLine } from "../output.ts";
+import { stdout } from "../output.ts";
 import { printable } from "../printable-text.ts";
 
 /** Options of `watch`, as commander has them. */
@@ -54,7 +54,7 @@ export async function runWait(service: string, options: WaitCommandOptions): Pro
   } catch (error) {
     // What the signal was aborted with is no error of the waiting.
     const isInterrupted = stop.aborted;
-    if (!isInterrupted) throw options.json === true ? withJsonLine(error) : error;
+    if (!isInterrupted) throw error;
   }
   return interruptedExitCode(stop) ?? EXIT.OK;
 }

@@ -85,6 +85,15 @@ describe("a call that has left when the connection is lost", () => {
     expect(simulated.clock.running).toBeLessThanOrEqual(1);
   });
 
+  test("is not said to be unasked where its time runs out before there is another", async () => {
+    const { result } = await callSent("x", { idempotent: true, timeoutMs: 20 });
+    await simulated.lose();
+    simulated.clock.pass(20);
+    const late =
+      'The service "a.b" did not answer within 20 ms: the connection was lost, and there';
+    expect(String(await result)).toContain(late);
+  });
+
   test("is made again as often as that happens, in order and before later ones", async () => {
     const first = await callSent("1", { idempotent: true });
     const second = call("2", { idempotent: true });
@@ -196,8 +205,9 @@ describe("a call without a connection", () => {
     const result = call("x", { timeoutMs: 20, idempotent: true });
     const next = simulated.bus.callStream("a.b", "x", { timeoutMs: 20 }).next();
     simulated.clock.pass(20);
-    expect(await result).toMatchObject({ code: "TIMEOUT_CALL" });
-    await expect(next).rejects.toMatchObject({ code: "TIMEOUT_CALL" });
+    const message = 'The service "a.b" was not asked within 20 ms: the bus is not connected';
+    expect(await result).toMatchObject({ code: "TIMEOUT_CALL", message });
+    await expect(next).rejects.toMatchObject({ code: "TIMEOUT_CALL", message });
     await simulated.comeBack();
     expect(await simulated.sent()).toEqual([]);
   });

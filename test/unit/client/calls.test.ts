@@ -188,7 +188,8 @@ describe("Bus.call()", () => {
     const result = simulated.bus.call("a.b", "x", { timeoutMs: 10, fds: files.fds });
     const { id } = await simulated.sentOne(OPCODE.OPEN_SERVICE);
     simulated.clock.pass(10);
-    expect(await failureOf(result)).toMatchObject({ code: "TIMEOUT_CALL" });
+    const message = 'The service "a.b" was not asked within 10 ms: the broker did not answer';
+    expect(await failureOf(result)).toMatchObject({ code: "TIMEOUT_CALL", message });
     simulated.control(OPCODE.ACK, id, { service: SERVICE, sendFds: true });
     expect(await simulated.sent()).toEqual([]);
   });

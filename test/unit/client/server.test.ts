@@ -323,6 +323,24 @@ describe("a request's signal", () => {
 });
 
 describe("Service", () => {
+  test("counts answers that nobody waits for any more, and sends none of them", async () => {
+    using files = new TestFiles(["x"]);
+    const answers: ((answer: unknown) => void)[] = [];
+    const service = await serve(() => new Promise((resolve) => answers.push(resolve)));
+    for (const call of [1, 2, 3]) simulated.request(SERVICE, call, "");
+    simulated.control(OPCODE.CANCEL, 1, undefined, FLAG_TIMED_OUT);
+    simulated.control(OPCODE.CANCEL, 2, undefined, FLAG_CALLER_GONE);
+    const prepared = reply("late", { fds: files.fds });
+    const { fds } = prepared;
+    answers[0]?.("late");
+    answers[1]?.(prepared);
+    answers[2]?.("in time");
+    expect((await simulated.sentOne(OPCODE.REPLY)).id).toBe(3);
+    expect(service.lateReplies).toBe(2);
+    expect(fds.some(isOpenFd)).toBe(false);
+    expect(service.running).toBe(0);
+  });
+
   test("gains and loses its turn", async () => {
     const waiting = simulated.bus.serve("a.b", () => 1, { ifOwned: "queue" });
     const { id } = await simulated.sentOne(OPCODE.SERVE);
