@@ -19,6 +19,7 @@ import type { BrokerEventListener } from "./events.ts";
 import { excessOf, excessWords, type LimitFigures } from "./excess.ts";
 import type { FdBudget } from "./fd-budget.ts";
 import { FdBundle } from "./fd-bundle.ts";
+import type { FdCloser } from "./fd-closer.ts";
 import { findRefusedFd, type RefusedFd } from "./fd-rules.ts";
 import type { FdsInFlight } from "./fds-in-flight.ts";
 import type { ControlSender } from "./introductions.ts";
@@ -54,6 +55,7 @@ export interface FdIntakeParts {
   readonly send: ControlSender;
   readonly onEvent: BrokerEventListener;
   readonly budget: FdBudget;
+  readonly closer: Pick<FdCloser, "isStarved">;
   readonly inFlight: Pick<FdsInFlight, "turn">;
   readonly host: FdHost;
 }
@@ -103,6 +105,7 @@ export class FdIntake {
   /** Whether the broker has room for the fds that came with a packet; once found, it is kept. */
   hasRoomFor(packet: ReceivedPacket): boolean {
     if (packet.isRest === true) return true;
+    if (packet.receivedFdCount > 0 && this.#parts.closer.isStarved) return false;
     return !packet.controlTruncated && this.#parts.budget.hasRoomForFds(packet.receivedFdCount);
   }
 

@@ -1,5 +1,6 @@
 import { expect, test } from "bun:test";
 import { readlinkSync } from "node:fs";
+import { assert } from "../../../src/assert.ts";
 import { ClosingThread } from "../../../src/broker/closing-thread.ts";
 import { CLOSING_RING_FDS } from "../../../src/broker/limits.ts";
 import { closeFd, duplicateFd } from "../../../src/ffi/owned-fd.ts";
@@ -7,7 +8,8 @@ import { openSeqpacketPair } from "../../../src/ffi/seqpacket.ts";
 import { eventually } from "../../support/eventually.ts";
 
 test("ClosingThread closes all that it is given, more than fit its ring at a time", async () => {
-  const thread = new ClosingThread();
+  const thread = ClosingThread.open({ start: ({ make }) => make() });
+  assert(thread !== undefined, "there is room for a thread");
   const [left, right] = openSeqpacketPair();
   const fds = Array.from({ length: 3 * CLOSING_RING_FDS }, () => duplicateFd(left));
   for (const fd of fds) {
