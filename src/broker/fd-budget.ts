@@ -46,7 +46,7 @@ export class FdBudget {
    * How many fds can come in without using up those that are never given out: more than messages
    * may hold, since some that came in are only to be closed.
    */
-  get roomForFds(): number {
+  get roomToReserve(): number {
     return Math.max(0, this.#total - this.#held - this.#connectionFds);
   }
 

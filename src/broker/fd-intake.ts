@@ -192,10 +192,13 @@ export class FdIntake {
     return true;
   }
 
-  /** Refuses a message whose fds did not all arrive, or that the broker has no room for. */
-  refuseForWantOfRoom(connection: Connection): void {
+  /**
+   * Refuses a message whose fds did not all arrive, or that the broker has no room for.
+   * @param requestId the request that the refusal answers; 0 for none
+   */
+  refuseForWantOfRoom(connection: Connection, requestId: number): void {
     const message = "Cannot pass fds on: the broker may hold no more of them now";
-    this.#refuseForLimit(connection, { message, ...this.#parts.budget.figures }, 0);
+    this.#refuseForLimit(connection, { message, ...this.#parts.budget.figures }, requestId);
   }
 
   /**

@@ -17,7 +17,7 @@ import { DISCARDED_PACKETS_MAX } from "./limits.ts";
 export interface PacketSourceParts {
   readonly closer: Pick<FdCloser, "isFull">;
   readonly files: Pick<FdHost, "closeFd">;
-  readonly budget: Pick<FdBudget, "roomForFds">;
+  readonly budget: Pick<FdBudget, "roomToReserve">;
   /** Whether packets bring their sender's credentials. */
   readonly verifiesPackets: boolean;
 }
@@ -48,7 +48,7 @@ export class PacketSource {
   receive(fd: number, uid: number): number {
     const { budget, verifiesPackets } = this.#parts;
     this.#uid = uid;
-    const room = Math.min(budget.roomForFds, MESSAGE_FDS_MAX);
+    const room = Math.min(budget.roomToReserve, MESSAGE_FDS_MAX);
     if (room !== this.#room) {
       this.#room = room;
       this.packet.limitFds(room, verifiesPackets);

@@ -180,7 +180,7 @@ export class Calls implements Area {
     if (services === undefined) return;
     let ended = 0;
     for (const pending of services.requests.values()) {
-      this.#fail(pending, SERVICE_GONE);
+      this.fail(pending, SERVICE_GONE);
       if (++ended % ENTRIES_PER_STEP === 0) yield;
     }
     for (const pending of services.calls.values()) {
@@ -400,7 +400,8 @@ export class Calls implements Area {
     this.#parts.delivery.tellTooLarge(responder, what, caller, call);
   }
 
-  #fail(pending: PendingCall, failure: Failure): void {
+  /** Ends a call, and tells its caller why. */
+  fail(pending: PendingCall, failure: Failure): void {
     this.#end(pending);
     this.#refuse(pending.caller, pending.call, pending.service, failure);
   }
@@ -408,7 +409,7 @@ export class Calls implements Area {
   /** A large request waited, and then it could not be passed on. */
   #lose(pending: PendingCall, refusal: number): void {
     if (!isPending(pending)) return;
-    this.#fail(pending, requestFailure(this.#parts.budget, pending.responder.queue, refusal));
+    this.fail(pending, requestFailure(this.#parts.budget, pending.responder.queue, refusal));
   }
 
   /** The same of a large reply. */

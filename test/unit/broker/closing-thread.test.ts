@@ -1,5 +1,6 @@
 import { expect, test } from "bun:test";
 import { readlinkSync } from "node:fs";
+import { Worker } from "node:worker_threads";
 import { assert } from "../../../src/assert.ts";
 import { ClosingThread } from "../../../src/broker/closing-thread.ts";
 import { CLOSING_RING_FDS } from "../../../src/broker/limits.ts";
@@ -22,6 +23,21 @@ test("ClosingThread closes all that it is given, more than fit its ring at a tim
   thread.end();
   closeFd(left);
   closeFd(right);
+});
+
+test("ClosingThread gives back what it was handed where it fails to load", async () => {
+  const start = () => new Worker("data:text/javascript,throw new Error('no fd is left')");
+  const thread = ClosingThread.open({ start });
+  assert(thread !== undefined, "a thread was made");
+  thread.push(1_000_001);
+  thread.push(1_000_002);
+  await eventually(() => thread.hasFailed, "it has failed");
+  expect(thread.takeBack()).toEqual([1_000_001, 1_000_002]);
+  expect(thread.open).toBe(0);
+});
+
+test("ClosingThread.open() returns undefined where no thread can be started", () => {
+  expect(ClosingThread.open({ start: () => undefined })).toBeUndefined();
 });
 
 function targetOf(fd: number): string | undefined {
