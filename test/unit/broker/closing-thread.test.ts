@@ -26,7 +26,7 @@ test("ClosingThread closes all that it is given, more than fit its ring at a tim
 });
 
 test("ClosingThread gives back what it was handed where it fails to load", async () => {
-  const start = () => new Worker("data:text/javascript,throw new Error('no fd is left')");
+  const start = () => new Worker("throw new Error('no fd is left')", { eval: true });
   const thread = ClosingThread.open({ start });
   assert(thread !== undefined, "a thread was made");
   thread.push(1_000_001);
