@@ -13,7 +13,7 @@ const broker = new Broker({
   path,
   ...(policyPath !== undefined && {
     policy: loadPolicy(policyPath, systemPolicyIo()),
-    readPolicy: () => readPolicyPieces(policyPath),
+    readPolicy: (threads) => readPolicyPieces(policyPath, threads),
   }),
 });
 process.on("SIGTERM", () => broker.stop());

@@ -58,7 +58,7 @@ async function passStretch(kind: StretchKind, restMsMin: number): Promise<void> 
     });
   } else {
     tellNews();
-    if (kind === "reader") await readPolicyPieces(policyPath);
+    if (kind === "reader") await readPolicyPieces(policyPath, { start: ({ make }) => make() });
     else await Bun.sleep(Math.max(restMsMin, reloadMs));
   }
   await Bun.sleep(SETTLE_MS);

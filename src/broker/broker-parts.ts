@@ -12,6 +12,7 @@ import { Burials } from "./burials.ts";
 import { BusState } from "./bus-state.ts";
 import { Chores } from "./chores.ts";
 import { ClientFiles } from "./client-files.ts";
+import { ClosingThread } from "./closing-thread.ts";
 import type { Connection } from "./connection.ts";
 import { ConnectionTable } from "./connection-table.ts";
 import { Deferred } from "./deferred.ts";
@@ -38,11 +39,13 @@ import { limitsOfPolicy, quotaDefaults } from "./quota-limits.ts";
 import { Reading, type ReadingHost } from "./reading.ts";
 import { Reception } from "./reception.ts";
 import { Requests } from "./requests.ts";
+import { residentBytes } from "./resident-memory.ts";
 import { Retained } from "./retained/retained.ts";
 import { Rights } from "./rights.ts";
 import { Router, type RouterHost } from "./router.ts";
 import { Services } from "./services/services.ts";
 import { Statistics } from "./statistics.ts";
+import type { ThreadStarter } from "./thread-fds.ts";
 
 /** What a broker is made from. */
 export interface SessionsOptions extends AdmissionOptions {
@@ -51,6 +54,8 @@ export interface SessionsOptions extends AdmissionOptions {
   readonly administration: AdministrationHost;
   /** RLIMIT_NOFILE of this process. */
   readonly openFilesMax: number;
+  /** Starts threads that close fds. */
+  readonly threadFds: ThreadStarter;
   /** Milliseconds after which fds that nobody took are withdrawn, without a policy's word. */
   readonly fdTtlMs: number | undefined;
   /** Whether each packet must come from the process that connected. */
@@ -82,7 +87,8 @@ export function assembleParts(given: SessionsOptions, host: PartsHost) {
   const { state, quotas, budget, closer } = tables;
   const flusher = new Flusher(watch, host);
   const files = new ClientFiles(closer, quotas, budget);
-  const source = new PacketSource(closer, files);
+  const { verifiesPackets } = options;
+  const source = new PacketSource({ closer, files, budget, verifiesPackets });
   const deferred = new Deferred();
   const chores = new Chores(tables.background);
   const inFlight = new FdsInFlight(now, deferred);
@@ -119,6 +125,7 @@ export function assembleParts(given: SessionsOptions, host: PartsHost) {
     backPressure,
     fdCounters: inFlight.counters,
     backlogBytes,
+    residentBytes: () => residentBytes(options.spareFds),
   });
   queries.addProvider(services.provider);
   queries.addCounters("services", () => services.counters);
@@ -129,7 +136,6 @@ export function assembleParts(given: SessionsOptions, host: PartsHost) {
   const handler = new PacketHandler({ router, rights, chores, services, requests, intake, host });
   const sockets = new EndedSockets(common);
   const burials = new Burials({ ...common, presence, sockets });
-  const { verifiesPackets } = options;
   const reading = new Reading({ ...common, backPressure, handler, verifiesPackets });
   const driven = { admission, administration, burials, fdSweep, files, flusher, handler, presence };
   const others = {
@@ -148,7 +154,8 @@ export function assembleParts(given: SessionsOptions, host: PartsHost) {
 
 function makeTables(options: SessionsOptions) {
   const { openFilesMax, fdTtlMs, servesOwnUidOnly: servesOneUid, watch, now, onEvent } = options;
-  const closer = new FdCloser({ now, onEvent });
+  const openLane = () => ClosingThread.open(options.threadFds);
+  const closer = new FdCloser({ now, onEvent, openLane });
   const budget = new FdBudget(openFilesMax);
   const { connectionsMax } = budget;
   return {

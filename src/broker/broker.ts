@@ -7,6 +7,7 @@ import { ConfigError } from "../errors.ts";
 import { Epoll } from "../ffi/epoll.ts";
 import { raiseOpenFilesLimit } from "../ffi/resource-limits.ts";
 import { findRuntimeEpoll } from "../ffi/runtime-epoll.ts";
+import { prepareUnreadRecords } from "../ffi/unread-records.ts";
 import { Accepting } from "./accepting.ts";
 import type { AdministrationHost } from "./administration.ts";
 import { OF_BROKER } from "./background.ts";
@@ -34,6 +35,7 @@ import {
   TAKING_TOKEN,
 } from "./socket-watch.ts";
 import { SpareFds } from "./spare-fds.ts";
+import { ThreadFds, type ThreadStarter } from "./thread-fds.ts";
 
 /** Sockets of a bus with a policy are open to all; the policy decides. */
 const MODE_WITH_POLICY = 0o666;
@@ -46,10 +48,11 @@ export interface BrokerOptions {
   /** Undefined: serve the broker's own uid alone, with everything allowed. */
   readonly policy?: Policy | undefined;
   /**
-   * Reads the policy files again, away from this thread: the pieces of serializePolicy(). Undefined
-   * where there is nothing to read again. May reject with ConfigError, or with what the system said.
+   * Reads the policy files again, on a thread started by what it is given: the pieces of
+   * serializePolicy(). Undefined where there is nothing to read again. May reject with ConfigError, or
+   * with what the system said.
    */
-  readonly readPolicy?: (() => Promise<readonly string[]>) | undefined;
+  readonly readPolicy?: ((threads: ThreadStarter) => Promise<readonly string[]>) | undefined;
   /** Permissions of the socket. Default: 0666 with a policy, 0600 without. */
   readonly mode?: number | undefined;
   /**
@@ -81,6 +84,7 @@ export class Broker implements ReactorHandler, AdministrationHost {
   readonly #accepting: Accepting;
   readonly #comingsAndGoings: ComingsAndGoings;
   readonly #spareFds: SpareFds;
+  readonly #threadFds: ThreadFds;
   readonly #epoll: Epoll;
   readonly #watch: SocketWatch;
   readonly #reactor: Reactor;
@@ -110,6 +114,8 @@ export class Broker implements ReactorHandler, AdministrationHost {
     this.#onEvent = options.onEvent ?? (() => {});
     this.#readPolicy = options.readPolicy;
     const openFilesMax = raiseOpenFiles(path);
+    // What takes fds once is done while there are some: they may be gone by the time it is needed.
+    prepareUnreadRecords();
     const mode = options.mode ?? (policy === undefined ? MODE_OWN_UID : MODE_WITH_POLICY);
     // A broker that itself runs as nobody, without a policy, serves nobody.
     const servesNobody = policy === undefined && uid === overflowIds().uid;
@@ -120,6 +126,7 @@ export class Broker implements ReactorHandler, AdministrationHost {
     this.#epoll = new Epoll();
     this.#watch = new SocketWatch(this.#epoll);
     this.#spareFds = new SpareFds();
+    this.#threadFds = new ThreadFds(openFilesMax, this.#now);
     this.#sessions = new Sessions({
       policy: policy ?? ownUidPolicy(uid),
       ownUid: uid,
@@ -128,6 +135,7 @@ export class Broker implements ReactorHandler, AdministrationHost {
       openFilesMax,
       fdTtlMs: options.fdTtlMs,
       spareFds: this.#spareFds,
+      threadFds: this.#threadFds,
       identity: { allowUnmapped: options.allowUnmapped ?? servesNobody },
       verifiesPackets,
       keepsFdsOut: this.#listener.keepsFdsOut,
@@ -160,6 +168,7 @@ export class Broker implements ReactorHandler, AdministrationHost {
       this.#sessions.closeAll();
       this.#listener.close();
       this.#spareFds.close();
+      this.#threadFds.close();
       this.#watch.close();
       this.#epoll.close();
       await this.#sessions.closer.end();
@@ -200,7 +209,9 @@ export class Broker implements ReactorHandler, AdministrationHost {
   async #loadPolicy(): Promise<number> {
     try {
       if (this.#readPolicy === undefined) throw noPolicyFile();
-      const policy = await this.#assemble(await this.#readPolicy().catch(explainUnread));
+      const policy = await this.#assemble(
+        await this.#readPolicy(this.#threadFds).catch(explainUnread),
+      );
       this.#sessions.replacePolicy(policy);
       this.#onEvent({ type: "policy-loaded", policy: policy.path, rules: policy.rules.length });
       return policy.rules.length;
@@ -256,7 +267,10 @@ export class Broker implements ReactorHandler, AdministrationHost {
     if (this.#isStopping) {
       const isDrained = !this.#sessions.hasQueued() || this.#now() >= this.#drainEndsAt;
       if (isDrained) this.#reactor.stop();
-    } else this.#accepting.resumeIfDue();
+    } else {
+      this.#accepting.resumeIfDue();
+      this.#threadFds.refillIfDue();
+    }
   }
 
   /** Begins to count when it is asked first, behind all that settle() does for others. */
@@ -271,7 +285,7 @@ export class Broker implements ReactorHandler, AdministrationHost {
   #nextDeadline(): number {
     if (this.#isStopping) return this.#drainEndsAt;
     const own = Math.min(this.#sessions.deadline(), this.#accepting.deadline());
-    return Math.min(own, this.#sessions.closer.deadline());
+    return Math.min(own, this.#sessions.closer.deadline(), this.#threadFds.deadline());
   }
 }
 

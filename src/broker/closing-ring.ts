@@ -44,6 +44,14 @@ export class ClosingRing {
     Atomics.notify(this.#words, PUSHED);
   }
 
+  /** Takes back what was pushed, where the reader has ended without having closed any. */
+  takeBack(): number[] {
+    assert(Atomics.load(this.#words, CLOSED) === 0, "the reader never ran");
+    const count = Atomics.load(this.#words, PUSHED);
+    Atomics.store(this.#words, CLOSED, count);
+    return Array.from(this.#words.subarray(SLOTS, SLOTS + count));
+  }
+
   /** Reader: waits for the next fd. Not for the broker's thread. */
   next(): number {
     const closed = Atomics.load(this.#words, CLOSED);

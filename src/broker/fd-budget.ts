@@ -42,6 +42,14 @@ export class FdBudget {
     return 2 * held <= this.#total && held + this.#connectionFds <= this.#total;
   }
 
+  /**
+   * How many fds can come in without using up those that are never given out: more than messages
+   * may hold, since some that came in are only to be closed.
+   */
+  get roomToReserve(): number {
+    return Math.max(0, this.#total - this.#held - this.#connectionFds);
+  }
+
   hasRoomForConnection(): boolean {
     return this.#held + this.#connectionFds + FDS_PER_CONNECTION <= this.#total;
   }

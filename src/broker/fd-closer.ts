@@ -7,7 +7,7 @@
 import { assert } from "../assert.ts";
 import { closesAtOnce } from "../ffi/fd-hazard.ts";
 import { closeFd } from "../ffi/owned-fd.ts";
-import { type ClosingLane, ClosingThread } from "./closing-thread.ts";
+import type { ClosingLane } from "./closing-thread.ts";
 import type { BrokerEventListener } from "./events.ts";
 import {
   CLOSE_STUCK_MS,
@@ -15,6 +15,7 @@ import {
   CLOSING_GRACE_MS,
   CLOSING_LANES_MAX,
   CLOSING_LOOK_MS,
+  CLOSING_RETRY_MS,
   CLOSING_RING_FDS,
   FDS_CLOSING_PER_UID_MAX,
 } from "./limits.ts";
@@ -28,8 +29,8 @@ export interface FdCloserParts {
   readonly closesAtOnce?: (fd: number) => boolean;
   /** Default: closeFd(), for what closes at once. */
   readonly close?: (fd: number) => void;
-  /** Default: a new ClosingThread. */
-  readonly openLane?: () => ClosingLane;
+  /** ClosingThread.open(): undefined where there is none to be had now. */
+  readonly openLane: () => ClosingLane | undefined;
 }
 
 /** Fds of one user that are not closed yet. */
@@ -65,7 +66,6 @@ export class FdCloser {
   readonly #parts: FdCloserParts;
   readonly #closesAtOnce: (fd: number) => boolean;
   readonly #close: (fd: number) => void;
-  readonly #openLane: () => ClosingLane;
   /** Users with fds that are pending; who has waited longest for a lane comes first. */
   readonly #accounts = new Map<number, Account>();
   readonly #lanes: Occupancy[] = [];
@@ -74,17 +74,23 @@ export class FdCloser {
   /** Fds that wait for a lane, or for their turn in one. */
   #waiting = 0;
   #pending = 0;
+  /** Before it no lane is opened: the last attempt came to nothing. */
+  #nextLaneAt = Number.NEGATIVE_INFINITY;
 
   constructor(parts: FdCloserParts) {
     this.#parts = parts;
     this.#closesAtOnce = parts.closesAtOnce ?? closesAtOnce;
     this.#close = parts.close ?? closeFd;
-    this.#openLane = parts.openLane ?? (() => new ClosingThread());
   }
 
   /** Fds handed over and not known to be closed. settle() brings it up to date. */
   get pending(): number {
     return this.#pending;
+  }
+
+  /** Whether fds wait and nobody closes any, since no thread can be started. */
+  get isStarved(): boolean {
+    return this.#waiting > 0 && this.#lanes.length === 0;
   }
 
   /** As `pending`, of one user. */
@@ -140,6 +146,7 @@ export class FdCloser {
   settle(): void {
     const now = this.#parts.now();
     for (const occupancy of this.#lanes) this.#look(occupancy, now);
+    if (this.#lanes.some(({ lane }) => lane.hasFailed)) this.#dropFailedLanes(now);
     for (const account of this.#accounts.values()) {
       if (now - account.countedAt >= CLOSING_GRACE_MS) count(account, now);
     }
@@ -154,9 +161,10 @@ export class FdCloser {
       deadline = Math.min(deadline, account.movedAt + CLOSE_STUCK_MS);
     }
     // Where all lanes hang, the next turn is early enough.
-    const mayFindLane = deadline !== Number.POSITIVE_INFINITY || this.#canOpenLane();
+    const mayFindLane = deadline !== Number.POSITIVE_INFINITY || this.#hasPlaceForLane();
     if (this.#waiting === 0 || !mayFindLane) return deadline;
-    return Math.min(deadline, this.#parts.now() + CLOSING_LOOK_MS);
+    const lookAt = this.#parts.now() + CLOSING_LOOK_MS;
+    return Math.min(deadline, this.isStarved ? Math.max(lookAt, this.#nextLaneAt) : lookAt);
   }
 
   /**
@@ -236,15 +244,35 @@ export class FdCloser {
       if (account === undefined) return occupancy;
       canWait ||= now - account.movedAt < CLOSING_LOOK_MS;
     }
-    if (canWait || !this.#canOpenLane()) return undefined;
-    const lane = this.#openLane();
+    if (canWait || !this.#hasPlaceForLane() || now < this.#nextLaneAt) return undefined;
+    const lane = this.#parts.openLane();
+    if (lane === undefined) {
+      this.#nextLaneAt = now + CLOSING_RETRY_MS;
+      return undefined;
+    }
     const occupancy = { lane, account: undefined, open: 0, isReported: false };
     this.#lanes.push(occupancy);
     return occupancy;
   }
 
-  #canOpenLane(): boolean {
+  #hasPlaceForLane(): boolean {
     return this.#lanes.length < CLOSING_LANES_MAX;
+  }
+
+  /** What lanes that never came up were given waits again, and first. */
+  #dropFailedLanes(now: number): void {
+    this.#nextLaneAt = now + CLOSING_RETRY_MS;
+    const failed = this.#lanes.filter(({ lane }) => lane.hasFailed);
+    for (const occupancy of failed) {
+      this.#lanes.splice(this.#lanes.indexOf(occupancy), 1);
+      const fds = occupancy.lane.takeBack();
+      const { account } = occupancy;
+      assert(account !== undefined, "a lane has fds to close until it has come up");
+      account.at = undefined;
+      account.waiting.unshift(...fds);
+      this.#waiting += fds.length;
+      this.#inLine += 1;
+    }
   }
 
   #occupy(occupancy: Occupancy, account: Account): void {

@@ -19,6 +19,7 @@ import type { BrokerEventListener } from "./events.ts";
 import { excessOf, excessWords, type LimitFigures } from "./excess.ts";
 import type { FdBudget } from "./fd-budget.ts";
 import { FdBundle } from "./fd-bundle.ts";
+import type { FdCloser } from "./fd-closer.ts";
 import { findRefusedFd, type RefusedFd } from "./fd-rules.ts";
 import type { FdsInFlight } from "./fds-in-flight.ts";
 import type { ControlSender } from "./introductions.ts";
@@ -54,6 +55,7 @@ export interface FdIntakeParts {
   readonly send: ControlSender;
   readonly onEvent: BrokerEventListener;
   readonly budget: FdBudget;
+  readonly closer: Pick<FdCloser, "isStarved">;
   readonly inFlight: Pick<FdsInFlight, "turn">;
   readonly host: FdHost;
   /** Sends what waits for the end of the turn, and looks which fds are closed by now. */
@@ -108,8 +110,9 @@ export class FdIntake {
    */
   hasRoomFor(packet: ReceivedPacket): boolean {
     if (packet.isRest === true) return true;
-    const { budget, settle } = this.#parts;
+    const { budget, closer, settle } = this.#parts;
     if (packet.controlTruncated) return false;
+    if (packet.receivedFdCount > 0 && closer.isStarved) return false;
     if (!budget.hasRoomForFds(packet.receivedFdCount)) settle();
     return budget.hasRoomForFds(packet.receivedFdCount);
   }
@@ -197,10 +200,13 @@ export class FdIntake {
     return true;
   }
 
-  /** Refuses a message whose fds did not all arrive, or that the broker has no room for. */
-  refuseForWantOfRoom(connection: Connection): void {
+  /**
+   * Refuses a message whose fds did not all arrive, or that the broker has no room for.
+   * @param requestId the request that the refusal answers; 0 for none
+   */
+  refuseForWantOfRoom(connection: Connection, requestId: number): void {
     const message = "Cannot pass fds on: the broker may hold no more of them now";
-    this.#refuseForLimit(connection, { message, ...this.#parts.budget.figures }, 0);
+    this.#refuseForLimit(connection, { message, ...this.#parts.budget.figures }, requestId);
   }
 
   /**

@@ -75,6 +75,22 @@ export const SPARE_FDS = 6;
 /** What accepting one takes for a moment: its socket, its pidfd, and a file in /proc. */
 export const SPARE_FDS_FOR_ONE = 3;
 
+/**
+ * Fds kept open on nothing for starting threads. A thread of the published package takes 3 for a
+ * moment, and keeps 2. From the sources each core may read two files at a time; with more than four
+ * cores such a thread may fail to start, and is started again later. Measured (strace).
+ */
+export const THREAD_START_FDS = 12;
+
+/** With fewer of them no thread is started. */
+export const THREAD_START_FDS_MIN = 4;
+
+/** Where so many fds can be opened, threads are started without those. They fit FDS_RESERVED. */
+export const THREAD_START_ROOM_FDS = 2 * THREAD_START_FDS;
+
+/** Milliseconds that the broker waits for a thread to come up, where it has few fds. Guess: 25 to 130. */
+export const THREAD_START_WAIT_MS = 2_000;
+
 /** Topics that one connection may hold open for publishing. */
 export const TOPICS_PER_CONNECTION_MAX = 8_192;
 
@@ -411,6 +427,9 @@ export const CLOSING_RING_FDS = 256;
 
 /** Milliseconds after which a uid that waits for such a thread is thought of again. */
 export const CLOSING_LOOK_MS = 20;
+
+/** Milliseconds until a thread is started again that could not be, for want of fds or memory. */
+export const CLOSING_RETRY_MS = 100;
 
 /** Milliseconds without progress after which a close is said to hang. */
 export const CLOSE_STUCK_MS = 1_000;

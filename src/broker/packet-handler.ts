@@ -57,7 +57,7 @@ export interface PacketHandlerParts {
   readonly rights: Rights;
   readonly chores: Chores;
   readonly intake: FdIntake;
-  readonly services: Pick<Services, "routePacket">;
+  readonly services: Pick<Services, "routePacket" | "noteLostFds">;
   readonly host: PacketHost;
 }
 
@@ -68,7 +68,7 @@ export class PacketHandler {
   readonly #rights: Rights;
   readonly #chores: Chores;
   readonly #intake: FdIntake;
-  readonly #services: Pick<Services, "routePacket">;
+  readonly #services: Pick<Services, "routePacket" | "noteLostFds">;
   readonly #host: PacketHost;
   readonly #reader = new PacketReader();
 
@@ -96,7 +96,9 @@ export class PacketHandler {
       const isFirst = connection.state === "AWAIT_HELLO";
       const hasFds = packet.receivedFdCount > 0 || packet.controlTruncated;
       if (hasFds && !isFirst && !this.#intake.hasRoomFor(packet)) {
-        this.#intake.refuseForWantOfRoom(connection);
+        const { words } = packet.buffer;
+        const request = this.#services.noteLostFds(connection, words, packetBytes);
+        this.#intake.refuseForWantOfRoom(connection, request);
         return packetBytes;
       }
       if (connection.chore !== undefined && !this.#chores.finish(connection, this.#host)) {

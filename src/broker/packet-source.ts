@@ -1,13 +1,15 @@
 /**
  * Receives the packets of clients, one after the other, into one buffer. Fds that nobody takes out
- * of a packet are closed as their sender's.
+ * of a packet are closed as their sender's. No more of them are let in than the broker has room for:
+ * what it needs for itself is left also where many are slow to be closed.
  */
 
 import { PacketReceiver } from "../ffi/ancillary.ts";
 import { PinnedBuffer } from "../ffi/pinned-buffer.ts";
 import { enablePacketCredentials } from "../ffi/socket-options.ts";
 import { RECORD_TRUNCATED } from "../ffi/syscall-result.ts";
-import { PACKET_BYTES_MAX } from "../protocol/limits.ts";
+import { MESSAGE_FDS_MAX, PACKET_BYTES_MAX } from "../protocol/limits.ts";
+import type { FdBudget } from "./fd-budget.ts";
 import type { FdCloser } from "./fd-closer.ts";
 import type { FdHost } from "./fd-intake.ts";
 import { DISCARDED_FDS_PER_STEP, DISCARDED_PACKETS_PER_STEP } from "./limits.ts";
@@ -19,21 +21,34 @@ import { DISCARDED_FDS_PER_STEP, DISCARDED_PACKETS_PER_STEP } from "./limits.ts"
  */
 export type Discarded = "EMPTY" | "NOT_EMPTY" | "NOT_TAKEN";
 
+/** What packets are received with. */
+export interface PacketSourceParts {
+  readonly closer: Pick<FdCloser, "isFull">;
+  readonly files: Pick<FdHost, "closeFd">;
+  readonly budget: Pick<FdBudget, "roomToReserve">;
+  /** Whether packets bring their sender's credentials. */
+  readonly verifiesPackets: boolean;
+}
+
 /** Where the packets of one broker come from. */
 export class PacketSource {
   /** The last packet. */
   readonly packet: PacketReceiver;
-  readonly #closer: Pick<FdCloser, "isFull">;
+  readonly #parts: PacketSourceParts;
+  /** Fds that a packet may bring now. */
+  #room = MESSAGE_FDS_MAX;
+  /** Whether it brings its sender's credentials, too: there is room for both at first. */
+  #hasCredentials = true;
   /** Whose packet it is. */
   #uid = 0;
   #fdsClosed = 0;
 
-  constructor(closer: Pick<FdCloser, "isFull">, files: Pick<FdHost, "closeFd">) {
-    this.#closer = closer;
+  constructor(parts: PacketSourceParts) {
+    this.#parts = parts;
     const buffer = new PinnedBuffer(PACKET_BYTES_MAX);
     const close = (fd: number) => {
       this.#fdsClosed += 1;
-      files.closeFd(fd, this.#uid);
+      parts.files.closeFd(fd, this.#uid);
     };
     this.packet = new PacketReceiver(buffer, PACKET_BYTES_MAX, close);
   }
@@ -45,7 +60,17 @@ export class PacketSource {
    * @returns outcome of PacketReceiver.receive()
    */
   receive(fd: number, uid: number): number {
+    return this.#receive(fd, uid, this.#parts.verifiesPackets);
+  }
+
+  #receive(fd: number, uid: number, hasCredentials: boolean): number {
     this.#uid = uid;
+    const room = Math.min(this.#parts.budget.roomToReserve, MESSAGE_FDS_MAX);
+    if (room !== this.#room || hasCredentials !== this.#hasCredentials) {
+      this.#room = room;
+      this.#hasCredentials = hasCredentials;
+      this.packet.limitFds(room, hasCredentials);
+    }
     return this.packet.receive(fd);
   }
 
@@ -58,8 +83,8 @@ export class PacketSource {
     enablePacketCredentials(fd);
     const fdsMax = this.#fdsClosed + DISCARDED_FDS_PER_STEP;
     for (let packets = 0; packets < DISCARDED_PACKETS_PER_STEP; packets += 1) {
-      if (this.#closer.isFull(uid)) return "NOT_TAKEN";
-      const bytes = this.receive(fd, uid);
+      if (this.#parts.closer.isFull(uid)) return "NOT_TAKEN";
+      const bytes = this.#receive(fd, uid, true);
       this.packet.closeFds();
       const isPacket = bytes > 0 || bytes === RECORD_TRUNCATED || this.packet.hasCredentials;
       if (!isPacket) return "EMPTY";

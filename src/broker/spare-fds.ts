@@ -1,6 +1,7 @@
 /**
- * A few fds that the broker keeps open on nothing: sockets, which need no file system. When the process may open no more, they are
- * closed for as long as something takes that must not fail: letting an administrator in.
+ * A few fds that the broker keeps open on nothing: sockets, which need no file system. When the
+ * process may open no more, they are closed for as long as something takes that must not fail:
+ * letting an administrator in, or starting a thread (thread-fds.ts).
  */
 
 import { SyscallError } from "../errors.ts";
@@ -11,19 +12,27 @@ import { SPARE_FDS, SPARE_FDS_FOR_ONE } from "./limits.ts";
 /** Spare fds of one process. */
 export class SpareFds {
   readonly #fds: number[] = [];
+  readonly #wanted: number;
 
-  constructor() {
+  /** @param wanted how many are kept, as far as there is room */
+  constructor(wanted = SPARE_FDS) {
+    this.#wanted = wanted;
     this.refill();
+  }
+
+  /** How many there are now. */
+  get count(): number {
+    return this.#fds.length;
   }
 
   /** Whether there are enough to let somebody in and to find out who it is. */
   get areEnough(): boolean {
-    return this.#fds.length >= SPARE_FDS_FOR_ONE;
+    return this.count >= SPARE_FDS_FOR_ONE;
   }
 
   /** Whether some are missing. */
   get areShort(): boolean {
-    return this.#fds.length < SPARE_FDS;
+    return this.count < this.#wanted;
   }
 
   /**
@@ -41,7 +50,7 @@ export class SpareFds {
 
   /** Opens those that are missing, if there is room. */
   refill(): void {
-    while (this.#fds.length < SPARE_FDS) {
+    while (this.areShort) {
       try {
         this.#fds.push(openSeqpacket());
       } catch (error) {

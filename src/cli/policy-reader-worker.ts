@@ -1,6 +1,9 @@
 /** The thread behind readPolicyPieces(): reads and checks one policy, posts the answer, and ends. */
 
 import { parentPort, workerData } from "node:worker_threads";
-import { answerPolicyRead } from "./policy-reload.ts";
+import { StartSignal } from "../broker/start-signal.ts";
+import { answerPolicyRead, type PolicyReaderData } from "./policy-reload.ts";
 
-parentPort?.postMessage(answerPolicyRead(String(workerData)));
+const { path, signal }: PolicyReaderData = workerData;
+new StartSignal(signal).give();
+parentPort?.postMessage(answerPolicyRead(path));

@@ -10,6 +10,8 @@
 import { Worker } from "node:worker_threads";
 import { serializePolicy } from "../broker/policy/policy-build.ts";
 import { loadPolicySource } from "../broker/policy/policy-file.ts";
+import { StartSignal } from "../broker/start-signal.ts";
+import type { ThreadStarter } from "../broker/thread-fds.ts";
 import { ConfigError } from "../errors.ts";
 import { systemPolicyIo } from "./policy-source.ts";
 
@@ -20,6 +22,13 @@ const READ_TIMEOUT_MS = 60_000;
 const WORKER_NAME = import.meta.url.endsWith(".ts")
   ? "policy-reader-worker.ts"
   : "policy-reader-worker.js";
+
+/** What the thread is handed. */
+export interface PolicyReaderData {
+  readonly path: string;
+  /** Of a StartSignal. */
+  readonly signal: SharedArrayBuffer;
+}
 
 /** What the thread says: the pieces of serializePolicy(), or why the files are refused. */
 export type PolicyReadAnswer =
@@ -36,12 +45,16 @@ export type PolicyReadAnswer =
 /**
  * Reads a policy on another thread.
  * @param path as the broker was given it
+ * @param threads starts it
  * @returns the pieces of serializePolicy()
  * @throws {ConfigError} CONFIG_POLICY as loadPolicySource(), or where the thread failed or took too
- *   long
+ *   long, or could not be started
  */
-export async function readPolicyPieces(path: string): Promise<readonly string[]> {
-  const answer = await askReader(path);
+export async function readPolicyPieces(
+  path: string,
+  threads: ThreadStarter,
+): Promise<readonly string[]> {
+  const answer = await askReader(path, threads);
   if ("pieces" in answer) return answer.pieces;
   const { message, ...place } = answer.refused;
   throw new ConfigError("CONFIG_POLICY", message, definedOf(place));
@@ -58,11 +71,14 @@ export function answerPolicyRead(path: string): PolicyReadAnswer {
   }
 }
 
-async function askReader(path: string): Promise<PolicyReadAnswer> {
-  const worker = startReader(path);
+async function askReader(path: string, threads: ThreadStarter): Promise<PolicyReadAnswer> {
+  const signal = new StartSignal();
+  const make = () => makeReader({ path, signal: signal.memory });
+  const worker = threads.start({ make, signal, opensFiles: true });
+  if (worker === undefined) throw unread(path, "no file descriptor is left for a thread");
   const { promise, resolve, reject } = Promise.withResolvers<PolicyReadAnswer>();
   const fail = (why: string, cause?: unknown) => {
-    reject(new ConfigError("CONFIG_POLICY", `Cannot read ${path}: ${why}`, { path }, { cause }));
+    reject(unread(path, why, cause));
   };
   worker.once("message", resolve);
   worker.once("error", (error: Error) => fail(error.message, error));
@@ -80,13 +96,17 @@ async function askReader(path: string): Promise<PolicyReadAnswer> {
 }
 
 /** @throws {ConfigError} CONFIG_POLICY where there is no memory for a thread */
-function startReader(path: string): Worker {
+function makeReader(workerData: PolicyReaderData): Worker {
   try {
-    return new Worker(new URL(`./${WORKER_NAME}`, import.meta.url), { workerData: path });
+    return new Worker(new URL(`./${WORKER_NAME}`, import.meta.url), { workerData });
   } catch (cause) {
     const why = cause instanceof Error ? cause.message : String(cause);
-    throw new ConfigError("CONFIG_POLICY", `Cannot read ${path}: ${why}`, { path }, { cause });
+    throw unread(workerData.path, why, cause);
   }
+}
+
+function unread(path: string, why: string, cause?: unknown): ConfigError {
+  return new ConfigError("CONFIG_POLICY", `Cannot read ${path}: ${why}`, { path }, { cause });
 }
 
 function definedOf(place: {

@@ -69,6 +69,7 @@ export class PacketReceiver {
   readonly #close: (fd: number) => void;
   readonly #scratch = createScratch();
   readonly #fds = new Int32Array(CONTROL_BYTES / FD_BYTES);
+  #controlBytes = CONTROL_BYTES;
   #fdCount = 0;
   #controlTruncated = false;
   #hasCredentials = false;
@@ -95,13 +96,28 @@ export class PacketReceiver {
     structs.packU64(words, IOVEC_OFFSET + structs.IOVEC_LEN_OFFSET, capacityBytes);
   }
 
+  /**
+   * Sets how many fds of a record are taken from now on. With more, the first of them come and the
+   * kernel drops the others: controlTruncated tells. At first it is as many as a record can have.
+   * @param count 0..253
+   * @param hasCredentials whether records bring their sender's credentials, which need room, too
+   */
+  limitFds(count: number, hasCredentials: boolean): void {
+    assert(count >= 0 && count <= kernel.SCM_MAX_FD, "a record can have so many fds");
+    const credentials = hasCredentials ? structs.controlSpace(structs.UCRED_BYTES) : 0;
+    // Not padded: the kernel would take the padding for one fd more.
+    const fds = count === 0 ? 0 : structs.CMSGHDR_BYTES + count * FD_BYTES;
+    this.#controlBytes = credentials + fds;
+  }
+
   /** How many fds of the last record wait for takeFds() or closeFds(). */
   get receivedFdCount(): number {
     return this.#fdCount;
   }
 
   /**
-   * MSG_CTRUNC: fds of the last record are missing, mostly because this process may hold no more.
+   * MSG_CTRUNC: fds of the last record are missing, because of limitFds() or since this process may
+   * hold no more.
    * Those that did arrive are held as usual.
    */
   get controlTruncated(): boolean {
@@ -159,7 +175,7 @@ export class PacketReceiver {
     this.#hasCredentials = false;
     let wasReset = false;
     for (;;) {
-      words[CONTROLLEN_WORD] = CONTROL_BYTES;
+      words[CONTROLLEN_WORD] = this.#controlBytes;
       const bytes = libc.recvmsg(fd, this.#scratch.address as Pointer, RECEIVE_FLAGS);
       if (bytes >= 0) return this.#finish(bytes);
       const errno = lastErrno();

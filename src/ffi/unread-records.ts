@@ -13,23 +13,32 @@ import { getUnreadBytes } from "./unread-bytes.ts";
 
 const scratch = new PinnedBuffer(1);
 
-/** Bytes that the kernel charges for the smallest record; 0 until it was measured. */
+/** Bytes that the kernel charges for the smallest record; 0 until prepareUnreadRecords(). */
 let smallestRecordBytes = 0;
 
 /**
  * ioctl(2) SIOCOUTQ. The kernel tells the memory of the records that wait; what even the smallest
- * takes of it (measured once, 768 bytes on Linux 6.18) bounds their number.
+ * takes of it (768 bytes on Linux 6.18) bounds their number. After prepareUnreadRecords() alone.
  * @param fd a connected Unix socket, borrowed
  * @returns no record but the last so many that were sent can still be unread. Exact where all are
  *   small, and where it is 0; a record that is closed unread counts as received
  * @throws {ArgumentError} ARGUMENT_FD
- * @throws {SyscallError} EBADF, ENOTTY; the first time EMFILE, ENFILE, ENOMEM
+ * @throws {SyscallError} EBADF, ENOTTY
  * @see unix(7) SIOCOUTQ
  */
 export function countUnreadRecords(fd: number): number {
   assertFd(fd, "fd");
-  if (smallestRecordBytes === 0) smallestRecordBytes = measureSmallestRecord();
+  assert(smallestRecordBytes > 0, "the smallest record was measured");
   return Math.floor(getUnreadBytes(fd) / smallestRecordBytes);
+}
+
+/**
+ * socketpair(2), send(2) and ioctl(2): measures what the kernel charges for the smallest record, once
+ * for the process. Takes two fds for a moment, so: at the start, when there are some.
+ * @throws {SyscallError} EMFILE, ENFILE, ENOMEM
+ */
+export function prepareUnreadRecords(): void {
+  if (smallestRecordBytes === 0) smallestRecordBytes = measureSmallestRecord();
 }
 
 function measureSmallestRecord(): number {

@@ -54,9 +54,23 @@ async function open(broker: SpawnedBroker, uid: number): Promise<RawClient> {
     : await openAs(uid, broker.path);
 }
 
+/** Says hello. @returns false where there is no room for the client */
+async function isWelcome(client: RawClient): Promise<boolean> {
+  client.sendControl(OPCODE.HELLO, 0, { protocol: 1, features: 0 });
+  const frame = await client.next();
+  if (frame.opcode === OPCODE.WELCOME) return true;
+  expect(refusalsOf([frame])).toEqual([STATUS.LIMIT_CONNECTIONS]);
+  return false;
+}
+
 /** Publishes a file and has it delivered, from one client to another. */
-async function exchange(publisher: RawClient, subscriber: RawClient, text: string): Promise<void> {
-  const topic = await publisher.openTopic("files");
+async function exchange(
+  publisher: RawClient,
+  subscriber: RawClient,
+  text: string,
+  name = "files",
+): Promise<void> {
+  const topic = await publisher.openTopic(name);
   using files = new TestFiles([text]);
   publisher.sendMessage(topic, text, files.fds);
   const frame = await subscriber.nextOf(OPCODE.MESSAGE);
@@ -236,6 +250,38 @@ describe("CVE-2014-7824: a broker that may open few files", () => {
     expect(softLimitOf(broker.pid)).toBe(hardLimitOf(broker.pid));
     expect(softLimitOf(broker.pid)).toBeGreaterThan(100);
   });
+
+  testUnless(
+    !isRoot,
+    NOT_ROOT,
+    "serves others while one user has all that it can get",
+    async () => {
+      await using broker = await spawnBroker({ policy: OPEN, openFilesMax: 200 });
+      const atRest = broker.countFds();
+      {
+        using clients = new DisposableStack();
+        const attackers: RawClient[] = [];
+        for (;;) {
+          const attacker = clients.use(connectRawAs(ATTACKER_UID, broker.path));
+          const isIn = await isWelcome(attacker);
+          if (!isIn) break;
+          await attacker.subscribe("files");
+          attackers.push(attacker);
+        }
+        expect(attackers.length).toBeGreaterThan(10);
+        for (const attacker of attackers) await exhaust(attacker);
+        for (let count = 0; count < 5; count += 1) {
+          using publisher = await openAs(VICTIM_UID, broker.path, true);
+          using subscriber = await openAs(VICTIM_UID, broker.path, true);
+          await subscriber.subscribe("files.own");
+          await exchange(publisher, subscriber, "a file of the victim", "files.own");
+          using administrator = await RawClient.open(broker.path, { lane: true });
+          expect(await administrator.request(OPCODE.QUERY, { what: "stats" })).toBeDefined();
+        }
+      }
+      await broker.expectFds(atRest);
+    },
+  );
 });
 
 describe("CVE-2020-12049: a message of which only some fds arrive", () => {

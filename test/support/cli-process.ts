@@ -151,15 +151,24 @@ export class CliBroker implements AsyncDisposable {
   readonly socket: string = this.directory.file("bus.sock");
   readonly process: CliProcess;
 
-  private constructor(policy: string | undefined, options: CliOptions) {
+  private constructor(policy: string | undefined, options: CliOptions, audits: boolean) {
     const words = ["broker", "--socket", this.socket];
+    if (audits) words.push("--audit", this.directory.file("audit.log"));
     if (policy !== undefined) words.push("--policy", this.directory.write("policy.toml", policy));
     this.process = new CliProcess(words, options);
   }
 
-  /** Resolves when clients may connect. @param policy TOML; undefined for none */
-  static async start(policy?: string, options: CliOptions = {}): Promise<CliBroker> {
-    const broker = new CliBroker(policy, options);
+  /**
+   * Resolves when clients may connect.
+   * @param policy TOML; undefined for none
+   * @param audits whether it writes an audit log, audit.log in its directory. Default false
+   */
+  static async start(
+    policy?: string,
+    options: CliOptions = {},
+    audits = false,
+  ): Promise<CliBroker> {
+    const broker = new CliBroker(policy, options, audits);
     await broker.process.printed(`listening on ${broker.socket}\n`);
     return broker;
   }

@@ -1,7 +1,6 @@
-/** How many files another process may open, changed while it runs. */
+/** How many files another process has open, and may open, which can be changed while it runs. */
 
-import { readdirSync } from "node:fs";
-import type { SpawnedBroker } from "./spawned-broker.ts";
+import { readdirSync, readFileSync } from "node:fs";
 
 /** Whether prlimit(1) is there. */
 export const HAS_PRLIMIT = Bun.which("prlimit") !== null;
@@ -9,17 +8,45 @@ export const HAS_PRLIMIT = Bun.which("prlimit") !== null;
 /** Why a test is skipped without it. */
 export const NO_PRLIMIT = "prlimit(1) of util-linux is not installed";
 
+/** The epoll instance and the eventfd of its event loop. */
+const FDS_PER_WORKER = 2;
+
+/** Something that runs. */
+interface Process {
+  readonly pid: number;
+}
+
 /**
  * Lets a broker open only so many files more, in the numbers that are free now, until the end of the
  * block. Those it has stay open.
  */
-export function leaveFds({ pid }: SpawnedBroker, count: number): Disposable {
+export function leaveFds({ pid }: Process, count: number): Disposable {
   const before = softLimitOf(pid);
   const used = new Set(readdirSync(`/proc/${pid}/fd`).map(Number));
   let limit = 0;
   for (let free = 0; used.has(limit) || free < count; limit += 1) if (!used.has(limit)) free += 1;
   setSoftLimit(pid, limit);
   return { [Symbol.dispose]: () => setSoftLimit(pid, before) };
+}
+
+/** Open fds of a process, counted in /proc/PID/fd, without those of its workers' loops. */
+export function countFds({ pid }: Process): number {
+  return readdirSync(`/proc/${pid}/fd`).length - countWorkers({ pid }) * FDS_PER_WORKER;
+}
+
+/** Workers of a process: of a broker, threads that close fds. */
+export function countWorkers({ pid }: Process): number {
+  const tasks = `/proc/${pid}/task`;
+  return readdirSync(tasks).filter((id) => isWorker(`${tasks}/${id}`)).length;
+}
+
+function isWorker(task: string): boolean {
+  try {
+    return readFileSync(`${task}/comm`, "utf8") === "Worker\n";
+  } catch {
+    // It has just ended.
+    return false;
+  }
 }
 
 /** RLIMIT_NOFILE of a process, the soft one. */

@@ -3,12 +3,13 @@
  * block it is killed and everything of it removed.
  */
 
-import { chmodSync, chownSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { chmodSync, chownSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { BrokerEvent } from "../../src/broker/events.ts";
 import type { BrokerProcessOptions } from "./broker-process.ts";
 import { eventually } from "./eventually.ts";
+import { countFds, countWorkers } from "./open-files.ts";
 
 /** What broker-process.ts reports: an event of the broker, or that it could not start. */
 export type ReportedEvent =
@@ -31,9 +32,6 @@ export type SpawnOptions = Omit<BrokerProcessOptions, "path"> & {
   /** The same, the soft one alone. */
   readonly openFilesSoft?: number;
 };
-
-/** The epoll instance and the eventfd of its event loop. */
-const FDS_PER_WORKER = 2;
 
 /** Each takes at least a turn of the broker, in which it sees who has gone. */
 const ANSWERS_AT_REST = 3;
@@ -140,15 +138,12 @@ export class SpawnedBroker implements AsyncDisposable {
 
   /** Open fds of the process, counted in /proc/PID/fd, without those of its closing threads' loops. */
   countFds(): number {
-    const fds = readdirSync(`/proc/${this.pid}/fd`).length;
-    return fds - this.countWorkers() * FDS_PER_WORKER;
+    return countFds(this);
   }
 
   /** Workers of the process: threads that close fds. */
   countWorkers(): number {
-    const tasks = `/proc/${this.pid}/task`;
-    const names = readdirSync(tasks).map((id) => readFileSync(`${tasks}/${id}/comm`, "utf8"));
-    return names.filter((name) => name === "Worker\n").length;
+    return countWorkers(this);
   }
 
   /** Waits until the process has exactly so many fds, which proves that none leaked. */

@@ -25,6 +25,8 @@ export interface StatsTables {
   readonly fdCounters: Readonly<FdCounters>;
   /** Bytes that wait for slow readers and are charged to them. */
   readonly backlogBytes: () => number;
+  /** Bytes of memory of the process; undefined where it cannot be told now. */
+  readonly residentBytes: () => number | undefined;
   readonly counters: ReadonlyMap<string, CounterSource>;
   /** Milliseconds, monotonic. */
   readonly now: () => number;
@@ -70,7 +72,7 @@ function brokerValue(tables: StatsTables, question: Question, startedAt: number)
   return {
     ...about,
     pid: process.pid,
-    rssBytes: process.memoryUsage.rss(),
+    rssBytes: tables.residentBytes(),
     ...sumValue(statistics.total(table.all())),
     topics: state.topics.size,
     subscriptions: state.subscriptionCount,

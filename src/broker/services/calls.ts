@@ -261,6 +261,11 @@ export class Calls implements Area {
     return failure;
   }
 
+  /** Ends a call, and tells its caller why. */
+  fail(pending: PendingCall, failure: Failure): void {
+    this.#pending.fail(pending, failure);
+  }
+
   /** A large request waited, and then it could not be passed on. */
   #lose(pending: PendingCall, refusal: number): void {
     if (!isPending(pending)) return;

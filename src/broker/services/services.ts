@@ -21,6 +21,7 @@ import { CallDelivery } from "./call-delivery.ts";
 import { Calls } from "./calls.ts";
 import { Channels } from "./channels.ts";
 import { HeldWords } from "./held-words.ts";
+import { LostFds } from "./lost-fds.ts";
 import { MemberChoice } from "./member-choice.ts";
 import { Ownership } from "./ownership.ts";
 import type { CallCounters } from "./pending-calls.ts";
@@ -53,6 +54,7 @@ export class Services implements Area {
   readonly #areaOf = new Map<number, Area>();
   readonly #calls: Calls;
   readonly #held: HeldWords;
+  readonly #lostFds: LostFds;
   readonly #watch: ServiceWatch;
   /** Answers questions about services. */
   readonly provider: QueryProvider;
@@ -69,6 +71,7 @@ export class Services implements Area {
     const requests = new ServiceRequests({ ...parts, ...shared });
     const choice = new MemberChoice(parts.state, requests.refreshServed, ownership.settle);
     this.#calls = new Calls({ ...parts, choice, answers, delivery, held: this.#held });
+    this.#lostFds = new LostFds(this.#calls, parts.budget);
     // When a connection ends its calls go first: they need what it served and called.
     const channels = new Channels({ ...parts, table, choice, answers });
     this.#areas = [this.#calls, requests, channels];
@@ -86,6 +89,11 @@ export class Services implements Area {
   /** A packet of nothing but calls: see Calls.routePacket(). */
   routePacket(connection: Connection, buffer: PinnedBuffer, packetBytes: number): number {
     return this.#calls.routePacket(connection, buffer, packetBytes);
+  }
+
+  /** The fds of a packet could not be taken in: see LostFds.note(). */
+  noteLostFds(connection: Connection, words: Uint32Array, packetBytes: number): number {
+    return this.#lostFds.note(connection, words, packetBytes);
   }
 
   /** Area */

@@ -101,7 +101,7 @@ function openBroker(options: BrokerCommandOptions, logs: Logs): Broker {
   const mode = options.mode === undefined ? undefined : parseMode(options.mode);
   const policyPath = options.policy;
   const policy = policyPath === undefined ? undefined : loadFirstPolicy(policyPath, logs.audit);
-  const readPolicy = policyPath === undefined ? undefined : () => readPolicyPieces(policyPath);
+  const readPolicy = policyPath === undefined ? undefined : readerOf(policyPath);
   const { verify, allowUnmapped } = options;
   const onEvent = eventListener(options, logs);
   const server = new Broker({
@@ -121,6 +121,10 @@ function openBroker(options: BrokerCommandOptions, logs: Logs): Broker {
   }
   logs.ready.write(`listening on ${path}`);
   return server;
+}
+
+function readerOf(policyPath: string): NonNullable<BrokerOptions["readPolicy"]> {
+  return (threads) => readPolicyPieces(policyPath, threads);
 }
 
 /** Loads the policy that the broker starts with; whether it did is an event, too. */

@@ -8,6 +8,7 @@ import {
   CLOSING_GRACE_MS,
   CLOSING_LANES_MAX,
   CLOSING_LOOK_MS,
+  CLOSING_RETRY_MS,
   CLOSING_RING_FDS,
   FDS_CLOSING_PER_UID_MAX,
 } from "../../../src/broker/limits.ts";
@@ -22,6 +23,7 @@ class SimulatedLane implements ClosingLane {
   readonly fds: number[] = [];
   readonly closed: number[] = [];
   isEnded = false;
+  hasFailed = false;
 
   get open(): number {
     return this.fds.length;
@@ -36,6 +38,10 @@ class SimulatedLane implements ClosingLane {
     this.closed.push(...this.fds.splice(0, count));
   }
 
+  takeBack(): number[] {
+    return this.fds.splice(0);
+  }
+
   end(): void {
     this.isEnded = true;
   }
@@ -46,18 +52,25 @@ let lanes: SimulatedLane[];
 let inline: number[];
 let events: BrokerEvent[];
 let closer: FdCloser;
+/** No lane can be opened. */
+let lacksLanes: boolean;
+let attempts: number;
 
 beforeEach(() => {
   now = 0;
   lanes = [];
   inline = [];
   events = [];
+  lacksLanes = false;
+  attempts = 0;
   closer = new FdCloser({
     now: () => now,
     onEvent: (event) => events.push(event),
     closesAtOnce: (fd) => fd < HAZARDS_START,
     close: (fd) => inline.push(fd),
     openLane: () => {
+      attempts += 1;
+      if (lacksLanes) return undefined;
       const lane = new SimulatedLane();
       lanes.push(lane);
       return lane;
@@ -256,6 +269,84 @@ describe("a close that hangs", () => {
     lane(0).finish(1);
     pass(1);
     expect([closer.isFull(ALICE), closer.isStuck(ALICE)]).toEqual([true, false]);
+  });
+});
+
+describe("a closer that can open no lane", () => {
+  test("keeps all fds, is starved, and tries again every CLOSING_RETRY_MS", () => {
+    lacksLanes = true;
+    closeMany(2, ALICE);
+    closer.close(200, BOB);
+    expect([closer.isStarved, closer.pendingOf(ALICE), attempts]).toEqual([true, 2, 1]);
+    expect(closer.deadline()).toBe(CLOSING_RETRY_MS);
+    pass(CLOSING_RETRY_MS - 1);
+    expect(attempts).toBe(1);
+    pass(1);
+    expect(attempts).toBe(2);
+    lacksLanes = false;
+    pass(CLOSING_RETRY_MS);
+    expect(closer.isStarved).toBe(false);
+    expect(lane(0).fds).toEqual([100, 101]);
+    lane(0).finish();
+    pass(1);
+    lane(0).finish();
+    pass(1);
+    expect(lane(0).closed).toEqual([100, 101, 200]);
+    expect(closer.pending).toBe(0);
+  });
+
+  test("holds back who has sent too many, and says of nobody that it is stuck", () => {
+    lacksLanes = true;
+    closeMany(FDS_CLOSING_PER_UID_MAX, ALICE);
+    pass(CLOSE_STUCK_MS);
+    expect([closer.isFull(ALICE), closer.isStuck(ALICE), closer.isFull(BOB)]).toEqual([
+      true,
+      false,
+      false,
+    ]);
+  });
+
+  test("uses those it has, and is not starved then", () => {
+    closer.close(100, ALICE);
+    lacksLanes = true;
+    closer.close(101, BOB);
+    pass(CLOSING_LOOK_MS);
+    expect([closer.isStarved, attempts]).toEqual([false, 2]);
+    lane(0).finish();
+    pass(1);
+    expect(lane(0).fds).toEqual([101]);
+  });
+});
+
+describe("a lane that fails before it closes any", () => {
+  test("gives back what it was handed, which another one closes, first and once", () => {
+    closeMany(3, ALICE);
+    closeMany(CLOSING_RING_FDS, ALICE);
+    lane(0).hasFailed = true;
+    pass(1);
+    expect([closer.isStarved, closer.pending]).toEqual([true, CLOSING_RING_FDS + 3]);
+    pass(CLOSING_RETRY_MS);
+    expect(lane(1).fds.slice(0, 4)).toEqual([100, 101, 102, 100]);
+    lane(1).finish();
+    pass(1);
+    lane(1).finish();
+    pass(1);
+    expect([closer.pending, lane(1).closed.length]).toEqual([0, CLOSING_RING_FDS + 3]);
+    expect([lane(0).closed, closer.deadline()]).toEqual([[], Number.POSITIVE_INFINITY]);
+  });
+
+  test("costs no other user its turn", () => {
+    closer.close(100, ALICE);
+    closer.close(200, BOB);
+    lane(0).hasFailed = true;
+    pass(CLOSING_RETRY_MS);
+    pass(CLOSING_RETRY_MS);
+    lane(1).finish();
+    pass(1);
+    lane(1).finish();
+    pass(1);
+    expect(lane(1).closed).toEqual([100, 200]);
+    expect([closer.pendingOf(ALICE), closer.pendingOf(BOB)]).toEqual([0, 0]);
   });
 });
 

@@ -29,7 +29,12 @@ beforeEach(() => {
     closeFd(fd);
     fdsClosed += 1;
   };
-  source = new PacketSource({ isFull: () => isFull }, { closeFd: closeOne });
+  source = new PacketSource({
+    closer: { isFull: () => isFull },
+    files: { closeFd: closeOne },
+    budget: { roomToReserve: MESSAGE_FDS_MAX },
+    verifiesPackets: false,
+  });
 });
 
 afterEach(() => {

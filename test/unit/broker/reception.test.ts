@@ -56,7 +56,12 @@ function crowded() {
   const reception = new Reception({
     ownUid: 0,
     budget,
-    source: new PacketSource({ isFull: () => false }, files),
+    source: new PacketSource({
+      closer: { isFull: () => false },
+      files,
+      budget,
+      verifiesPackets: false,
+    }),
     files,
     now: () => 0,
     onEvent: ({ type }) => turnedAway.push(type),

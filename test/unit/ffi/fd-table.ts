@@ -28,8 +28,8 @@ export function openFds(): Set<string> {
   return found;
 }
 
-/** Empty for an fd that is gone by now, such as the one that read the directory. */
-function targetOf(fd: string): string {
+/** What an fd is open on. Empty for one that is gone by now, such as the one that read the directory. */
+export function targetOf(fd: string): string {
   try {
     return readlinkSync(`/proc/self/fd/${fd}`);
   } catch {
