@@ -385,6 +385,22 @@ export const COMINGS_AND_GOINGS_MS_PER_TURN = 0.05;
 /** Milliseconds between visits to the runtime's own event loop (signals, timers) when busy. */
 export const RUNTIME_YIELD_INTERVAL_MS = 10;
 
+/**
+ * Milliseconds of a wait that is short: the broker stays awake for as long where it expects one. About
+ * what it costs to go to sleep, and to be woken on another core.
+ */
+export const SHORT_WAIT_MS = 0.05;
+
+/** Short waits in a row before the next one is expected to be short, too. Guess. */
+export const SHORT_WAITS_BEFORE_WATCH = 4;
+
+/**
+ * Short waits that must follow one that was expected to be short and was not; twice as many after
+ * each further one, up to the maximum.
+ */
+export const FAILED_WATCH_WAITS = 8;
+export const FAILED_WATCH_WAITS_MAX = 1_024;
+
 /** Milliseconds that the reactor may sleep in the kernel when idle. */
 export const IDLE_WAIT_MS = 1_000;
 
