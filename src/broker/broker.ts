@@ -90,6 +90,8 @@ export class Broker implements ReactorHandler, AdministrationHost {
   /** The reload under way, or the last one. */
   #reload: Promise<unknown> = Promise.resolve();
   #isStopping = false;
+  /** In this turn somebody who is in had something to say. */
+  #hasServed = false;
   /** When no more time of this turn is left for those who come and go. */
   #turnEndsAt = 0;
   /** When no more time of this turn is left for burials; 0 where none was done yet. */
@@ -238,12 +240,15 @@ export class Broker implements ReactorHandler, AdministrationHost {
     if (connection === undefined) return;
     if (isLaneToken(token)) this.#sessions.laneReady(connection);
     else if (!this.#comingsAndGoings.note(connection, events)) {
+      this.#hasServed = true;
       this.#sessions.ready(connection, events);
     }
   }
 
-  /** ReactorHandler */
-  endTurn(): void {
+  /** ReactorHandler. Those who come and go are not waited for. */
+  endTurn(): boolean {
+    const hasServed = this.#hasServed;
+    this.#hasServed = false;
     // What came in this turn goes on its way before anything else is looked at.
     this.#sessions.flush();
     if (this.#accepting.hasDue) this.#comingsAndGoings.noteListener();
@@ -258,6 +263,7 @@ export class Broker implements ReactorHandler, AdministrationHost {
       const isDrained = !this.#sessions.hasQueued() || this.#now() >= this.#drainEndsAt;
       if (isDrained) this.#reactor.stop();
     } else this.#accepting.resumeIfDue();
+    return hasServed;
   }
 
   /** Begins to count when it is asked first, behind all that settle() does for others. */

@@ -23,8 +23,11 @@ export interface ReactorHandler {
   sleepMs(): number;
   /** An fd is ready. `events` are EPOLL* bits. */
   ready(token: number, events: number): void;
-  /** All events of this turn are handled: flush, close, look at the clock. */
-  endTurn(): void;
+  /**
+   * All events of this turn are handled: flush, close, look at the clock.
+   * @returns whether what was sent may be answered in a moment
+   */
+  endTurn(): boolean;
 }
 
 /** Runs turns until it is stopped. */
@@ -34,6 +37,7 @@ export class Reactor {
   readonly #now: () => number;
   readonly #shortWaits = new ShortWaits();
   #isStopped = false;
+  #mayBeAnswered = false;
   #isRuntimeReady = false;
 
   /**
@@ -88,13 +92,13 @@ export class Reactor {
       if (token === RUNTIME_TOKEN) this.#isRuntimeReady = true;
       else this.#handler.ready(token, this.#epoll.events(index));
     }
-    this.#handler.endTurn();
+    this.#mayBeAnswered = this.#handler.endTurn();
     return count;
   }
 
   /** Outcome of Epoll.wait(). Stays awake at first where an answer is likely to come at once. */
   #wait(sleepMs: number): number {
-    if (sleepMs === 0) return this.#epoll.wait(0);
+    if (sleepMs === 0 || !this.#mayBeAnswered) return this.#epoll.wait(sleepMs);
     const startedAt = this.#now();
     let count = 0;
     if (this.#shortWaits.areLikely) {
