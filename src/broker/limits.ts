@@ -455,4 +455,5 @@ assert(REPLAY_QUEUE_BYTES_MAX + PACKET_BYTES_MAX <= SEND_QUEUE_BYTES_MAX, "a las
 assert(SEND_QUEUE_CONTROL_BYTES_MAX >= PACKET_BYTES_MAX, "any control frame fits the reserve");
 assert(CLOSING_GRACE_MS <= CLOSE_STUCK_MS, "what is said to hang is charged");
 assert((CLOSING_RING_FDS & (CLOSING_RING_FDS - 1)) === 0, "the ring wraps around with its counts");
+assert(FAILED_WATCH_WAITS <= FAILED_WATCH_WAITS_MAX, "a failure is never forgotten at once");
 assert(DIRECT_SEND_BYTES_MIN <= PACKET_BYTES_MAX, "a full packet may go out directly");
