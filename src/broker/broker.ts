@@ -94,6 +94,8 @@ export class Broker implements ReactorHandler, AdministrationHost {
   /** The reload under way, or the last one. */
   #reload: Promise<unknown> = Promise.resolve();
   #isStopping = false;
+  /** In this turn somebody who is in had something to say. */
+  #hasServed = false;
   /** When no more time of this turn is left for those who come and go. */
   #turnEndsAt = 0;
   /** When no more time of this turn is left for burials; 0 where none was done yet. */
@@ -249,15 +251,19 @@ export class Broker implements ReactorHandler, AdministrationHost {
     if (connection === undefined) return;
     if (isLaneToken(token)) this.#sessions.laneReady(connection);
     else if (!this.#comingsAndGoings.note(connection, events)) {
+      this.#hasServed = true;
       this.#sessions.ready(connection, events);
     }
   }
 
-  /** ReactorHandler */
-  endTurn(): void {
+  /** ReactorHandler. Those who come and go are not waited for. */
+  endTurn(): boolean {
+    const hasServed = this.#hasServed;
+    this.#hasServed = false;
+    // What came in this turn goes on its way before anything else is looked at.
+    this.#sessions.flush();
     if (this.#accepting.hasDue) this.#comingsAndGoings.noteListener();
     if (!this.#comingsAndGoings.isEmpty) {
-      this.#sessions.flush();
       // From here on: what is sent for those who are in takes nothing of it.
       this.#turnEndsAt = this.#now() + COMINGS_AND_GOINGS_MS_PER_TURN;
       this.#comingsAndGoings.run(this.#hasTime);
@@ -271,6 +277,7 @@ export class Broker implements ReactorHandler, AdministrationHost {
       this.#accepting.resumeIfDue();
       this.#threadFds.refillIfDue();
     }
+    return hasServed;
   }
 
   /** Begins to count when it is asked first, behind all that settle() does for others. */

@@ -142,6 +142,8 @@ export class Connection {
   isHolding = false;
   /** Nothing is read from this client for now. */
   isReadingPaused = false;
+  /** The broker's last turn in which this client was readable. */
+  readInTurn = -1;
   /** Stands in the reactor's list of queues to flush this turn. */
   isUnflushed = false;
   readonly #subscriptionNumbers = new IdSequence();

@@ -410,6 +410,22 @@ export const COMINGS_AND_GOINGS_MS_PER_TURN = 0.05;
 /** Milliseconds between visits to the runtime's own event loop (signals, timers) when busy. */
 export const RUNTIME_YIELD_INTERVAL_MS = 10;
 
+/**
+ * Milliseconds of a wait that is short: the broker stays awake for as long where it expects one. About
+ * what it costs to go to sleep, and to be woken on another core.
+ */
+export const SHORT_WAIT_MS = 0.05;
+
+/** Short waits in a row before the next one is expected to be short, too. Guess. */
+export const SHORT_WAITS_BEFORE_WATCH = 4;
+
+/**
+ * Short waits that must follow one that was expected to be short and was not; twice as many after
+ * each further one, up to the maximum.
+ */
+export const FAILED_WATCH_WAITS = 8;
+export const FAILED_WATCH_WAITS_MAX = 1_024;
+
 /** Milliseconds that the reactor may sleep in the kernel when idle. */
 export const IDLE_WAIT_MS = 1_000;
 
@@ -467,4 +483,5 @@ assert(REPLAY_QUEUE_BYTES_MAX + PACKET_BYTES_MAX <= SEND_QUEUE_BYTES_MAX, "a las
 assert(SEND_QUEUE_CONTROL_BYTES_MAX >= PACKET_BYTES_MAX, "any control frame fits the reserve");
 assert(CLOSING_GRACE_MS <= CLOSE_STUCK_MS, "what is said to hang is charged");
 assert((CLOSING_RING_FDS & (CLOSING_RING_FDS - 1)) === 0, "the ring wraps around with its counts");
+assert(FAILED_WATCH_WAITS <= FAILED_WATCH_WAITS_MAX, "a failure is never forgotten at once");
 assert(DIRECT_SEND_BYTES_MIN <= PACKET_BYTES_MAX, "a full packet may go out directly");

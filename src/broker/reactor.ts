@@ -11,7 +11,8 @@
 
 import { EPOLLIN } from "../ffi/constants.ts";
 import type { Epoll } from "../ffi/epoll.ts";
-import { RUNTIME_YIELD_INTERVAL_MS } from "./limits.ts";
+import { RUNTIME_YIELD_INTERVAL_MS, SHORT_WAIT_MS } from "./limits.ts";
+import { ShortWaits } from "./short-waits.ts";
 
 /** The token of Bun's own event loop. */
 const RUNTIME_TOKEN = 0xffff_fffe;
@@ -22,8 +23,11 @@ export interface ReactorHandler {
   sleepMs(): number;
   /** An fd is ready. `events` are EPOLL* bits. */
   ready(token: number, events: number): void;
-  /** All events of this turn are handled: flush, close, look at the clock. */
-  endTurn(): void;
+  /**
+   * All events of this turn are handled: flush, close, look at the clock.
+   * @returns whether what was sent may be answered in a moment
+   */
+  endTurn(): boolean;
 }
 
 /** Runs turns until it is stopped. */
@@ -31,7 +35,9 @@ export class Reactor {
   readonly #epoll: Epoll;
   readonly #handler: ReactorHandler;
   readonly #now: () => number;
+  readonly #shortWaits = new ShortWaits();
   #isStopped = false;
+  #mayBeAnswered = false;
   #isRuntimeReady = false;
 
   /**
@@ -80,13 +86,27 @@ export class Reactor {
 
   /** @returns events handled, or a negative outcome where a signal came */
   #turn(): number {
-    const count = this.#epoll.wait(this.#handler.sleepMs());
+    const count = this.#wait(this.#handler.sleepMs());
     for (let index = 0; index < count; index += 1) {
       const token = this.#epoll.token(index);
       if (token === RUNTIME_TOKEN) this.#isRuntimeReady = true;
       else this.#handler.ready(token, this.#epoll.events(index));
     }
-    this.#handler.endTurn();
+    this.#mayBeAnswered = this.#handler.endTurn();
+    return count;
+  }
+
+  /** Outcome of Epoll.wait(). Stays awake at first where an answer is likely to come at once. */
+  #wait(sleepMs: number): number {
+    if (sleepMs === 0 || !this.#mayBeAnswered) return this.#epoll.wait(sleepMs);
+    const startedAt = this.#now();
+    let count = 0;
+    if (this.#shortWaits.areLikely) {
+      do count = this.#epoll.wait(0);
+      while (count === 0 && this.#now() - startedAt < SHORT_WAIT_MS);
+    }
+    if (count === 0) count = this.#epoll.wait(sleepMs);
+    this.#shortWaits.note(this.#now() - startedAt);
     return count;
   }
 }

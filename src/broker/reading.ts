@@ -42,7 +42,7 @@ export interface ReadingParts {
   readonly files: Pick<ClientFiles, "keep">;
   readonly closer: Pick<FdCloser, "isFull">;
   readonly heldOff: Pick<HeldOff, "add" | "drop">;
-  readonly inFlight: Pick<FdsInFlight, "follow">;
+  readonly inFlight: Pick<FdsInFlight, "follow" | "turn">;
   /** Whether each packet must come from the process that connected. */
   readonly verifiesPackets: boolean;
   readonly host: ReadingHost;
@@ -65,12 +65,21 @@ export class Reading {
     return this.#parts.rests.size === 0;
   }
 
-  /** Reads what a connection has to say, unless something is left of before. */
-  read(connection: Connection): void {
+  /**
+   * Reads what a connection has to say, unless something is left of before.
+   * @param isEnding the client has gone: what it left is read as far as this turn allows
+   */
+  read(connection: Connection, isEnding: boolean): void {
+    const { rests, inFlight } = this.#parts;
     // What it sent before comes first.
-    if (this.#parts.rests.has(connection)) return;
+    if (rests.has(connection)) return;
+    // Most who were silent have sent one packet. It goes on its way before anything asks for a second
+    // one, which epoll tells of if it is there: then it is read with all that follow.
+    const wasSilent = connection.readInTurn !== inFlight.turn - 1;
+    connection.readInTurn = inFlight.turn;
+    const readsOne = wasSilent && !isEnding && connection.state === "OPEN";
     try {
-      this.#readPackets(connection);
+      this.#readPackets(connection, readsOne ? 1 : PACKETS_PER_TURN);
     } catch (error) {
       this.#fail(connection, error);
     }
@@ -124,13 +133,13 @@ export class Reading {
     else throw error;
   }
 
-  #readPackets(connection: Connection): void {
+  #readPackets(connection: Connection, packetsMax: number): void {
     const { source, closer, heldOff, inFlight, verifiesPackets, host } = this.#parts;
     const fd = connection.socket.number;
     const { uid } = connection.identity;
     const { packet } = source;
     let turnBytes = 0;
-    for (let packets = 0; packets < PACKETS_PER_TURN; packets += 1) {
+    for (let packets = 0; packets < packetsMax; packets += 1) {
       if (closer.isFull(uid)) return heldOff.add(connection);
       const bytes = source.receive(fd, uid);
       if (bytes > 0) {

@@ -105,7 +105,7 @@ export class Sessions implements PartsHost {
     if ((events & (EPOLLIN | EPOLLHUP | EPOLLERR)) === 0 || isDoomed(connection)) return;
     if (connection.isReadingStopped) return this.doom(connection);
     if (connection.isHeld) return this.#parts.backPressure.noteEnded(connection, events);
-    this.#parts.reading.read(connection);
+    this.#parts.reading.read(connection, (events & (EPOLLHUP | EPOLLERR)) !== 0);
   };
 
   /** The lane of a connection whose queue waits for it takes records again, or is closed. */
