@@ -83,7 +83,7 @@ export class Reading {
 
   /** Goes on with packets that were too costly for the turns before, in turn; with one at least. */
   goOn(): void {
-    const { rests, host } = this.#parts;
+    const { rests, inFlight, host } = this.#parts;
     for (let count = rests.size; count > 0; count -= 1) {
       const [connection, rest] = rests.shift() ?? [];
       if (connection === undefined || rest === undefined) return;
@@ -92,16 +92,18 @@ export class Reading {
       } catch (error) {
         this.#fail(connection, error);
       }
+      inFlight.follow = false;
       if (!host.hasTime()) return;
     }
   }
 
   /** Handles a rest, and what was received behind it; with what follows only while there is time. */
   #goOnWith(connection: Connection, rest: PacketRest): void {
-    const { rests, host } = this.#parts;
+    const { rests, inFlight, host } = this.#parts;
     for (let packet: PacketRest | undefined = rest; packet !== undefined; ) {
       if (!this.#handle(connection, packet, packet.buffer.byteLength)) return;
       packet = rests.shiftBehind(connection);
+      inFlight.follow = packet !== undefined;
       if (packet !== undefined && !host.hasTime()) return rests.push(connection, packet);
     }
   }

@@ -36,11 +36,14 @@ class ReadingBench implements Disposable {
   readonly stops = new Map<number, Stop>();
   /** Packets ahead whenever one was handled. */
   readonly ahead: number[] = [];
+  /** Marks of packets that were handled as one of many. */
+  readonly together: number[] = [];
   /** Why the client was ended. */
   ended: string | undefined;
   hasTime = true;
   roomForFds = Number.POSITIVE_INFINITY;
   pendingCloses = 0;
+  readonly #inFlight = { follow: false };
   readonly #rests = new PacketRests();
   #held: PacketRest | undefined;
   readonly #source: PacketSource;
@@ -72,7 +75,7 @@ class ReadingBench implements Disposable {
       closer: { isFull: () => false, pendingOf: () => this.pendingCloses },
       budget: this,
       heldOff: { add: () => {}, drop: () => {} },
-      inFlight: { follow: false },
+      inFlight: this.#inFlight,
       host: {
         hasTime: () => this.hasTime,
         end: () => end("refused"),
@@ -135,6 +138,7 @@ class ReadingBench implements Disposable {
     const inodes = fds.map((fd) => fstatSync(fd).ino);
     for (const fd of fds) closeFd(fd);
     this.handled.push([mark, inodes]);
+    if (this.#inFlight.follow) this.together.push(mark);
     if (stop === "end") this.connection.state = "DOOMED";
     return bytes;
   }
@@ -184,7 +188,9 @@ for (const stop of ["turn", "subscriber"] as const) {
       expect(bench.handled).toEqual(sent.slice(0, 5));
       bench.reading.goOn();
       expect(bench.handled).toEqual(sent);
+      expect(bench.together).toEqual([2, 3, 5, 7, 8, 9, 10]);
       bench.read();
+      expect(bench.together).not.toContain(11);
       expect(bench.handled.map(([mark]) => mark)).toContain(11);
     }),
   );
