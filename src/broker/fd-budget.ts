@@ -36,10 +36,15 @@ export class FdBudget {
     return Math.max(0, Math.floor(this.#total / FDS_PER_CONNECTION));
   }
 
+  /** Fds of messages that may be held beside those that are; below 0 where there are too many. */
+  get roomForFds(): number {
+    const heldMax = Math.min(Math.floor(this.#total / 2), this.#total - this.#connectionFds);
+    return heldMax - this.#held;
+  }
+
   /** Whether so many fds of messages more may be held. */
   hasRoomForFds(count: number): boolean {
-    const held = this.#held + count;
-    return 2 * held <= this.#total && held + this.#connectionFds <= this.#total;
+    return count <= this.roomForFds;
   }
 
   /**

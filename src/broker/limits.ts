@@ -350,7 +350,10 @@ export const DIRECT_SEND_BYTES_MIN = PACKET_BYTES_MAX / 2 + FRAME_ALIGNMENT_BYTE
  */
 export const PACKETS_PER_TURN = 32;
 
-/** Bytes read from one connection in one turn; the packet that reaches it is the last. */
+/**
+ * Bytes read from one connection in one turn; the packet that reaches it is the last, or the last of
+ * those that were received together with it.
+ */
 export const BYTES_PER_TURN = 8 * PACKET_BYTES_MAX;
 
 /** Connections with unsent frames in one turn; at this many they are flushed early. */

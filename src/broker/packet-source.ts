@@ -1,13 +1,14 @@
 /**
- * Receives the packets of clients, one after the other, into one buffer. Fds that nobody takes out
- * of a packet are closed as their sender's. No more of them are let in than the broker has room for:
- * what it needs for itself is left also where many are slow to be closed.
+ * Receives the packets of clients, one after the other; or several ahead, where a client sends fds.
+ * Fds that nobody takes out of a packet are closed as their sender's. No more of them are let in than
+ * the broker has room for: what it needs for itself is left also where many are slow to be closed.
  */
 
 import { PacketReceiver } from "../ffi/ancillary.ts";
 import { PinnedBuffer } from "../ffi/pinned-buffer.ts";
+import { ReceivedRecords } from "../ffi/received-records.ts";
 import { enablePacketCredentials } from "../ffi/socket-options.ts";
-import { RECORD_TRUNCATED } from "../ffi/syscall-result.ts";
+import { RECORD_TRUNCATED, WOULD_BLOCK } from "../ffi/syscall-result.ts";
 import { MESSAGE_FDS_MAX, PACKET_BYTES_MAX } from "../protocol/limits.ts";
 import type { FdBudget } from "./fd-budget.ts";
 import type { FdCloser } from "./fd-closer.ts";
@@ -33,9 +34,14 @@ export interface PacketSourceParts {
 /** Where the packets of one broker come from. */
 export class PacketSource {
   /** The last packet. */
-  readonly packet: PacketReceiver;
+  packet: PacketReceiver;
   readonly #parts: PacketSourceParts;
-  /** Fds that a packet may bring now. */
+  /** Receives packets one by one. */
+  readonly #single: PacketReceiver;
+  readonly #close: (fd: number) => void;
+  /** Undefined until a client sends fds: it has a megabyte. */
+  #several: ReceivedRecords | undefined;
+  /** Fds that a packet received alone may bring now. */
   #room = MESSAGE_FDS_MAX;
   /** Whether it brings its sender's credentials, too: there is room for both at first. */
   #hasCredentials = true;
@@ -46,15 +52,24 @@ export class PacketSource {
   constructor(parts: PacketSourceParts) {
     this.#parts = parts;
     const buffer = new PinnedBuffer(PACKET_BYTES_MAX);
-    const close = (fd: number) => {
+    this.#close = (fd: number) => {
       this.#fdsClosed += 1;
       parts.files.closeFd(fd, this.#uid);
     };
-    this.packet = new PacketReceiver(buffer, PACKET_BYTES_MAX, close);
+    this.#single = new PacketReceiver(buffer, PACKET_BYTES_MAX, this.#close);
+    this.packet = this.#single;
   }
 
+  /** Packets that were received ahead, and not handed out yet. */
+  get ahead(): number {
+    return this.#several?.ahead ?? 0;
+  }
+
+  /** The last receiveAhead() got fewer packets than it asked for. */
+  isDrained = false;
+
   /**
-   * Receives one packet.
+   * Receives one packet. None may be ahead.
    * @param fd borrowed
    * @param uid whose socket it is
    * @returns outcome of PacketReceiver.receive()
@@ -65,13 +80,44 @@ export class PacketSource {
 
   #receive(fd: number, uid: number, hasCredentials: boolean): number {
     this.#uid = uid;
+    this.isDrained = false;
+    this.packet = this.#single;
     const room = Math.min(this.#parts.budget.roomToReserve, MESSAGE_FDS_MAX);
     if (room !== this.#room || hasCredentials !== this.#hasCredentials) {
       this.#room = room;
       this.#hasCredentials = hasCredentials;
-      this.packet.limitFds(room, hasCredentials);
+      this.#single.limitFds(room, hasCredentials);
     }
     return this.packet.receive(fd);
+  }
+
+  /**
+   * Receives packets ahead by one call, and hands out the first of them. None may be ahead before.
+   * @param count how many at most, 1..RECORDS_RECEIVED_TOGETHER_MAX
+   * @returns as next(); WOULD_BLOCK also where the socket has failed, which receive() then tells
+   */
+  receiveAhead(fd: number, uid: number, count: number): number {
+    this.#uid = uid;
+    this.#several ??= new ReceivedRecords(PACKET_BYTES_MAX, this.#close);
+    this.isDrained = this.#several.receive(fd, count) < count;
+    return this.next();
+  }
+
+  /**
+   * Hands out the next packet that is ahead; of the same socket as the last one.
+   * @returns bytes, RECORD_TRUNCATED or PEER_CLOSED, as PacketReceiver.receive(); WOULD_BLOCK where
+   *   none is ahead
+   */
+  next(): number {
+    if (this.#several === undefined || this.#several.ahead === 0) return WOULD_BLOCK;
+    const outcome = this.#several.next();
+    this.packet = this.#several.current;
+    return outcome;
+  }
+
+  /** Throws away what is ahead, and closes its fds: no more of that client is handled. */
+  dropAhead(): void {
+    this.#several?.drop();
   }
 
   /**

@@ -5,12 +5,14 @@
  */
 
 import { ProtocolError, SyscallError } from "../errors.ts";
-import { PEER_CLOSED, RECORD_TRUNCATED } from "../ffi/syscall-result.ts";
-import { PACKET_BYTES_MAX } from "../protocol/limits.ts";
+import { RECORDS_RECEIVED_TOGETHER_MAX } from "../ffi/received-records.ts";
+import { PEER_CLOSED, RECORD_TRUNCATED, WOULD_BLOCK } from "../ffi/syscall-result.ts";
+import { MESSAGE_FDS_MAX, PACKET_BYTES_MAX } from "../protocol/limits.ts";
 import type { BackPressure } from "./back-pressure.ts";
 import type { ClientFiles } from "./client-files.ts";
 import type { Connection } from "./connection.ts";
 import { anotherSender, type Cause } from "./endings.ts";
+import type { FdBudget } from "./fd-budget.ts";
 import type { FdCloser } from "./fd-closer.ts";
 import type { FdsInFlight } from "./fds-in-flight.ts";
 import type { HeldOff } from "./held-off.ts";
@@ -40,7 +42,8 @@ export interface ReadingParts {
   readonly rests: PacketRests;
   readonly backPressure: BackPressure;
   readonly files: Pick<ClientFiles, "keep">;
-  readonly closer: Pick<FdCloser, "isFull">;
+  readonly closer: Pick<FdCloser, "isFull" | "pendingOf">;
+  readonly budget: Pick<FdBudget, "roomForFds">;
   readonly heldOff: Pick<HeldOff, "add" | "drop">;
   readonly inFlight: Pick<FdsInFlight, "follow" | "turn">;
   /** Whether each packet must come from the process that connected. */
@@ -83,21 +86,34 @@ export class Reading {
     } catch (error) {
       this.#fail(connection, error);
     }
+    this.#parts.source.dropAhead();
     this.#parts.inFlight.follow = false;
   }
 
   /** Goes on with packets that were too costly for the turns before, in turn; with one at least. */
   goOn(): void {
-    const { rests, host } = this.#parts;
+    const { rests, inFlight, host } = this.#parts;
     for (let count = rests.size; count > 0; count -= 1) {
       const [connection, rest] = rests.shift() ?? [];
       if (connection === undefined || rest === undefined) return;
       try {
-        this.#handle(connection, rest, rest.buffer.byteLength);
+        this.#goOnWith(connection, rest);
       } catch (error) {
         this.#fail(connection, error);
       }
+      inFlight.follow = false;
       if (!host.hasTime()) return;
+    }
+  }
+
+  /** Handles a rest, and what was received behind it; with what follows only while there is time. */
+  #goOnWith(connection: Connection, rest: PacketRest): void {
+    const { rests, inFlight, host } = this.#parts;
+    for (let packet: PacketRest | undefined = rest; packet !== undefined; ) {
+      if (!this.#handle(connection, packet, packet.buffer.byteLength)) return;
+      packet = rests.shiftBehind(connection);
+      inFlight.follow = packet !== undefined;
+      if (packet !== undefined && !host.hasTime()) return rests.push(connection, packet);
     }
   }
 
@@ -135,30 +151,55 @@ export class Reading {
 
   #readPackets(connection: Connection, packetsMax: number): void {
     const { source, closer, heldOff, inFlight, verifiesPackets, host } = this.#parts;
-    const fd = connection.socket.number;
     const { uid } = connection.identity;
-    const { packet } = source;
     let turnBytes = 0;
+    let haveFds = false;
     for (let packets = 0; packets < packetsMax; packets += 1) {
-      if (closer.isFull(uid)) return heldOff.add(connection);
-      const bytes = source.receive(fd, uid);
-      if (bytes > 0) {
-        turnBytes += bytes;
-        // The first message leaves at once; a second one means that there are many.
-        inFlight.follow = packets > 0;
-        if (verifiesPackets && !isSentBy(connection.identity, packet)) {
-          packet.closeFds();
-          return host.end(connection, anotherSender());
-        }
-        if (!this.#handle(connection, packet, bytes)) return;
-        if (turnBytes >= BYTES_PER_TURN) return;
-      } else if (bytes === PEER_CLOSED) {
-        return host.doom(connection);
-      } else if (bytes === RECORD_TRUNCATED) {
-        const message = `Cannot read packet: it has more than ${PACKET_BYTES_MAX} bytes`;
-        throw new ProtocolError("PROTOCOL_PACKET_SIZE", message, 0);
-      } else return;
+      const isAhead = source.ahead > 0;
+      if (!isAhead && turnBytes >= BYTES_PER_TURN) return;
+      if (!isAhead && closer.isFull(uid)) return heldOff.add(connection);
+      const bytes = isAhead
+        ? source.next()
+        : this.#receive(connection, haveFds ? packetsMax - packets : 1);
+      if (bytes === PEER_CLOSED) return host.doom(connection);
+      if (bytes === RECORD_TRUNCATED) throw tooManyBytes();
+      if (bytes < 0) return;
+      const { packet } = source;
+      turnBytes += bytes;
+      haveFds = packet.receivedFdCount > 0;
+      // The first message leaves at once; a second one means that there are many.
+      inFlight.follow = packets > 0;
+      if (verifiesPackets && !isSentBy(connection.identity, packet)) {
+        packet.closeFds();
+        return host.end(connection, anotherSender());
+      }
+      if (!this.#handle(connection, packet, bytes)) return;
     }
+  }
+
+  /**
+   * Receives the next packet, and as many as may be ahead behind it by the same call.
+   * @param packetsMax 1 or more
+   * @returns as PacketSource.receive()
+   */
+  #receive({ socket, identity }: Connection, packetsMax: number): number {
+    const { source } = this.#parts;
+    if (packetsMax > 1 && source.isDrained) return WOULD_BLOCK;
+    const count = packetsMax > 1 ? this.#aheadMax(identity.uid, packetsMax) : 1;
+    if (count > 1) return source.receiveAhead(socket.number, identity.uid, count);
+    return source.receive(socket.number, identity.uid);
+  }
+
+  /**
+   * How many packets may be received by one call. Whatever fds they have must find room, as each is
+   * handled as if it had been received alone. Where the user's files do not close at once, or each
+   * packet must be its sender's, one is looked at before the next comes.
+   */
+  #aheadMax(uid: number, packetsMax: number): number {
+    const { budget, closer, verifiesPackets } = this.#parts;
+    if (verifiesPackets || closer.pendingOf(uid) > 0) return 1;
+    const fitting = Math.floor(budget.roomForFds / MESSAGE_FDS_MAX);
+    return Math.min(packetsMax, RECORDS_RECEIVED_TOGETHER_MAX, fitting);
   }
 
   /** @returns false where the connection has ended, or some of the packet is left for later */
@@ -177,6 +218,29 @@ export class Reading {
     const rest = PacketRest.of(packet, handled, packetBytes, fds);
     if (holdup === undefined) rests.push(connection, rest);
     else backPressure.hold(connection, rest, holdup);
+    this.#keepAhead(connection);
     return false;
   }
+
+  /**
+   * Keeps what was received ahead, behind the rest of the packet before it. It is as much as the
+   * client's socket held, which may now hold as much again.
+   */
+  #keepAhead(connection: Connection): void {
+    const { source, files, rests } = this.#parts;
+    while (source.ahead > 0) {
+      const bytes = source.next();
+      if (bytes === RECORD_TRUNCATED) throw tooManyBytes();
+      // The end of the socket, which will be found again. read() closes what stands behind it.
+      if (bytes === PEER_CLOSED) return;
+      const { packet } = source;
+      const fds = files.keep(packet.takeFds(), connection.identity.uid);
+      rests.pushBehind(connection, new PacketRest(packet, 0, bytes, fds));
+    }
+  }
+}
+
+function tooManyBytes(): ProtocolError {
+  const message = `Cannot read packet: it has more than ${PACKET_BYTES_MAX} bytes`;
+  return new ProtocolError("PROTOCOL_PACKET_SIZE", message, 0);
 }

@@ -32,7 +32,7 @@ const RECEIVE_FLAGS = kernel.MSG_DONTWAIT | kernel.MSG_CMSG_CLOEXEC;
 const SEND_FLAGS = kernel.MSG_DONTWAIT | kernel.MSG_NOSIGNAL;
 
 /** Room for the most fds that one record can carry, and for a struct ucred beside them. */
-const CONTROL_BYTES =
+export const CONTROL_BYTES: number =
   structs.controlSpace(kernel.SCM_MAX_FD * FD_BYTES) + structs.controlSpace(structs.UCRED_BYTES);
 
 /**
@@ -177,7 +177,9 @@ export class PacketReceiver {
     for (;;) {
       words[CONTROLLEN_WORD] = this.#controlBytes;
       const bytes = libc.recvmsg(fd, this.#scratch.address as Pointer, RECEIVE_FLAGS);
-      if (bytes >= 0) return this.#finish(bytes);
+      if (bytes >= 0) {
+        return this.accept(bytes, words[CONTROLLEN_WORD] as number, words[FLAGS_WORD] as number);
+      }
       const errno = lastErrno();
       if (errno === kernel.EAGAIN) return WOULD_BLOCK;
       if (errno === kernel.EINTR) continue;
@@ -209,12 +211,32 @@ export class PacketReceiver {
     return count;
   }
 
-  #finish(bytes: number): number {
-    const words = this.#scratch.words;
-    const controlBytes = words[CONTROLLEN_WORD] as number;
+  /**
+   * Writes a struct msghdr with which somebody else receives a record for this object, and then
+   * accept() takes it in. For recvmmsg(2): see received-records.ts.
+   * @param words borrowed; the header points into this object, which must outlive its use
+   * @param byteOffset a multiple of 8
+   */
+  packHeader(words: Uint32Array, byteOffset: number): void {
+    structs.packMessageHeader(words, byteOffset, {
+      iovecAddress: this.#scratch.address + IOVEC_OFFSET,
+      controlAddress: this.#scratch.address + CONTROL_OFFSET,
+      controlBytes: CONTROL_BYTES,
+    });
+  }
+
+  /**
+   * Takes in a record that the kernel has left in the memory of this object. No fds of a record
+   * before may be held.
+   * @param bytes that were received, 0 or more
+   * @param controlBytes msg_controllen, as the kernel left it
+   * @param flags msg_flags
+   * @returns as receive(): bytes, RECORD_TRUNCATED or PEER_CLOSED
+   */
+  accept(bytes: number, controlBytes: number, flags: number): number {
+    this.#hasCredentials = false;
     if (controlBytes !== 0) this.#collectControl(controlBytes);
-    const flags = words[FLAGS_WORD] as number;
-    if ((flags & kernel.MSG_CTRUNC) !== 0) this.#controlTruncated = true;
+    this.#controlTruncated = (flags & kernel.MSG_CTRUNC) !== 0;
     if ((flags & kernel.MSG_TRUNC) !== 0) {
       this.closeFds();
       return RECORD_TRUNCATED;

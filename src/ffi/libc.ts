@@ -47,6 +47,16 @@ const SYMBOLS = {
     args: [/* fd */ "i32", /* msghdr* */ "ptr", /* flags */ "i32"],
     returns: "i32", // ssize_t
   },
+  recvmmsg: {
+    args: [
+      /* fd */ "i32",
+      /* mmsghdr* */ "ptr",
+      /* count */ "u32",
+      /* flags */ "i32",
+      /* timespec* */ "ptr",
+    ],
+    returns: "i32",
+  },
   shutdown: { args: [/* fd */ "i32", /* how */ "i32"], returns: "i32" },
   getsockopt: {
     args: [

@@ -43,11 +43,12 @@ export const MSGHDR_CONTROLLEN_OFFSET = 40;
 export const MSGHDR_FLAGS_OFFSET = 48;
 
 /**
- * struct mmsghdr, sendmmsg(2): a struct msghdr, then
+ * struct mmsghdr, sendmmsg(2) and recvmmsg(2): a struct msghdr, then
  *
  *     56  u32   msg_len, 4 bytes padding
  */
 export const MMSGHDR_BYTES = 64;
+export const MMSGHDR_LEN_OFFSET = 56;
 
 /**
  * struct iovec, readv(2):

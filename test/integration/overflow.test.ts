@@ -5,7 +5,11 @@
 
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
-import { SEND_QUEUE_BYTES_MAX, STALL_LIMIT_MS } from "../../src/broker/limits.ts";
+import {
+  SEND_QUEUE_BYTES_MAX,
+  SEND_QUEUE_FDS_HOLD,
+  STALL_LIMIT_MS,
+} from "../../src/broker/limits.ts";
 import { closeFd } from "../../src/ffi/owned-fd.ts";
 import { GAP_REASON, OPCODE } from "../../src/protocol/opcodes.ts";
 import { STATUS } from "../../src/protocol/status-codes.ts";
@@ -21,7 +25,7 @@ import {
 import { mapOf, messagePacket, packetOf, RawClient } from "../support/raw-client.ts";
 import { type SpawnedBroker, spawnBroker } from "../support/spawned-broker.ts";
 import { connectAs } from "../support/spawned-client.ts";
-import { TestFiles } from "../support/test-files.ts";
+import { numberedTexts, TestFiles, takeTexts } from "../support/test-files.ts";
 
 const UID = process.getuid?.() ?? 0;
 
@@ -34,6 +38,20 @@ beforeAll(async () => {
 afterAll(async () => {
   await broker[Symbol.asyncDispose]();
 });
+
+/** Sends numbered messages with one of the files each, in turn. */
+async function sendFiles(
+  publisher: RawClient,
+  topic: number,
+  { fds }: TestFiles,
+  count: number,
+): Promise<void> {
+  const body = new Uint8Array(8);
+  for (let number = 0; number < count; number += 1) {
+    new DataView(body.buffer).setUint32(0, number, true);
+    await publisher.sendEventually(messagePacket(topic, body, 1), [fds[number % fds.length] ?? -1]);
+  }
+}
 
 async function subscribe(client: RawClient, pattern: string, overflow: OverflowPolicy) {
   await client.request(OPCODE.SUBSCRIBE, { pattern, overflow });
@@ -273,6 +291,45 @@ describe("block", () => {
     await broker.expectFds(fds + 1);
     expect((await numbers(slow, sent + 1)).toSorted((a, b) => a - b)).toEqual(range(0, sent + 1));
     await broker.expectFds(fds);
+  });
+
+  test("brings messages with files through a slow subscriber, each with its own", async () => {
+    using files = new TestFiles(numberedTexts("file", 16));
+    // Nobody else leaves this one while its files are counted.
+    await using broker = await spawnBroker();
+    using publisher = await RawClient.open(broker.path);
+    using slow = await RawClient.open(broker.path);
+    await subscribe(slow, "files", "block");
+    const topic = await publisher.openTopic("files");
+    const fds = broker.countFds();
+    const count = 3_000;
+    const sending = sendFiles(publisher, topic, files, count);
+    const held = "the broker holds as many files as may wait";
+    await eventually(() => broker.countFds() > fds + SEND_QUEUE_FDS_HOLD, held);
+    for (let number = 0; number < count; number += 1) {
+      const frame = await slow.nextOf(OPCODE.MESSAGE);
+      expect(numberOf(frame)).toBe(number);
+      expect(takeTexts(frame.fds)).toEqual([`file ${number % 16}`]);
+    }
+    await sending;
+    await broker.expectFds(fds);
+  });
+
+  test("closes the files of all that was received behind a held message at the end", async () => {
+    using files = new TestFiles(numberedTexts("file", 16));
+    await using broker = await spawnBroker();
+    const before = broker.countFds();
+    const publisher = await RawClient.open(broker.path);
+    const slow = await RawClient.open(broker.path);
+    await subscribe(slow, "files", "block");
+    const topic = await publisher.openTopic("files");
+    const sending = sendFiles(publisher, topic, files, 3_000).catch(() => "closed");
+    const held = "the broker holds as many files as may wait";
+    await eventually(() => broker.countFds() > before + SEND_QUEUE_FDS_HOLD, held);
+    publisher[Symbol.dispose]();
+    expect(await sending).toBe("closed");
+    slow[Symbol.dispose]();
+    await broker.expectFds(before);
   });
 
   test("closes the files of a held message when the subscriber or the publisher ends", async () => {
