@@ -240,7 +240,7 @@ describe("OPEN_CHANNEL", () => {
     }
     expect(textOf(await server.next())).toBe("last");
     // What the server could put files into is closed by a thread.
-    expect(fresh.countWorkers()).toBe(1);
+    await eventually(() => fresh.countWorkers() === 1, "there is a thread for closing");
   });
 
   testUnless(
