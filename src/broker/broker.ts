@@ -260,10 +260,9 @@ export class Broker implements ReactorHandler, AdministrationHost {
   endTurn(): boolean {
     const hasServed = this.#hasServed;
     this.#hasServed = false;
-    // What came in this turn goes on its way before anything else is looked at.
-    this.#sessions.flush();
     if (this.#accepting.hasDue) this.#comingsAndGoings.noteListener();
     if (!this.#comingsAndGoings.isEmpty) {
+      this.#sessions.flush();
       // From here on: what is sent for those who are in takes nothing of it.
       this.#turnEndsAt = this.#now() + COMINGS_AND_GOINGS_MS_PER_TURN;
       this.#comingsAndGoings.run(this.#hasTime);
