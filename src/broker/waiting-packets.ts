@@ -20,6 +20,7 @@ export interface Withdrawn {
 }
 
 const NOTHING_WITHDRAWN: Withdrawn = { messages: 0, bytes: 0 };
+const TELL_NOBODY: LaterLossListener = () => {};
 
 /** Packets in order, oldest first. */
 export class WaitingPackets {
@@ -40,7 +41,7 @@ export class WaitingPackets {
   /** Packets that ever left. */
   packetsSent = 0;
   /** Told of `withdrawn`, by publisher. */
-  onLost: LaterLossListener = () => {};
+  onLost: LaterLossListener = TELL_NOBODY;
 
   /** @param pool gets back what is shifted or cleared */
   constructor(pool: PacketShare) {

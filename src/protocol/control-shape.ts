@@ -127,7 +127,7 @@ export function bodyMapper<Body>(name: string, shape: Shape<Body>): BodyMapper<B
   const fields = fieldsOf(shape);
   return (body) => {
     const map: ControlMap = Object.create(null);
-    for (const [key, field] of fields) {
+    for (const { key, field } of fields) {
       const value = (body as Readonly<Record<string, ControlValue | undefined>>)[key];
       if (value === undefined && field.optional) continue;
       if (value === undefined || !field.accepts(value)) throw bodyBug(name, key, field);
@@ -155,25 +155,25 @@ export function decodeClientMap(
   return decodeControlBody(bytes, start, end);
 }
 
-/** How takeShape() treats what the shape does not say. */
+/**
+ * The second half of a clientBodyDecoder(), for who has looked at the map that decodeClientMap() gave.
+ * @param name of the frame, for messages
+ * @returns a function that copies the keys of the shape out of a map; its second parameter is the
+ *   offset of the body, for errors. Throws ProtocolError PROTOCOL_CONTROL_BODY
+ */
+export function clientMapTaker<Body>(
+  name: string,
+  shape: Shape<Body>,
+): (map: ControlMap, byteOffset: number) => Body {
+  const fields = fieldsOf(shape);
+  return (map, byteOffset) => takeFields(name, fields, map, { byteOffset, unknownKeys: "refuse" });
+}
+
+/** How takeFields() treats what the shape does not say. */
 interface ShapeOptions {
   /** Of the body, for errors. */
   readonly byteOffset: number;
   readonly unknownKeys: "refuse" | "ignore";
-}
-
-/**
- * Checks a decoded map and copies the keys of the shape out of it.
- * @param name of the frame, for messages
- * @throws {ProtocolError} PROTOCOL_CONTROL_BODY
- */
-export function takeShape<Body>(
-  name: string,
-  shape: Shape<Body>,
-  map: ControlMap,
-  options: ShapeOptions,
-): Body {
-  return takeFields(name, fieldsOf(shape), map, options);
 }
 
 function takeFields<Body>(
@@ -184,7 +184,7 @@ function takeFields<Body>(
 ): Body {
   const body: ControlMap = {};
   let known = 0;
-  for (const [key, field] of fields) {
+  for (const { key, field } of fields) {
     const value = map[key];
     if (value === undefined) {
       if (field.optional) continue;
@@ -203,10 +203,11 @@ function takeFields<Body>(
 }
 
 /** The fields of a shape, in its order. */
-type Fields = readonly (readonly [key: string, field: Field<ControlValue>])[];
+type Fields = readonly { readonly key: string; readonly field: Field<ControlValue> }[];
 
 function fieldsOf(shape: Shape<unknown>): Fields {
-  return Object.entries(shape);
+  const entries: [string, Field<ControlValue>][] = Object.entries(shape);
+  return entries.map(([key, field]) => ({ key, field }));
 }
 
 /** Made only where it is thrown: a body is made for every client that connects. */
