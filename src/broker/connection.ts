@@ -87,7 +87,6 @@ export class Connection {
   readonly fdAccount: FdAccount;
   /** Milliseconds on the broker's clock. */
   readonly acceptedAt: number;
-  readonly counters: PublishCounters = { ...NOTHING_PUBLISHED };
   /** What SYNC has reported already. */
   settled: Readonly<PublishCounters> = NOTHING_PUBLISHED;
   /** Counted since it connected; figures.ts adds the others. */
@@ -133,6 +132,7 @@ export class Connection {
   /** Stands in the reactor's list of queues to flush this turn. */
   isUnflushed = false;
   // Made when they are first asked for: most connections have no use for most of them.
+  #counters: PublishCounters | undefined;
   #openTopics: Map<number, OpenTopic> | undefined;
   #subscriptions: Map<number, string> | undefined;
   #subscriptionNumbers: IdSequence | undefined;
@@ -162,6 +162,17 @@ export class Connection {
     this.fdAccount = fields.fdAccount;
     this.acceptedAt = fields.acceptedAt;
     this.policyGeneration = fields.policyGeneration;
+  }
+
+  /** What it published, and SYNC has not reported yet. */
+  get counters(): PublishCounters {
+    this.#counters ??= { ...NOTHING_PUBLISHED };
+    return this.#counters;
+  }
+
+  /** The same, to be read alone: nothing is made for a connection that never published. */
+  get countersSoFar(): Readonly<PublishCounters> {
+    return this.#counters ?? NOTHING_PUBLISHED;
   }
 
   /** By topic id. */
