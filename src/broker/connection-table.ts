@@ -121,10 +121,12 @@ export class ConnectionTable {
     return true;
   }
 
+  readonly #isTaken = (id: number): boolean => this.#byId.has(id);
+
   /** A slot and an id for the next connection; the slot is free until add() takes it. */
   nextPlace(): { slot: number; id: number } {
     const slot = this.#freeSlots[this.#freeSlots.length - 1] ?? this.#bySlot.length;
-    return { slot, id: this.#ids.next((id) => this.#byId.has(id)) };
+    return { slot, id: this.#ids.next(this.#isTaken) };
   }
 
   /**

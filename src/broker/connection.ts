@@ -87,7 +87,6 @@ export class Connection {
   readonly fdAccount: FdAccount;
   /** Milliseconds on the broker's clock. */
   readonly acceptedAt: number;
-  readonly counters: PublishCounters = { ...NOTHING_PUBLISHED };
   /** What SYNC has reported already. */
   settled: Readonly<PublishCounters> = NOTHING_PUBLISHED;
   /** Counted since it connected; figures.ts adds the others. */
@@ -97,18 +96,6 @@ export class Connection {
     receivedBytes: 0,
     missed: 0,
   };
-  readonly openTopics = new Map<number, OpenTopic>();
-  readonly subscriptions = new Map<number, string>();
-  /** Of the subscriptions, those that ask for something. */
-  readonly wishes = new Map<number, SubscriptionWish>();
-  /** The queue groups that it is in. */
-  readonly groups = new Map<string, GroupMember>();
-  /** Topic ids that this client was told, and what they stand for. */
-  readonly knownTopics = new Map<number, Topic>();
-  /** Connections that this client was told of. */
-  readonly knownSenders = new Set<Connection>();
-  /** Connections that were told of this one. */
-  readonly introducedTo = new Set<Connection>();
 
   state: ConnectionState = "AWAIT_HELLO";
   /** The generation of the policy that its rights were computed from. */
@@ -146,7 +133,16 @@ export class Connection {
   readInTurn = -1;
   /** Stands in the reactor's list of queues to flush this turn. */
   isUnflushed = false;
-  readonly #subscriptionNumbers = new IdSequence();
+  // Made when they are first asked for: most connections have no use for most of them.
+  #counters: PublishCounters | undefined;
+  #openTopics: Map<number, OpenTopic> | undefined;
+  #subscriptions: Map<number, string> | undefined;
+  #subscriptionNumbers: IdSequence | undefined;
+  #wishes: Map<number, SubscriptionWish> | undefined;
+  #groups: Map<string, GroupMember> | undefined;
+  #knownTopics: Map<number, Topic> | undefined;
+  #knownSenders: Set<Connection> | undefined;
+  #introducedTo: Set<Connection> | undefined;
 
   constructor(fields: {
     id: number;
@@ -170,8 +166,62 @@ export class Connection {
     this.policyGeneration = fields.policyGeneration;
   }
 
+  /** What it published, and SYNC has not reported yet. */
+  get counters(): PublishCounters {
+    this.#counters ??= { ...NOTHING_PUBLISHED };
+    return this.#counters;
+  }
+
+  /** The same, to be read alone: nothing is made for a connection that never published. */
+  get countersSoFar(): Readonly<PublishCounters> {
+    return this.#counters ?? NOTHING_PUBLISHED;
+  }
+
+  /** By topic id. */
+  get openTopics(): Map<number, OpenTopic> {
+    this.#openTopics ??= new Map();
+    return this.#openTopics;
+  }
+
+  /** Patterns, by number. */
+  get subscriptions(): Map<number, string> {
+    this.#subscriptions ??= new Map();
+    return this.#subscriptions;
+  }
+
+  /** Of the subscriptions, those that ask for something. */
+  get wishes(): Map<number, SubscriptionWish> {
+    this.#wishes ??= new Map();
+    return this.#wishes;
+  }
+
+  /** The queue groups that it is in. */
+  get groups(): Map<string, GroupMember> {
+    this.#groups ??= new Map();
+    return this.#groups;
+  }
+
+  /** Topic ids that this client was told, and what they stand for. */
+  get knownTopics(): Map<number, Topic> {
+    this.#knownTopics ??= new Map();
+    return this.#knownTopics;
+  }
+
+  /** Connections that this client was told of. */
+  get knownSenders(): Set<Connection> {
+    this.#knownSenders ??= new Set();
+    return this.#knownSenders;
+  }
+
+  /** Connections that were told of this one. */
+  get introducedTo(): Set<Connection> {
+    this.#introducedTo ??= new Set();
+    return this.#introducedTo;
+  }
+
   /** A number for a new subscription of this connection. */
   nextSubscription(): number {
+    this.#subscriptionNumbers ??= new IdSequence();
     return this.#subscriptionNumbers.next((number) => this.subscriptions.has(number));
   }
 

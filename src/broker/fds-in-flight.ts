@@ -79,6 +79,7 @@ export class FdsInFlight {
 
   /**
    * What the outlet of one client needs.
+   * @param client copied
    * @param onRefused told which client gets how many fds less, and why; shared by all clients
    */
   outletHost(client: FdClient, onRefused: RefusedFdsListener): FdOutletHost {
@@ -99,15 +100,17 @@ export type RefusedFdsListener = (
   fds: number,
 ) => void;
 
-/** One for each connection, so it holds no closures. */
-class ClientFdHost implements FdOutletHost {
+/** One for each connection, so it holds no closures and no other object. */
+class ClientFdHost implements FdOutletHost, FdClient {
+  readonly id: number;
+  readonly identity: PeerIdentity;
   readonly #inFlight: FdsInFlight;
-  readonly #client: FdClient;
   readonly #onRefused: RefusedFdsListener;
 
-  constructor(inFlight: FdsInFlight, client: FdClient, onRefused: RefusedFdsListener) {
+  constructor(inFlight: FdsInFlight, { id, identity }: FdClient, onRefused: RefusedFdsListener) {
+    this.id = id;
+    this.identity = identity;
     this.#inFlight = inFlight;
-    this.#client = client;
     this.#onRefused = onRefused;
   }
 
@@ -122,7 +125,7 @@ class ClientFdHost implements FdOutletHost {
   noteRefused(outcome: number, fds: number): void {
     const reason = outcome === FDS_UNWANTED ? "unwanted" : "refused";
     this.#inFlight.counters[reason] += fds;
-    this.#onRefused(this.#client, reason, fds);
+    this.#onRefused(this, reason, fds);
   }
 }
 

@@ -61,7 +61,7 @@ export function addFigures(into: Figures, from: Figures): void {
 
 /** The figures of one connection since it connected. */
 export function figuresOf(connection: Connection): Figures {
-  const { counters, settled, figures, queue, callFigures } = connection;
+  const { countersSoFar: counters, settled, figures, queue, callFigures } = connection;
   const { withdrawn } = queue;
   return {
     published: settled.published + counters.published,

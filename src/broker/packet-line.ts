@@ -5,9 +5,12 @@ import type { QueuedPacket } from "./packet-pool.ts";
 /** Packets that left are cut off once there are so many. */
 const LEFT_KEPT = 32;
 
+/** The packets of all lines that never held one: most connections are idle. */
+const NONE: QueuedPacket[] = [];
+
 /** The packets that wait for one connection. */
 export class PacketLine {
-  #packets: QueuedPacket[] = [];
+  #packets = NONE;
   #head = 0;
 
   get length(): number {
@@ -37,6 +40,7 @@ export class PacketLine {
   }
 
   push(packet: QueuedPacket): void {
+    if (this.#packets === NONE) this.#packets = [];
     this.#packets.push(packet);
   }
 

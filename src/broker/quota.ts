@@ -89,7 +89,11 @@ export class Quotas {
   /** The account of a uid, made where there is none. */
   user(uid: number): UserQuota {
     const known = this.#users.get(uid);
-    if (known !== undefined) return known;
+    return known ?? this.#addUser(uid);
+  }
+
+  /** Apart from user(), where room for what it captures would be made for each connection. */
+  #addUser(uid: number): UserQuota {
     const user = new UserQuota(uid, this, () => {
       if (this.#users.get(uid) === user) this.#users.delete(uid);
     });

@@ -9,7 +9,7 @@
 
 import { SyscallError } from "../errors.ts";
 import { closeFd } from "../ffi/owned-fd.ts";
-import { getPeerCredentials } from "../ffi/peer-credentials.ts";
+import { getPeerUid } from "../ffi/peer-credentials.ts";
 import { sendPacket, shutdownBoth } from "../ffi/seqpacket.ts";
 import { CONTROL_FRAME_BUFFER } from "./control-frames.ts";
 import { connectsTooOften } from "./endings.ts";
@@ -137,7 +137,7 @@ export class Reception {
 
 function uidOf(fd: number): number | undefined {
   try {
-    return getPeerCredentials(fd).uid;
+    return getPeerUid(fd);
   } catch (error) {
     if (!(error instanceof SyscallError)) throw error;
     return undefined;

@@ -255,13 +255,17 @@ export class SendQueue {
   }
 
   /**
-   * Sends one packet with fds in-band, past the queue, which must be empty: WELCOME with the lane.
-   * @param fds borrowed
-   * @returns outcome of sendPacketWithFds()
+   * Sends one packet past the queue, which must be empty: WELCOME, with the lane in-band or without.
+   * A queue that nothing ever waited in takes little memory, and most clients get nothing else.
+   * @param fds borrowed; may be none
+   * @returns outcome of sendPacketWithFds() or sendPacket()
    */
   sendNow(source: PinnedBuffer, bytes: number, fds: readonly number[]): number {
     assert(this.isEmpty, "nothing is overtaken");
-    return this.#sink.sendPacketWithFds(this.#fd, source, 0, bytes, fds);
+    if (fds.length > 0) return this.#sink.sendPacketWithFds(this.#fd, source, 0, bytes, fds);
+    const sent = this.#sink.sendPacket(this.#fd, source, 0, bytes);
+    if (sent > 0) this.outlet.noteRecord();
+    return sent;
   }
 
   /**

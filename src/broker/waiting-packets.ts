@@ -21,6 +21,7 @@ export interface Withdrawn {
 }
 
 const NOTHING_WITHDRAWN: Withdrawn = { messages: 0, bytes: 0 };
+const TELL_NOBODY: LaterLossListener = () => {};
 
 const NOTHING_SOUGHT: QueueLoad = { bytes: 0, fds: 0, memoryBytes: 0 };
 
@@ -45,7 +46,7 @@ export class WaitingPackets {
   /** Packets that ever left. */
   packetsSent = 0;
   /** Told of `withdrawn`, by publisher. */
-  onLost: LaterLossListener = () => {};
+  onLost: LaterLossListener = TELL_NOBODY;
 
   /** @param pool gets back what is shifted or cleared */
   constructor(pool: PacketShare) {

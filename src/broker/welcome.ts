@@ -12,9 +12,11 @@ import type { Connection } from "./connection.ts";
 import { CONTROL_FRAME_BUFFER, encodeControlFrame } from "./control-frames.ts";
 import type { ControlSender } from "./introductions.ts";
 
+const NO_FDS: readonly number[] = [];
+
 /**
  * Welcomes a client.
- * @param send queues a frame that carries no fds
+ * @param send queues a frame that carries no fds, for where the socket does not take it at once
  * @returns false where the client cannot get its lane; without one it would lose fds silently, so
  *   it must not be served
  * @throws {SyscallError} where no lane can be made, for want of fds or memory
@@ -23,7 +25,10 @@ export function welcome(connection: Connection, hello: Hello, send: ControlSende
   const features = hello.features & (FEATURE_FD_LANE | FEATURE_HELD);
   connection.wantsHeldWord = (features & FEATURE_HELD) !== 0;
   if ((features & FEATURE_FD_LANE) !== 0) return welcomeWithLane(connection, features);
-  send(connection, { opcode: OPCODE.WELCOME, id: 0, body: bodyOf(connection, features) });
+  const frame = { opcode: OPCODE.WELCOME, id: 0, body: bodyOf(connection, features) };
+  const bytes = encodeControlFrame(frame);
+  const sent = connection.queue.sendNow(CONTROL_FRAME_BUFFER, bytes, NO_FDS);
+  if (sent !== bytes) send(connection, frame);
   return true;
 }
 

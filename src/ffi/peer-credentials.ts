@@ -52,6 +52,18 @@ export interface PeerCredentials {
  * @see unix(7) SO_PEERCRED
  */
 export function getPeerCredentials(fd: number): PeerCredentials {
+  const uid = getPeerUid(fd);
+  const { words } = credentialsScratch;
+  return { pid: unpackU32(words, 0), uid, gid: unpackU32(words, UCRED_GID_OFFSET) };
+}
+
+/**
+ * getsockopt(2) SO_PEERCRED, the effective uid alone: makes no object.
+ * @param fd a connected Unix socket, borrowed
+ * @returns unsigned
+ * @throws as getPeerCredentials()
+ */
+export function getPeerUid(fd: number): number {
   assertFd(fd, "fd");
   const words = credentialsScratch.words;
   words[UCRED_BYTES >>> 2] = UCRED_BYTES;
@@ -62,7 +74,7 @@ export function getPeerCredentials(fd: number): PeerCredentials {
   }
   const uid = unpackU32(words, UCRED_UID_OFFSET);
   if (uid === ID_NONE) throw syscallError("getsockopt SO_PEERCRED", kernel.ENOTCONN, `fd ${fd}`);
-  return { pid: unpackU32(words, 0), uid, gid: unpackU32(words, UCRED_GID_OFFSET) };
+  return uid;
 }
 
 /**

@@ -14,6 +14,7 @@ import {
   brokerBodyDecoder,
   COUNT,
   clientBodyDecoder,
+  clientMapTaker,
   decodeClientMap,
   FLAG,
   oneOf,
@@ -21,7 +22,6 @@ import {
   type Shape,
   shortText,
   TEXT,
-  takeShape,
   U32,
   u32List,
 } from "./control-shape.ts";
@@ -217,6 +217,7 @@ const HELLO: Shape<Hello> = {
   features: U32,
   software: optional(shortText(SOFTWARE_BYTES_MAX)),
 };
+const takeHello = clientMapTaker("HELLO", HELLO);
 const WELCOME: Shape<Welcome> = {
   protocol: U32,
   features: U32,
@@ -301,8 +302,9 @@ export function decodeHello(bytes: Uint8Array, start: number, end: number): Hell
   if (protocol !== undefined && U32.accepts(protocol) && protocol !== PROTOCOL_VERSION) {
     return { protocol, features: 0 };
   }
-  return takeShape("HELLO", HELLO, map, { byteOffset: start, unknownKeys: "refuse" });
+  return takeHello(map, start);
 }
+
 /** Makes the body of HELLO. */
 export const helloBody: BodyMapper<Hello> = bodyMapper("HELLO", HELLO);
 

@@ -98,11 +98,8 @@ export function optional<Value>(field: Field<Value, false>): Field<Value, true> 
  * @returns a function that throws ProtocolError PROTOCOL_CONTROL_BODY for anything else
  */
 export function clientBodyDecoder<Body>(name: string, shape: Shape<Body>): BodyDecoder<Body> {
-  const fields = fieldsOf(shape);
-  return (bytes, start, end) => {
-    const map = decodeClientMap(name, bytes, start, end);
-    return takeFields(name, fields, map, { byteOffset: start, unknownKeys: "refuse" });
-  };
+  const take = clientMapTaker(name, shape);
+  return (bytes, start, end) => take(decodeClientMap(name, bytes, start, end), start);
 }
 
 /**
@@ -115,26 +112,42 @@ export function brokerBodyDecoder<Body>(name: string, shape: Shape<Body>): BodyD
   const fields = fieldsOf(shape);
   return (bytes, start, end) => {
     const map = decodeControlBody(bytes, start, end);
-    return takeFields(name, fields, map, { byteOffset: start, unknownKeys: "ignore" });
+    checkFields(name, fields, map, start);
+    return copyFields(fields, map) as Body;
   };
 }
 
 /**
- * Makes the way back: from a body to a map with the keys in the order of the shape.
- * @returns a function that asserts each value, since a wrong one is a bug of the caller
+ * Makes the way back: from a body to a map.
+ * @returns a function that asserts each value, since a wrong one is a bug of the caller. It gives the
+ *   body itself where that holds the keys of the shape alone, each with a value
  */
 export function bodyMapper<Body>(name: string, shape: Shape<Body>): BodyMapper<Body> {
   const fields = fieldsOf(shape);
   return (body) => {
-    const map: ControlMap = Object.create(null);
-    for (const [key, field] of fields) {
-      const value = (body as Readonly<Record<string, ControlValue | undefined>>)[key];
+    const from = body as Readonly<Record<string, ControlValue | undefined>>;
+    let known = 0;
+    for (const { key, field } of fields) {
+      const value = from[key];
       if (value === undefined && field.optional) continue;
       if (value === undefined || !field.accepts(value)) throw bodyBug(name, key, field);
-      map[key] = value;
+      known += 1;
     }
-    return map;
+    return Object.keys(from).length === known ? (from as ControlMap) : copyFields(fields, from);
   };
+}
+
+/** The keys of the shape that have a value, and no others. */
+function copyFields(
+  fields: Fields,
+  from: Readonly<Record<string, ControlValue | undefined>>,
+): ControlMap {
+  const map: ControlMap = Object.create(null);
+  for (const { key } of fields) {
+    const value = from[key];
+    if (value !== undefined) map[key] = value;
+  }
+  return map;
 }
 
 /**
@@ -155,58 +168,49 @@ export function decodeClientMap(
   return decodeControlBody(bytes, start, end);
 }
 
-/** How takeShape() treats what the shape does not say. */
-interface ShapeOptions {
-  /** Of the body, for errors. */
-  readonly byteOffset: number;
-  readonly unknownKeys: "refuse" | "ignore";
-}
-
 /**
- * Checks a decoded map and copies the keys of the shape out of it.
+ * The second half of a clientBodyDecoder(), for who has looked at the map that decodeClientMap() gave.
  * @param name of the frame, for messages
- * @throws {ProtocolError} PROTOCOL_CONTROL_BODY
+ * @returns a function that checks a map, and gives it back: it holds the keys of the shape alone. The
+ *   second parameter is the offset of the body, for errors. Throws ProtocolError PROTOCOL_CONTROL_BODY
  */
-export function takeShape<Body>(
+export function clientMapTaker<Body>(
   name: string,
   shape: Shape<Body>,
-  map: ControlMap,
-  options: ShapeOptions,
-): Body {
-  return takeFields(name, fieldsOf(shape), map, options);
+): (map: ControlMap, byteOffset: number) => Body {
+  const fields = fieldsOf(shape);
+  return (map, byteOffset) => {
+    const known = checkFields(name, fields, map, byteOffset);
+    if (Object.keys(map).length > known) {
+      throw shapeError(name, "it has an unknown key", byteOffset);
+    }
+    return map as Body;
+  };
 }
 
-function takeFields<Body>(
-  name: string,
-  fields: Fields,
-  map: ControlMap,
-  options: ShapeOptions,
-): Body {
-  const body: ControlMap = {};
+/** @returns how many of the fields are there */
+function checkFields(name: string, fields: Fields, map: ControlMap, byteOffset: number): number {
   let known = 0;
-  for (const [key, field] of fields) {
+  for (const { key, field } of fields) {
     const value = map[key];
     if (value === undefined) {
       if (field.optional) continue;
-      throw shapeError(name, `the key "${key}" is missing`, options.byteOffset);
+      throw shapeError(name, `the key "${key}" is missing`, byteOffset);
     }
     if (!field.accepts(value)) {
-      throw shapeError(name, `the key "${key}" is not ${field.wanted}`, options.byteOffset);
+      throw shapeError(name, `the key "${key}" is not ${field.wanted}`, byteOffset);
     }
-    body[key] = value;
     known += 1;
   }
-  if (options.unknownKeys === "refuse" && Object.keys(map).length > known) {
-    throw shapeError(name, "it has an unknown key", options.byteOffset);
-  }
-  return body as Body;
+  return known;
 }
 
 /** The fields of a shape, in its order. */
-type Fields = readonly (readonly [key: string, field: Field<ControlValue>])[];
+type Fields = readonly { readonly key: string; readonly field: Field<ControlValue> }[];
 
 function fieldsOf(shape: Shape<unknown>): Fields {
-  return Object.entries(shape);
+  const entries: [string, Field<ControlValue>][] = Object.entries(shape);
+  return entries.map(([key, field]) => ({ key, field }));
 }
 
 /** Made only where it is thrown: a body is made for every client that connects. */
