@@ -56,7 +56,9 @@ async function open(broker: SpawnedBroker, uid: number): Promise<RawClient> {
 
 /** Says hello. @returns false where there is no room for the client */
 async function isWelcome(client: RawClient): Promise<boolean> {
-  client.sendControl(OPCODE.HELLO, 0, { protocol: 1, features: 0 });
+  const body = { protocol: 1, features: 0 };
+  // Where it is refused the socket may be closed already, with the reason in it.
+  client.trySend(packetOf((writer) => writer.appendControl(OPCODE.HELLO, 0, 0, body)));
   const frame = await client.next();
   if (frame.opcode === OPCODE.WELCOME) return true;
   expect(refusalsOf([frame])).toEqual([STATUS.LIMIT_CONNECTIONS]);
