@@ -62,6 +62,18 @@ export type BrokerEvent =
       readonly generation: number;
     }
   | {
+      /** A private channel was opened; what goes over it the broker does not see. */
+      readonly type: "channel-opened";
+      /** Who asked for it. */
+      readonly connection: number;
+      readonly identity: PeerIdentity;
+      /** The service. */
+      readonly topic: string;
+      /** Who has the other side, and serves it. */
+      readonly server: number;
+      readonly serverIdentity: PeerIdentity;
+    }
+  | {
       /**
        * A message with fds was refused: for the kind of one of them, where `kind` says so, else
        * because it would have been too many, as the other fields say.

@@ -35,6 +35,11 @@ export function brokerLogLine(event: BrokerEvent, isVerbose: boolean): string | 
       const line = `${who(event.connection, event.identity)} ${verb} "${event.topic}"`;
       return isVerbose ? printable(line) : undefined;
     }
+    case "channel-opened": {
+      const server = who(event.server, event.serverIdentity);
+      const line = `${who(event.connection, event.identity)} has a channel on "${event.topic}"`;
+      return isVerbose ? printable(`${line} to ${server}`) : undefined;
+    }
     case "fds-refused":
       return fdsRefusedLine(event);
     case "fds-undelivered": {

@@ -17,10 +17,10 @@ import {
 } from "node:fs";
 import { promisify } from "node:util";
 import type { ReceivedFd } from "../client/received-fds.ts";
-import { LimitError, TimeoutError } from "../errors.ts";
 import type { FoundFdKind } from "../fd-kinds.ts";
 import { isOperatingError } from "./exit-codes.ts";
 import { fileError } from "./file-error.ts";
+import { type FileLimits, piecesOf } from "./file-pieces.ts";
 
 /** What can be copied; a pipe until its end. */
 const SAVED_KINDS: readonly FoundFdKind[] = [
@@ -45,14 +45,6 @@ const openAsync = promisify<string, number, number, number>(open);
 const unlinkAsync = promisify(unlink);
 const writeAsync = promisify(write);
 
-/** Bounds for each file. */
-export interface SaveLimits {
-  /** A longer file is not kept. */
-  readonly bytesMax: number;
-  /** Nor one that gives nothing for so many milliseconds. */
-  readonly idleMs: number;
-}
-
 /** What became of one file: its name in the directory and its length, or why it is not there. */
 export type SaveOutcome =
   | { readonly saved: string; readonly savedBytes: number }
@@ -61,14 +53,15 @@ export type SaveOutcome =
 /** Saves into one directory. Works with `using`. */
 export class FileSaver implements Disposable {
   readonly #directoryFd: number;
-  readonly #limits: SaveLimits;
+  readonly #limits: FileLimits;
   #number: number;
 
   /**
    * Opens the directory, and makes it where it is missing. Numbers go on from those that are there.
+   * @param limits a file that is beyond them is not kept
    * @throws errors of node:fs
    */
-  constructor(path: string, limits: SaveLimits) {
+  constructor(path: string, limits: FileLimits) {
     mkdirSync(path, { recursive: true, mode: NEW_DIRECTORY_MODE });
     // What the path leads to may change; what is open does not.
     this.#directoryFd = openSync(path, constants.O_RDONLY | constants.O_DIRECTORY);
@@ -139,44 +132,13 @@ function larger(left: number, right: number): number {
   return Math.max(left, right);
 }
 
-async function copyPieces(
-  file: ReceivedFd,
-  target: number,
-  { bytesMax, idleMs }: SaveLimits,
-): Promise<number> {
-  const reader = file.stream().getReader();
+async function copyPieces(file: ReceivedFd, target: number, limits: FileLimits): Promise<number> {
   let bytes = 0;
-  try {
-    for (;;) {
-      const { done, value } = await within(idleMs, reader.read());
-      if (done) return bytes;
-      bytes += value.byteLength;
-      if (bytes > bytesMax) throw tooLong({ limit: bytesMax, actual: bytes });
-      for (let at = 0; at < value.byteLength; ) {
-        at += (await writeAsync(target, value, at, value.byteLength - at)).bytesWritten;
-      }
+  for await (const piece of piecesOf(file, limits)) {
+    bytes += piece.byteLength;
+    for (let at = 0; at < piece.byteLength; ) {
+      at += (await writeAsync(target, piece, at, piece.byteLength - at)).bytesWritten;
     }
-  } finally {
-    await reader.cancel();
   }
-}
-
-async function within<Result>(milliseconds: number, work: Promise<Result>): Promise<Result> {
-  let timer: Timer | undefined;
-  const timeout = new Promise<never>((_resolve, reject) => {
-    timer = setTimeout(() => {
-      const message = `Cannot read received file: nothing came for ${milliseconds} ms`;
-      reject(new TimeoutError("TIMEOUT_FILE", message, milliseconds));
-    }, milliseconds);
-  });
-  try {
-    return await Promise.race([work, timeout]);
-  } finally {
-    clearTimeout(timer);
-  }
-}
-
-function tooLong(figures: { limit: number; actual: number }): LimitError {
-  const message = `Cannot save received file: it has more than ${figures.limit} bytes`;
-  return new LimitError("LIMIT_FILE_BYTES", message, figures);
+  return bytes;
 }

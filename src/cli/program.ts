@@ -126,7 +126,7 @@ function addSub(program: Command, finish: (exitCode: number) => void): void {
       "copy received files, memory and pipes to DIR/NUMBER-INDEX: NUMBER counts messages, INDEX " +
         "the files of one",
     )
-    .option("--save-max <bytes>", "keep no file with more bytes (default: 1 GiB)")
+    .option("--save-max <bytes>", "keep or print no file with more bytes (default: 1 GiB)")
     .option("-g, --group <name>", "share the messages with all others of this queue group")
     .addOption(
       new Option(

@@ -17,7 +17,10 @@ export type FdLike = number | { readonly fd: number };
 export interface SendOptions {
   /** Default "auto": bytes for a Uint8Array, text for a string, msgpack for all else. */
   readonly encoding?: EncodingName;
-  /** Files to pass along, at most 253. Borrowed: you may close yours when the call returns. */
+  /**
+   * Files to pass along, at most 253; 252 beside a body above 64 KiB or a `Memory`, which travels as
+   * one more. Borrowed: you may close yours when the call returns.
+   */
   readonly fds?: readonly FdLike[];
 }
 
@@ -110,9 +113,7 @@ function ofMemory(
 ): OutgoingBody {
   const { byteLength, fd } = memory;
   if (byteLength > LARGE_BODY_BYTES_MAX) throw tooLarge(action, byteLength);
-  const fds = [fd, ...files];
-  if (fds.length > MESSAGE_FDS_MAX) throw tooManyFds(files.length, MESSAGE_FDS_MAX - 1);
-  return OutgoingBody.large(encoding, fds, byteLength, owned);
+  return OutgoingBody.large(encoding, fdsBehind(fd, files), byteLength, owned);
 }
 
 /**
@@ -137,9 +138,20 @@ export function checkEncodingOfMemory(encoding: EncodingName = "auto"): void {
   throw new ArgumentError("ARGUMENT_DATA", message, "data");
 }
 
-/** LIMIT_MESSAGE_FDS. */
-export function tooManyFds(count: number, limit: number): LimitError {
-  const message = `Cannot send ${count} fds with one message, limit is ${limit}`;
+/**
+ * What goes with a message whose body travels as memory.
+ * @param memoryFd borrowed, as the files are
+ * @throws {LimitError} LIMIT_MESSAGE_FDS
+ */
+export function fdsBehind(memoryFd: number, files: readonly number[]): readonly number[] {
+  const limit = MESSAGE_FDS_MAX - 1;
+  if (files.length <= limit) return [memoryFd, ...files];
+  throw tooManyFds(files.length, limit, ": its body travels as memory, which takes one more");
+}
+
+/** LIMIT_MESSAGE_FDS. @param why the limit is what it is, behind the sentence */
+function tooManyFds(count: number, limit: number, why = ""): LimitError {
+  const message = `Cannot send ${count} fds with one message, limit is ${limit}${why}`;
   return new LimitError("LIMIT_MESSAGE_FDS", message, { limit, actual: count });
 }
 

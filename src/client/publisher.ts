@@ -10,7 +10,6 @@ import {
   LARGE_BODY_BYTES_MAX,
   LARGE_SIZE_BYTES,
   MESSAGE_BODY_BYTES_MAX,
-  MESSAGE_FDS_MAX,
 } from "../protocol/limits.ts";
 import { ENCODING, type Encoding, FLAG_LARGE, OPCODE } from "../protocol/opcodes.ts";
 import { checkTopicName } from "../protocol/topics.ts";
@@ -28,10 +27,10 @@ import type { MessageWithFds, Outbound } from "./outbound.ts";
 import {
   checkEncodingOfMemory,
   fdNumbers,
+  fdsBehind,
   OutgoingBody,
   type SendOptions,
   tooLarge,
-  tooManyFds,
 } from "./outgoing-body.ts";
 import { keptMsOf, prefixed, type RetainOptions } from "./retention.ts";
 import type { UnsentMessage } from "./unsent-messages.ts";
@@ -217,8 +216,7 @@ export class Publisher {
     const { byteLength, fd } = memory;
     if (byteLength > LARGE_BODY_BYTES_MAX)
       throw tooLarge({ verb: "publish on", name: topic.name }, byteLength);
-    const fds = [fd, ...files];
-    if (fds.length > MESSAGE_FDS_MAX) throw tooManyFds(files.length, MESSAGE_FDS_MAX - 1);
+    const fds = fdsBehind(fd, files);
     const body = new Uint8Array(LARGE_SIZE_BYTES);
     new DataView(body.buffer).setUint32(0, byteLength, true);
     const { MESSAGE: opcode } = OPCODE;

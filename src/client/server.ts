@@ -14,6 +14,7 @@ import {
 import { STATUS } from "../protocol/status-codes.ts";
 import { checkTopicName } from "../protocol/topics.ts";
 import { IF_OWNED_CHOICES } from "../protocol/words.ts";
+import type { Channel } from "./channel.ts";
 import { fdShortage } from "./fd-shortage.ts";
 import type { Repeat } from "./link.ts";
 import type { Outbound } from "./outbound.ts";
@@ -174,6 +175,11 @@ export class Server implements ServiceHost, RunHost, Restorable {
   async unserve(service: Service): Promise<void> {
     if (!this.#unrestored.delete(service)) await this.#takeBack(service.id);
     this.#remove(service);
+  }
+
+  /** ServiceHost */
+  noteChannelFailure({ service, peer }: Channel, error: Error): void {
+    this.#link.noteStatus({ type: "channel-failed", topic: service, peer, error });
   }
 
   /** RunHost */

@@ -7,6 +7,7 @@ import { LimitError } from "../errors.ts";
 import type { OwnershipBody, Serve, ServeAck } from "../protocol/service-messages.ts";
 import type { IfOwned } from "../protocol/words.ts";
 import type { Channel } from "./channel.ts";
+import { callWithChannel, type OnChannel } from "./channel-callback.ts";
 import { SERVICE_WAITING_BYTES_MAX, SERVICE_WAITING_FDS_MAX } from "./limits.ts";
 import type { RequestRun, ServiceHandler } from "./request-run.ts";
 import { type MissedEvents, StatusFeed } from "./status.ts";
@@ -17,8 +18,12 @@ export interface ServeOptions {
   readonly shared?: boolean;
   /** Where somebody else serves it: wait behind it, fail, or take its place. Default "fail". */
   readonly ifOwned?: IfOwned;
-  /** Takes private channels. The channel is the callback's to close. */
-  readonly onChannel?: (channel: Channel) => void | Promise<void>;
+  /**
+   * Takes private channels. A channel is the callback's to close, and is closed where it fails. Errors
+   * of this library that it does not catch end that channel alone, whose other side may well have
+   * caused them: `Bus.status()` tells. What else it throws is an uncaught error of the program.
+   */
+  readonly onChannel?: OnChannel;
   /** Requests that the handler works on at a time; others wait. Default: no limit but the broker's. */
   readonly concurrency?: number;
   /** Aborting closes the service. */
@@ -45,6 +50,8 @@ export type ServiceEvent =
 export interface ServiceHost {
   /** Resolves when the broker has confirmed that no request comes any more. */
   unserve(service: Service): Promise<void>;
+  /** The callback for a private channel has failed with an operating error. */
+  noteChannelFailure(channel: Channel, error: Error): void;
 }
 
 /**
@@ -59,7 +66,7 @@ export class Service implements AsyncDisposable {
   readonly #host: ServiceHost;
   readonly #handler: ServiceHandler;
   readonly #concurrency: number;
-  readonly #onChannel: ServeOptions["onChannel"];
+  readonly #onChannel: OnChannel | undefined;
   readonly #status = new StatusFeed<ServiceEvent>();
   readonly #closed = Promise.withResolvers<Error | undefined>();
   readonly #running = new Set<RequestRun>();
@@ -215,7 +222,8 @@ export class Service implements AsyncDisposable {
   acceptChannel(channel: Channel): void {
     const onChannel = this.#onChannel;
     if (onChannel === undefined) return void channel.close();
-    void callBack(onChannel, channel);
+    const noteFailure = (error: Error) => this.#host.noteChannelFailure(channel, error);
+    void callWithChannel(onChannel, channel, noteFailure);
   }
 
   /** For the bus: its turn has come. */
@@ -288,19 +296,4 @@ export class Service implements AsyncDisposable {
 function tooMuchWaits(topic: string, figures: { limit: number; actual: number }): LimitError {
   const message = `Cannot take request to "${topic}": too many bytes or files wait for their turn`;
   return new LimitError("LIMIT_PENDING_CALLS", message, figures);
-}
-
-/** What the callback throws is thrown again outside, as an uncaught error of the program. */
-async function callBack(
-  onChannel: NonNullable<ServeOptions["onChannel"]>,
-  channel: Channel,
-): Promise<void> {
-  try {
-    await onChannel(channel);
-  } catch (error) {
-    void channel.close();
-    queueMicrotask(() => {
-      throw error;
-    });
-  }
 }

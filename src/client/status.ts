@@ -12,6 +12,7 @@ import type {
 } from "../errors.ts";
 import type { Self } from "./dial.ts";
 import { STATUS_EVENTS_MAX } from "./limits.ts";
+import type { Sender } from "./message.ts";
 
 /**
  * So many events stood in this place. Nobody took them in time, and the newer ones, which follow, were
@@ -63,6 +64,16 @@ export type StatusEvent =
   | { readonly type: "fds-lost"; readonly topic: string; readonly count: number }
   /** A handler of serve() has failed, and its caller was told the code and the text of the error. */
   | { readonly type: "request-failed"; readonly topic: string; readonly error: unknown }
+  /**
+   * An `onChannel` of serve() did not catch an error of this library, such as the end of its channel,
+   * which is closed now. Its other side may have caused that: by garbage, or by leaving early.
+   */
+  | {
+      readonly type: "channel-failed";
+      readonly topic: string;
+      readonly peer: Sender;
+      readonly error: Error;
+    }
   /** The connection is lost, and another one will be looked for. */
   | {
       readonly type: "disconnected";

@@ -285,6 +285,29 @@ describe("OPEN_CHANNEL", () => {
     },
   );
 
+  test("is told to the administrator where it gave a channel, and counted", async () => {
+    using asker = await RawClient.open(broker.path);
+    using server = await RawClient.open(broker.path);
+    await server.serve("channel.told", { channels: true });
+    await server.serve("channel.untold");
+    expect(await refusal(asker, "channel.untold")).toBeDefined();
+    asker.sendControl(OPCODE.OPEN_CHANNEL, ASK, { service: "channel.told" });
+    using _theirs = new Ends(await server.nextOf(OPCODE.CHANNEL));
+    using _ours = new Ends(await asker.nextOf(OPCODE.CHANNEL));
+
+    const all = await broker.reportedSoFar("channel-opened");
+    const ours = all.filter(({ connection }) => connection === asker.connection);
+    const { pid } = process;
+    const identity = { uid: process.getuid?.(), pid };
+    expect(ours).toHaveLength(1);
+    expect(ours).toMatchObject([
+      { topic: "channel.told", identity, server: server.connection, serverIdentity: { pid } },
+    ]);
+    const { answer } = await asker.request(OPCODE.QUERY, { what: "stats" });
+    const [{ events }] = JSON.parse(String(answer)) as [{ events: Record<string, number> }];
+    expect(events["channel-opened"]).toBe(all.length);
+  });
+
   test("leaves nothing behind where the asker goes at once", async () => {
     using server = await RawClient.open(broker.path);
     await server.serve("channel.gone", { channels: true });

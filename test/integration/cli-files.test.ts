@@ -133,7 +133,7 @@ describe("seqbus sub --save-fds", () => {
       {
         kind: "memfd-sealed",
         bytes: 6,
-        notSaved: "Cannot save received file: it has more than 5 bytes",
+        notSaved: "Cannot read received file: it has more than 5 bytes",
       },
       { kind: "memfd-sealed", bytes: 5, saved: "000001-2", savedBytes: 5 },
     ]);
@@ -224,5 +224,24 @@ describe("seqbus sub", () => {
       const { stdout } = await sub.result();
       expect(stdout.slice(stdout.indexOf("\n") + 1)).toBe(readFileSync(path, "utf8"));
     }
+  });
+
+  const atLimit = "Cannot read received file: it has more than 5 bytes";
+  test.each([
+    [[], `seqbus: ${atLimit}\n`],
+    [["--json"], `"error":"${atLimit}"`],
+  ])("gives up a pipe that never ends with --cat-fds %j, and goes on", async (words, told) => {
+    const options = ["--cat-fds", "--save-max", "5", "--count", "2"];
+    await using sub = await broker.subscribe(["endless", ...options, ...words]);
+    const { reader, writer } = openPipe();
+    writeSync(writer, "a part");
+    bus.publish("endless", "x", { fds: [reader] });
+    bus.publish("endless", "next");
+    const { exitCode, stdout, stderr } = await sub.result();
+    expect(exitCode).toBe(0);
+    expect(stdout + stderr).toContain(told);
+    expect(stdout).toContain("next");
+    closeFd(reader);
+    closeFd(writer);
   });
 });

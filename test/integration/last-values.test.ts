@@ -20,6 +20,7 @@ import { TemporaryDirectory } from "../support/cli-process.ts";
 import { eventually } from "../support/eventually.ts";
 import { testUnless } from "../support/loud-skip.ts";
 import { packetOf, RawClient, textOf } from "../support/raw-client.ts";
+import { retainPacket } from "../support/retain-packet.ts";
 import { type SpawnedBroker, spawnBroker } from "../support/spawned-broker.ts";
 import { connectAs } from "../support/spawned-client.ts";
 import { readText, TestFiles, takeTexts } from "../support/test-files.ts";
@@ -48,12 +49,6 @@ async function hasLastValue(reader: RawClient, topic: string): Promise<boolean> 
   const subscription = await reader.subscribe(topic);
   await reader.request(OPCODE.UNSUBSCRIBE, { subscription });
   return reader.received().some(({ opcode }) => opcode === OPCODE.MESSAGE);
-}
-
-function retainPacket(topicId: number, text: string, { keptMs = 0, fdCount = 0 } = {}): Uint8Array {
-  const body = new Uint8Array([...new Uint8Array(BODY_PREFIX_BYTES), ...Buffer.from(text)]);
-  new DataView(body.buffer).setUint32(0, keptMs, true);
-  return packetOf((writer) => writer.append(OPCODE.RETAIN, 0, fdCount, topicId, 0, body));
 }
 
 describe("a last value", () => {

@@ -25,6 +25,7 @@ import type { Connection } from "../connection.ts";
 import { CONTROL_FRAME_BUFFER, encodeControlFrame } from "../control-frames.ts";
 import type { Deferred } from "../deferred.ts";
 import { type DeliveryHost, noteDelivery } from "../delivery.ts";
+import type { BrokerEventListener } from "../events.ts";
 import { excessOf, excessWords } from "../excess.ts";
 import type { FdBudget } from "../fd-budget.ts";
 import { FdBundle } from "../fd-bundle.ts";
@@ -50,6 +51,7 @@ export interface ChannelsParts {
   readonly budget: FdBudget;
   readonly files: Pick<FdHost, "closeFd">;
   readonly deferred: Deferred;
+  readonly onEvent: BrokerEventListener;
   readonly host: DeliveryHost;
 }
 
@@ -151,9 +153,14 @@ export class Channels implements Area {
     const why = "it cannot be passed to you now";
     const { bundle } = ours;
     const refuse = () => this.#refuse(asker, id, name, this.#noFds(why));
-    bundle.onRefused = () => this.#parts.deferred.add(refuse);
+    let isRefused = false;
+    bundle.onRefused = () => {
+      isRefused = true;
+      this.#parts.deferred.add(refuse);
+    };
     const outcome = this.#send(asker, id, server, name, bundle, asker);
     if (outcome !== ACCEPTED) bundle.onRefused(outcome);
+    if (!isRefused) this.#noteOpened(asker, server, name);
     // The server may have put files into them by now. The asker has the ends, too, but could have
     // closed its own already: then it is us who close those files, and that may hang.
     bundle.release();
@@ -211,6 +218,11 @@ export class Channels implements Area {
     inFlight.follow = follow;
     noteDelivery(host, to, outcome);
     return outcome;
+  }
+
+  #noteOpened({ id, identity }: Connection, server: Connection, topic: string): void {
+    const other = { server: server.id, serverIdentity: server.identity };
+    this.#parts.onEvent({ type: "channel-opened", connection: id, identity, topic, ...other });
   }
 
   #refuse(asker: Connection, id: number, topic: string, failure: Failure): void {

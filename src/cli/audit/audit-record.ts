@@ -18,6 +18,7 @@ export type AuditEventName =
   | "revoked"
   | "serving"
   | "serving-ended"
+  | "channel-opened"
   | "fds-refused"
   | "fds-undelivered"
   | "body-refused"
@@ -52,6 +53,12 @@ export interface AuditFields {
   readonly reason?: string | undefined;
   /** The deciding rule, or the setting of the topic; left out where none spoke. */
   readonly rule?: string | undefined;
+  /** Whom a private channel was opened to: the number of the connection, … */
+  readonly server?: number | undefined;
+  /** … its user, … */
+  readonly serverUid?: number | undefined;
+  /** … and its process. */
+  readonly serverPid?: number | undefined;
   /** Of the service; grows whenever who serves it changes. */
   readonly generation?: number | undefined;
   /** Would-be denials since the broker started, with this one; or fds that are not closed. */
@@ -102,6 +109,8 @@ export function auditRecord(event: BrokerEvent): AuditRecord {
       return decisionRecord(event);
     case "service-owner":
       return serviceOwnerRecord(event);
+    case "channel-opened":
+      return channelOpenedRecord(event);
     case "fds-refused":
       return fdsRefusedRecord(event);
     case "fds-undelivered":
@@ -131,6 +140,12 @@ function serviceOwnerRecord(event: Extract<BrokerEvent, { type: "service-owner" 
   const { topic, generation, isOwner } = event;
   const name = isOwner ? "serving" : "serving-ended";
   return info({ event: name, ...who(event), topic, generation });
+}
+
+function channelOpenedRecord(event: Extract<BrokerEvent, { type: "channel-opened" }>): AuditRecord {
+  const { topic, server, serverIdentity } = event;
+  const { uid: serverUid, pid: serverPid } = serverIdentity;
+  return info({ event: event.type, ...who(event), topic, server, serverUid, serverPid });
 }
 
 function fdsRefusedRecord(event: Extract<BrokerEvent, { type: "fds-refused" }>): AuditRecord {

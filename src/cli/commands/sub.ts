@@ -8,6 +8,7 @@ import { GapError } from "../../errors.ts";
 import type { OverflowPolicy } from "../../protocol/words.ts";
 import { connectTo } from "../bus-connection.ts";
 import { EXIT, isOperatingError } from "../exit-codes.ts";
+import { type FileLimits, piecesOf } from "../file-pieces.ts";
 import { FileSaver, type SaveOutcome } from "../file-saver.ts";
 import { interruptedExitCode, settledBefore, watchSignals } from "../interruption.ts";
 import {
@@ -25,11 +26,11 @@ import { describeFd, toBase64 } from "../received-file.ts";
 
 const LINE_FEED = 0x0a;
 
-/** Bytes of a file that --save-fds keeps, unless told otherwise. Guess: a large image, or a log. */
-const SAVE_BYTES_MAX_DEFAULT = 1024 * 1024 * 1024;
+/** Bytes of a file that is saved or printed, unless told otherwise. Guess: a large image, or a log. */
+const FILE_BYTES_MAX_DEFAULT = 1024 * 1024 * 1024;
 
-/** Milliseconds that --save-fds waits for a piece of a file or pipe. Guess. */
-const SAVE_IDLE_MS = 10_000;
+/** Milliseconds that a piece of a file or pipe is waited for. Guess. */
+const FILE_IDLE_MS = 10_000;
 
 /** Options of the command, as commander has them. */
 export interface SubCommandOptions {
@@ -56,9 +57,11 @@ export interface SubCommandOptions {
  */
 export async function runSub(pattern: string, options: SubCommandOptions): Promise<number> {
   const count = parsePositive(options.count, "--count") ?? Number.POSITIVE_INFINITY;
-  using saver = openSaver(options);
+  const limits = fileLimits(options);
+  const { saveFds } = options;
+  using saver = saveFds === undefined ? undefined : new FileSaver(saveFds, limits);
   const stop = watchSignals();
-  const work = printMessages(pattern, count, new Printer(options, saver), options);
+  const work = printMessages(pattern, count, new Printer(options, limits, saver), options);
   await Promise.race([settledBefore(stop, work), stdout.closed()]);
   return interruptedExitCode(stop) ?? EXIT.OK;
 }
@@ -97,11 +100,9 @@ async function nextMessage(messages: Subscription, printer: Printer): Promise<Me
   }
 }
 
-function openSaver({ saveFds, saveMax }: SubCommandOptions): FileSaver | undefined {
-  const bytesMax = parsePositive(saveMax, "--save-max") ?? SAVE_BYTES_MAX_DEFAULT;
-  return saveFds === undefined
-    ? undefined
-    : new FileSaver(saveFds, { bytesMax, idleMs: SAVE_IDLE_MS });
+function fileLimits({ saveMax }: SubCommandOptions): FileLimits {
+  const bytesMax = parsePositive(saveMax, "--save-max") ?? FILE_BYTES_MAX_DEFAULT;
+  return { bytesMax, idleMs: FILE_IDLE_MS };
 }
 
 /** What is printed of a message: a line for people, a line for programs, or its body alone. */
@@ -125,15 +126,17 @@ async function printNotices(bus: Bus, printer: Printer, isVerbose: boolean): Pro
 class Printer {
   readonly #format: Format;
   readonly #isCat: boolean;
+  readonly #limits: FileLimits;
   readonly #saver: FileSaver | undefined;
   #isBusy = false;
   /** Lines that came while a message was being printed. */
   #waiting = "";
 
-  /** @param saver where files go; borrowed */
-  constructor(options: SubCommandOptions, saver: FileSaver | undefined) {
+  /** @param limits of files that are printed @param saver where files go; borrowed */
+  constructor(options: SubCommandOptions, limits: FileLimits, saver: FileSaver | undefined) {
     this.#format = formatOf(options);
     this.#isCat = options.catFds === true;
+    this.#limits = limits;
     this.#saver = saver;
   }
 
@@ -178,7 +181,7 @@ class Printer {
 
   async #printHuman(message: Message): Promise<void> {
     stdout.write(`${humanLine(message)}\n`);
-    if (this.#isCat) for (const file of message.fds) await copyToOutput(file);
+    if (this.#isCat) for (const file of message.fds) await copyToOutput(file, this.#limits);
     for (const { index, outcome } of await this.#saveAll(message)) {
       if ("notSaved" in outcome) warn(notSavedWords(index, outcome.notSaved));
       else stdout.write(`  ${outcome.saved}  ${countOf(outcome.savedBytes, "byte")}\n`);
@@ -194,7 +197,7 @@ class Printer {
       const outcome = (await this.#saver?.save(file, index)) ?? {};
       const json = JSON.stringify({ ...description, ...outcome }).slice(0, -1);
       stdout.write(`${index === 0 ? "" : ","}${json}`);
-      if (this.#isCat) await writeBase64(file);
+      if (this.#isCat) await writeBase64(file, this.#limits);
       stdout.write("}");
     }
     stdout.write("]}\n");
@@ -214,10 +217,10 @@ function notSavedWords(index: number, why: string): string {
 }
 
 /** What the file holds, as it is; a file that cannot be read is told, and no reason to end. */
-async function copyToOutput(file: ReceivedFd): Promise<void> {
+async function copyToOutput(file: ReceivedFd, limits: FileLimits): Promise<void> {
   let isLineOpen = false;
   try {
-    for await (const piece of file.stream()) {
+    for await (const piece of piecesOf(file, limits)) {
       stdout.write(piece);
       isLineOpen = piece.at(-1) !== LINE_FEED;
       await stdout.ready();
@@ -229,11 +232,11 @@ async function copyToOutput(file: ReceivedFd): Promise<void> {
   if (isLineOpen) stdout.write("\n");
 }
 
-async function writeBase64(file: ReceivedFd): Promise<void> {
+async function writeBase64(file: ReceivedFd, limits: FileLimits): Promise<void> {
   stdout.write(',"bytesBase64":"');
   let failure: string | undefined;
   try {
-    for await (const text of toBase64(file.stream())) {
+    for await (const text of toBase64(piecesOf(file, limits))) {
       stdout.write(text);
       await stdout.ready();
     }

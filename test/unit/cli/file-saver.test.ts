@@ -43,7 +43,7 @@ describe("FileSaver.save()", () => {
     const { reader, writer } = openPipe();
     writeSync(writer, "a part");
     const outcome = await saver.save(receivedFd(reader), 0);
-    expect(outcome).toEqual({ notSaved: "Cannot save received file: it has more than 5 bytes" });
+    expect(outcome).toEqual({ notSaved: "Cannot read received file: it has more than 5 bytes" });
     expect(readdirSync(directory.path)).toEqual([]);
     closeFd(writer);
   });

@@ -24,6 +24,7 @@ const WHO = {
   exe: "/usr/bin/app",
 };
 const CLIENT = { connection: 7, identity: IDENTITY };
+const SERVER: PeerIdentity = { ...IDENTITY, uid: 2000, pid: 999 };
 const LIMITED = { topic: "a.b", code: "LIMIT_TOPICS", limit: 8, actual: 8 } as const;
 const USE = { action: "publish", topic: "sensors.a", rule: "no-lies" };
 
@@ -50,6 +51,17 @@ const CASES: Record<BrokerEvent["type"], [BrokerEvent, AuditRecord]> = {
   "service-owner": [
     { type: "service-owner", ...CLIENT, topic: "a.b", isOwner: true, generation: 5 },
     info({ event: "serving", ...WHO, topic: "a.b", generation: 5 }),
+  ],
+  "channel-opened": [
+    { type: "channel-opened", ...CLIENT, topic: "a.b", server: 8, serverIdentity: SERVER },
+    info({
+      event: "channel-opened",
+      ...WHO,
+      topic: "a.b",
+      server: 8,
+      serverUid: 2000,
+      serverPid: 999,
+    }),
   ],
   "fds-refused": [
     { type: "fds-refused", ...CLIENT, kind: "tty", topic: "a", rule: "policy.toml:3" },
