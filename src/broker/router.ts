@@ -161,7 +161,7 @@ export class Router {
    * called then. For a message with fds, before these are taken.
    */
   mustWait(sender: Connection, open: OpenTopic): boolean {
-    return open.mayPublish && this.#isHeld(this.#routeFor(sender, open), open.topic);
+    return open.mayPublish && this.#isHeld(sender, this.#routeFor(sender, open), open.topic);
   }
 
   /**
@@ -316,7 +316,7 @@ export class Router {
       if (next !== route) {
         if (route !== undefined) this.#deliverRuns(sender, route, buffer, run, messages);
         const { topic } = this.#runTopics[run] as OpenTopic;
-        if (this.#isHeld(next, topic)) return runs[run * RUN_WORDS] as number;
+        if (this.#isHeld(sender, next, topic)) return runs[run * RUN_WORDS] as number;
         route = next;
         messages = 0;
         this.#firstRun = run;
@@ -336,16 +336,17 @@ export class Router {
   }
 
   /** Whether a destination that must lose nothing has too much to read; the host is told. */
-  #isHeld({ blocking, groups }: Route, topic: Topic): boolean {
+  #isHeld(sender: Connection, { blocking, groups }: Route, topic: Topic): boolean {
     for (let index = 0; index < blocking.length; index += 1) {
-      if (!(blocking[index] as Connection).queue.isHigh) continue;
-      const by = blocking.filter(({ queue }) => queue.isHigh);
+      if (!holdsBack(blocking[index] as Connection, sender)) continue;
+      const by = blocking.filter((subscriber) => holdsBack(subscriber, sender));
       this.#host.noteHeld(by, topic);
       return true;
     }
     for (let index = 0; index < groups.length; index += 1) {
       const group = groups[index];
-      if (group?.isBlocking !== true || !group.members.every(({ queue }) => queue.isHigh)) continue;
+      if (group?.isBlocking !== true) continue;
+      if (!group.members.every((member) => holdsBack(member, sender))) continue;
       this.#host.noteHeld(group.members, topic);
       return true;
     }
@@ -488,4 +489,9 @@ export class Router {
     // A queue group gets no last values.
     if (topic.group === undefined) this.#onFirstMessage(destination, topic);
   };
+}
+
+/** A pause is not for the client's own messages: it would not be read, and could not end it. */
+function holdsBack(subscriber: Connection, sender: Connection): boolean {
+  return subscriber.queue.isHigh || (subscriber.isPausing && subscriber !== sender);
 }
