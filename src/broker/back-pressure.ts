@@ -73,9 +73,9 @@ export class BackPressure {
   /** A subscriber wants nothing more for now, says that once more since it is at work, or goes on. */
   setPaused(subscriber: Connection, isPaused: boolean): void {
     subscriber.wantsPause = isPaused;
-    if (!subscriber.isHolding) return;
     if (isPaused) this.#held.noteMoved(subscriber, this.#parts.now());
-    else this.noteDrained(subscriber);
+    // As if it had read on: so does whatever waits for that.
+    else this.#parts.flusher.flush(subscriber);
   }
 
   /** When look() is due, in milliseconds on the clock; Infinity for never. */

@@ -20,6 +20,8 @@ export interface CallHost {
   forget(call: OpenCall): void;
   /** The service may send so many more parts. */
   grantCredit(call: OpenCall, count: number): void;
+  /** See ServiceLink. */
+  whyUnread(): string;
   /** Whether an error is not the end of the call, since it will be sent again. */
   takesBack(call: OpenCall, error: Error): boolean;
 }
@@ -82,7 +84,8 @@ export abstract class OpenCall extends TimedEntry implements Waiter {
     const refusal = this.kept?.refusal;
     // It waited for somebody who serves it, in vain.
     if (this.id === 0 && refusal !== undefined) return this.giveUp(0, refusal);
-    const message = `The service "${this.name}" did not answer within ${this.timeoutMs} ms`;
+    const time = `The service "${this.name}" did not answer within ${this.timeoutMs} ms`;
+    const message = `${time}${this.host.whyUnread()}`;
     this.giveUp(FLAG_TIMED_OUT, new TimeoutError("TIMEOUT_CALL", message, this.timeoutMs));
   }
 

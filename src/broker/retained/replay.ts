@@ -20,7 +20,6 @@ import {
   REPLAY_STEPS_PER_LOOK,
 } from "../limits.ts";
 import { PEER_GONE } from "../queue-outcomes.ts";
-import type { SendQueue } from "../send-queue.ts";
 import type { Topic } from "../topic-table.ts";
 import { FINISHED, ReplayFeed, SEARCHING } from "./replay-feed.ts";
 import type { RetainedTable } from "./retained-table.ts";
@@ -101,7 +100,7 @@ export class Replay {
   /** The connection's queue was written out, perhaps in part. */
   readonly wake = (connection: Connection): void => {
     if (this.#feeds.size === 0) return;
-    if (this.#feeds.has(connection) && hasRoom(connection.queue)) this.#ready.add(connection);
+    if (this.#feeds.has(connection) && hasRoom(connection)) this.#ready.add(connection);
   };
 
   /** The connection has ended. */
@@ -121,7 +120,7 @@ export class Replay {
     if (feed === undefined) return;
     for (let steps = 0; steps < REPLAY_STEPS_PER_LOOK; steps += 1) {
       if (connection.state === "DOOMED") return this.leave(connection);
-      if (!hasRoom(connection.queue)) return;
+      if (!hasRoom(connection)) return;
       const next = feed.advance();
       if (next === FINISHED) return this.leave(connection);
       if (next !== SEARCHING) this.#give(connection, next);
@@ -183,8 +182,9 @@ export class Replay {
   }
 }
 
-/** Whether any one value fits the queue, so that none is lost. */
-function hasRoom(queue: SendQueue): boolean {
+/** Whether any one value fits the queue, so that none is lost, and the client wants more at all. */
+function hasRoom({ queue, isPausing }: Connection): boolean {
+  if (isPausing) return false;
   if (queue.losses.isShedding || queue.queuedBytes > REPLAY_QUEUE_BYTES_MAX) return false;
   if (queue.queuedFds > REPLAY_QUEUE_FDS_MAX) return false;
   return queue.queuedMemoryBytes <= REPLAY_QUEUE_MEMORY_BYTES_MAX;

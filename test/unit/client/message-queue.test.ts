@@ -18,9 +18,11 @@ function message(number: number, topic: string): Message {
   return new Message(topic, SENDER, ENCODING.BYTES, body, 0, 1, ReceivedFds.NONE, 0);
 }
 
-function queueOf(max: number, overflow: OverflowPolicy) {
+function queueOf(max: number, overflow: OverflowPolicy, bytesMax = 256 * MIB) {
   const dropped: string[] = [];
-  const queue = new MessageQueue<unknown>(max, overflow, true, (topic) => dropped.push(topic));
+  const queue = new MessageQueue<unknown>({ messagesMax: max, bytesMax }, overflow, true, (topic) =>
+    dropped.push(topic),
+  );
   const push = (topics: string) => {
     for (const topic of topics) queue.push(message(0, topic));
   };
@@ -79,7 +81,11 @@ describe("MessageQueue", () => {
   });
 
   test("stays small where one topic is superseded again and again, and nobody reads", () => {
-    const queue = new MessageQueue<unknown>(2, "latest-per-topic", true);
+    const queue = new MessageQueue<unknown>(
+      { messagesMax: 2, bytesMax: 256 * MIB },
+      "latest-per-topic",
+      true,
+    );
     queue.push(message(0, "b"));
     const before = heapBytes();
     for (let number = 0; number < 300_000; number += 1) queue.push(message(0, "a"));

@@ -16,7 +16,7 @@ import { isOpenFd } from "./simulated-transport.ts";
 
 let unsubscribed: AnySubscription[];
 let losses: (number | undefined)[];
-let fullness: boolean[];
+let fullness: string[];
 let ends: string[];
 
 beforeEach(() => {
@@ -30,7 +30,8 @@ function subscription(options: SubscribeOptions = {}): Subscription {
   const host = {
     unsubscribe: async (each: AnySubscription) => void unsubscribed.push(each),
     noteLost: ({ count }: Gap) => void losses.push(count),
-    noteFull: (_each: AnySubscription, isFull: boolean) => void fullness.push(isFull),
+    noteFill: (_each: AnySubscription, fill: string) => void fullness.push(fill),
+    noteTaken: () => {},
     noteEnded: (_each: AnySubscription, { code }: LimitError) => void ends.push(code),
   };
   return new Subscription("a", host, options);
@@ -178,9 +179,9 @@ describe("Subscription with overflow", () => {
   test("block loses nothing, and tells the host to stop and to go on", async () => {
     const each = subscription({ ...options, overflow: "block" });
     for (let number = 1; number <= 6; number += 1) each.accept(message(number));
-    expect(fullness).toEqual([true]);
+    expect(fullness).toEqual(["full"]);
     expect(await numbersOf(each, 3)).toEqual([1, 2, 3]);
-    expect(fullness).toEqual([true, false]);
+    expect(fullness).toEqual(["full", "draining"]);
     expect(await storyOf(each)).toEqual([4, 5, 6]);
   });
 
@@ -236,7 +237,7 @@ describe("onMessage", () => {
     const each = subscription({
       onMessage: (one) => {
         seen.push(one.bytes[0]);
-        if (one.fds.length > 0) expect(numbers.map(isOpenFd)).toEqual([true]);
+        if (one.fds.length > 0) expect(numbers.map(isOpenFd)).toEqual(["full"]);
       },
     });
     each.accept(message(1, fds));
@@ -250,7 +251,7 @@ describe("onMessage", () => {
     const { promise, resolve } = Promise.withResolvers<void>();
     const { fds, numbers } = receivedFds(1);
     subscription({ onMessage: () => promise }).accept(message(1, fds));
-    expect(numbers.map(isOpenFd)).toEqual([true]);
+    expect(numbers.map(isOpenFd)).toEqual(["full"]);
     resolve();
     await promise;
     await new Promise((done) => setImmediate(done));
