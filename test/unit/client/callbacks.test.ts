@@ -91,6 +91,14 @@ describe("onMessage with a promise", () => {
     expect(each.lost).toBe(0);
   });
 
+  test("is not called while unfinished ones have queueBytesMax", async () => {
+    const each = subscription({ queueBytesMax: 2 });
+    accept(each, [1, 2, 3]);
+    expect([story, each.queued]).toEqual([[1, 2], 1]);
+    await settle(1);
+    expect([story, each.queued]).toEqual([[1, 2, 3], 0]);
+  });
+
   test("holds the bus back by itself in a queue group", () => {
     const each = subscription({ queueMessagesMax: 1, group: "g" });
     accept(each, [1, 2]);

@@ -18,6 +18,11 @@ function message(number: number, topic: string): Message {
   return new Message(topic, SENDER, ENCODING.BYTES, body, 0, 1, ReceivedFds.NONE, 0);
 }
 
+function bodyOf(bytes: number, topic: string): Message {
+  const body = new Uint8Array(bytes);
+  return new Message(topic, SENDER, ENCODING.BYTES, body, 0, bytes, ReceivedFds.NONE, 0);
+}
+
 function queueOf(max: number, overflow: OverflowPolicy, bytesMax = 256 * MIB) {
   const dropped: string[] = [];
   const queue = new MessageQueue<unknown>({ messagesMax: max, bytesMax }, overflow, true, (topic) =>
@@ -92,6 +97,56 @@ describe("MessageQueue", () => {
     expect(heapBytes() - before).toBeLessThan(4 * MIB);
     expect([queue.size, queue.shift()?.topic]).toEqual([2, "b"]);
     expect(queue.takeGap()).toEqual({ topic: "a", count: 299_999, reason: "superseded" });
+  });
+
+  test("is full at bytesMax, whatever the number of messages", () => {
+    const { queue, rest, dropped } = queueOf(100, "drop-newest", 10);
+    for (const [topic, bytes] of [
+      ["a", 4],
+      ["b", 4],
+      ["c", 4],
+      ["d", 2],
+      ["e", 1],
+    ] as const) {
+      queue.push(bodyOf(bytes, topic));
+    }
+    expect([queue.bytes, queue.isFull, dropped]).toEqual([10, true, ["c", "e"]]);
+    expect(rest()).toEqual(["a", "b", "-c 1", "d", "-e 1"]);
+    expect([queue.bytes, queue.isFull, queue.isLow]).toEqual([0, false, true]);
+  });
+
+  test("takes one message of any length where nothing waits", () => {
+    const { queue, rest } = queueOf(100, "drop-oldest", 10);
+    queue.push(bodyOf(4, "a"));
+    queue.push(bodyOf(400, "b"));
+    queue.push(bodyOf(1, "c"));
+    expect(rest()).toEqual(["-a 1", "-b 1", "c"]);
+  });
+
+  test("supersedes until it is half empty in bytes, too", () => {
+    const { queue, push, rest } = queueOf(100, "latest-per-topic", 8);
+    for (const topic of "abcd") queue.push(bodyOf(2, topic));
+    push("a");
+    queue.shift();
+    push("d");
+    expect(queue.bytes).toBe(4);
+    queue.shift();
+    push("aa");
+    expect(rest().filter((word) => word === "a")).toHaveLength(3);
+  });
+
+  test("keeps no packet for the few messages of it that stay", () => {
+    const { queue } = queueOf(50, "latest-per-topic");
+    const before = process.memoryUsage().arrayBuffers;
+    for (let number = 0; number < 2_000; number += 1) {
+      const packet = new Uint8Array(MIB / 8);
+      for (const topic of [`t${number % 40}`, "busy"]) {
+        queue.push(new Message(topic, SENDER, ENCODING.BYTES, packet, 0, 1, ReceivedFds.NONE, 0));
+      }
+    }
+    Bun.gc(true);
+    expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(2 * MIB);
+    expect(queue.size).toBeGreaterThan(40);
   });
 
   test("drops as many of the oldest as a large body needs", () => {

@@ -17,6 +17,7 @@ import { isOpenFd } from "./simulated-transport.ts";
 let unsubscribed: AnySubscription[];
 let losses: (number | undefined)[];
 let fullness: string[];
+const { NONE } = ReceivedFds;
 let ends: string[];
 
 beforeEach(() => {
@@ -185,6 +186,48 @@ describe("Subscription with overflow", () => {
     expect(await storyOf(each)).toEqual([4, 5, 6]);
   });
 
+  test("block says when half of it is read, and when it is full again", async () => {
+    const each = subscription({ ...options, overflow: "block" });
+    for (let number = 1; number <= 4; number += 1) each.accept(message(number));
+    await numbersOf(each, 1);
+    each.accept(message(5));
+    await numbersOf(each, 2);
+    expect(fullness).toEqual(["full", "draining", "full", "draining", "room"]);
+  });
+
+  test("block is over its limit where much more comes, until that is read", async () => {
+    const each = subscription({ ...options, overflow: "block" });
+    const mebibyte = new Uint8Array(1024 * 1024);
+    const large = new Message("a", SENDER, ENCODING.BYTES, mebibyte, 0, 1024 * 1024, NONE, 0);
+    for (let count = 0; count < 4 + 8; count += 1) each.accept(large);
+    expect(fullness).toEqual(["full", "over"]);
+    await each.next();
+    expect(fullness).toEqual(["full", "over", "full"]);
+    each.accept(large);
+    each.allowMore();
+    expect(fullness.slice(3)).toEqual(["over", "full"]);
+    expect(each.lost).toBe(0);
+    await each.close();
+    expect(fullness.slice(5)).toEqual(["room"]);
+  });
+
+  test("in a queue group loses what comes far beyond its limit, and tells it", async () => {
+    const each = subscription({ queueMessagesMax: 4, group: "g" });
+    const mebibyte = new Uint8Array(1024 * 1024);
+    const large = new Message("a", SENDER, ENCODING.BYTES, mebibyte, 0, 1024 * 1024, NONE, 0);
+    for (let count = 0; count < 4 + 8 + 3; count += 1) each.accept(large);
+    expect(fullness).toEqual(["full"]);
+    expect([each.queued, each.lost]).toEqual([12, 3]);
+    await each.close();
+  });
+
+  test("ends at queueBytesMax with disconnect, and says how many bytes that were", async () => {
+    const each = subscription({ overflow: "disconnect", queueBytesMax: 2 });
+    for (let number = 1; number <= 3; number += 1) each.accept(message(number));
+    await numbersOf(each, 2);
+    expect(each.next()).rejects.toMatchObject({ limit: 2, actual: 3 });
+  });
+
   test("a waiting next() rejects where the broker tells a gap, and can go on", async () => {
     const each = subscription(options);
     const next = each.next();
@@ -237,7 +280,7 @@ describe("onMessage", () => {
     const each = subscription({
       onMessage: (one) => {
         seen.push(one.bytes[0]);
-        if (one.fds.length > 0) expect(numbers.map(isOpenFd)).toEqual(["full"]);
+        if (one.fds.length > 0) expect(numbers.map(isOpenFd)).toEqual([true]);
       },
     });
     each.accept(message(1, fds));
@@ -251,7 +294,7 @@ describe("onMessage", () => {
     const { promise, resolve } = Promise.withResolvers<void>();
     const { fds, numbers } = receivedFds(1);
     subscription({ onMessage: () => promise }).accept(message(1, fds));
-    expect(numbers.map(isOpenFd)).toEqual(["full"]);
+    expect(numbers.map(isOpenFd)).toEqual([true]);
     resolve();
     await promise;
     await new Promise((done) => setImmediate(done));
