@@ -58,11 +58,7 @@ export class Bus<Topics extends TopicMap = TopicMap>
   readonly #subscriber: Subscriber;
   protected readonly services: Services;
   readonly #receipts: Receipts;
-  readonly #readGate = new ReadGate<AnySubscription>({
-    setPaused: (isPaused) => this.#link.setPaused(isPaused),
-    tellBroker: (isPaused) => this.#link.tellPaused(isPaused),
-    now: () => this.#link.clock.now(),
-  });
+  readonly #readGate: ReadGate<AnySubscription>;
   /** In the order in which they are restored. */
   readonly #restorables: readonly Restorable[];
   readonly #closed = Promise.withResolvers<Error | undefined>();
@@ -74,6 +70,12 @@ export class Bus<Topics extends TopicMap = TopicMap>
   constructor(link: Link) {
     super();
     this.#link = link;
+    this.#readGate = new ReadGate<AnySubscription>({
+      setPaused: (isPaused) => link.setPaused(isPaused),
+      tellBroker: (isPaused) => link.tellPaused(isPaused),
+      clock: link.clock,
+      onStandstill: (full) => full.endStanding(),
+    });
     this.#publisher = new Publisher(
       link.outbound,
       (name) => this.#requestTopic(name),

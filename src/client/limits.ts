@@ -75,6 +75,12 @@ export const BEYOND_FULL_BYTES = 8 * 1024 * 1024;
 /** The same for large bodies: what the broker's queue for one client holds. */
 export const BEYOND_FULL_MEMORY_BYTES = 4 * LARGE_BODY_BYTES_MAX;
 
+/**
+ * Milliseconds for which a program may take nothing of a subscription that keeps answers from being
+ * read. Guess: as long as most answers are waited for.
+ */
+export const STANDSTILL_MS = 30_000;
+
 /** Milliseconds after which a paused broker is told again that the program is at work. See PAUSE. */
 export const PAUSE_REPEAT_MS = 1_000;
 

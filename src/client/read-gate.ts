@@ -9,7 +9,8 @@
  *   an answer is        reads      reads, PAUSE    does not read
  */
 
-import { PAUSE_REPEAT_MS } from "./limits.ts";
+import type { Clock } from "./clock.ts";
+import { PAUSE_REPEAT_MS, STANDSTILL_MS } from "./limits.ts";
 
 /**
  * How full a subscription is that must lose nothing. "room": at most half waits, or it was not full
@@ -18,18 +19,19 @@ import { PAUSE_REPEAT_MS } from "./limits.ts";
 export type Fill = "room" | "draining" | "full" | "over";
 
 /** What it decides about. */
-export interface ReadGateHost {
+export interface ReadGateHost<Subscription> {
   /** Reads no more, or reads again; called at each change. */
   setPaused(isPaused: boolean): void;
   /** Has the broker hold publishers back, or go on. Lost where there is no connection. */
   tellBroker(isPaused: boolean): void;
-  /** Milliseconds, monotonic. */
-  now(): number;
+  readonly clock: Clock;
+  /** Nothing was taken for STANDSTILL_MS of a subscription that keeps answers from being read. */
+  onStandstill(subscription: Subscription): void;
 }
 
 /** Reasons to read, and not to. */
 export class ReadGate<Subscription> {
-  readonly #host: ReadGateHost;
+  readonly #host: ReadGateHost<Subscription>;
   /** Of all that are not "room". */
   readonly #fills = new Map<Subscription, Fill>();
   /** Requests and calls have no answer yet. */
@@ -40,8 +42,10 @@ export class ReadGate<Subscription> {
   /** The broker holds publishers back, as far as is known. */
   #isTold = false;
   #toldAt = 0;
+  /** Runs while an answer is awaited and nothing is read. */
+  #stopTimer: (() => void) | undefined;
 
-  constructor(host: ReadGateHost) {
+  constructor(host: ReadGateHost<Subscription>) {
     this.#host = host;
   }
 
@@ -60,7 +64,10 @@ export class ReadGate<Subscription> {
 
   /** The program has taken a message of one that is not "room". */
   noteTaken(): void {
-    if (this.#isTold && this.#host.now() - this.#toldAt >= PAUSE_REPEAT_MS) this.#tell(true);
+    this.#watchStandstill(false);
+    this.#update();
+    if (!this.#isTold) return;
+    if (this.#host.clock.now() - this.#toldAt >= PAUSE_REPEAT_MS) this.#tell(true);
   }
 
   /** The first answer is awaited, or the last one has come. */
@@ -93,10 +100,24 @@ export class ReadGate<Subscription> {
     const isFull = isOver || this.#hasFull();
     if (this.#isTold && this.#fills.size === 0) this.#tell(false);
     else if (!this.#isTold && isFull && isAwaited) this.#tell(true);
+    this.#watchStandstill(isOver && this.#areAnswersAwaited);
     const isPaused = isFull && (isOver || !isAwaited);
     if (isPaused === this.#isPaused) return;
     this.#isPaused = isPaused;
     this.#host.setPaused(isPaused);
+  }
+
+  /** Requests have no time-outs: a program that takes nothing until it is answered would hang. */
+  #watchStandstill(isStanding: boolean): void {
+    if (isStanding === (this.#stopTimer !== undefined)) return;
+    this.#stopTimer?.();
+    this.#stopTimer = undefined;
+    if (!isStanding) return;
+    this.#stopTimer = this.#host.clock.startTimer(() => {
+      this.#stopTimer = undefined;
+      const { obstacle } = this;
+      if (obstacle !== undefined) this.#host.onStandstill(obstacle);
+    }, STANDSTILL_MS);
   }
 
   #hasFull(): boolean {
@@ -106,7 +127,7 @@ export class ReadGate<Subscription> {
 
   #tell(isPaused: boolean): void {
     this.#isTold = isPaused;
-    this.#toldAt = this.#host.now();
+    this.#toldAt = this.#host.clock.now();
     this.#host.tellBroker(isPaused);
   }
 }

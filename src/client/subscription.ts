@@ -241,6 +241,11 @@ export class Subscription<Data = unknown>
     if (this.#throwsGaps) this.#waiting.shift()?.reject(new GapError(gap));
   }
 
+  /** For the bus: the program takes nothing of it, and it keeps answers from being read. */
+  endStanding(): void {
+    if (!this.#isEnded) this.#endSlow(0, 0);
+  }
+
   /** For the bus: the next connection may bring as much as this one, before its answers. */
   allowMore(): void {
     if (this.#fill === "room") return;
@@ -331,18 +336,22 @@ export class Subscription<Data = unknown>
 
   #endFull(message: Message<Data>): void {
     message[Symbol.dispose]();
-    if (this.#isEnded) return;
-    const error = this.#slowReader(message.byteLength);
+    if (!this.#isEnded) this.#endSlow(1, message.byteLength);
+  }
+
+  /** Ends it behind what waits, beside which so much came. */
+  #endSlow(messages: number, bytes: number): void {
+    const error = this.#slowReader(this.#queue.size + messages, this.#queue.bytes + bytes);
     this.end(error);
     this.#host.noteEnded(this, error);
     void this.#host.unsubscribe(this);
   }
 
-  #slowReader(moreBytes: number): LimitError {
+  #slowReader(messages: number, bytes: number): LimitError {
     const { messagesMax, bytesMax } = this.#limits;
-    const isByCount = this.#queue.size >= messagesMax;
+    const isByCount = messages > messagesMax;
     const limit = isByCount ? messagesMax : bytesMax;
-    const actual = isByCount ? this.#queue.size + 1 : this.#queue.bytes + moreBytes;
+    const actual = isByCount ? messages : bytes;
     const what = `${actual} ${isByCount ? "messages" : "bytes of messages"} wait for it`;
     const text = `Subscription to "${this.pattern}" ended: ${what}, limit is ${limit}`;
     return new LimitError("LIMIT_SLOW_READER", text, { limit, actual });

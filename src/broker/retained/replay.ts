@@ -20,6 +20,7 @@ import {
   REPLAY_STEPS_PER_LOOK,
 } from "../limits.ts";
 import { PEER_GONE } from "../queue-outcomes.ts";
+import type { SendQueue } from "../send-queue.ts";
 import type { Topic } from "../topic-table.ts";
 import { FINISHED, ReplayFeed, SEARCHING } from "./replay-feed.ts";
 import type { RetainedTable } from "./retained-table.ts";
@@ -100,7 +101,7 @@ export class Replay {
   /** The connection's queue was written out, perhaps in part. */
   readonly wake = (connection: Connection): void => {
     if (this.#feeds.size === 0) return;
-    if (this.#feeds.has(connection) && hasRoom(connection)) this.#ready.add(connection);
+    if (this.#feeds.has(connection) && hasRoom(connection.queue)) this.#ready.add(connection);
   };
 
   /** The connection has ended. */
@@ -120,7 +121,7 @@ export class Replay {
     if (feed === undefined) return;
     for (let steps = 0; steps < REPLAY_STEPS_PER_LOOK; steps += 1) {
       if (connection.state === "DOOMED") return this.leave(connection);
-      if (!hasRoom(connection)) return;
+      if (!hasRoom(connection.queue)) return;
       const next = feed.advance();
       if (next === FINISHED) return this.leave(connection);
       if (next !== SEARCHING) this.#give(connection, next);
@@ -182,9 +183,8 @@ export class Replay {
   }
 }
 
-/** Whether any one value fits the queue, so that none is lost, and the client wants more at all. */
-function hasRoom({ queue, isPausing }: Connection): boolean {
-  if (isPausing) return false;
+/** Whether any one value fits the queue, so that none is lost. */
+function hasRoom(queue: SendQueue): boolean {
   if (queue.losses.isShedding || queue.queuedBytes > REPLAY_QUEUE_BYTES_MAX) return false;
   if (queue.queuedFds > REPLAY_QUEUE_FDS_MAX) return false;
   return queue.queuedMemoryBytes <= REPLAY_QUEUE_MEMORY_BYTES_MAX;

@@ -1,7 +1,11 @@
 /** What a bus with a full subscription tells its broker, and whoever waits for an answer. */
 
 import { describe, expect, test } from "bun:test";
-import { BEYOND_FULL_BYTES, CALL_TIMEOUT_MS_DEFAULT } from "../../../src/client/limits.ts";
+import {
+  BEYOND_FULL_BYTES,
+  CALL_TIMEOUT_MS_DEFAULT,
+  STANDSTILL_MS,
+} from "../../../src/client/limits.ts";
 import { planReconnect } from "../../../src/client/reconnection.ts";
 import { ENCODING, FLAG_RESUME, OPCODE } from "../../../src/protocol/opcodes.ts";
 import { PEER, SimulatedBus } from "./simulated-bus.ts";
@@ -44,6 +48,22 @@ describe("a bus with a full subscription", () => {
     await simulated.comeBack();
     const frames = await simulated.sent();
     expect(frames.map(({ opcode }) => opcode)).toEqual([OPCODE.PAUSE, OPCODE.SUBSCRIBE]);
+    await simulated.bus.close();
+  });
+
+  test("ends a subscription that nothing is taken of, so that what was asked is answered", async () => {
+    const { simulated, messages, receive } = await openFull();
+    const asking = simulated.bus.reloadPolicy();
+    const [, reload] = await simulated.sent();
+    for (let bytes = 0; bytes <= BEYOND_FULL_BYTES; bytes += BODY_BYTES) receive();
+    const { queued } = messages;
+    expect(simulated.transport.isPaused).toBe(true);
+    simulated.clock.pass(STANDSTILL_MS);
+    expect(simulated.transport.isPaused).toBe(false);
+    simulated.control(OPCODE.ACK, reload?.id ?? 0, { rules: 5 });
+    expect(await asking).toBe(5);
+    for (let count = 0; count < queued; count += 1) await messages.next();
+    expect(messages.next()).rejects.toMatchObject({ code: "LIMIT_SLOW_READER", actual: queued });
     await simulated.bus.close();
   });
 

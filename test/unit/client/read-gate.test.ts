@@ -1,21 +1,23 @@
 /** When a bus reads on, and when it has the broker hold publishers back instead. */
 
 import { beforeEach, describe, expect, test } from "bun:test";
-import { PAUSE_REPEAT_MS } from "../../../src/client/limits.ts";
+import { PAUSE_REPEAT_MS, STANDSTILL_MS } from "../../../src/client/limits.ts";
 import { ReadGate } from "../../../src/client/read-gate.ts";
+import { FakeClock } from "./simulated-bus.ts";
 
 /** What the gate did, in order. */
 let story: string[];
-let now: number;
+let clock: FakeClock;
 let gate: ReadGate<string>;
 
 beforeEach(() => {
   story = [];
-  now = 5_000;
+  clock = new FakeClock();
   gate = new ReadGate({
     setPaused: (isPaused) => void story.push(isPaused ? "stop" : "read"),
     tellBroker: (isPaused) => void story.push(isPaused ? "PAUSE" : "RESUME"),
-    now: () => now,
+    clock,
+    onStandstill: (name) => void story.push(`end ${name}`),
   });
 });
 
@@ -78,16 +80,38 @@ describe("ReadGate", () => {
     expect([gate.obstacle, story.slice(2)]).toEqual([undefined, ["read"]]);
   });
 
+  test("tells where the program takes nothing that keeps an answer from being read", () => {
+    gate.noteAwaited(true);
+    gate.noteFill("a", "over");
+    clock.pass(STANDSTILL_MS - 1);
+    gate.noteTaken();
+    clock.pass(STANDSTILL_MS - 1);
+    expect(story).toEqual(["PAUSE", "stop", "PAUSE"]);
+    clock.pass(1);
+    expect(story.slice(3)).toEqual(["end a"]);
+  });
+
+  test("tells nothing of that where no answer is awaited, or it can be read", () => {
+    gate.await(new Promise(() => {}));
+    gate.noteFill("a", "over");
+    clock.pass(STANDSTILL_MS);
+    gate.noteAwaited(true);
+    gate.noteFill("a", "full");
+    gate.noteFill("a", "over");
+    gate.noteAwaited(false);
+    expect([clock.running, story]).toEqual([0, ["PAUSE", "stop", "read", "stop"]]);
+  });
+
   test("tells a paused broker that the program takes messages, now and then", () => {
     gate.noteFill("a", "full");
-    now += PAUSE_REPEAT_MS;
+    clock.pass(PAUSE_REPEAT_MS);
     gate.noteTaken();
     expect(story).toEqual(["stop"]);
     gate.noteAwaited(true);
-    now += PAUSE_REPEAT_MS - 1;
+    clock.pass(PAUSE_REPEAT_MS - 1);
     gate.noteTaken();
     expect(story.slice(1)).toEqual(["PAUSE", "read"]);
-    now += 1;
+    clock.pass(1);
     gate.noteTaken();
     gate.noteTaken();
     expect(story.slice(3)).toEqual(["PAUSE"]);
