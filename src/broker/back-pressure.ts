@@ -1,6 +1,6 @@
 /**
  * Holding publishers back for subscribers that must lose nothing: takes a publisher out of reading,
- * lets it go on when a queue has drained, and ends subscribers that hold others back and stand still.
+ * lets it go on when a queue has drained or a subscriber goes on, and ends subscribers that hold others back and stand still.
  * Who waits for whom is held-publishers.ts's; this file does what follows from it.
  */
 
@@ -54,6 +54,8 @@ export class BackPressure {
   hold(publisher: Connection, rest: PacketRest, { by, topic }: Holdup): void {
     this.#held.hold(publisher, { rest, by, topic, since: this.#parts.now(), isTold: false });
     this.#parts.watch.setHeld(publisher, true);
+    // Whom it held back by a pause need not wait for a word that would not be read.
+    if (publisher.isHolding) this.noteDrained(publisher);
   }
 
   /** A publisher that is held back has ended: what it sent before is still to be delivered. */
@@ -65,7 +67,15 @@ export class BackPressure {
 
   /** A subscriber that holds publishers back was flushed, or does not read any more. */
   noteDrained(subscriber: Connection): void {
-    if (subscriber.queue.isLow) this.#release(subscriber);
+    if (subscriber.queue.isLow && !subscriber.isPausing) this.#release(subscriber);
+  }
+
+  /** A subscriber wants nothing more for now, says that once more since it is at work, or goes on. */
+  setPaused(subscriber: Connection, isPaused: boolean): void {
+    subscriber.wantsPause = isPaused;
+    if (isPaused) this.#held.noteMoved(subscriber, this.#parts.now());
+    // As if it had read on: so does whatever waits for that.
+    else this.#parts.flusher.flush(subscriber);
   }
 
   /** When look() is due, in milliseconds on the clock; Infinity for never. */

@@ -131,7 +131,7 @@ export function assembleParts(given: SessionsOptions, host: PartsHost) {
   queries.addCounters("services", () => services.counters);
   queries.addCounters("retained", () => retained.counters);
   areas.push(queries, services, retained.area(router, intake));
-  const requests = new Requests({ ...common, fdSweep, replay });
+  const requests = new Requests({ ...common, fdSweep, replay, backPressure });
   const rights = new Rights(common);
   const handler = new PacketHandler({ router, rights, chores, services, requests, intake, host });
   const sockets = new EndedSockets(common);

@@ -125,6 +125,8 @@ export class Connection {
   wantsHeldWord = false;
   /** Its socket is out of epoll: it ended while it was held. */
   isUnwatched = false;
+  /** It has said that its program has enough to read for now. See isPausing. */
+  wantsPause = false;
   /** It holds publishers back. */
   isHolding = false;
   /** Nothing is read from this client for now. */
@@ -217,6 +219,15 @@ export class Connection {
   get introducedTo(): Set<Connection> {
     this.#introducedTo ??= new Set();
     return this.#introducedTo;
+  }
+
+  /**
+   * Publishers on topics that it must miss nothing of wait until it says that it goes on. Only while
+   * it is read from: it could not say so, and two that wait for each other would wait for ever.
+   */
+  get isPausing(): boolean {
+    if (!this.wantsPause || this.isHeld) return false;
+    return !this.isReadingPaused && !this.isReadingStopped && !this.queue.isAbandoned;
   }
 
   /** A number for a new subscription of this connection. */

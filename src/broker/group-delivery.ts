@@ -109,7 +109,7 @@ export class GroupDelivery<Sender> {
   }
 
   /**
-   * The member that takes the next share: of those that can be sent to, the one with the least to
+   * The member that takes the next share: of those that can be sent to and want more, the one with the least to
    * read; else of those with room, the one with the least waiting; else the one on turn, whose loss
    * it is. Equals take turns.
    */
@@ -121,9 +121,9 @@ export class GroupDelivery<Sender> {
     let fallback = -1;
     for (let step = 0; step < count && compared < GROUP_CANDIDATES; step += 1) {
       const place = (topic.turn + step) % count;
-      const { queue } = members[place] as Connection;
+      const { queue, isPausing } = members[place] as Connection;
       if (!queue.hasRoomFor(bytes)) continue;
-      if (queue.blockedFd >= 0) {
+      if (queue.blockedFd >= 0 || isPausing) {
         if (fallback < 0 || queue.queuedBytes < this.#queuedBytes(members, fallback)) {
           fallback = place;
         }

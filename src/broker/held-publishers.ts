@@ -135,6 +135,12 @@ export class HeldPublishers {
     return untold;
   }
 
+  /** A subscriber that holds others back has shown that it is at work. */
+  noteMoved(subscriber: Connection, now: number): void {
+    const holder = this.#holders.get(subscriber);
+    if (holder !== undefined) holder.movedAt = now;
+  }
+
   /** Milliseconds for which a subscriber has held others back and taken nothing; -1: it does not. */
   stalledMs(subscriber: Connection, now: number): number {
     const holder = this.#holders.get(subscriber);

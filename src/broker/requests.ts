@@ -21,7 +21,7 @@ import {
   syncAckBody,
 } from "../protocol/control-messages.ts";
 import { FRAME_HEADER_BYTES, PROTOCOL_VERSION } from "../protocol/limits.ts";
-import { FLAG_WAIT_FDS, OPCODE } from "../protocol/opcodes.ts";
+import { FLAG_RESUME, FLAG_WAIT_FDS, OPCODE } from "../protocol/opcodes.ts";
 import { STATUS, type StatusName } from "../protocol/status-codes.ts";
 import {
   checkGroupName,
@@ -31,6 +31,7 @@ import {
 } from "../protocol/topics.ts";
 import type { Administration } from "./administration.ts";
 import type { Area, CarryOut, ClientFrame } from "./area.ts";
+import type { BackPressure } from "./back-pressure.ts";
 import type { BusState } from "./bus-state.ts";
 import type { Connection } from "./connection.ts";
 import type { BrokerEventListener } from "./events.ts";
@@ -47,6 +48,7 @@ import { Topic } from "./topic-table.ts";
 /** A control frame that was read and found good. */
 export type Request =
   | { readonly opcode: typeof OPCODE.NOOP }
+  | { readonly opcode: typeof OPCODE.PAUSE; readonly isPaused: boolean }
   | { readonly opcode: typeof OPCODE.CLOSE_TOPIC; readonly topicId: number }
   | { readonly opcode: typeof OPCODE.OPEN_TOPIC; readonly id: number; readonly topic: string }
   | { readonly opcode: typeof OPCODE.SUBSCRIBE; readonly id: number; readonly wanted: Subscribe }
@@ -73,6 +75,7 @@ export interface RequestsParts {
   readonly areas: readonly Area[];
   readonly replay: Pick<Replay, "begin">;
   readonly fdSweep: Pick<FdSweep, "lookAll" | "watchAll">;
+  readonly backPressure: Pick<BackPressure, "setPaused">;
 }
 
 /** Carries out requests. */
@@ -85,6 +88,7 @@ export class Requests {
   readonly #areas = new Map<number, Area>();
   readonly #replay: Pick<Replay, "begin">;
   readonly #fdSweep: Pick<FdSweep, "lookAll" | "watchAll">;
+  readonly #backPressure: Pick<BackPressure, "setPaused">;
 
   constructor(parts: RequestsParts) {
     this.#state = parts.state;
@@ -94,6 +98,7 @@ export class Requests {
     this.#onEvent = parts.onEvent;
     this.#replay = parts.replay;
     this.#fdSweep = parts.fdSweep;
+    this.#backPressure = parts.backPressure;
     for (const area of parts.areas) {
       for (const opcode of area.opcodes) this.#areas.set(opcode, area);
     }
@@ -125,6 +130,8 @@ export class Requests {
     switch (opcode) {
       case OPCODE.NOOP:
         return { opcode };
+      case OPCODE.PAUSE:
+        return { opcode, isPaused: (frame.flags & FLAG_RESUME) === 0 };
       case OPCODE.CLOSE_TOPIC:
         return { opcode, topicId: id };
       case OPCODE.OPEN_TOPIC:
@@ -162,6 +169,8 @@ export class Requests {
     switch (request.opcode) {
       case OPCODE.NOOP:
         return;
+      case OPCODE.PAUSE:
+        return this.#backPressure.setPaused(connection, request.isPaused);
       case OPCODE.CLOSE_TOPIC:
         return this.#closeTopic(connection, request.topicId);
       case OPCODE.OPEN_TOPIC:

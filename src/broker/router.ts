@@ -132,7 +132,7 @@ export class Router {
    * called then. For a message with fds, before these are taken.
    */
   mustWait(sender: Connection, open: OpenTopic): boolean {
-    return open.mayPublish && this.#isHeld(this.#routes.routeFor(sender, open), open.topic);
+    return open.mayPublish && this.#isHeld(sender, this.#routes.routeFor(sender, open), open.topic);
   }
 
   /** Routes one message that carries fds, as FdRouting.route() says. */
@@ -169,7 +169,7 @@ export class Router {
       const next = this.#routeOfRun(sender, open, runMessages);
       if (next !== route) {
         if (route !== undefined) this.#deliverRuns(sender, route, buffer, run, messages);
-        if (this.#isHeld(next, open.topic)) return runs.startOf(run);
+        if (this.#isHeld(sender, next, open.topic)) return runs.startOf(run);
         route = next;
         messages = 0;
         this.#firstRun = run;
@@ -189,16 +189,17 @@ export class Router {
   }
 
   /** Whether a destination that must lose nothing has too much to read; the host is told. */
-  #isHeld({ blocking, groups }: Route, topic: Topic): boolean {
+  #isHeld(sender: Connection, { blocking, groups }: Route, topic: Topic): boolean {
     for (let index = 0; index < blocking.length; index += 1) {
-      if (!(blocking[index] as Connection).queue.isHigh) continue;
-      const by = blocking.filter(({ queue }) => queue.isHigh);
+      if (!holdsBack(blocking[index] as Connection, sender)) continue;
+      const by = blocking.filter((subscriber) => holdsBack(subscriber, sender));
       this.#host.noteHeld(by, topic);
       return true;
     }
     for (let index = 0; index < groups.length; index += 1) {
       const group = groups[index];
-      if (group?.isBlocking !== true || !group.members.every(({ queue }) => queue.isHigh)) continue;
+      if (group?.isBlocking !== true) continue;
+      if (!group.members.every((member) => holdsBack(member, sender))) continue;
       this.#host.noteHeld(group.members, topic);
       return true;
     }
@@ -282,4 +283,9 @@ export class Router {
       this.#host.noteTooLarge(sender, runs.topicOf(run), frameBytes - FRAME_HEADER_BYTES);
     }
   }
+}
+
+/** A pause is not for the client's own messages: it would not be read, and could not end it. */
+function holdsBack(subscriber: Connection, sender: Connection): boolean {
+  return subscriber.queue.isHigh || (subscriber.isPausing && subscriber !== sender);
 }

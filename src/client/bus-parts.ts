@@ -40,7 +40,7 @@ export class BusParts implements LinkHost, InboundHost {
   /** In the order in which they are restored. */
   readonly restorables: readonly Restorable[];
   readonly #inbound = new Inbound(this);
-  readonly #readGate = new ReadGate<AnySubscription>((isPaused) => this.#link.setPaused(isPaused));
+  readonly #readGate: ReadGate<AnySubscription>;
   readonly #closed = Promise.withResolvers<Error | undefined>();
   /** "disconnected" was told, and "connected" not since. */
   #isDisconnected = false;
@@ -48,6 +48,12 @@ export class BusParts implements LinkHost, InboundHost {
   /** @param link open; it tells these parts from now on */
   constructor(link: Link) {
     this.#link = link;
+    this.#readGate = new ReadGate<AnySubscription>({
+      setPaused: (isPaused) => link.setPaused(isPaused),
+      tellBroker: (isPaused) => link.tellPaused(isPaused),
+      clock: link.clock,
+      onStandstill: (full) => full.endStanding(),
+    });
     this.publisher = new Publisher(
       link.outbound,
       (name) => this.#requestTopic(name),
@@ -58,13 +64,14 @@ export class BusParts implements LinkHost, InboundHost {
       (opcode, body, repeat) => link.request(opcode, body, repeat),
       {
         noteLost: (gap) => this.onGap(gap),
-        noteFull: (subscription, isFull) => this.#readGate.noteFull(subscription, isFull),
+        noteFill: (subscription, fill) => this.#readGate.noteFill(subscription, fill),
+        noteTaken: () => this.#readGate.noteTaken(),
         noteEnded: ({ pattern }, error) =>
           this.status.emit({ type: "subscription-ended", pattern, error }),
       },
       (topic, error) => this.status.emit({ type: "revoked", action: "subscribe", topic, error }),
     );
-    this.receipts = new Receipts(link, this.publisher);
+    this.receipts = new Receipts(link, this.publisher, this.#whyUnread);
     link.pending.onAwaited = (isAwaited) => this.#readGate.noteAwaited(isAwaited);
     this.services = new Services(this.#makeServiceLink());
     this.restorables = [this.subscriber, this.services];
@@ -111,13 +118,13 @@ export class BusParts implements LinkHost, InboundHost {
 
   /** LinkHost */
   async restore(): Promise<void> {
+    this.#readGate.renew();
     for (const restorable of this.restorables) await restorable.restore();
   }
 
   /** LinkHost */
   onRestored(attempts: number): void {
     this.#isDisconnected = false;
-    this.#readGate.renew();
     this.publisher.resume();
     this.receipts.resume();
     this.status.emit({ type: "connected", attempts, self: this.#link.self });
@@ -230,10 +237,18 @@ export class BusParts implements LinkHost, InboundHost {
       post: (opcode, body, waiter) => link.post(opcode, body, waiter),
       senderOf: (connection) => this.#inbound.senderOf(connection),
       takeLaneFds: (count) => link.takeLaneFds(count),
+      whyUnread: this.#whyUnread,
       awaitNews: (news) => this.#readGate.await(news),
       noteStatus: (event) => this.status.emit(event),
     };
   }
+
+  /** Why what was awaited could not be read, behind the words that it did not come; or nothing. */
+  readonly #whyUnread = (): string => {
+    const full = this.#readGate.obstacle;
+    if (full === undefined) return "";
+    return `: nothing is read while ${full.queued} messages wait in the subscription to "${full.pattern}"`;
+  };
 
   #noteDenied(error: Error, isFromBroker: boolean): void {
     this.receipts.noteDenied(error, isFromBroker);

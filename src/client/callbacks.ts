@@ -3,8 +3,8 @@
  * they are as bounded as messages in a queue. Who waits meanwhile, and where, is subscription.ts's.
  */
 
-import { SUBSCRIPTION_MEMORY_BYTES_MAX } from "./limits.ts";
 import type { Message } from "./message.ts";
+import type { QueueLimits } from "./queue-load.ts";
 
 /** What is called for each message. */
 export type OnMessage<Data> = (message: Message<Data>) => void | Promise<void>;
@@ -12,19 +12,19 @@ export type OnMessage<Data> = (message: Message<Data>) => void | Promise<void>;
 /** Calls one function, for a bounded number of messages at a time. */
 export class Callbacks<Data> {
   readonly #onMessage: OnMessage<Data>;
-  readonly #unfinishedMax: number;
+  readonly #limits: QueueLimits;
   readonly #onFinished: () => void;
   #unfinished = 0;
-  /** Bytes of large bodies that unfinished callbacks have. */
-  #memoryBytes = 0;
+  /** Bytes of the bodies that unfinished callbacks have. */
+  #bytes = 0;
 
   /**
-   * @param unfinishedMax callbacks with a pending promise; call() must not be used beyond it
+   * @param limits of callbacks with a pending promise; call() must not be used beyond them
    * @param onFinished called when such a promise is settled
    */
-  constructor(onMessage: OnMessage<Data>, unfinishedMax: number, onFinished: () => void) {
+  constructor(onMessage: OnMessage<Data>, limits: QueueLimits, onFinished: () => void) {
     this.#onMessage = onMessage;
-    this.#unfinishedMax = unfinishedMax;
+    this.#limits = limits;
     this.#onFinished = onFinished;
   }
 
@@ -35,9 +35,8 @@ export class Callbacks<Data> {
 
   /** Whether no more may be called before one has finished; by bytes, one body more may be there. */
   get isBusy(): boolean {
-    return (
-      this.#unfinished >= this.#unfinishedMax || this.#memoryBytes >= SUBSCRIPTION_MEMORY_BYTES_MAX
-    );
+    const { messagesMax, bytesMax } = this.#limits;
+    return this.#unfinished >= messagesMax || this.#bytes >= bytesMax;
   }
 
   /**
@@ -58,15 +57,15 @@ export class Callbacks<Data> {
   }
 
   async #finish(result: Promise<void>, message: Message<Data>): Promise<void> {
-    const { memoryBytes } = message;
+    const { byteLength } = message;
     this.#unfinished += 1;
-    this.#memoryBytes += memoryBytes;
+    this.#bytes += byteLength;
     try {
       await result;
     } finally {
       message.fds.close();
       this.#unfinished -= 1;
-      this.#memoryBytes -= memoryBytes;
+      this.#bytes -= byteLength;
       this.#onFinished();
     }
   }

@@ -102,6 +102,11 @@ export class Calls implements CallHost {
   }
 
   /** CallHost */
+  whyUnread(): string {
+    return this.#link.whyUnread();
+  }
+
+  /** CallHost */
   forget(call: OpenCall): void {
     this.#link.pending.remove(call.id);
     if (call.kept !== undefined) this.#letGo(call);

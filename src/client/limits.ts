@@ -60,10 +60,29 @@ export const SUBSCRIPTION_MESSAGES_MAX_DEFAULT = 65_536;
 export const GROUP_MESSAGES_MAX_DEFAULT = 256;
 
 /**
- * Bytes of large bodies that wait in one subscription; beyond it messages with such bodies are
- * dropped. As many may be with unfinished callbacks. Guess: four of the largest.
+ * Bytes of bodies that wait in one subscription, and as many with unfinished callbacks, unless told
+ * otherwise. Guess: four of the largest.
  */
-export const SUBSCRIPTION_MEMORY_BYTES_MAX = 4 * LARGE_BODY_BYTES_MAX;
+export const SUBSCRIPTION_BYTES_MAX_DEFAULT = 4 * LARGE_BODY_BYTES_MAX;
+
+/**
+ * Bytes of messages, with their headers, that a full subscription with `block` still takes while an
+ * answer is awaited. What stands before the answer when the broker hears PAUSE is no more than its
+ * queue (4 MiB) and the socket; so this is nearly twice as much.
+ */
+export const BEYOND_FULL_BYTES = 8 * 1024 * 1024;
+
+/** The same for large bodies: what the broker's queue for one client holds. */
+export const BEYOND_FULL_MEMORY_BYTES = 4 * LARGE_BODY_BYTES_MAX;
+
+/**
+ * Milliseconds for which a program may take nothing of a subscription that keeps answers from being
+ * read. Guess: as long as most answers are waited for.
+ */
+export const STANDSTILL_MS = 30_000;
+
+/** Milliseconds after which a paused broker is told again that the program is at work. See PAUSE. */
+export const PAUSE_REPEAT_MS = 1_000;
 
 /**
  * Topics whose losses are counted apart in one place; beyond it the gap speaks of several topics.

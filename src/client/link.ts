@@ -12,6 +12,7 @@
 
 import { ClosedError, ProtocolError } from "../errors.ts";
 import type { ControlMap } from "../protocol/control-body.ts";
+import { FLAG_RESUME, OPCODE } from "../protocol/opcodes.ts";
 import { type Clock, SYSTEM_CLOCK } from "./clock.ts";
 import type { Connection, DialOptions, Self } from "./dial.ts";
 import { DISCONNECTED_REQUEST_MS } from "./limits.ts";
@@ -207,6 +208,12 @@ export class Link {
   /** Reads no more from the connection, or reads again; the next connection is read from. */
   setPaused(isPaused: boolean): void {
     this.#transport?.setPaused(isPaused);
+  }
+
+  /** Has the broker hold publishers back, or go on. Does nothing where there is none to tell. */
+  tellPaused(isPaused: boolean): void {
+    const flags = isPaused ? 0 : FLAG_RESUME;
+    if (this.canAsk) this.outbound.control({ opcode: OPCODE.PAUSE, id: 0, flags });
   }
 
   /** Fetches the fds of the next lane record; they are the caller's. */

@@ -6,8 +6,10 @@
 
 import type { OverflowPolicy } from "../protocol/words.ts";
 import { addGap, countGap, type Gap, type GrowingGap } from "./gaps.ts";
-import { EMPTY_PLACES_KEPT, SUBSCRIPTION_MEMORY_BYTES_MAX } from "./limits.ts";
+import { EMPTY_PLACES_KEPT } from "./limits.ts";
 import type { Message } from "./message.ts";
+import { keepAlone, PacketThrift } from "./packet-thrift.ts";
+import { type QueueLimits, QueueLoad } from "./queue-load.ts";
 import type { GapReason } from "./status.ts";
 
 /** Told of each message that is dropped. */
@@ -25,30 +27,28 @@ interface Entry<Data> {
 
 /** The queue of one subscription. */
 export class MessageQueue<Data> {
-  readonly #max: number;
   readonly #overflow: OverflowPolicy;
   readonly #keepsGaps: boolean;
   readonly #onDropped: OnDropped;
   #entries: Entry<Data>[] = [];
   #head = 0;
-  #count = 0;
-  #memoryBytes = 0;
+  readonly #load: QueueLoad;
+  readonly #thrift = new PacketThrift();
   /** Missing behind the last message. */
   #trailing: GrowingGap[] = [];
   /** Where the newest message of each topic stands, while the queue is full ("latest-per-topic"). */
   #newest: Map<string, Entry<Data>> | undefined;
 
   /**
-   * @param max messages that may wait
    * @param keepsGaps whether takeGap() is asked
    */
   constructor(
-    max: number,
+    limits: QueueLimits,
     overflow: OverflowPolicy,
     keepsGaps: boolean,
     onDropped: OnDropped = () => {},
   ) {
-    this.#max = max;
+    this.#load = new QueueLoad(limits);
     this.#overflow = overflow;
     this.#keepsGaps = keepsGaps;
     this.#onDropped = onDropped;
@@ -56,12 +56,32 @@ export class MessageQueue<Data> {
 
   /** Messages that wait. */
   get size(): number {
-    return this.#count;
+    return this.#load.count;
   }
 
-  /** Whether one more message, without a body of its own, would not fit. */
+  /** Bytes of their bodies. */
+  get bytes(): number {
+    return this.#load.bytes;
+  }
+
+  /** Whether one more message, of no bytes, would not fit. */
   get isFull(): boolean {
-    return this.#count >= this.#max || this.#memoryBytes >= SUBSCRIPTION_MEMORY_BYTES_MAX;
+    return this.#load.isFull;
+  }
+
+  /** Whether at most half of what may wait does. */
+  get isLow(): boolean {
+    return this.#load.isLow;
+  }
+
+  /** Whether more than setCeiling() allows has come since. */
+  get isOver(): boolean {
+    return this.#load.isOver;
+  }
+
+  /** The queue is full, and takes a bounded amount more all the same. */
+  setCeiling(): void {
+    this.#load.setCeiling();
   }
 
   /**
@@ -71,10 +91,10 @@ export class MessageQueue<Data> {
   push(message: Message<Data>): boolean {
     // From the time it was full until it is half empty, of each topic only the newest stays.
     const isSuperseding = this.#newest?.has(message.topic) === true;
-    if (isSuperseding || !this.#hasRoomFor(message)) {
+    if (isSuperseding || !this.#load.hasRoomFor(message)) {
       if (this.#overflow === "disconnect") return false;
       if (this.#overflow === "drop-newest") {
-        this.#drop(message, "subscription-full", this.#trailing);
+        this.lose(message);
         return true;
       }
       if (this.#overflow === "latest-per-topic") this.#supersede(message.topic);
@@ -83,6 +103,11 @@ export class MessageQueue<Data> {
     }
     this.#append(message);
     return true;
+  }
+
+  /** A message is not taken, and is missing behind all that is here. */
+  lose(message: Message<Data>): void {
+    this.#drop(message, "subscription-full", this.#trailing);
   }
 
   /** Messages are missing behind all that is here. */
@@ -100,7 +125,7 @@ export class MessageQueue<Data> {
   /** The next message. */
   shift(): Message<Data> | undefined {
     const message = this.#takeOldest();
-    if (this.#count * 2 <= this.#max) this.#newest = undefined;
+    if (this.#load.isLow) this.#newest = undefined;
     return message;
   }
 
@@ -113,28 +138,19 @@ export class MessageQueue<Data> {
     this.#trailing = [];
     this.#newest = undefined;
     this.#head = 0;
-    this.#count = 0;
-    this.#memoryBytes = 0;
-  }
-
-  #hasRoomFor({ memoryBytes }: Message<Data>): boolean {
-    if (this.#count >= this.#max) return false;
-    if (memoryBytes === 0) return true;
-    return this.#memoryBytes + memoryBytes <= SUBSCRIPTION_MEMORY_BYTES_MAX;
+    this.#load.clear();
+    this.#thrift.clear();
   }
 
   #append(message: Message<Data>): void {
     const gaps = this.#trailing.length === 0 ? undefined : this.#trailing.splice(0);
     const entry: Entry<Data> = { message, gaps };
     this.#entries.push(entry);
-    this.#count += 1;
-    this.#memoryBytes += message.memoryBytes;
+    this.#load.add(message);
+    // What stands around it in its packet may go while it stays.
+    if (this.#newest !== undefined) keepAlone(message);
+    this.#thrift.note(message);
     this.#newest?.set(message.topic, entry);
-  }
-
-  #forget(message: Message<Data>): void {
-    this.#count -= 1;
-    this.#memoryBytes -= message.memoryBytes;
   }
 
   #drop(message: Message<Data>, reason: GapReason, gaps: GrowingGap[]): void {
@@ -149,7 +165,7 @@ export class MessageQueue<Data> {
     const message = entry?.message;
     if (entry === undefined || message === undefined) return undefined;
     this.#head += 1;
-    this.#forget(message);
+    this.#load.remove(message);
     if (this.#newest?.get(message.topic) === entry) this.#newest.delete(message.topic);
     if (this.#head === this.#entries.length) this.#entries = [];
     else if (this.#head >= TAKEN_KEPT) this.#entries = this.#entries.slice(this.#head);
@@ -159,7 +175,7 @@ export class MessageQueue<Data> {
   }
 
   #makeRoomFor(message: Message<Data>): void {
-    while (this.#count > 0 && !this.#hasRoomFor(message)) this.#dropOldest();
+    while (!this.#load.hasRoomFor(message)) this.#dropOldest();
   }
 
   #dropOldest(): void {
@@ -176,7 +192,7 @@ export class MessageQueue<Data> {
     this.#newest ??= this.#findNewest();
     const old = this.#newest.get(topic);
     if (old?.message === undefined) return;
-    this.#forget(old.message);
+    this.#load.remove(old.message);
     // The one that stands for it comes next.
     this.#empty(old, this.#trailing);
     this.#tidy();
@@ -202,13 +218,13 @@ export class MessageQueue<Data> {
       const { topic } = entry.message;
       const old = newest.get(topic);
       if (old?.message !== undefined) {
-        this.#count -= 1;
-        this.#memoryBytes -= old.message.memoryBytes;
+        this.#load.remove(old.message);
         entry.gaps ??= [];
         this.#empty(old, entry.gaps);
       }
       newest.set(topic, entry);
     }
+    for (const { message } of newest.values()) if (message !== undefined) keepAlone(message);
     return newest;
   }
 
@@ -236,7 +252,7 @@ export class MessageQueue<Data> {
 
   /** Throws such entries out where a reader that stands still would let them pile up. */
   #tidy(): void {
-    if (this.#entries.length - this.#head <= 2 * this.#count + EMPTY_PLACES_KEPT) return;
+    if (this.#entries.length - this.#head <= 2 * this.#load.count + EMPTY_PLACES_KEPT) return;
     const entries = this.#entries;
     for (let at = this.#head; at < entries.length; at += 1) {
       const entry = entries[at];

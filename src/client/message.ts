@@ -60,9 +60,9 @@ export class Message<Data = unknown> implements Disposable {
   /** True for the last value of its topic, which was published before this subscription began. */
   readonly retained: boolean;
   readonly #withheldDetail: number;
-  readonly #packet: Uint8Array;
-  readonly #start: number;
-  readonly #end: number;
+  #packet: Uint8Array;
+  #start: number;
+  #end: number;
   /** The body, where it is too large for a packet; 0 to #end are then its bounds. */
   #large: BodyMemory | undefined;
 
@@ -146,6 +146,30 @@ export class Message<Data = unknown> implements Disposable {
   /** Bytes of a large body, which is memory of its own; 0 where the packet has the body. */
   get memoryBytes(): number {
     return this.#large === undefined ? 0 : this.byteLength;
+  }
+
+  /** Bytes of the packet that it keeps in memory; 0 for a large body. */
+  get packetBytes(): number {
+    return this.#packet.byteLength;
+  }
+
+  /** Whether both keep the same packet. */
+  sharesPacketWith(other: Message<unknown>): boolean {
+    return this.#packet === other.#packet;
+  }
+
+  /**
+   * For the library: copies the body out of its packet, which this message then does not keep any
+   * more. What `bytes` gave before stays what it was.
+   * @returns where the copy ends
+   */
+  moveTo(target: Uint8Array, at: number): number {
+    const end = at + this.byteLength;
+    target.set(this.#packet.subarray(this.#start, this.#end), at);
+    this.#packet = target;
+    this.#start = at;
+    this.#end = end;
+    return end;
   }
 
   /** Length of the body in bytes. */

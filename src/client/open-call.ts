@@ -22,6 +22,8 @@ export interface CallHost {
   forget(call: OpenCall): void;
   /** The service may send so many more parts. */
   grantCredit(call: OpenCall, count: number): void;
+  /** See ServiceLink. */
+  whyUnread(): string;
   /** Whether an error is not the end of the call, since it will be sent again. */
   takesBack(call: OpenCall, error: Error): boolean;
 }
@@ -94,7 +96,8 @@ export abstract class OpenCall extends TimedEntry implements Waiter {
     const { isConnected } = this.host;
     if (this.id !== 0 || this.kept?.wasSent === true) {
       const late = `The service "${name}" did not answer within ${timeoutMs} ms`;
-      return isConnected ? late : `${late}: the connection was lost, and there is no other yet`;
+      if (isConnected) return `${late}${this.host.whyUnread()}`;
+      return `${late}: the connection was lost, and there is no other yet`;
     }
     const unasked = `The service "${name}" was not asked within ${timeoutMs} ms`;
     return `${unasked}: ${isConnected ? "the broker did not answer" : "the bus is not connected"}`;

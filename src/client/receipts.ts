@@ -60,6 +60,7 @@ interface Ask {
 export class Receipts {
   readonly #link: Link;
   readonly #publisher: Publisher;
+  readonly #whyUnread: () => string;
   readonly #watches = new Set<Watch>();
   readonly #pending = new Set<Ask>();
   /** Of these: something will call #sync() for it, or it is asked for. */
@@ -75,7 +76,9 @@ export class Receipts {
   /** Lost with a connection, and not told to any flush yet. */
   #lost = 0;
 
-  constructor(link: Link, publisher: Publisher) {
+  /** @param whyUnread see ServiceLink */
+  constructor(link: Link, publisher: Publisher, whyUnread: () => string) {
+    this.#whyUnread = whyUnread;
     this.#link = link;
     this.#publisher = publisher;
   }
@@ -106,7 +109,8 @@ export class Receipts {
     const startedAt = performance.now();
     const timer = setTimeout(() => {
       const elapsed = Math.round(performance.now() - startedAt);
-      const message = `Cannot flush: the broker did not confirm it within ${timeoutMs} ms`;
+      const time = `Cannot flush: the broker did not confirm it within ${timeoutMs} ms`;
+      const message = `${time}${this.#whyUnread()}`;
       reject(new TimeoutError("TIMEOUT_FLUSH", message, elapsed));
     }, timeoutMs);
     const onReceipt = () => {

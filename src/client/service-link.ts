@@ -33,6 +33,8 @@ export interface ServiceLink {
   ): Promise<Answer>;
   /** See Link.post(). */
   post(opcode: number, body: ControlMap, waiter: Waiter): number;
+  /** Why nothing is read that was awaited, to be put behind the words of a time-out; mostly "". */
+  whyUnread(): string;
   /** Something else that the broker tells is waited for: it is read from until that is settled. */
   awaitNews(news: Promise<unknown>): void;
   /** Who has this connection id. @throws {ProtocolError} PROTOCOL_STATE where the broker did not say */

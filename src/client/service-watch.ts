@@ -192,7 +192,7 @@ export class Watches implements WatchHost {
     signal?.throwIfAborted();
     const { promise: stopped, reject: stop } = Promise.withResolvers<never>();
     stopped.catch(() => {});
-    const timeout = new WaitTimeout(name, timeoutMs, stop);
+    const timeout = new WaitTimeout(name, timeoutMs, this.#link.whyUnread, stop);
     const onAbort = () => stop(signal?.reason);
     signal?.addEventListener("abort", onAbort);
     this.#link.deadlines.add(timeout, timeoutMs);
@@ -344,17 +344,25 @@ export class Watches implements WatchHost {
 class WaitTimeout extends TimedEntry {
   readonly #name: string;
   readonly #timeoutMs: number;
+  readonly #whyUnread: () => string;
   readonly #stop: (error: Error) => void;
 
-  constructor(name: string, timeoutMs: number, stop: (error: Error) => void) {
+  constructor(
+    name: string,
+    timeoutMs: number,
+    whyUnread: () => string,
+    stop: (error: Error) => void,
+  ) {
     super();
+    this.#whyUnread = whyUnread;
     this.#name = name;
     this.#timeoutMs = timeoutMs;
     this.#stop = stop;
   }
 
   onDue(): void {
-    const message = `Nobody began to serve "${this.#name}" within ${this.#timeoutMs} ms`;
+    const time = `Nobody began to serve "${this.#name}" within ${this.#timeoutMs} ms`;
+    const message = `${time}${this.#whyUnread()}`;
     this.#stop(new TimeoutError("TIMEOUT_SERVICE", message, this.#timeoutMs));
   }
 }

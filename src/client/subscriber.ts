@@ -17,6 +17,7 @@ import type { Gap } from "./gaps.ts";
 import type { Inbound } from "./inbound.ts";
 import { RESTORE_BATCH } from "./limits.ts";
 import type { Repeat } from "./link.ts";
+import type { Fill } from "./read-gate.ts";
 import type { Restorable } from "./restorable.ts";
 import {
   type AnySubscription,
@@ -106,6 +107,7 @@ export class Subscriber implements SubscriptionHost, Restorable {
       subscription.noteDisconnect();
     }
     this.#numbers.clear();
+    for (const subscription of this.#inbound.subscriptions) subscription.allowMore();
   }
 
   /** Restorable */
@@ -146,8 +148,13 @@ export class Subscriber implements SubscriptionHost, Restorable {
   }
 
   /** SubscriptionHost */
-  noteFull(subscription: AnySubscription, isFull: boolean): void {
-    this.#events.noteFull(subscription, isFull);
+  noteFill(subscription: AnySubscription, fill: Fill): void {
+    this.#events.noteFill(subscription, fill);
+  }
+
+  /** SubscriptionHost */
+  noteTaken(): void {
+    this.#events.noteTaken();
   }
 
   /** SubscriptionHost */
@@ -233,6 +240,7 @@ function checkSubscription(pattern: string, options: SubscribeOptions<never>): v
   }
   checkCount("concurrency", concurrency);
   checkCount("queueMessagesMax", options.queueMessagesMax);
+  checkCount("queueBytesMax", options.queueBytesMax);
 }
 
 function checkCount(option: string, count: number | undefined): void {

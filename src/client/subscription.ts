@@ -8,9 +8,15 @@ import { GapError, LimitError } from "../errors.ts";
 import type { OverflowPolicy } from "../protocol/words.ts";
 import { Callbacks, type OnMessage, throwOutside } from "./callbacks.ts";
 import { countGap, type Gap, type GrowingGap } from "./gaps.ts";
-import { GROUP_MESSAGES_MAX_DEFAULT, SUBSCRIPTION_MESSAGES_MAX_DEFAULT } from "./limits.ts";
+import {
+  GROUP_MESSAGES_MAX_DEFAULT,
+  SUBSCRIPTION_BYTES_MAX_DEFAULT,
+  SUBSCRIPTION_MESSAGES_MAX_DEFAULT,
+} from "./limits.ts";
 import type { Message } from "./message.ts";
 import { MessageQueue } from "./message-queue.ts";
+import type { QueueLimits } from "./queue-load.ts";
+import type { Fill } from "./read-gate.ts";
 import type { GapReason } from "./status.ts";
 
 /** Choices for one subscription. */
@@ -41,6 +47,11 @@ export interface SubscribeOptions<Data = unknown> {
    * queue group, so that work stays with those who are free.
    */
   readonly queueMessagesMax?: number;
+  /**
+   * Bytes of bodies that may wait, dealt with as the number of messages is; as many may be with
+   * unfinished callbacks. One message may always wait, however long it is. Default 256 MiB.
+   */
+  readonly queueBytesMax?: number;
   /** Called where messages are missing: before the next message is handed out. */
   readonly onGap?: (gap: Gap) => void;
   /**
@@ -64,8 +75,10 @@ export interface SubscriptionHost {
   noteLost(gap: Gap): void;
   /** It has ended by its own overflow policy. */
   noteEnded(subscription: AnySubscription, error: LimitError): void;
-  /** The subscription must lose nothing and its queue is full, or is not any more. */
-  noteFull(subscription: AnySubscription, isFull: boolean): void;
+  /** The subscription must lose nothing, and its queue is as full as this now. */
+  noteFill(subscription: AnySubscription, fill: Fill): void;
+  /** The program has taken a message of one that is not "room". */
+  noteTaken(): void;
 }
 
 type Waiting<Data> = {
@@ -90,10 +103,12 @@ export class Subscription<Data = unknown>
   readonly #callbacks: Callbacks<Data> | undefined;
   readonly #onGap: SubscribeOptions<Data>["onGap"];
   readonly #throwsGaps: boolean;
-  readonly #queueMax: number;
+  readonly #limits: QueueLimits;
   readonly #holdsBack: boolean;
   readonly #queue: MessageQueue<Data>;
-  #isFull = false;
+  /** The broker does not hold publishers back for it: what comes beyond the bound is lost. */
+  readonly #losesBeyond: boolean;
+  #fill: Fill = "room";
   #waiting: Waiting<Data>[] = [];
   /** Messages with fds that the iterator was handed since its last next(). */
   #handedOut: Message<Data>[] = [];
@@ -119,12 +134,15 @@ export class Subscription<Data = unknown>
     const isInGroup = options.group !== undefined;
     const overflow = options.overflow ?? (isInGroup ? "block" : "drop-newest");
     const max = isInGroup ? GROUP_MESSAGES_MAX_DEFAULT : SUBSCRIPTION_MESSAGES_MAX_DEFAULT;
-    this.#queueMax = options.queueMessagesMax ?? max;
+    const messagesMax = options.queueMessagesMax ?? max;
+    const bytesMax = options.queueBytesMax ?? SUBSCRIPTION_BYTES_MAX_DEFAULT;
+    this.#limits = { messagesMax, bytesMax };
     this.#holdsBack = overflow === "block";
-    this.#queue = new MessageQueue(this.#queueMax, overflow, this.#keepsGaps, this.#noteDropped);
+    this.#losesBeyond = options.overflow === undefined;
+    this.#queue = new MessageQueue(this.#limits, overflow, this.#keepsGaps, this.#noteDropped);
     if (options.onMessage === undefined) return;
-    const unfinishedMax = options.concurrency ?? this.#queueMax;
-    this.#callbacks = new Callbacks(options.onMessage, unfinishedMax, this.#callQueued);
+    const unfinished = { messagesMax: options.concurrency ?? messagesMax, bytesMax };
+    this.#callbacks = new Callbacks(options.onMessage, unfinished, this.#callQueued);
   }
 
   /** Messages that this subscription should have got and did not, as far as is known. */
@@ -156,7 +174,7 @@ export class Subscription<Data = unknown>
     if (gap !== undefined) return Promise.reject(new GapError(gap));
     const value = this.#callbacks === undefined ? this.#queue.shift() : undefined;
     if (value !== undefined) {
-      if (this.#isFull) this.#noteFull();
+      this.#noteTaken();
       this.#handOut(value);
       return Promise.resolve({ done: false, value });
     }
@@ -223,6 +241,18 @@ export class Subscription<Data = unknown>
     if (this.#throwsGaps) this.#waiting.shift()?.reject(new GapError(gap));
   }
 
+  /** For the bus: the program takes nothing of it, and it keeps answers from being read. */
+  endStanding(): void {
+    if (!this.#isEnded) this.#endSlow(0, 0);
+  }
+
+  /** For the bus: the next connection may bring as much as this one, before its answers. */
+  allowMore(): void {
+    if (this.#fill === "room") return;
+    this.#queue.setCeiling();
+    this.#noteFill();
+  }
+
   /** For the bus: the connection is lost, so messages are missing here, nobody knows how many. */
   noteDisconnect(): void {
     this.#disconnects += 1;
@@ -242,7 +272,7 @@ export class Subscription<Data = unknown>
     if (this.#isEnded) return;
     this.#isEnded = true;
     this.#error = error;
-    if (this.#isFull) this.#noteFull();
+    this.#noteFill();
     this.#signal?.removeEventListener("abort", this.#onAbort);
     for (const waiting of this.#waiting.splice(0)) {
       if (error === undefined) waiting.resolve({ done: true, value: undefined });
@@ -261,8 +291,11 @@ export class Subscription<Data = unknown>
   }
 
   #enqueue(message: Message<Data>): void {
+    if (this.#losesBeyond && this.#fill === "full" && this.#queue.isOver) {
+      return this.#queue.lose(message);
+    }
     if (!this.#queue.push(message)) return this.#endFull(message);
-    if (this.#holdsBack && !this.#isFull) this.#noteFull();
+    if (this.#holdsBack) this.#noteFill();
   }
 
   /** A callback has finished: those that waited for it are called. */
@@ -274,28 +307,54 @@ export class Subscription<Data = unknown>
       if (message === undefined) break;
       callbacks.call(message);
     }
-    if (this.#isFull) this.#noteFull();
+    this.#noteTaken();
     this.#noteFinished();
   };
 
-  /** Says whether the bus may go on reading, where that has changed. */
-  #noteFull(): void {
-    const isFull = this.#holdsBack && this.#queue.isFull && !this.#isEnded;
-    if (isFull === this.#isFull) return;
-    this.#isFull = isFull;
-    this.#host.noteFull(this, isFull);
+  #noteTaken(): void {
+    if (this.#fill === "room") return;
+    this.#noteFill();
+    this.#host.noteTaken();
+  }
+
+  /** Says how full it is, where that has changed and matters: the bus may have to stop reading. */
+  #noteFill(): void {
+    const fill = this.#nextFill();
+    if (fill === this.#fill) return;
+    this.#fill = fill;
+    this.#host.noteFill(this, fill);
+  }
+
+  #nextFill(): Fill {
+    if (!this.#holdsBack || this.#isEnded) return "room";
+    const hadRoom = this.#fill === "room" || this.#fill === "draining";
+    if (!this.#queue.isFull)
+      return this.#fill === "room" || this.#queue.isLow ? "room" : "draining";
+    if (hadRoom) this.#queue.setCeiling();
+    return this.#queue.isOver && !this.#losesBeyond ? "over" : "full";
   }
 
   #endFull(message: Message<Data>): void {
     message[Symbol.dispose]();
-    if (this.#isEnded) return;
-    const fields = { limit: this.#queueMax, actual: this.#queue.size + 1 };
-    const text = `Subscription to "${this.pattern}" ended: ${fields.actual} messages wait for it`;
-    const limit = `${text}, limit is ${fields.limit}`;
-    const error = new LimitError("LIMIT_SLOW_READER", limit, fields);
+    if (!this.#isEnded) this.#endSlow(1, message.byteLength);
+  }
+
+  /** Ends it behind what waits, beside which so much came. */
+  #endSlow(messages: number, bytes: number): void {
+    const error = this.#slowReader(this.#queue.size + messages, this.#queue.bytes + bytes);
     this.end(error);
     this.#host.noteEnded(this, error);
     void this.#host.unsubscribe(this);
+  }
+
+  #slowReader(messages: number, bytes: number): LimitError {
+    const { messagesMax, bytesMax } = this.#limits;
+    const isByCount = messages > messagesMax;
+    const limit = isByCount ? messagesMax : bytesMax;
+    const actual = isByCount ? messages : bytes;
+    const what = `${actual} ${isByCount ? "messages" : "bytes of messages"} wait for it`;
+    const text = `Subscription to "${this.pattern}" ended: ${what}, limit is ${limit}`;
+    return new LimitError("LIMIT_SLOW_READER", text, { limit, actual });
   }
 
   readonly #onAbort = (): void => void this.close();

@@ -38,6 +38,7 @@ export const OPCODE = {
   CLEAR_RETAINED: 0x21,
   OPEN_CHANNEL: 0x22,
   QUERY: 0x23,
+  PAUSE: 0x24,
   WELCOME: 0x80,
   ACK: 0x81,
   ERROR: 0x82,
@@ -92,6 +93,9 @@ export const FLAG_CALLER_GONE = 0x02;
 
 /** SYNC: answer once no fd of this client's is on its way any more. */
 export const FLAG_WAIT_FDS = 0x01;
+
+/** PAUSE: no longer, go on. */
+export const FLAG_RESUME = 0x01;
 
 /** ERROR: the broker closes the connection after this frame. */
 export const FLAG_FATAL = 0x01;
@@ -177,6 +181,7 @@ export const CLIENT_FRAME_RULES: readonly FrameRule[] = [
   controlRule(OPCODE.CLEAR_RETAINED, CONTROL_BODY_BYTES_MAX),
   controlRule(OPCODE.OPEN_CHANNEL, CONTROL_BODY_BYTES_MAX),
   controlRule(OPCODE.QUERY, CONTROL_BODY_BYTES_MAX),
+  { ...controlRule(OPCODE.PAUSE, 0), flags: FLAG_RESUME },
 ];
 
 /** Every frame that the broker may send. */

@@ -12,7 +12,7 @@ import { SENDER } from "./sender-fixture.ts";
 let story: unknown[];
 /** Ends the callback for a message. */
 let finish: Map<number, () => void>;
-let fullness: boolean[];
+let fullness: string[];
 let ends: string[];
 
 beforeEach(() => {
@@ -26,7 +26,8 @@ function subscription(options: SubscribeOptions = {}): Subscription {
   const host = {
     unsubscribe: async () => {},
     noteLost: () => {},
-    noteFull: (_each: unknown, isFull: boolean) => void fullness.push(isFull),
+    noteFill: (_each: unknown, fill: string) => void fullness.push(fill),
+    noteTaken: () => {},
     noteEnded: (_each: unknown, { code }: { code: string }) => void ends.push(code),
   };
   const onMessage = (one: Message) => {
@@ -82,18 +83,26 @@ describe("onMessage with a promise", () => {
     accept(each, [1, 2]);
     expect(fullness).toEqual([]);
     accept(each, [3, 4]);
-    expect(fullness).toEqual([true]);
+    expect(fullness).toEqual(["full"]);
     await settle(1);
-    expect(fullness).toEqual([true]);
+    expect(fullness).toEqual(["full"]);
     await settle(2);
-    expect(fullness).toEqual([true, false]);
+    expect(fullness).toEqual(["full", "room"]);
     expect(each.lost).toBe(0);
+  });
+
+  test("is not called while unfinished ones have queueBytesMax", async () => {
+    const each = subscription({ queueBytesMax: 2 });
+    accept(each, [1, 2, 3]);
+    expect([story, each.queued]).toEqual([[1, 2], 1]);
+    await settle(1);
+    expect([story, each.queued]).toEqual([[1, 2, 3], 0]);
   });
 
   test("holds the bus back by itself in a queue group", () => {
     const each = subscription({ queueMessagesMax: 1, group: "g" });
     accept(each, [1, 2]);
-    expect([story, fullness]).toEqual([[1], [true]]);
+    expect([story, fullness]).toEqual([[1], ["full"]]);
   });
 
   test("loses what comes with drop-newest, and is told in the place of the loss", async () => {

@@ -53,7 +53,8 @@ function subscribe(pattern: string, bodies: unknown[] = []): Subscription {
   const subscriptionHost = {
     unsubscribe: async () => {},
     noteLost: () => {},
-    noteFull: () => {},
+    noteFill: () => {},
+    noteTaken: () => {},
     noteEnded: () => {},
   };
   const onMessage = (message: Message) => {

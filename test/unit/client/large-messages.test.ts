@@ -2,7 +2,7 @@
 
 import { beforeEach, describe, expect, test } from "bun:test";
 import { Inbound, type InboundHost } from "../../../src/client/inbound.ts";
-import { OUTBOUND_BYTES_MAX, SUBSCRIPTION_MEMORY_BYTES_MAX } from "../../../src/client/limits.ts";
+import { OUTBOUND_BYTES_MAX, SUBSCRIPTION_BYTES_MAX_DEFAULT } from "../../../src/client/limits.ts";
 import { Memory } from "../../../src/client/memory.ts";
 import type { Message } from "../../../src/client/message.ts";
 import { Outbound } from "../../../src/client/outbound.ts";
@@ -225,7 +225,13 @@ describe("Inbound.take()", () => {
   function subscribe(options: SubscribeOptions = {}): Subscription {
     const subscription = new Subscription(
       "a",
-      { unsubscribe: async () => {}, noteLost: () => {}, noteFull: () => {}, noteEnded: () => {} },
+      {
+        unsubscribe: async () => {},
+        noteLost: () => {},
+        noteFill: () => {},
+        noteTaken: () => {},
+        noteEnded: () => {},
+      },
       options,
     );
     inbound.addSubscription(subscription);
@@ -324,7 +330,7 @@ describe("Inbound.take()", () => {
   test("queues no more memory than a subscription may have, and counts what it drops", async () => {
     const subscription = subscribe();
     using memory = Memory.from(new Uint8Array(LARGE_BODY_BYTES_MAX)).seal();
-    const fitting = SUBSCRIPTION_MEMORY_BYTES_MAX / LARGE_BODY_BYTES_MAX;
+    const fitting = SUBSCRIPTION_BYTES_MAX_DEFAULT / LARGE_BODY_BYTES_MAX;
     const before = openFdCount();
     const send = (): void => {
       laneFds = [duplicateFd(memory.fd)];

@@ -18,9 +18,16 @@ function message(number: number, topic: string): Message {
   return new Message(topic, SENDER, ENCODING.BYTES, body, 0, 1, ReceivedFds.NONE, 0);
 }
 
-function queueOf(max: number, overflow: OverflowPolicy) {
+function bodyOf(bytes: number, topic: string): Message {
+  const body = new Uint8Array(bytes);
+  return new Message(topic, SENDER, ENCODING.BYTES, body, 0, bytes, ReceivedFds.NONE, 0);
+}
+
+function queueOf(max: number, overflow: OverflowPolicy, bytesMax = 256 * MIB) {
   const dropped: string[] = [];
-  const queue = new MessageQueue<unknown>(max, overflow, true, (topic) => dropped.push(topic));
+  const queue = new MessageQueue<unknown>({ messagesMax: max, bytesMax }, overflow, true, (topic) =>
+    dropped.push(topic),
+  );
   const push = (topics: string) => {
     for (const topic of topics) queue.push(message(0, topic));
   };
@@ -79,13 +86,71 @@ describe("MessageQueue", () => {
   });
 
   test("stays small where one topic is superseded again and again, and nobody reads", () => {
-    const queue = new MessageQueue<unknown>(2, "latest-per-topic", true);
+    const queue = new MessageQueue<unknown>(
+      { messagesMax: 2, bytesMax: 256 * MIB },
+      "latest-per-topic",
+      true,
+    );
     queue.push(message(0, "b"));
     const before = heapBytes();
     for (let number = 0; number < 300_000; number += 1) queue.push(message(0, "a"));
     expect(heapBytes() - before).toBeLessThan(4 * MIB);
     expect([queue.size, queue.shift()?.topic]).toEqual([2, "b"]);
     expect(queue.takeGap()).toEqual({ topic: "a", count: 299_999, reason: "superseded" });
+  });
+
+  test("is full at bytesMax, whatever the number of messages", () => {
+    const { queue, rest, dropped } = queueOf(100, "drop-newest", 10);
+    for (const [topic, bytes] of [
+      ["a", 4],
+      ["b", 4],
+      ["c", 4],
+      ["d", 2],
+      ["e", 1],
+    ] as const) {
+      queue.push(bodyOf(bytes, topic));
+    }
+    expect([queue.bytes, queue.isFull, dropped]).toEqual([10, true, ["c", "e"]]);
+    expect(rest()).toEqual(["a", "b", "-c 1", "d", "-e 1"]);
+    expect([queue.bytes, queue.isFull, queue.isLow]).toEqual([0, false, true]);
+  });
+
+  test("takes one message of any length where nothing waits", () => {
+    const { queue, rest } = queueOf(100, "drop-oldest", 10);
+    queue.push(bodyOf(4, "a"));
+    queue.push(bodyOf(400, "b"));
+    queue.push(bodyOf(1, "c"));
+    expect(rest()).toEqual(["-a 1", "-b 1", "c"]);
+  });
+
+  test("supersedes until it is half empty in bytes, too", () => {
+    const { queue, push, rest } = queueOf(100, "latest-per-topic", 8);
+    for (const topic of "abcd") queue.push(bodyOf(2, topic));
+    push("a");
+    queue.shift();
+    push("d");
+    expect(queue.bytes).toBe(4);
+    queue.shift();
+    push("aa");
+    expect(rest().filter((word) => word === "a")).toHaveLength(3);
+  });
+
+  test("keeps no packet for the few messages of it that stay", () => {
+    const { queue } = queueOf(50, "latest-per-topic");
+    for (let number = 0; number < 200; number += 1) {
+      const packet = new Uint8Array(MIB / 4);
+      for (let at = 0; at < packet.byteLength; at += MIB / 64) {
+        const rare = number === 0 ? "once" : `t${number % 40}`;
+        const [topic, end] = [at === 0 ? rare : "busy", at + MIB / 64];
+        queue.push(
+          new Message(topic, SENDER, ENCODING.BYTES, packet, at, end, ReceivedFds.NONE, 0),
+        );
+      }
+    }
+    expect(queue.size).toBe(42);
+    for (let left = queue.size; left > 0; left -= 1) {
+      expect(queue.shift()?.packetBytes).toBe(MIB / 64);
+    }
   });
 
   test("drops as many of the oldest as a large body needs", () => {

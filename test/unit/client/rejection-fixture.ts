@@ -9,7 +9,8 @@ import { SENDER } from "./sender-fixture.ts";
 const HOST = {
   unsubscribe: async () => {},
   noteLost: () => {},
-  noteFull: () => {},
+  noteFill: () => {},
+  noteTaken: () => {},
   noteEnded: () => {},
 };
 

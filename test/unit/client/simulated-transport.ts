@@ -34,6 +34,8 @@ export class SimulatedTransport implements Transport {
   /** What a send with fds comes to while refusesFds is set. */
   refusal = FDS_REFUSED;
   isClosed = false;
+  /** Nothing is read from it. */
+  isPaused = false;
   /** The other side has hung up. */
   isGone = false;
   readonly #reader = new PacketReader();
@@ -52,7 +54,9 @@ export class SimulatedTransport implements Transport {
     throw new Error("This transport only sends");
   }
 
-  setPaused(): void {}
+  setPaused(isPaused: boolean): void {
+    this.isPaused = isPaused;
+  }
 
   close(): void {
     this.isClosed = true;

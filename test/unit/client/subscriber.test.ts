@@ -21,7 +21,8 @@ function subscriberWhoseEndFailsWith(error: Error): { subscriber: Subscriber; as
   };
   const subscriber = new Subscriber(new Inbound({} as InboundHost), request, {
     noteLost: () => {},
-    noteFull: () => {},
+    noteFill: () => {},
+    noteTaken: () => {},
     noteEnded: () => {},
   });
   return { subscriber, asked };

@@ -16,7 +16,8 @@ import { isOpenFd } from "./simulated-transport.ts";
 
 let unsubscribed: AnySubscription[];
 let losses: (number | undefined)[];
-let fullness: boolean[];
+let fullness: string[];
+const { NONE } = ReceivedFds;
 let ends: string[];
 
 beforeEach(() => {
@@ -30,7 +31,8 @@ function subscription(options: SubscribeOptions = {}): Subscription {
   const host = {
     unsubscribe: async (each: AnySubscription) => void unsubscribed.push(each),
     noteLost: ({ count }: Gap) => void losses.push(count),
-    noteFull: (_each: AnySubscription, isFull: boolean) => void fullness.push(isFull),
+    noteFill: (_each: AnySubscription, fill: string) => void fullness.push(fill),
+    noteTaken: () => {},
     noteEnded: (_each: AnySubscription, { code }: LimitError) => void ends.push(code),
   };
   return new Subscription("a", host, options);
@@ -178,10 +180,52 @@ describe("Subscription with overflow", () => {
   test("block loses nothing, and tells the host to stop and to go on", async () => {
     const each = subscription({ ...options, overflow: "block" });
     for (let number = 1; number <= 6; number += 1) each.accept(message(number));
-    expect(fullness).toEqual([true]);
+    expect(fullness).toEqual(["full"]);
     expect(await numbersOf(each, 3)).toEqual([1, 2, 3]);
-    expect(fullness).toEqual([true, false]);
+    expect(fullness).toEqual(["full", "draining"]);
     expect(await storyOf(each)).toEqual([4, 5, 6]);
+  });
+
+  test("block says when half of it is read, and when it is full again", async () => {
+    const each = subscription({ ...options, overflow: "block" });
+    for (let number = 1; number <= 4; number += 1) each.accept(message(number));
+    await numbersOf(each, 1);
+    each.accept(message(5));
+    await numbersOf(each, 2);
+    expect(fullness).toEqual(["full", "draining", "full", "draining", "room"]);
+  });
+
+  test("block is over its limit where much more comes, until that is read", async () => {
+    const each = subscription({ ...options, overflow: "block" });
+    const mebibyte = new Uint8Array(1024 * 1024);
+    const large = new Message("a", SENDER, ENCODING.BYTES, mebibyte, 0, 1024 * 1024, NONE, 0);
+    for (let count = 0; count < 4 + 8; count += 1) each.accept(large);
+    expect(fullness).toEqual(["full", "over"]);
+    await each.next();
+    expect(fullness).toEqual(["full", "over", "full"]);
+    each.accept(large);
+    each.allowMore();
+    expect(fullness.slice(3)).toEqual(["over", "full"]);
+    expect(each.lost).toBe(0);
+    await each.close();
+    expect(fullness.slice(5)).toEqual(["room"]);
+  });
+
+  test("in a queue group loses what comes far beyond its limit, and tells it", async () => {
+    const each = subscription({ queueMessagesMax: 4, group: "g" });
+    const mebibyte = new Uint8Array(1024 * 1024);
+    const large = new Message("a", SENDER, ENCODING.BYTES, mebibyte, 0, 1024 * 1024, NONE, 0);
+    for (let count = 0; count < 4 + 8 + 3; count += 1) each.accept(large);
+    expect(fullness).toEqual(["full"]);
+    expect([each.queued, each.lost]).toEqual([12, 3]);
+    await each.close();
+  });
+
+  test("ends at queueBytesMax with disconnect, and says how many bytes that were", async () => {
+    const each = subscription({ overflow: "disconnect", queueBytesMax: 2 });
+    for (let number = 1; number <= 3; number += 1) each.accept(message(number));
+    await numbersOf(each, 2);
+    expect(each.next()).rejects.toMatchObject({ limit: 2, actual: 3 });
   });
 
   test("a waiting next() rejects where the broker tells a gap, and can go on", async () => {

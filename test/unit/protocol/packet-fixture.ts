@@ -93,6 +93,22 @@ export const PACKET_FIXTURES: readonly PacketFixture[] = [
     hex: ["10000000 07000000 00000000 00000000"],
   },
   {
+    name: "PAUSE",
+    from: "client",
+    receivedFds: 0,
+    header: { opcode: OPCODE.PAUSE, flags: 0, fdCount: 0, id: 0, origin: 0 },
+    body: undefined,
+    hex: ["10000000 24000000 00000000 00000000"],
+  },
+  {
+    name: "PAUSE that is over",
+    from: "client",
+    receivedFds: 0,
+    header: { opcode: OPCODE.PAUSE, flags: 0x1, fdCount: 0, id: 0, origin: 0 },
+    body: undefined,
+    hex: ["10000000 24010000 00000000 00000000"],
+  },
+  {
     name: "MESSAGE to broker",
     from: "client",
     receivedFds: 0,
