@@ -27,6 +27,7 @@ import { FdsInFlight } from "./fds-in-flight.ts";
 import { Flusher, type FlushHost } from "./flusher.ts";
 import { HeldOff } from "./held-off.ts";
 import { type ControlSender, Introductions } from "./introductions.ts";
+import { FDS_CLOSING_PER_UID_MAX } from "./limits.ts";
 import { LingeringSockets } from "./lingering-sockets.ts";
 import { PacketHandler, type PacketHost } from "./packet-handler.ts";
 import { PacketRests } from "./packet-rests.ts";
@@ -35,7 +36,7 @@ import type { Policy } from "./policy/rules.ts";
 import { Presence } from "./presence.ts";
 import { Queries } from "./queries/queries.ts";
 import { Quotas } from "./quota.ts";
-import { limitsOfPolicy, quotaDefaults } from "./quota-limits.ts";
+import { FDS_SHARE, limitsOfPolicy, quotaDefaults } from "./quota-limits.ts";
 import { Reading, type ReadingHost } from "./reading.ts";
 import { Reception } from "./reception.ts";
 import { Requests } from "./requests.ts";
@@ -155,7 +156,8 @@ export function assembleParts(given: SessionsOptions, host: PartsHost) {
 function makeTables(options: SessionsOptions) {
   const { openFilesMax, fdTtlMs, servesOwnUidOnly: servesOneUid, watch, now, onEvent } = options;
   const openLane = () => ClosingThread.open(options.threadFds);
-  const closer = new FdCloser({ now, onEvent, openLane });
+  const perUidMax = Math.min(FDS_CLOSING_PER_UID_MAX, Math.floor(openFilesMax / FDS_SHARE));
+  const closer = new FdCloser({ now, onEvent, openLane, perUidMax });
   const budget = new FdBudget(openFilesMax);
   const { connectionsMax } = budget;
   return {

@@ -4,7 +4,6 @@ import type { ErrorCode, LimitErrorCode, SyscallError } from "../errors.ts";
 import { type Excess, excessWords, type LimitFigures } from "./excess.ts";
 import {
   AWAITING_HELLO_PER_UID_MAX,
-  FDS_CLOSING_PER_UID_MAX,
   HELLO_TIMEOUT_MS,
   NEWCOMERS_PER_SECOND,
   NEWCOMERS_WAITING_MAX,
@@ -90,11 +89,10 @@ export function doesNotTakeFds(fds: number, figures: LimitFigures): Cause {
 
 /**
  * The files that the user sent cannot be closed, so no more may come.
- * @param pending how many of them
+ * @param figures how many of them, and may be
  */
-export function fdsDoNotClose(uid: number, pending: number): Cause {
-  const message = `Cannot serve uid ${uid}: closing the ${pending} files that it sent hangs`;
-  const figures = { limit: FDS_CLOSING_PER_UID_MAX, actual: pending };
+export function fdsDoNotClose(uid: number, figures: LimitFigures): Cause {
+  const message = `Cannot serve uid ${uid}: closing the ${figures.actual} files that it sent hangs`;
   return { code: "LIMIT_QUEUED_FDS", message, figures };
 }
 

@@ -29,6 +29,8 @@ export interface FdCloserParts {
   readonly closesAtOnce?: (fd: number) => boolean;
   /** Default: closeFd(), for what closes at once. */
   readonly close?: (fd: number) => void;
+  /** Fds of one user that may be pending. Default: FDS_CLOSING_PER_UID_MAX. */
+  readonly perUidMax?: number;
   /** ClosingThread.open(): undefined where there is none to be had now. */
   readonly openLane: () => ClosingLane | undefined;
 }
@@ -63,6 +65,8 @@ interface Occupancy {
 
 /** Closes fds of clients. One for a broker. */
 export class FdCloser {
+  /** Fds of one user that may be pending. */
+  readonly perUidMax: number;
   readonly #parts: FdCloserParts;
   readonly #closesAtOnce: (fd: number) => boolean;
   readonly #close: (fd: number) => void;
@@ -81,6 +85,7 @@ export class FdCloser {
     this.#parts = parts;
     this.#closesAtOnce = parts.closesAtOnce ?? closesAtOnce;
     this.#close = parts.close ?? closeFd;
+    this.perUidMax = parts.perUidMax ?? FDS_CLOSING_PER_UID_MAX;
   }
 
   /** Fds handed over and not known to be closed. settle() brings it up to date. */
@@ -105,7 +110,7 @@ export class FdCloser {
 
   /** Whether a user has so many of them that no more may be taken from it now. */
   isFull(uid: number): boolean {
-    return this.#pending > 0 && this.pendingOf(uid) >= FDS_CLOSING_PER_UID_MAX;
+    return this.#pending > 0 && this.pendingOf(uid) >= this.perUidMax;
   }
 
   /**
@@ -114,7 +119,7 @@ export class FdCloser {
    */
   isStuck(uid: number): boolean {
     const account = this.#accounts.get(uid);
-    if (account?.at === undefined || account.pending < FDS_CLOSING_PER_UID_MAX) return false;
+    if (account?.at === undefined || account.pending < this.perUidMax) return false;
     return this.#parts.now() - account.movedAt >= CLOSE_STUCK_MS;
   }
 

@@ -433,8 +433,9 @@ export const FAILED_WATCH_WAITS_MAX = 1_024;
 export const IDLE_WAIT_MS = 1_000;
 
 /**
- * Fds of one uid's that may be closing at a time. Then nothing more is read from it, and where none
- * of them is closed for CLOSE_STUCK_MS its connections are ended. Guess: four full messages.
+ * Fds of one uid's that may be closing at a time, or a quarter of what the broker may open where that
+ * is less. Then nothing more is read from it, and where none of them is closed for CLOSE_STUCK_MS its
+ * connections are ended. Guess: four full messages.
  */
 export const FDS_CLOSING_PER_UID_MAX = 1_024;
 

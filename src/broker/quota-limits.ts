@@ -61,7 +61,7 @@ export const LIMIT_KEY_OF: { readonly [R in keyof Limits]: keyof LimitValues } =
  * At most this share of the files that the broker may open stands for the default `fds` of one uid:
  * the kernel counts fds on their way against the broker's own user, and others need room too.
  */
-const FDS_SHARE = 4;
+export const FDS_SHARE = 4;
 
 /** The defaults of a broker that may open so many files. @param fdTtlMs default: FD_TTL_MS */
 export function quotaDefaults(openFilesMax: number, fdTtlMs = QUOTA_DEFAULTS.fdTtlMs): Limits {

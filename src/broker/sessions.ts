@@ -169,7 +169,8 @@ export class Sessions implements PartsHost {
     this.end(connection, this.#closesHang(connection.identity.uid));
 
   #closesHang(uid: number): Cause {
-    return fdsDoNotClose(uid, this.#parts.closer.pendingOf(uid));
+    const { closer } = this.#parts;
+    return fdsDoNotClose(uid, { limit: closer.perUidMax, actual: closer.pendingOf(uid) });
   }
 
   /** RouterHost */

@@ -53,6 +53,11 @@ export class ThreadFds {
     this.#now = now;
   }
 
+  /** How many fds are kept for threads now. */
+  get kept(): number {
+    return this.#spare.count;
+  }
+
   /**
    * Starts a thread. Where few fds are left this waits for it, a tenth of a second on a busy machine.
    * It may still fail to load, for want of fds: its "error" event tells.

@@ -13,6 +13,7 @@ import {
 } from "../../src/protocol/opcodes.ts";
 import { STATUS } from "../../src/protocol/status-codes.ts";
 import { testUnless } from "../support/loud-skip.ts";
+import { HAS_PRLIMIT, leaveFds, NO_PRLIMIT } from "../support/open-files.ts";
 import {
   appendRequest,
   mapOf,
@@ -207,6 +208,30 @@ describe("files in a call", () => {
     const { call } = requestOf(await responder.nextOf(OPCODE.REQUEST));
     sendReply(responder, call, files.fds);
     expect(errorOf(await caller.nextOf(OPCODE.ERROR))).toMatchObject({ id: 2, ...refused });
+  });
+
+  testUnless(!HAS_PRLIMIT, NO_PRLIMIT, "that do not all arrive end the call", async () => {
+    using caller = await open();
+    using responder = await open();
+    await responder.serve("files.many");
+    const id = await caller.openService("files.many");
+    using files = new TestFiles(numberedTexts("many", 50));
+    const atRest = broker.countFds();
+    {
+      using _limit = leaveFds(broker, 10);
+      sendRequest(caller, id, 1, files.fds);
+      const lost = { status: STATUS.LIMIT_QUEUED_FDS };
+      expect(errorOf(await caller.nextOf(OPCODE.ERROR))).toMatchObject({ id: 1, ...lost });
+      caller.sendRequest(id, 2, "no files");
+      const { call } = requestOf(await responder.nextOf(OPCODE.REQUEST));
+      sendReply(responder, call, files.fds);
+      expect(errorOf(await responder.nextOf(OPCODE.ERROR))).toMatchObject({ id: 0, ...lost });
+      expect(errorOf(await caller.nextOf(OPCODE.ERROR))).toMatchObject({ id: 2, ...lost });
+    }
+    await broker.expectFds(atRest);
+    sendRequest(caller, id, 1, files.fds);
+    const { fds } = await responder.nextOf(OPCODE.REQUEST);
+    expect(takeTexts(fds)).toEqual(numberedTexts("many", 50));
   });
 
   test("of a late reply are closed", async () => {

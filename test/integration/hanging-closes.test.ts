@@ -2,14 +2,16 @@
 
 import { describe, expect, test } from "bun:test";
 import { existsSync } from "node:fs";
-import { FDS_CLOSING_PER_UID_MAX } from "../../src/broker/limits.ts";
+import { FDS_CLOSING_PER_UID_MAX, FDS_RESERVED } from "../../src/broker/limits.ts";
 import { Listener } from "../../src/broker/listener.ts";
 import { connect } from "../../src/client/index.ts";
+import { OPCODE } from "../../src/protocol/opcodes.ts";
 import { STATUS } from "../../src/protocol/status-codes.ts";
 import { CliBroker } from "../support/cli-process.ts";
 import { eventually } from "../support/eventually.ts";
 import { testUnless } from "../support/loud-skip.ts";
 import { mapOf, messagePacket, RawClient, type RawFrame } from "../support/raw-client.ts";
+import { openAs } from "../support/raw-user.ts";
 import { NO_SILENT_FILES, NO_SILENT_FILES_REASON, SilentFiles } from "../support/silent-files.ts";
 import { type SpawnedBroker, spawnBroker } from "../support/spawned-broker.ts";
 import { TestFiles } from "../support/test-files.ts";
@@ -17,6 +19,11 @@ import { TestFiles } from "../support/test-files.ts";
 const ROUND_TRIPS = 20;
 
 const FDS_MAX = 253;
+
+/** As many as there are threads for. */
+const USERS = [34_571, 34_572, 34_573, 34_574];
+/** Two messages of each make it full, and are still less than all. */
+const FDS_EACH = 100;
 
 function testWithSilentFiles(name: string, body: () => Promise<void>): void {
   testUnless(NO_SILENT_FILES, NO_SILENT_FILES_REASON, name, body);
@@ -106,6 +113,32 @@ describe("a broker whose close of a client's file hangs", () => {
     await broker.expectFds(atRest);
     using welcome = await RawClient.open(broker.path);
     await welcome.sync();
+  });
+
+  testWithSilentFiles("keeps fds for itself, however many users' files hang", async () => {
+    const policy = '[[rule]]\nallow = ["publish", "send-fds"]\ntopics = [">"]\nany = true\n';
+    const openFilesMax = 800;
+    await using broker = await spawnBroker({ policy, openFilesMax });
+    await using files = await SilentFiles.mount();
+    const atRest = broker.countFds();
+    using stack = new DisposableStack();
+    const senders: RawClient[] = [];
+    for (const uid of USERS) senders.push(stack.use(await openAs(uid, broker.path)));
+    const fds = Array.from({ length: FDS_EACH }, () => files.fd);
+    for (const [index, sender] of senders.entries()) {
+      const packet = messagePacket(await sender.openTopic("files.silent"), "", FDS_EACH);
+      for (let count = 0; count < 3; count += 1) sender.trySend(packet, fds);
+      await eventually(() => files.held > index, "a thread hangs for this user, too");
+    }
+    expect(broker.countFds()).toBeGreaterThan((openFilesMax / 4) * 3);
+    expect(openFilesMax - broker.countFds()).toBeGreaterThan(FDS_RESERVED / 4);
+    using administrator = await RawClient.open(broker.path, { lane: true });
+    const { answer } = await administrator.request(OPCODE.QUERY, { what: "stats" });
+    expect(JSON.parse(String(answer))[0].rssBytes).toBeGreaterThan(0);
+    administrator[Symbol.dispose]();
+    files.answer();
+    stack.dispose();
+    await broker.expectFds(atRest);
   });
 
   testWithSilentFiles("ends as promptly as ever, and leaves its place to the next", async () => {

@@ -10,6 +10,7 @@ import { createMemfd } from "../../../src/ffi/memfd.ts";
 import { closeFd, OwnedFd } from "../../../src/ffi/owned-fd.ts";
 import { PinnedBuffer } from "../../../src/ffi/pinned-buffer.ts";
 import { openSeqpacket, sendPacket } from "../../../src/ffi/seqpacket.ts";
+import { enablePacketCredentials } from "../../../src/ffi/socket-options.ts";
 import { packMessageHeader, packU64 } from "../../../src/ffi/structs.ts";
 import {
   PEER_CLOSED,
@@ -58,6 +59,29 @@ test(
       expect(received.every(isCloseOnExec)).toBe(true);
       expect(inodes(received)).toEqual(inodes(fds));
       for (const fd of received) closeFd(fd);
+    });
+  }),
+);
+
+test(
+  "PacketReceiver.limitFds() lets in so many fds of a record, also beside credentials, and tells",
+  leakingNoFds(() => {
+    withMemfds(9, (fds) => {
+      for (const hasCredentials of [false, true]) {
+        using pair = new SocketPair();
+        if (hasCredentials) enablePacketCredentials(pair.far.number);
+        const receiver = createReceiver();
+        for (const limit of [0, 1, 2, 8, 9]) {
+          receiver.limitFds(limit, hasCredentials);
+          sendPacketWithFds(pair.near.number, packet, 0, 8, fds);
+          expect(receiver.receive(pair.far.number)).toBe(8);
+          expect([receiver.receivedFdCount, receiver.controlTruncated]).toEqual([limit, limit < 9]);
+          expect(receiver.hasCredentials).toBe(hasCredentials);
+          const received = receiver.takeFds();
+          expect(inodes(received)).toEqual(inodes(fds.slice(0, limit)));
+          for (const fd of received) closeFd(fd);
+        }
+      }
     });
   }),
 );
