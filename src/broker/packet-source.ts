@@ -1,5 +1,5 @@
 /**
- * Receives the packets of clients, one after the other; or several ahead, where a client sends fds.
+ * Receives the packets of clients, one after the other; or several ahead, where many small ones come.
  * Fds that nobody takes out of a packet are closed as their sender's.
  */
 
@@ -20,7 +20,7 @@ export class PacketSource {
   readonly #single: PacketReceiver;
   readonly #closer: Pick<FdCloser, "isFull">;
   readonly #close: (fd: number) => void;
-  /** Undefined until a client sends fds: it has a megabyte. */
+  /** Undefined until it is needed: it has a megabyte. */
   #several: ReceivedRecords | undefined;
   /** Whose packet it is. */
   #uid = 0;
