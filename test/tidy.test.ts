@@ -10,6 +10,7 @@ import manifest from "../package.json" with { type: "json" };
 import { skipLoudly } from "./support/loud-skip.ts";
 import {
   findBadFileName,
+  findBlockingExpectations,
   findImportCycles,
   findLeftWork,
   findLongFile,
@@ -65,6 +66,10 @@ describe("every file", () => {
 
   test("skips no test quietly", () => {
     expect(FILES.flatMap(findQuietSkips)).toEqual([]);
+  });
+
+  test("waits for other processes without standing still", () => {
+    expect(FILES.flatMap(findBlockingExpectations)).toEqual([]);
   });
 
   test("documents what it exports", () => {
@@ -187,6 +192,13 @@ describe("each rule finds what it looks for", () => {
       ]);
     }
     expect(findQuietSkips(file("test/a.test.ts", 'test.each([])("a");\n'))).toEqual([]);
+  });
+
+  test("findBlockingExpectations() finds matchers that wait, in integration tests alone", () => {
+    const text = "await expect(asked).rejects.toBe(1);\n";
+    const findings = ["test/integration/a.test.ts:1: ).rejects"];
+    expect(findBlockingExpectations(file("test/integration/a.test.ts", text))).toEqual(findings);
+    expect(findBlockingExpectations(file("test/unit/a.test.ts", text))).toEqual([]);
   });
 
   test("findUndocumentedExports() wants a docstring before the first of a group", () => {

@@ -10,6 +10,7 @@ import {
   TemporaryDirectory,
 } from "../support/cli-process.ts";
 import { eventually } from "../support/eventually.ts";
+import { rejectionOf } from "../support/mortal-broker.ts";
 import { spawnBroker } from "../support/spawned-broker.ts";
 
 let broker: CliBroker;
@@ -163,7 +164,7 @@ describe("seqbus serve", () => {
     await using serve = await startServe("serve.four", "echo one >&2; echo why >&2; exit 3");
     for (let round = 0; round < 2; round += 1) {
       const failure = bus.call("serve.four");
-      await expect(failure).rejects.toMatchObject({ code: "EXIT_3", message: "why" });
+      expect(await rejectionOf(failure)).toMatchObject({ code: "EXIT_3", message: "why" });
     }
     await serve.logged("why");
   });
@@ -176,7 +177,7 @@ describe("seqbus serve", () => {
     await bus.waitFor("serve.five");
     const call = bus.call("serve.five", "x", { timeoutMs: 300 });
     await eventually(() => processesWith(mark).length === 3, "serve, sh and sleep run");
-    await expect(call).rejects.toMatchObject({ code: "TIMEOUT_CALL" });
+    expect(await rejectionOf(call)).toMatchObject({ code: "TIMEOUT_CALL" });
     await eventually(() => processesWith(mark).length === 1, "only serve runs");
   });
 

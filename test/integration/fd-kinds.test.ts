@@ -13,6 +13,7 @@ import { STATUS } from "../../src/protocol/status-codes.ts";
 import { CliBroker } from "../support/cli-process.ts";
 import { eventually } from "../support/eventually.ts";
 import { testUnless } from "../support/loud-skip.ts";
+import { rejectionOf } from "../support/mortal-broker.ts";
 import { ODD_FILES, oddFile } from "../support/odd-files.ts";
 import { mapOf, messagePacket, RawClient, type RawFrame, textOf } from "../support/raw-client.ts";
 import { type SpawnedBroker, spawnBroker } from "../support/spawned-broker.ts";
@@ -198,7 +199,7 @@ describe("Bus.publish()", () => {
     using directoryFd = OwnedFd.adopt(openSync("/etc", "r"));
     bus.publish("only.memfd-sealed", "jail break", { fds: [directoryFd.number] });
     const place = placeOf("memfd-sealed");
-    await expect(bus.flush()).rejects.toMatchObject({
+    expect(await rejectionOf(bus.flush())).toMatchObject({
       name: "RejectedError",
       code: "REJECTED_FD_KIND",
       status: STATUS.REJECTED_FD_KIND,

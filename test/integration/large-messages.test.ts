@@ -16,6 +16,7 @@ import {
   OPCODE,
 } from "../../src/protocol/opcodes.ts";
 import { eventually } from "../support/eventually.ts";
+import { rejectionOf } from "../support/mortal-broker.ts";
 import { mapOf, messagePacket, RawClient, textOf } from "../support/raw-client.ts";
 import { type SpawnedBroker, spawnBroker } from "../support/spawned-broker.ts";
 import { readText, TestFiles } from "../support/test-files.ts";
@@ -267,7 +268,7 @@ allow = ["send-fds"]
       for (const fd of frame.fds) closeFd(fd);
     }
     bus.publish("plain", countingBytes(LARGE), { fds: files.fds });
-    await expect(bus.flush()).rejects.toMatchObject({ code: "REJECTED_BY_POLICY" });
+    expect(await rejectionOf(bus.flush())).toMatchObject({ code: "REJECTED_BY_POLICY" });
     expect(subscription.queued).toBe(0);
   });
 

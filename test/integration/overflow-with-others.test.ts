@@ -5,7 +5,7 @@ import { SEND_QUEUE_BYTES_MAX } from "../../src/broker/limits.ts";
 import { type Bus, connect, type Gap, GapError } from "../../src/client/index.ts";
 import { OPCODE } from "../../src/protocol/opcodes.ts";
 import { eventually } from "../support/eventually.ts";
-import { MortalBroker } from "../support/mortal-broker.ts";
+import { MortalBroker, rejectionOf } from "../support/mortal-broker.ts";
 import { floodUntilHeld, NUMBERED_BODY_BYTES, numberedBody } from "../support/numbered-flood.ts";
 import { packetOf, RawClient } from "../support/raw-client.ts";
 import { type SpawnedBroker, spawnBroker } from "../support/spawned-broker.ts";
@@ -154,7 +154,7 @@ describe("a bus whose broker is started again", () => {
     await mortal.kill();
     expect(await receipt).toMatchObject({ code: "CLOSED_DISCONNECTED" });
     const refused = bus.publish("a", 2, { receipt: true });
-    expect(refused).rejects.toMatchObject({ code: "CLOSED_DISCONNECTED" });
+    expect(await rejectionOf(refused)).toMatchObject({ code: "CLOSED_DISCONNECTED" });
     await mortal.start();
     await eventually(() => bus.isConnected, "it is back");
     expect(await bus.flush().catch((error: unknown) => error)).toMatchObject({

@@ -128,6 +128,15 @@ export function findQuietSkips(file: SourceFile): string[] {
 }
 
 /**
+ * Tests with other processes await a rejection themselves (rejectionOf): Bun's matcher waits within the
+ * call, and now and then the event loop stands still until the time-out of the test.
+ */
+export function findBlockingExpectations(file: SourceFile): string[] {
+  if (!file.path.startsWith("test/integration/")) return [];
+  return findLines(file, /\)\.(rejects|resolves)\b/);
+}
+
+/**
  * Each export has a docstring. Exports without an empty line between them share one, and constants
  * may share a line comment instead, such as the man page they are from.
  */
