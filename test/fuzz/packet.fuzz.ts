@@ -120,6 +120,7 @@ const CLIENT_FRAMES: Readonly<Record<number, readonly [flags: number, bodyBytesM
   33: [0, 4096],
   34: [0, 4096],
   35: [0, 4096],
+  36: [0x01, 0],
 };
 const BROKER_FRAMES: typeof CLIENT_FRAMES = {
   16: [0xcf, 65_520],
