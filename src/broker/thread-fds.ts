@@ -96,11 +96,14 @@ export class ThreadFds {
     return this.#spare.areShort && isOfUse ? this.#refillAt : Number.POSITIVE_INFINITY;
   }
 
-  /** Opens fds that are missing, now and then. */
-  refillIfDue(): void {
+  /**
+   * Opens fds that are missing, now and then.
+   * @param isRoomWanted administrators come first: their spare fds are short, too
+   */
+  refillIfDue(isRoomWanted: boolean): void {
     if (this.deadline() > this.#now()) return;
     if (this.#awaited?.isGiven === true) this.#takeBack();
-    else this.#refill();
+    else if (!isRoomWanted) this.#refill();
     this.#refillAt = this.#now() + ACCEPT_PAUSE_MS;
   }
 

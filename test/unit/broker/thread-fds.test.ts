@@ -63,11 +63,11 @@ describe("ThreadFds.start()", () => {
     const { worker } = running();
     const signal = new StartSignal();
     expect(threads.start({ make: () => worker, signal })).toBe(worker);
-    threads.refillIfDue();
+    threads.refillIfDue(false);
     expect([threads.kept, threads.deadline()]).toEqual([0, ACCEPT_PAUSE_MS]);
     signal.give();
     now += ACCEPT_PAUSE_MS;
-    threads.refillIfDue();
+    threads.refillIfDue(false);
     expect([threads.kept, threads.deadline()]).toEqual([
       THREAD_START_FDS,
       Number.POSITIVE_INFINITY,
@@ -90,7 +90,7 @@ describe("ThreadFds.start()", () => {
     threads.close();
     worker.emit("exit", 0);
     now += ACCEPT_PAUSE_MS;
-    threads.refillIfDue();
+    threads.refillIfDue(false);
     expect(threads.kept).toBe(0);
   });
 });
