@@ -274,7 +274,7 @@ export class Broker implements ReactorHandler, AdministrationHost {
       if (isDrained) this.#reactor.stop();
     } else {
       this.#accepting.resumeIfDue();
-      this.#threadFds.refillIfDue();
+      this.#threadFds.refillIfDue(this.#spareFds.areShort);
     }
     return hasServed;
   }

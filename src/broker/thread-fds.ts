@@ -41,6 +41,8 @@ export class ThreadFds {
   readonly #spare = new SpareFds(THREAD_START_FDS);
   /** A thread has them, or may still need them. */
   #areLent = false;
+  /** The thread that has them, and was not up in time; they are taken back when it is. */
+  #awaited: StartSignal | undefined;
   #isClosed = false;
   #refillAt = 0;
 
@@ -76,7 +78,9 @@ export class ThreadFds {
       worker = make();
       if (worker === undefined) return undefined;
       worker.once("exit", this.#takeBack);
-      isOver = signal.wait(THREAD_START_WAIT_MS) && !opensFiles;
+      const runs = signal.wait(THREAD_START_WAIT_MS);
+      if (!runs && !opensFiles) this.#awaited = signal;
+      isOver = runs && !opensFiles;
       return worker;
     } finally {
       if (isOver) {
@@ -88,13 +92,18 @@ export class ThreadFds {
 
   /** When refillIfDue() has something to do; Infinity where none is missing. */
   deadline(): number {
-    return this.#spare.areShort && !this.#areLent ? this.#refillAt : Number.POSITIVE_INFINITY;
+    const isOfUse = !this.#areLent || this.#awaited !== undefined;
+    return this.#spare.areShort && isOfUse ? this.#refillAt : Number.POSITIVE_INFINITY;
   }
 
-  /** Opens fds that are missing, now and then. */
-  refillIfDue(): void {
+  /**
+   * Opens fds that are missing, now and then.
+   * @param isRoomWanted administrators come first: their spare fds are short, too
+   */
+  refillIfDue(isRoomWanted: boolean): void {
     if (this.deadline() > this.#now()) return;
-    this.#refill();
+    if (this.#awaited?.isGiven === true) this.#takeBack();
+    else if (!isRoomWanted) this.#refill();
     this.#refillAt = this.#now() + ACCEPT_PAUSE_MS;
   }
 
@@ -120,6 +129,7 @@ export class ThreadFds {
 
   readonly #takeBack = (): void => {
     this.#areLent = false;
+    this.#awaited = undefined;
     this.#refill();
   };
 }

@@ -7,6 +7,7 @@
  * that waits for ever where a client sent a file of a file system that does not answer.
  */
 
+import { setTimeout as sleep } from "node:timers/promises";
 import { Worker } from "node:worker_threads";
 import { serializePolicy } from "../broker/policy/policy-build.ts";
 import { loadPolicySource } from "../broker/policy/policy-file.ts";
@@ -17,6 +18,9 @@ import { systemPolicyIo } from "./policy-source.ts";
 
 /** Milliseconds that reading may take; then the old policy stays. */
 const READ_TIMEOUT_MS = 60_000;
+
+/** Milliseconds that its end is waited for: one that hangs in a directory of users does not end. */
+const END_WAIT_MS = 1_000;
 
 /** In the published package both files are bundles beside each other. */
 const WORKER_NAME = import.meta.url.endsWith(".ts")
@@ -91,7 +95,8 @@ async function askReader(path: string, threads: ThreadStarter): Promise<PolicyRe
     return await promise;
   } finally {
     clearTimeout(timer);
-    void worker.terminate();
+    // Its fds may be the last ones, which whoever waits for the answer needs next.
+    await Promise.race([worker.terminate(), sleep(END_WAIT_MS, undefined, { ref: false })]);
   }
 }
 

@@ -9,7 +9,7 @@ import { type Bus, connect, Memory } from "../../src/client/index.ts";
 import { closeFd } from "../../src/ffi/owned-fd.ts";
 import { openSeqpacketPair } from "../../src/ffi/seqpacket.ts";
 import { CliBroker } from "../support/cli-process.ts";
-import { eventually } from "../support/eventually.ts";
+import { CONDITION_TIMEOUT_MS, eventually } from "../support/eventually.ts";
 import { testUnless } from "../support/loud-skip.ts";
 import { countFds, HAS_PRLIMIT, leaveFds, NO_PRLIMIT } from "../support/open-files.ts";
 import { openPipe } from "../support/pipes.ts";
@@ -31,6 +31,11 @@ fds = ["memfd", "memfd-sealed", "file", "file-read-only", "pipe", "socket", "dev
 
 /** More than the broker frees on its own thread. */
 const LARGE_BYTES = 6 * 1024 * 1024;
+
+/** The default time is short for a busy machine and a broker that waits for a thread. */
+function connectTo(path: string): Promise<Bus> {
+  return connect({ path, reconnect: false, timeoutMs: CONDITION_TIMEOUT_MS });
+}
 
 /** Who is connected before there are too few fds. */
 class Clients implements AsyncDisposable {
@@ -60,7 +65,7 @@ class Clients implements AsyncDisposable {
 
   static async connect(broker: CliBroker): Promise<Clients> {
     const raw = await Promise.all([1, 2, 3].map(() => RawClient.open(broker.socket)));
-    const buses = await Promise.all([1, 2, 3].map(() => connect({ path: broker.socket })));
+    const buses = await Promise.all([1, 2, 3].map(() => connectTo(broker.socket)));
     const clients = new Clients(broker, raw, buses);
     await clients.#prepare();
     return clients;
@@ -130,7 +135,7 @@ async function retain({ publisher }: Clients): Promise<void> {
 }
 
 async function comeAndGo({ socket }: Clients): Promise<void> {
-  const bus = await connect({ path: socket, reconnect: false });
+  const bus = await connectTo(socket);
   await bus.close();
 }
 

@@ -59,6 +59,21 @@ describe("ThreadFds.start()", () => {
     expect(threads.start({ make: () => worker, signal })).toBe(worker);
   });
 
+  test("takes them back from a thread that was not up in time, once it is", () => {
+    const { worker } = running();
+    const signal = new StartSignal();
+    expect(threads.start({ make: () => worker, signal })).toBe(worker);
+    threads.refillIfDue(false);
+    expect([threads.kept, threads.deadline()]).toEqual([0, ACCEPT_PAUSE_MS]);
+    signal.give();
+    now += ACCEPT_PAUSE_MS;
+    threads.refillIfDue(false);
+    expect([threads.kept, threads.deadline()]).toEqual([
+      THREAD_START_FDS,
+      Number.POSITIVE_INFINITY,
+    ]);
+  });
+
   test("takes them back where no thread can be made", () => {
     const { signal } = running();
     expect(threads.start({ make: () => undefined, signal })).toBeUndefined();
@@ -75,7 +90,7 @@ describe("ThreadFds.start()", () => {
     threads.close();
     worker.emit("exit", 0);
     now += ACCEPT_PAUSE_MS;
-    threads.refillIfDue();
+    threads.refillIfDue(false);
     expect(threads.kept).toBe(0);
   });
 });
