@@ -1,6 +1,6 @@
 /**
- * Receives the packets of clients, one after the other; or several ahead, where a client sends fds.
- * Fds that nobody takes out of a packet are closed as their sender's. No more of them are let in than
+ * Receives the packets of clients, one after the other; or several ahead, where many small ones
+ * come. Fds that nobody takes out of a packet are closed as their sender's. No more of them are let in than
  * the broker has room for: what it needs for itself is left also where many are slow to be closed.
  */
 
@@ -39,7 +39,7 @@ export class PacketSource {
   /** Receives packets one by one. */
   readonly #single: PacketReceiver;
   readonly #close: (fd: number) => void;
-  /** Undefined until a client sends fds: it has a megabyte. */
+  /** Undefined until it is needed: it has a megabyte. */
   #several: ReceivedRecords | undefined;
   /** Fds that a packet received alone may bring now. */
   #room = MESSAGE_FDS_MAX;

@@ -18,7 +18,7 @@ import type { FdsInFlight } from "./fds-in-flight.ts";
 import type { HeldOff } from "./held-off.ts";
 import type { Holdup } from "./held-publishers.ts";
 import { isSentBy } from "./identity.ts";
-import { BYTES_PER_TURN, PACKETS_PER_TURN } from "./limits.ts";
+import { AHEAD_OF_BYTES_MAX, BYTES_PER_TURN, PACKETS_PER_TURN } from "./limits.ts";
 import type { PacketHandler, ReceivedPacket } from "./packet-handler.ts";
 import { PacketRest, type PacketRests } from "./packet-rests.ts";
 import type { PacketSource } from "./packet-source.ts";
@@ -153,20 +153,20 @@ export class Reading {
     const { source, closer, heldOff, inFlight, verifiesPackets, host } = this.#parts;
     const { uid } = connection.identity;
     let turnBytes = 0;
-    let haveFds = false;
+    let areMany = false;
     for (let packets = 0; packets < packetsMax; packets += 1) {
       const isAhead = source.ahead > 0;
       if (!isAhead && turnBytes >= BYTES_PER_TURN) return;
       if (!isAhead && closer.isFull(uid)) return heldOff.add(connection);
-      const bytes = isAhead
+      const bytes: number = isAhead
         ? source.next()
-        : this.#receive(connection, haveFds ? packetsMax - packets : 1);
+        : this.#receive(connection, areMany ? packetsMax - packets : 1);
       if (bytes === PEER_CLOSED) return host.doom(connection);
       if (bytes === RECORD_TRUNCATED) throw tooManyBytes();
       if (bytes < 0) return;
       const { packet } = source;
       turnBytes += bytes;
-      haveFds = packet.receivedFdCount > 0;
+      areMany = packet.receivedFdCount > 0 || (packets > 0 && bytes <= AHEAD_OF_BYTES_MAX);
       // The first message leaves at once; a second one means that there are many.
       inFlight.follow = packets > 0;
       if (verifiesPackets && !isSentBy(connection.identity, packet)) {

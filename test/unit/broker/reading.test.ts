@@ -1,10 +1,10 @@
-/** Reading from a client that sends fds, which is received from in batches. Real sockets and files. */
+/** Reading from a client that sends fds or small packets, in batches. Real sockets and files. */
 
 import { expect, test } from "bun:test";
 import { fstatSync } from "node:fs";
 import type { Connection } from "../../../src/broker/connection.ts";
 import { KeptFds } from "../../../src/broker/kept-fds.ts";
-import { PACKETS_PER_TURN } from "../../../src/broker/limits.ts";
+import { AHEAD_OF_BYTES_MAX, PACKETS_PER_TURN } from "../../../src/broker/limits.ts";
 import type { ReceivedPacket } from "../../../src/broker/packet-handler.ts";
 import { type PacketRest, PacketRests } from "../../../src/broker/packet-rests.ts";
 import { PacketSource } from "../../../src/broker/packet-source.ts";
@@ -68,7 +68,10 @@ class ReadingBench implements Disposable {
       source: this.#source,
       rests: this.#rests,
       verifiesPackets,
-      handler: { handle: (_connection: Connection, packet: ReceivedPacket) => this.#note(packet) },
+      handler: {
+        handle: (_connection: Connection, packet: ReceivedPacket, packetBytes: number) =>
+          this.#note(packet, packetBytes),
+      },
       backPressure: {
         hold: (_connection: Connection, rest: PacketRest) => {
           this.#held = rest;
@@ -130,9 +133,8 @@ class ReadingBench implements Disposable {
     this.pair[Symbol.dispose]();
   }
 
-  #note(packet: ReceivedPacket): number {
+  #note(packet: ReceivedPacket, packetBytes: number): number {
     const mark = packet.buffer.bytes[0] ?? 0;
-    const bytes = PACKET_BYTES;
     const stop = this.stops.get(mark);
     this.stops.delete(mark);
     this.ahead.push(this.#source.ahead);
@@ -147,7 +149,7 @@ class ReadingBench implements Disposable {
     this.handled.push([mark, inodes]);
     if (this.#inFlight.follow) this.together.push(mark);
     if (stop === "end") this.connection.state = "DOOMED";
-    return bytes;
+    return packetBytes;
   }
 }
 
@@ -301,6 +303,17 @@ test(
     expect(bench.ended).toBe("gone");
   }),
 );
+
+test("read() receives small packets ahead behind the second, and large ones one by one", () => {
+  using bench = new ReadingBench();
+  for (let mark = 1; mark <= 5; mark += 1) bench.send(mark, 0);
+  bench.read();
+  expect(bench.ahead).toEqual([0, 0, 2, 1, 0]);
+  for (let mark = 1; mark <= 5; mark += 1) bench.send(mark, 0, AHEAD_OF_BYTES_MAX + 1);
+  bench.read();
+  expect(bench.ahead.slice(5)).toEqual([0, 0, 0, 0, 0]);
+  expect(bench.handled).toHaveLength(10);
+});
 
 test("read() receives no more ahead than there is room for whatever fds they have", () => {
   using bench = new ReadingBench();
