@@ -1,6 +1,6 @@
 /**
- * Receives the packets of clients, one after the other; or several ahead, where many small ones
- * come. Fds that nobody takes out of a packet are closed as their sender's. No more of them are let in than
+ * Receives the packets of clients, one after the other; or several ahead, where many small ones come.
+ * Fds that nobody takes out of a packet are closed as their sender's. No more of them are let in than
  * the broker has room for: what it needs for itself is left also where many are slow to be closed.
  */
 
