@@ -41,6 +41,8 @@ export class ConnectionTable {
   readonly #byUid = new Map<number, UserCount>();
   /** All that have not said HELLO, oldest first. */
   readonly #awaitingHello = new Set<Connection>();
+  /** The first of them; undefined where there is none, or it is to be looked up again. */
+  #oldestAwaiting: Connection | undefined;
   readonly #connectionsMax: number;
   /** What the broker's own room allows, whatever the quota says. */
   readonly #connectionsPerUidMax: number;
@@ -87,8 +89,10 @@ export class ConnectionTable {
 
   /** The connection that has waited longest without saying HELLO. */
   oldestAwaitingHello(): Connection | undefined {
-    // Asked twice a turn: an iterator each time would be most of what the collector has to collect.
-    return this.#awaitingHello.size === 0 ? undefined : firstOf(this.#awaitingHello);
+    // Asked several times a turn: an iterator each time would be most of what there is to collect.
+    if (this.#awaitingHello.size === 0) return undefined;
+    this.#oldestAwaiting ??= firstOf(this.#awaitingHello);
+    return this.#oldestAwaiting;
   }
 
   /**
@@ -138,6 +142,7 @@ export class ConnectionTable {
     this.#byId.set(connection.id, connection);
     this.#bySlot[connection.slot] = connection;
     this.#size += 1;
+    if (this.#awaitingHello.size === 0) this.#oldestAwaiting = connection;
     this.#awaitingHello.add(connection);
     const { uid } = connection.identity;
     const user = this.#byUid.get(uid) ?? { connections: 0, extras: 0, awaitingHello: new Set() };
@@ -151,6 +156,7 @@ export class ConnectionTable {
   /** The connection said HELLO, or will not live to. */
   noteHello(connection: Connection): void {
     this.#awaitingHello.delete(connection);
+    if (this.#oldestAwaiting === connection) this.#oldestAwaiting = undefined;
     this.#byUid.get(connection.identity.uid)?.awaitingHello.delete(connection);
   }
 
