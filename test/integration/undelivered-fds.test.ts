@@ -80,6 +80,8 @@ describe("fds of a message", () => {
       expect(await shut.nextTexts(1)).toEqual(["behind"]);
       expect(await open.nextTexts(1)).toEqual(["before"]);
       expect(takeTexts((await open.nextOf(OPCODE.MESSAGE)).fds)).toEqual(["file 0", "file 1"]);
+      // Only of a socket that is empty the broker knows for sure that all fds are taken.
+      expect(await open.nextTexts(1)).toEqual(["behind"]);
 
       expect(await fdFigures(publisher)).toEqual({ ...NOTHING, unwanted: 2 });
       const { connection } = shut;
