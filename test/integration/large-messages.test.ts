@@ -1,7 +1,7 @@
 /** Bodies that no packet can carry: to everybody, in order, unchanged, and nowhere left behind. */
 
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
-import { readdirSync, readlinkSync } from "node:fs";
+import { readdirSync, readlinkSync, statSync } from "node:fs";
 import { SEND_QUEUE_MEMORY_BYTES_MAX } from "../../src/broker/limits.ts";
 import { type Bus, connect, Memory, type Message } from "../../src/client/index.ts";
 import { LARGE_COPY_BYTES_MAX } from "../../src/client/limits.ts";
@@ -27,11 +27,13 @@ const LARGE = MESSAGE_BODY_BYTES_MAX + 1;
 
 let broker: SpawnedBroker;
 let fdsAtRest: number;
+let memoriesBefore: ReadonlySet<string>;
 
 beforeEach(async () => {
   broker = await spawnBroker();
   using _first = await RawClient.open(broker.path);
   fdsAtRest = (await broker.fdsAtRest()) - 1;
+  memoriesBefore = new Set(openMemories());
 });
 
 afterEach(async () => {
@@ -43,16 +45,21 @@ async function next(subscription: Subscription): Promise<Message> {
   return (await subscription.next()).value;
 }
 
-/** Memfds of the library and of the tests that this process has open. */
+/** Memfds of the library and of the tests that this process has open, and had not before the test. */
 function memoriesOpen(): number {
-  const targets = readdirSync("/proc/self/fd").map((fd) => {
+  return openMemories().filter((memory) => !memoriesBefore.has(memory)).length;
+}
+
+/** Each as its fd and inode: what others have left to the collector may be among them. */
+function openMemories(): string[] {
+  return readdirSync("/proc/self/fd").flatMap((fd) => {
     try {
-      return readlinkSync(`/proc/self/fd/${fd}`);
+      const path = `/proc/self/fd/${fd}`;
+      return readlinkSync(path).includes("memfd:seqbus") ? [`${fd} ${statSync(path).ino}`] : [];
     } catch {
-      return "";
+      return []; // The fd that read the directory.
     }
   });
-  return targets.filter((target) => target.includes("memfd:seqbus")).length;
 }
 
 function digest(bytes: Uint8Array): string {
