@@ -308,6 +308,24 @@ describe("OPEN_CHANNEL", () => {
     expect(events["channel-opened"]).toBe(all.length);
   });
 
+  testUnless(
+    !knowsPassRights(),
+    NO_PASSRIGHTS,
+    "is not told as opened where the asker cannot take its ends",
+    async () => {
+      using asker = await RawClient.open(broker.path);
+      using server = await RawClient.open(broker.path);
+      await server.serve("channel.lost", { channels: true });
+      setPassRights(asker.socket.number, false);
+      expect(await refusal(asker, "channel.lost")).toMatchObject({
+        status: STATUS.LIMIT_QUEUED_FDS,
+      });
+      using _theirs = new Ends(await server.nextOf(OPCODE.CHANNEL));
+      const all = await broker.reportedSoFar("channel-opened");
+      expect(all.filter(({ connection }) => connection === asker.connection)).toEqual([]);
+    },
+  );
+
   test("leaves nothing behind where the asker goes at once", async () => {
     using server = await RawClient.open(broker.path);
     await server.serve("channel.gone", { channels: true });

@@ -67,7 +67,7 @@ describe("a reload of the policy", () => {
     await bus.flush();
     writePolicy(broker, OPEN.replace('topics = [">"]', 'topics = ["open.>"]'));
     await bus.reloadPolicy();
-    // The news of it come before the answer to whatever is asked next, and not before that of the reload.
+    // Before the broker reads the next packet it has told of rights that are gone.
     await bus.flush();
     expect(() => bus.publish("secret.a", "after")).toThrow("no rule allows it");
     bus.publish("open.a", "after");
