@@ -4,18 +4,18 @@
  */
 
 import { bench, do_not_optimize, group, run } from "mitata";
-import { BusState } from "../src/broker/bus-state.ts";
 import { Connection } from "../src/broker/connection.ts";
-import { Deferred } from "../src/broker/deferred.ts";
-import { FdsInFlight } from "../src/broker/fds-in-flight.ts";
-import { Introductions } from "../src/broker/introductions.ts";
-import { PacketPool } from "../src/broker/packet-pool.ts";
+import { FdsInFlight } from "../src/broker/fds/fds-in-flight.ts";
+import { Deferred } from "../src/broker/long-work/deferred.ts";
 import { ownUidPolicy } from "../src/broker/policy/decide.ts";
-import { Quotas } from "../src/broker/quota.ts";
-import { QUOTA_DEFAULTS } from "../src/broker/quota-limits.ts";
-import { Router } from "../src/broker/router.ts";
-import { SendQueue } from "../src/broker/send-queue.ts";
-import { SubscriptionIndex } from "../src/broker/subscription-index.ts";
+import { Quotas } from "../src/broker/quotas/quota.ts";
+import { QUOTA_DEFAULTS } from "../src/broker/quotas/quota-limits.ts";
+import { BusState } from "../src/broker/routing/bus-state.ts";
+import { Introductions } from "../src/broker/routing/introductions.ts";
+import { Router } from "../src/broker/routing/router.ts";
+import { SubscriptionIndex } from "../src/broker/routing/subscription-index.ts";
+import { PacketPool } from "../src/broker/sending/packet-pool.ts";
+import { SendQueue } from "../src/broker/sending/send-queue.ts";
 import { decodeBody, encodeBody } from "../src/client/body-codec.ts";
 import { OwnedFd } from "../src/ffi/owned-fd.ts";
 import { openSeqpacket } from "../src/ffi/seqpacket.ts";

@@ -6,7 +6,7 @@
  */
 
 import { bench, do_not_optimize, group, run } from "mitata";
-import type { PeerIdentity } from "../src/broker/identity.ts";
+import type { PeerIdentity } from "../src/broker/identity/identity.ts";
 import { decide, decideSubscribe } from "../src/broker/policy/decide.ts";
 import { buildPolicy, PolicyAssembly, serializePolicy } from "../src/broker/policy/policy-build.ts";
 import { parsePolicy, type UserDirectory } from "../src/broker/policy/policy-file.ts";

@@ -17,7 +17,7 @@ import { basename, dirname, join } from "node:path";
 
 const ROOT = join(import.meta.dir, "..");
 /** Threads of the command's: each stands beside it as a file of its own. */
-const WORKERS = ["src/broker/closing-worker.ts", "src/cli/policy-reader-worker.ts"];
+const WORKERS = ["src/broker/closing/closing-worker.ts", "src/cli/policy-reader-worker.ts"];
 const DIST = join(ROOT, "dist");
 /** What the bundles may import when they run, beside what is built into Bun. */
 const RUNTIME_DEPENDENCIES = ["msgpackr"];

@@ -6,7 +6,7 @@
 
 import type { PinnedBuffer } from "../ffi/pinned-buffer.ts";
 import type { Connection } from "./connection.ts";
-import type { FdBundle } from "./fd-bundle.ts";
+import type { FdBundle } from "./fds/fd-bundle.ts";
 
 /** One frame of a client, in a packet that was found well-formed. */
 export interface ClientFrame {

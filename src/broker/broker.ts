@@ -8,11 +8,13 @@ import { Epoll } from "../ffi/epoll.ts";
 import { raiseOpenFilesLimit } from "../ffi/resource-limits.ts";
 import { findRuntimeEpoll } from "../ffi/runtime-epoll.ts";
 import { prepareUnreadRecords } from "../ffi/unread-records.ts";
-import { Accepting } from "./accepting.ts";
-import type { AdministrationHost } from "./administration.ts";
-import { OF_BROKER } from "./background.ts";
-import { ComingsAndGoings } from "./comings-and-goings.ts";
+import { Accepting } from "./arrivals/accepting.ts";
+import { ComingsAndGoings } from "./arrivals/comings-and-goings.ts";
+import { Listener } from "./arrivals/listener.ts";
+import { ThreadFds, type ThreadStarter } from "./closing/thread-fds.ts";
 import type { BrokerEventListener } from "./events.ts";
+import { SpareFds } from "./fds/spare-fds.ts";
+import { overflowIds } from "./identity/overflow-ids.ts";
 import {
   COMINGS_AND_GOINGS_MS_PER_TURN,
   FDS_PER_CONNECTION,
@@ -20,12 +22,12 @@ import {
   IDLE_WAIT_MS,
   SHUTDOWN_DRAIN_MS,
 } from "./limits.ts";
-import { Listener } from "./listener.ts";
-import { overflowIds } from "./overflow-ids.ts";
+import { OF_BROKER } from "./long-work/background.ts";
 import { ownUidPolicy } from "./policy/decide.ts";
 import { PolicyAssembly } from "./policy/policy-build.ts";
 import type { Policy } from "./policy/rules.ts";
 import { Reactor, type ReactorHandler } from "./reactor.ts";
+import type { AdministrationHost } from "./requests/administration.ts";
 import { Sessions } from "./sessions.ts";
 import {
   isLaneToken,
@@ -34,8 +36,6 @@ import {
   slotOfToken,
   TAKING_TOKEN,
 } from "./socket-watch.ts";
-import { SpareFds } from "./spare-fds.ts";
-import { ThreadFds, type ThreadStarter } from "./thread-fds.ts";
 
 /** Sockets of a bus with a policy are open to all; the policy decides. */
 const MODE_WITH_POLICY = 0o666;

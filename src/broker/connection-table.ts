@@ -5,7 +5,6 @@
 
 import { assert } from "../assert.ts";
 import type { Connection } from "./connection.ts";
-import type { Excess } from "./excess.ts";
 import { IdSequence } from "./id-sequence.ts";
 import {
   ADMINISTRATORS_EXTRA_MAX,
@@ -13,6 +12,7 @@ import {
   CONNECTIONS_MAX,
   CONNECTIONS_PER_UID_MAX,
 } from "./limits.ts";
+import type { Excess } from "./quotas/excess.ts";
 
 /** Choices for one table. */
 export interface ConnectionTableOptions {

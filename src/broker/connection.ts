@@ -6,18 +6,18 @@
 import { ProtocolError } from "../errors.ts";
 import type { OwnedFd } from "../ffi/owned-fd.ts";
 import type { OverflowPolicy } from "../protocol/words.ts";
-import type { Steps } from "./fair-steps.ts";
-import type { FdAccount } from "./fds-in-flight.ts";
-import type { Figures, ReceiverFigures } from "./figures.ts";
+import type { FdAccount } from "./fds/fds-in-flight.ts";
+import type { Figures, ReceiverFigures } from "./figures/figures.ts";
 import { IdSequence } from "./id-sequence.ts";
-import type { PeerIdentity } from "./identity.ts";
+import type { PeerIdentity } from "./identity/identity.ts";
+import type { Steps } from "./long-work/fair-steps.ts";
 import type { Decision } from "./policy/decide.ts";
-import type { ConnectionQuota } from "./quota.ts";
-import type { Route } from "./route.ts";
-import type { SendQueue } from "./send-queue.ts";
+import type { ConnectionQuota } from "./quotas/quota.ts";
+import type { Route } from "./routing/route.ts";
+import type { Topic } from "./routing/topic-table.ts";
+import type { SendQueue } from "./sending/send-queue.ts";
 import type { CallFigures } from "./services/call-figures.ts";
 import type { ConnectionServices } from "./services/connection-services.ts";
-import type { Topic } from "./topic-table.ts";
 
 /** A topic that a connection has open, with the rights that the policy gives it there. */
 export interface OpenTopic {

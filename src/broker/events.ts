@@ -5,7 +5,7 @@
 
 import type { ErrorCode } from "../errors.ts";
 import type { FoundFdKind } from "../fd-kinds.ts";
-import type { PeerIdentity } from "./identity.ts";
+import type { PeerIdentity } from "./identity/identity.ts";
 
 /** Something that happened, never with payload. */
 export type BrokerEvent =

@@ -11,15 +11,15 @@ import { senderBody } from "../protocol/control-messages.ts";
 import { PACKET_BYTES_MAX, SERVICE_OWNERS_TOLD_MAX } from "../protocol/limits.ts";
 import { ENCODING, OPCODE } from "../protocol/opcodes.ts";
 import { PacketWriter } from "../protocol/packet.ts";
-import type { BusState } from "./bus-state.ts";
 import type { Connection } from "./connection.ts";
-import { type DeliveryHost, noteDelivery } from "./delivery.ts";
-import { GroupDelivery } from "./group-delivery.ts";
-import type { ControlSender, Introductions } from "./introductions.ts";
-import type { RouteGroup } from "./route.ts";
-import type { RouterHost } from "./router.ts";
+import type { BusState } from "./routing/bus-state.ts";
+import { GroupDelivery } from "./routing/group-delivery.ts";
+import type { ControlSender, Introductions } from "./routing/introductions.ts";
+import type { RouteGroup } from "./routing/route.ts";
+import type { RouterHost } from "./routing/router.ts";
+import type { Topic } from "./routing/topic-table.ts";
+import { type DeliveryHost, noteDelivery } from "./sending/delivery.ts";
 import type { Service } from "./services/service-table.ts";
-import type { Topic } from "./topic-table.ts";
 
 /** The broker's own place among the senders: no connection has this id. */
 export const BROKER_ORIGIN = 0;

@@ -14,15 +14,16 @@ import { goodbyeBody, type Hello } from "../protocol/control-messages.ts";
 import { PROTOCOL_VERSION } from "../protocol/limits.ts";
 import { OPCODE } from "../protocol/opcodes.ts";
 import { STATUS } from "../protocol/status-codes.ts";
-import { type Background, OF_BROKER } from "./background.ts";
+import type { Reception } from "./arrivals/reception.ts";
+import { welcome } from "./arrivals/welcome.ts";
 import {
   assembleParts,
   type BrokerParts,
   type PartsHost,
   type SessionsOptions,
 } from "./broker-parts.ts";
+import type { FdCloser } from "./closing/fd-closer.ts";
 import type { Connection, OpenTopic } from "./connection.ts";
-import { CONTROL_FRAME_BUFFER, encodeControlFrame } from "./control-frames.ts";
 import {
   type Cause,
   doesNotRead,
@@ -32,20 +33,19 @@ import {
   noHello,
   readsTooSlowly,
   tooManyAwaitingHello,
-} from "./endings.ts";
-import type { LimitFigures } from "./excess.ts";
-import { encodeFatal, type FatalFields } from "./fatal-frame.ts";
-import type { FdCloser } from "./fd-closer.ts";
-import type { ControlSender } from "./introductions.ts";
-import { sendLastWord } from "./last-word.ts";
+} from "./departures/endings.ts";
+import { encodeFatal, type FatalFields } from "./departures/fatal-frame.ts";
+import { sendLastWord } from "./departures/last-word.ts";
 import { BACKGROUND_MS_PER_TURN, COSTLY_MS_PER_TURN, HELLO_TIMEOUT_MS } from "./limits.ts";
-import { tellTooLarge } from "./message-limit.ts";
+import { type Background, OF_BROKER } from "./long-work/background.ts";
 import type { Policy } from "./policy/rules.ts";
-import { QUEUE_FULL } from "./queue-outcomes.ts";
-import { limitsOfPolicy, quotaDefaults } from "./quota-limits.ts";
-import type { Reception } from "./reception.ts";
-import type { Topic } from "./topic-table.ts";
-import { welcome } from "./welcome.ts";
+import type { LimitFigures } from "./quotas/excess.ts";
+import { limitsOfPolicy, quotaDefaults } from "./quotas/quota-limits.ts";
+import { tellTooLarge } from "./reading/message-limit.ts";
+import type { ControlSender } from "./routing/introductions.ts";
+import type { Topic } from "./routing/topic-table.ts";
+import { CONTROL_FRAME_BUFFER, encodeControlFrame } from "./sending/control-frames.ts";
+import { QUEUE_FULL } from "./sending/queue-outcomes.ts";
 
 /** All connections of one broker. */
 export class Sessions implements PartsHost {

@@ -1,7 +1,7 @@
 /** What the broker reports, as lines for people. Pure. */
 
 import type { BrokerEvent } from "../broker/events.ts";
-import type { PeerIdentity } from "../broker/identity.ts";
+import type { PeerIdentity } from "../broker/identity/identity.ts";
 import { printable } from "./printable-text.ts";
 
 const FDS_KEPT_BECAUSE = {

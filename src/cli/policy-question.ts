@@ -3,7 +3,7 @@
  * refused. What is not said of the client is taken as absent, not as unknown.
  */
 
-import type { PeerIdentity } from "../broker/identity.ts";
+import type { PeerIdentity } from "../broker/identity/identity.ts";
 import { NO_GROUP } from "../broker/policy/condition-words.ts";
 import { ACTIONS, type Action } from "../broker/policy/rules.ts";
 import { ArgumentError } from "../errors.ts";

@@ -9,10 +9,10 @@
 
 import { setTimeout as sleep } from "node:timers/promises";
 import { Worker } from "node:worker_threads";
+import { StartSignal } from "../broker/closing/start-signal.ts";
+import type { ThreadStarter } from "../broker/closing/thread-fds.ts";
 import { serializePolicy } from "../broker/policy/policy-build.ts";
 import { loadPolicySource } from "../broker/policy/policy-file.ts";
-import { StartSignal } from "../broker/start-signal.ts";
-import type { ThreadStarter } from "../broker/thread-fds.ts";
 import { ConfigError } from "../errors.ts";
 import { systemPolicyIo } from "./policy-source.ts";
 

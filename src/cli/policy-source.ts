@@ -4,7 +4,7 @@
  */
 
 import { closeSync, constants, fstatSync, openSync, readdirSync, readSync } from "node:fs";
-import { overflowIds } from "../broker/overflow-ids.ts";
+import { overflowIds } from "../broker/identity/overflow-ids.ts";
 import type {
   PolicyDirectoryContents,
   PolicyFileContents,

@@ -4,7 +4,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from "bun:test
 import { mkdtempSync, openSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { DEFAULT_FD_KINDS } from "../../src/broker/fd-rules.ts";
+import { DEFAULT_FD_KINDS } from "../../src/broker/fds/fd-rules.ts";
 import { connect } from "../../src/client/index.ts";
 import { FD_KINDS, type FdKind } from "../../src/fd-kinds.ts";
 import { closeFd, OwnedFd } from "../../src/ffi/owned-fd.ts";

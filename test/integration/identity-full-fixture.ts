@@ -3,7 +3,7 @@
  * Prints a list of the three outcomes: "found" or the code of the error.
  */
 
-import { readPeerIdentity } from "../../src/broker/identity.ts";
+import { readPeerIdentity } from "../../src/broker/identity/identity.ts";
 import { SyscallError } from "../../src/errors.ts";
 import { closeFd, duplicateFd } from "../../src/ffi/owned-fd.ts";
 import { openSeqpacketPair } from "../../src/ffi/seqpacket.ts";

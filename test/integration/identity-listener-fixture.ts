@@ -3,7 +3,7 @@
  * then the identity as it is by default, then as it is with allowUnmapped.
  */
 
-import { readPeerIdentity } from "../../src/broker/identity.ts";
+import { readPeerIdentity } from "../../src/broker/identity/identity.ts";
 import { waitReadable } from "../../src/ffi/blocking-poll.ts";
 import { acceptConnection, bindPath, listen, openSeqpacket } from "../../src/ffi/seqpacket.ts";
 

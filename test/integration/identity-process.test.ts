@@ -16,8 +16,8 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { readPeerIdentity } from "../../src/broker/identity.ts";
-import { readProcessIdentity } from "../../src/broker/process-identity.ts";
+import { readPeerIdentity } from "../../src/broker/identity/identity.ts";
+import { readProcessIdentity } from "../../src/broker/identity/process-identity.ts";
 import { supportsPeerPidfd } from "../../src/ffi/peer-credentials.ts";
 import { eventually } from "../support/eventually.ts";
 import { testUnless } from "../support/loud-skip.ts";

@@ -1,7 +1,11 @@
 import { expect, test } from "bun:test";
 import { readFileSync, readlinkSync } from "node:fs";
-import { isSentBy, type PeerIdentity, readPeerIdentity } from "../../src/broker/identity.ts";
-import { overflowIds } from "../../src/broker/overflow-ids.ts";
+import {
+  isSentBy,
+  type PeerIdentity,
+  readPeerIdentity,
+} from "../../src/broker/identity/identity.ts";
+import { overflowIds } from "../../src/broker/identity/overflow-ids.ts";
 import { PacketReceiver } from "../../src/ffi/ancillary.ts";
 import { supportsPeerPidfd } from "../../src/ffi/peer-credentials.ts";
 import { PinnedBuffer } from "../../src/ffi/pinned-buffer.ts";

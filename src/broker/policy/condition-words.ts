@@ -4,7 +4,7 @@
  * All words are short, however long the list behind them is: they travel in one packet.
  */
 
-import type { PeerIdentity } from "../identity.ts";
+import type { PeerIdentity } from "../identity/identity.ts";
 import { type Condition, isUnitUnknown } from "./conditions.ts";
 import { type Rule, rangeInWords } from "./rules.ts";
 

@@ -6,7 +6,7 @@
  * a deny holds unless it is known not to.
  */
 
-import type { PeerIdentity } from "../identity.ts";
+import type { PeerIdentity } from "../identity/identity.ts";
 import { isInRanges, type Rule } from "./rules.ts";
 import { pathWildcardMatches, wildcardMatches } from "./wildcard-text.ts";
 

@@ -6,7 +6,7 @@
  * files want is allowed and marked.
  */
 
-import type { PeerIdentity } from "../identity.ts";
+import type { PeerIdentity } from "../identity/identity.ts";
 import { buildPolicy } from "./policy-build.ts";
 import type { Relation, RuleKind } from "./rule-bucket.ts";
 import { ACTIONS, type Action, defaultMode, type Policy, type Rule } from "./rules.ts";

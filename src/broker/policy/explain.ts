@@ -8,7 +8,7 @@
  */
 
 import { patternsIntersect, splitTokens, topicMatches } from "../../protocol/topics.ts";
-import type { PeerIdentity } from "../identity.ts";
+import type { PeerIdentity } from "../identity/identity.ts";
 import { clientWords, listInWords, ruleWords } from "./condition-words.ts";
 import { CONDITIONS, type Condition, UNKNOWN } from "./conditions.ts";
 import { type DecidingRules, decisionOf, findDeciding } from "./decide.ts";

@@ -4,7 +4,7 @@
  */
 
 import { patternCovers, patternsIntersect, topicMatches } from "../../protocol/topics.ts";
-import type { PeerIdentity } from "../identity.ts";
+import type { PeerIdentity } from "../identity/identity.ts";
 import { type PatternQuery, PatternTrie } from "./pattern-trie.ts";
 import { ACTIONS, type Action, type Rule } from "./rules.ts";
 

@@ -10,7 +10,7 @@
  */
 
 import { splitTokens } from "../../protocol/topics.ts";
-import type { PeerIdentity } from "../identity.ts";
+import type { PeerIdentity } from "../identity/identity.ts";
 import { isAbout, isUnitUnknown } from "./conditions.ts";
 import { IdBuckets, WildcardBuckets } from "./keyed-buckets.ts";
 import { RuleBucket, type RuleQuery, type RuleSearch } from "./rule-bucket.ts";

@@ -4,7 +4,7 @@
  */
 
 import { topicMatches } from "../../protocol/topics.ts";
-import { OTHERS } from "../folded-sums.ts";
+import { OTHERS } from "../figures/folded-sums.ts";
 import { type Entry, numberKey, type Question } from "./query-provider.ts";
 
 /** Keys sort like the entries: `gone/a.b`, `others`. Those in use have numbers. */

@@ -10,11 +10,11 @@ import { decodeQuery, type Query, queryAckBody } from "../../protocol/service-me
 import { STATUS } from "../../protocol/status-codes.ts";
 import { checkPattern } from "../../protocol/topics.ts";
 import type { QuerySubject } from "../../protocol/words.ts";
-import type { Administration } from "../administration.ts";
 import type { Area, CarryOut, ClientFrame } from "../area.ts";
 import type { Connection } from "../connection.ts";
-import type { ControlSender } from "../introductions.ts";
-import { bodyEnd, bodyStart, checkRequestId } from "../requests.ts";
+import type { Administration } from "../requests/administration.ts";
+import { bodyEnd, bodyStart, checkRequestId } from "../requests/requests.ts";
+import type { ControlSender } from "../routing/introductions.ts";
 import { pageOf } from "./answer-page.ts";
 import { type ClientTables, clientProviders } from "./client-entries.ts";
 import type { CounterSource, QueryProvider } from "./query-provider.ts";

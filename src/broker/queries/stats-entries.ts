@@ -1,12 +1,12 @@
 /** The question `stats`: the broker as a whole, then its users, then its units. */
 
 import { SOFTWARE } from "../../version.ts";
-import type { BusState } from "../bus-state.ts";
 import type { ConnectionTable } from "../connection-table.ts";
-import type { FdCounters } from "../fds-in-flight.ts";
-import { OTHERS } from "../folded-sums.ts";
-import { type Quotas, RESOURCE, type ResourceName } from "../quota.ts";
-import type { Statistics, Sum } from "../statistics.ts";
+import type { FdCounters } from "../fds/fds-in-flight.ts";
+import { OTHERS } from "../figures/folded-sums.ts";
+import type { Statistics, Sum } from "../figures/statistics.ts";
+import { type Quotas, RESOURCE, type ResourceName } from "../quotas/quota.ts";
+import type { BusState } from "../routing/bus-state.ts";
 import type { CounterSource, Entry, QueryProvider, Question } from "./query-provider.ts";
 
 const RESOURCES = Object.entries(RESOURCE) as [ResourceName, (typeof RESOURCE)[ResourceName]][];

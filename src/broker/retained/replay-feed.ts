@@ -11,7 +11,7 @@
  * one that has ended meanwhile gets nothing.
  */
 
-import { SubscriptionIndex } from "../subscription-index.ts";
+import { SubscriptionIndex } from "../routing/subscription-index.ts";
 import type { RetainedTable } from "./retained-table.ts";
 import type { RetainedValue } from "./retained-value.ts";
 

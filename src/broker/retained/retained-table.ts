@@ -9,8 +9,8 @@
 
 import { assert } from "../../assert.ts";
 import { RETAINED_MAX } from "../limits.ts";
-import type { ConnectionQuota } from "../quota.ts";
-import type { TopicTable } from "../topic-table.ts";
+import type { ConnectionQuota } from "../quotas/quota.ts";
+import type { TopicTable } from "../routing/topic-table.ts";
 import { DeadlineHeap } from "./deadline-heap.ts";
 import { RetainedCharges, type RetainedExcess, type RetainedSize } from "./retained-charge.ts";
 import type { RetainedValue } from "./retained-value.ts";

@@ -5,9 +5,9 @@
 
 import type { PinnedBuffer } from "../../ffi/pinned-buffer.ts";
 import type { Connection } from "../connection.ts";
-import { FdBundle, type FdPayer } from "../fd-bundle.ts";
-import type { PeerIdentity } from "../identity.ts";
-import type { Topic } from "../topic-table.ts";
+import { FdBundle, type FdPayer } from "../fds/fd-bundle.ts";
+import type { PeerIdentity } from "../identity/identity.ts";
+import type { Topic } from "../routing/topic-table.ts";
 import type { Deadlined } from "./deadline-heap.ts";
 import type { RetainedCharge } from "./retained-charge.ts";
 

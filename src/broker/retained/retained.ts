@@ -3,9 +3,9 @@
  * drives; it does nothing of its own accord.
  */
 
-import type { FdIntake } from "../fd-intake.ts";
+import type { FdIntake } from "../fds/fd-intake.ts";
 import { EXPIRY_MS_PER_TURN, REPLAY_MS_PER_TURN } from "../limits.ts";
-import type { Router } from "../router.ts";
+import type { Router } from "../routing/router.ts";
 import { Replay, type ReplayParts } from "./replay.ts";
 import { RetainedArea, type RetainedAreaParts } from "./retained-area.ts";
 import { RetainedTable } from "./retained-table.ts";

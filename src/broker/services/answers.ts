@@ -8,10 +8,10 @@ import { STATUS, type StatusName } from "../../protocol/status-codes.ts";
 import { checkTopicName, isReservedTopic } from "../../protocol/topics.ts";
 import type { Connection } from "../connection.ts";
 import type { BrokerEventListener } from "../events.ts";
-import type { LimitFigures } from "../excess.ts";
-import type { ControlSender } from "../introductions.ts";
 import type { Action } from "../policy/rules.ts";
-import { refusalMessage } from "../refusal.ts";
+import type { LimitFigures } from "../quotas/excess.ts";
+import { refusalMessage } from "../requests/refusal.ts";
+import type { ControlSender } from "../routing/introductions.ts";
 
 /** A code of a limit, which an ERROR carries with its figures. */
 export type LimitStatus = Extract<StatusName, `LIMIT_${string}`>;

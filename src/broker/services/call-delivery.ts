@@ -7,18 +7,18 @@
 import { assert } from "../../assert.ts";
 import type { PinnedBuffer } from "../../ffi/pinned-buffer.ts";
 import { largeBodyBytes } from "../../protocol/packet.ts";
-import type { BusState } from "../bus-state.ts";
 import type { Connection } from "../connection.ts";
-import { type DeliveryHost, noteDelivery } from "../delivery.ts";
 import type { BrokerEventListener } from "../events.ts";
-import type { FdBundle } from "../fd-bundle.ts";
-import type { FdIntake } from "../fd-intake.ts";
-import type { FdsInFlight } from "../fds-in-flight.ts";
-import type { ControlSender, Introductions } from "../introductions.ts";
+import type { FdBundle } from "../fds/fd-bundle.ts";
+import type { FdIntake } from "../fds/fd-intake.ts";
+import type { FdsInFlight } from "../fds/fds-in-flight.ts";
 import { SEND_QUEUE_BYTES_MAX } from "../limits.ts";
-import { type TooLarge, tellTooLarge } from "../message-limit.ts";
 import type { Decision } from "../policy/decide.ts";
-import type { Topic } from "../topic-table.ts";
+import { type TooLarge, tellTooLarge } from "../reading/message-limit.ts";
+import type { BusState } from "../routing/bus-state.ts";
+import type { ControlSender, Introductions } from "../routing/introductions.ts";
+import type { Topic } from "../routing/topic-table.ts";
+import { type DeliveryHost, noteDelivery } from "../sending/delivery.ts";
 import type { Member } from "./least-busy.ts";
 import type { Service } from "./service-table.ts";
 

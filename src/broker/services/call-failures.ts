@@ -1,9 +1,9 @@
 /** Why a call fails, as the code, words and figures that its caller gets. Ending it is pending-calls.ts's. */
 
 import { FLAG_FAILED } from "../../protocol/opcodes.ts";
-import type { FdBudget } from "../fd-budget.ts";
-import { FDS_NOT_PASSED, NO_FD_LANE, QUEUE_FULL } from "../queue-outcomes.ts";
-import type { SendQueue } from "../send-queue.ts";
+import type { FdBudget } from "../fds/fd-budget.ts";
+import { FDS_NOT_PASSED, NO_FD_LANE, QUEUE_FULL } from "../sending/queue-outcomes.ts";
+import type { SendQueue } from "../sending/send-queue.ts";
 import type { Failure } from "./answers.ts";
 import { FDS_DENIED } from "./call-delivery.ts";
 import type { PendingCall } from "./connection-services.ts";

@@ -6,10 +6,10 @@
 
 import { OPCODE } from "../../protocol/opcodes.ts";
 import { creditToClientBody } from "../../protocol/service-messages.ts";
-import type { Background } from "../background.ts";
 import type { Connection } from "../connection.ts";
-import type { ControlSender } from "../introductions.ts";
 import { ENTRIES_PER_STEP, SEND_QUEUE_BYTES_MAX } from "../limits.ts";
+import type { Background } from "../long-work/background.ts";
+import type { ControlSender } from "../routing/introductions.ts";
 
 /** A call's credit is at most what CREDIT can carry. */
 export const STREAM_CREDIT_MAX = 0xffff_ffff;

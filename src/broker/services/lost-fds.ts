@@ -7,7 +7,7 @@ import { FRAME_ID_WORD, FRAME_KIND_WORD, opcodeOf } from "../../protocol/frame.t
 import { BODY_PREFIX_BYTES, FRAME_HEADER_BYTES } from "../../protocol/limits.ts";
 import { OPCODE } from "../../protocol/opcodes.ts";
 import type { Connection } from "../connection.ts";
-import type { FdBudget } from "../fd-budget.ts";
+import type { FdBudget } from "../fds/fd-budget.ts";
 import type { Calls } from "./calls.ts";
 
 /** Word of a REQUEST that holds the call. */

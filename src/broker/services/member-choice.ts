@@ -3,8 +3,8 @@
  * member's rights are computed anew before it gets anything more.
  */
 
-import type { BusState } from "../bus-state.ts";
 import type { Connection } from "../connection.ts";
+import type { BusState } from "../routing/bus-state.ts";
 import type { Member } from "./least-busy.ts";
 import type { Service } from "./service-table.ts";
 

@@ -6,7 +6,7 @@
 import { assert } from "../../assert.ts";
 import { FLAG_TIMED_OUT } from "../../protocol/opcodes.ts";
 import type { Connection } from "../connection.ts";
-import { RESOURCE } from "../quota.ts";
+import { RESOURCE } from "../quotas/quota.ts";
 import type { Answers, Failure } from "./answers.ts";
 import type { ConnectionServices, PendingCall } from "./connection-services.ts";
 import { type HeldWords, STREAM_CREDIT_MAX } from "./held-words.ts";

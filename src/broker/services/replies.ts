@@ -11,13 +11,13 @@ import {
   flagsOf,
 } from "../../protocol/frame.ts";
 import { FLAG_FAILED, FLAG_MORE } from "../../protocol/opcodes.ts";
-import type { BusState } from "../bus-state.ts";
 import type { Connection } from "../connection.ts";
-import type { Deferred } from "../deferred.ts";
-import type { FdBudget } from "../fd-budget.ts";
-import type { FdBundle } from "../fd-bundle.ts";
-import { bodyBytesOf, isTooLarge } from "../message-limit.ts";
-import { ACCEPTED, FDS_NOT_PASSED, PEER_GONE } from "../queue-outcomes.ts";
+import type { FdBudget } from "../fds/fd-budget.ts";
+import type { FdBundle } from "../fds/fd-bundle.ts";
+import type { Deferred } from "../long-work/deferred.ts";
+import { bodyBytesOf, isTooLarge } from "../reading/message-limit.ts";
+import type { BusState } from "../routing/bus-state.ts";
+import { ACCEPTED, FDS_NOT_PASSED, PEER_GONE } from "../sending/queue-outcomes.ts";
 import type { CallDelivery } from "./call-delivery.ts";
 import { partFlaw, replyFailure } from "./call-failures.ts";
 import type { ConnectionServices, PendingCall } from "./connection-services.ts";

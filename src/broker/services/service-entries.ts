@@ -2,7 +2,6 @@
 
 import { SERVICE_OWNERS_TOLD_MAX } from "../../protocol/limits.ts";
 import { topicMatches } from "../../protocol/topics.ts";
-import type { BusState } from "../bus-state.ts";
 import type { Connection } from "../connection.ts";
 import { goneEntries, isBeforeGone } from "../queries/gone-entries.ts";
 import {
@@ -11,6 +10,7 @@ import {
   type QueryProvider,
   type Question,
 } from "../queries/query-provider.ts";
+import type { BusState } from "../routing/bus-state.ts";
 import type { Service, ServiceTable } from "./service-table.ts";
 
 /** Where the answers come from. */

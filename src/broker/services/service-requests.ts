@@ -18,13 +18,13 @@ import {
   watchAckBody,
 } from "../../protocol/service-messages.ts";
 import type { Area, CarryOut, ClientFrame } from "../area.ts";
-import type { BusState } from "../bus-state.ts";
 import type { Connection } from "../connection.ts";
-import { type Excess, excessOf, excessWords } from "../excess.ts";
-import type { FdGate } from "../fd-gate.ts";
+import type { FdGate } from "../fds/fd-gate.ts";
 import { ENTRIES_PER_STEP, TOPICS_MAX } from "../limits.ts";
-import { RESOURCE } from "../quota.ts";
-import { bodyEnd, bodyStart, checkRequestId, unknownOpcode } from "../requests.ts";
+import { type Excess, excessOf, excessWords } from "../quotas/excess.ts";
+import { RESOURCE } from "../quotas/quota.ts";
+import { bodyEnd, bodyStart, checkRequestId, unknownOpcode } from "../requests/requests.ts";
+import type { BusState } from "../routing/bus-state.ts";
 import type { Answers } from "./answers.ts";
 import { ConnectionServices, type OpenService } from "./connection-services.ts";
 import type { Ownership } from "./ownership.ts";

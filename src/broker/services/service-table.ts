@@ -8,8 +8,8 @@
  */
 
 import { assert } from "../../assert.ts";
-import { FoldedSums, type OTHERS } from "../folded-sums.ts";
-import type { Topic, TopicTable } from "../topic-table.ts";
+import { FoldedSums, type OTHERS } from "../figures/folded-sums.ts";
+import type { Topic, TopicTable } from "../routing/topic-table.ts";
 import { addCallFigures, type CallFigures, zeroCallFigures } from "./call-figures.ts";
 import { LeastBusy, Member } from "./least-busy.ts";
 

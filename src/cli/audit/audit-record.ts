@@ -4,7 +4,7 @@
  */
 
 import type { BrokerEvent } from "../../broker/events.ts";
-import type { PeerIdentity } from "../../broker/identity.ts";
+import type { PeerIdentity } from "../../broker/identity/identity.ts";
 
 /** What an audit line may tell, under the field `event`. */
 export type AuditEventName =

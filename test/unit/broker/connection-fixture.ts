@@ -1,15 +1,15 @@
 /** Connections for tests of the broker's tables: on a simulated kernel, with no socket behind them. */
 
 import { Connection } from "../../../src/broker/connection.ts";
-import { Deferred } from "../../../src/broker/deferred.ts";
-import type { Steps } from "../../../src/broker/fair-steps.ts";
-import { FdsInFlight } from "../../../src/broker/fds-in-flight.ts";
-import type { PeerIdentity } from "../../../src/broker/identity.ts";
-import { PacketPool } from "../../../src/broker/packet-pool.ts";
-import { Quotas } from "../../../src/broker/quota.ts";
-import { QUOTA_DEFAULTS } from "../../../src/broker/quota-limits.ts";
-import type { RouterHost } from "../../../src/broker/router.ts";
-import { SendQueue } from "../../../src/broker/send-queue.ts";
+import { FdsInFlight } from "../../../src/broker/fds/fds-in-flight.ts";
+import type { PeerIdentity } from "../../../src/broker/identity/identity.ts";
+import { Deferred } from "../../../src/broker/long-work/deferred.ts";
+import type { Steps } from "../../../src/broker/long-work/fair-steps.ts";
+import { Quotas } from "../../../src/broker/quotas/quota.ts";
+import { QUOTA_DEFAULTS } from "../../../src/broker/quotas/quota-limits.ts";
+import type { RouterHost } from "../../../src/broker/routing/router.ts";
+import { PacketPool } from "../../../src/broker/sending/packet-pool.ts";
+import { SendQueue } from "../../../src/broker/sending/send-queue.ts";
 import { OwnedFd } from "../../../src/ffi/owned-fd.ts";
 import { framesOf, type SentFrame } from "./frame-fixture.ts";
 import { SimulatedKernel, type SimulatedSocket } from "./simulated-kernel.ts";

@@ -1,8 +1,8 @@
 /** Packets for tests of a send queue that is nobody's in particular. */
 
-import { PacketPool, type PacketShare } from "../../../src/broker/packet-pool.ts";
-import { Quotas } from "../../../src/broker/quota.ts";
-import { QUOTA_DEFAULTS } from "../../../src/broker/quota-limits.ts";
+import { Quotas } from "../../../src/broker/quotas/quota.ts";
+import { QUOTA_DEFAULTS } from "../../../src/broker/quotas/quota-limits.ts";
+import { PacketPool, type PacketShare } from "../../../src/broker/sending/packet-pool.ts";
 
 /** The share of one connection, alone in its pool. */
 export function openShare(pool: PacketPool = new PacketPool()): PacketShare {

@@ -3,8 +3,8 @@
  * refuse fds, or lose their peer, and fds that are counted. Deterministic.
  */
 
-import { FdBundle, type FdPayer, NOBODY_PAYS } from "../../../src/broker/fd-bundle.ts";
-import type { FdOutletHost, PacketSink } from "../../../src/broker/fd-outlet.ts";
+import { FdBundle, type FdPayer, NOBODY_PAYS } from "../../../src/broker/fds/fd-bundle.ts";
+import type { FdOutletHost, PacketSink } from "../../../src/broker/fds/fd-outlet.ts";
 import type { PinnedBuffer } from "../../../src/ffi/pinned-buffer.ts";
 import {
   FDS_REFUSED,

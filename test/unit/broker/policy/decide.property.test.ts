@@ -2,7 +2,7 @@
 
 import { expect, test } from "bun:test";
 import fc from "fast-check";
-import type { PeerIdentity } from "../../../../src/broker/identity.ts";
+import type { PeerIdentity } from "../../../../src/broker/identity/identity.ts";
 import { type Decision, decide, decideSubscribe } from "../../../../src/broker/policy/decide.ts";
 import { ACTIONS, type Action, type Rule } from "../../../../src/broker/policy/rules.ts";
 import { patternCovers, patternsIntersect, topicMatches } from "../../../../src/protocol/topics.ts";

@@ -11,7 +11,7 @@ import {
 } from "../../../../src/broker/policy/explain.ts";
 import { parsePolicy } from "../../../../src/broker/policy/policy-file.ts";
 import { ACTIONS, FDS_DENIED_POLICIES } from "../../../../src/broker/policy/rules.ts";
-import { LIMIT_KEY_OF, QUOTA_DEFAULTS } from "../../../../src/broker/quota-limits.ts";
+import { LIMIT_KEY_OF, QUOTA_DEFAULTS } from "../../../../src/broker/quotas/quota-limits.ts";
 import { FD_KINDS } from "../../../../src/fd-kinds.ts";
 import { OVERFLOW_POLICIES } from "../../../../src/protocol/words.ts";
 import { client, directory, parse, refusalOf } from "./policy-fixture.ts";

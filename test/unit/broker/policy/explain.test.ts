@@ -2,7 +2,7 @@
 
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
-import type { PeerIdentity } from "../../../../src/broker/identity.ts";
+import type { PeerIdentity } from "../../../../src/broker/identity/identity.ts";
 import { decide, decideSubscribe, ownUidPolicy } from "../../../../src/broker/policy/decide.ts";
 import { explain, explanationLines } from "../../../../src/broker/policy/explain.ts";
 import { ACTIONS, type Action, type Policy } from "../../../../src/broker/policy/rules.ts";

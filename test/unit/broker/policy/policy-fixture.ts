@@ -1,7 +1,7 @@
 /** What the policy tests share: a small machine of users and groups, and rules built in place. */
 
 import { expect } from "bun:test";
-import type { PeerIdentity } from "../../../../src/broker/identity.ts";
+import type { PeerIdentity } from "../../../../src/broker/identity/identity.ts";
 import { buildPolicy } from "../../../../src/broker/policy/policy-build.ts";
 import { type PolicyIo, parsePolicy } from "../../../../src/broker/policy/policy-file.ts";
 import type { UserDirectory } from "../../../../src/broker/policy/principals.ts";

@@ -3,18 +3,21 @@
  * subscribe without any socket.
  */
 
-import { BusState } from "../../../../src/broker/bus-state.ts";
 import type { Connection, OpenTopic } from "../../../../src/broker/connection.ts";
-import { CONTROL_FRAME_BUFFER, encodeControlFrame } from "../../../../src/broker/control-frames.ts";
-import type { FdBundle } from "../../../../src/broker/fd-bundle.ts";
-import { type ControlSender, Introductions } from "../../../../src/broker/introductions.ts";
+import type { FdBundle } from "../../../../src/broker/fds/fd-bundle.ts";
 import { ownUidPolicy } from "../../../../src/broker/policy/decide.ts";
 import type { Policy } from "../../../../src/broker/policy/rules.ts";
 import { Replay } from "../../../../src/broker/retained/replay.ts";
 import { RetainedTable } from "../../../../src/broker/retained/retained-table.ts";
 import { type Origin, shareFds } from "../../../../src/broker/retained/retained-value.ts";
-import { Router } from "../../../../src/broker/router.ts";
-import { Topic } from "../../../../src/broker/topic-table.ts";
+import { BusState } from "../../../../src/broker/routing/bus-state.ts";
+import { type ControlSender, Introductions } from "../../../../src/broker/routing/introductions.ts";
+import { Router } from "../../../../src/broker/routing/router.ts";
+import { Topic } from "../../../../src/broker/routing/topic-table.ts";
+import {
+  CONTROL_FRAME_BUFFER,
+  encodeControlFrame,
+} from "../../../../src/broker/sending/control-frames.ts";
 import { PinnedBuffer } from "../../../../src/ffi/pinned-buffer.ts";
 import { kindWord, writeFrameHeader } from "../../../../src/protocol/frame.ts";
 import { LARGE_BODY_BYTES_MAX } from "../../../../src/protocol/limits.ts";

@@ -1,15 +1,15 @@
 /** Frames of calls in a send queue: what does not fit or is refused leaves no gap, but a word. */
 
 import { beforeEach, describe, expect, test } from "bun:test";
-import type { FdBundle } from "../../../../src/broker/fd-bundle.ts";
+import type { FdBundle } from "../../../../src/broker/fds/fd-bundle.ts";
 import { SEND_QUEUE_FDS_MAX } from "../../../../src/broker/limits.ts";
 import {
   ACCEPTED,
   FDS_NOT_PASSED,
   NO_FD_LANE,
   QUEUE_FULL,
-} from "../../../../src/broker/queue-outcomes.ts";
-import { SendQueue } from "../../../../src/broker/send-queue.ts";
+} from "../../../../src/broker/sending/queue-outcomes.ts";
+import { SendQueue } from "../../../../src/broker/sending/send-queue.ts";
 import { kindWord } from "../../../../src/protocol/frame.ts";
 import { MESSAGE_FDS_MAX } from "../../../../src/protocol/limits.ts";
 import { FLAG_FDS_WITHHELD, FLAG_LARGE, OPCODE } from "../../../../src/protocol/opcodes.ts";

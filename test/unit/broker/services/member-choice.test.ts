@@ -1,10 +1,10 @@
 import { beforeEach, describe, expect, test } from "bun:test";
-import { BusState } from "../../../../src/broker/bus-state.ts";
 import type { Connection } from "../../../../src/broker/connection.ts";
 import { ownUidPolicy } from "../../../../src/broker/policy/decide.ts";
+import { BusState } from "../../../../src/broker/routing/bus-state.ts";
+import { Topic } from "../../../../src/broker/routing/topic-table.ts";
 import { MemberChoice } from "../../../../src/broker/services/member-choice.ts";
 import { GenerationCounter, Service } from "../../../../src/broker/services/service-table.ts";
-import { Topic } from "../../../../src/broker/topic-table.ts";
 import { ConnectionBench } from "../connection-fixture.ts";
 
 let state: BusState;

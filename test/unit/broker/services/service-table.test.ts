@@ -2,13 +2,13 @@
 
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
+import { Topic, TopicTable } from "../../../../src/broker/routing/topic-table.ts";
 import { LeastBusy, Member } from "../../../../src/broker/services/least-busy.ts";
 import {
   GenerationCounter,
   Service,
   ServiceTable,
 } from "../../../../src/broker/services/service-table.ts";
-import { Topic, TopicTable } from "../../../../src/broker/topic-table.ts";
 
 const ALONE = { shared: false, channels: false };
 const SHARED = { shared: true, channels: false };

@@ -1,11 +1,11 @@
 /** Requests about services on a simulated kernel: tables and words, with no socket and no clock. */
 
-import { Background } from "../../../../src/broker/background.ts";
-import { BusState } from "../../../../src/broker/bus-state.ts";
 import type { Connection } from "../../../../src/broker/connection.ts";
-import { FdGate } from "../../../../src/broker/fd-gate.ts";
-import { type ControlSender, Introductions } from "../../../../src/broker/introductions.ts";
+import { FdGate } from "../../../../src/broker/fds/fd-gate.ts";
+import { Background } from "../../../../src/broker/long-work/background.ts";
 import { ownUidPolicy } from "../../../../src/broker/policy/decide.ts";
+import { BusState } from "../../../../src/broker/routing/bus-state.ts";
+import { type ControlSender, Introductions } from "../../../../src/broker/routing/introductions.ts";
 import { Answers } from "../../../../src/broker/services/answers.ts";
 import { Ownership } from "../../../../src/broker/services/ownership.ts";
 import { ServiceRequests } from "../../../../src/broker/services/service-requests.ts";

@@ -2,7 +2,7 @@ import { expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { BrokerEvent } from "../../../../src/broker/events.ts";
-import type { PeerIdentity } from "../../../../src/broker/identity.ts";
+import type { PeerIdentity } from "../../../../src/broker/identity/identity.ts";
 import { type AuditRecord, auditRecord } from "../../../../src/cli/audit/audit-record.ts";
 
 const IDENTITY: PeerIdentity = {

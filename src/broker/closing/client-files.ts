@@ -1,0 +1,86 @@
+/**
+ * What the broker asks of the kernel about files of clients, none of which may wait; and what they
+ * cost while they are being closed: until they are gone they count among the fds that the broker has
+ * open; and where that takes long, they are charged to the user who sent them.
+ */
+
+import type { FoundFdKind } from "../../fd-kinds.ts";
+import { AF_UNIX } from "../../ffi/constants.ts";
+import { fdKind } from "../../ffi/fd-kind.ts";
+import { getSocketDomain } from "../../ffi/socket-options.ts";
+import type { FdBudget } from "../fds/fd-budget.ts";
+import type { FdHost } from "../fds/fd-intake.ts";
+import { KeptFds } from "../fds/kept-fds.ts";
+import { type Quotas, RESOURCE } from "../quotas/quota.ts";
+import type { FdCloser } from "./fd-closer.ts";
+
+/** The files of one broker's clients. */
+export class ClientFiles implements FdHost {
+  readonly #closer: FdCloser;
+  readonly #quotas: Quotas;
+  readonly #budget: FdBudget;
+  /** Users with files that are not closed yet: how many of these they are charged for. */
+  readonly #charged = new Map<number, number>();
+  /** Files that are not closed yet, as they stand in the budget. */
+  #held = 0;
+
+  constructor(closer: FdCloser, quotas: Quotas, budget: FdBudget) {
+    this.#closer = closer;
+    this.#quotas = quotas;
+    this.#budget = budget;
+  }
+
+  /** FdHost */
+  closeFd(fd: number, uid: number, atOnce = false): void {
+    const { pending } = this.#closer;
+    this.#closer.close(fd, uid, atOnce);
+    if (this.#closer.pending === pending) return;
+    this.#countHeld();
+    if (!this.#charged.has(uid)) this.#charged.set(uid, 0);
+  }
+
+  /**
+   * Keeps the fds of a packet that is to be handled later.
+   * @param fds owned by what is returned, and counted as open until it lets go of them
+   * @param uid whose they are
+   */
+  keep(fds: number[], uid: number): KeptFds {
+    this.#budget.hold(fds.length);
+    const letGo = (count: number) => this.#budget.letGo(count);
+    return new KeptFds(fds, letGo, (fd) => this.closeFd(fd, uid));
+  }
+
+  /** FdHost */
+  kindOfFd(fd: number, tellsReadOnly: boolean): FoundFdKind {
+    return fdKind(fd, tellsReadOnly);
+  }
+
+  /** FdHost */
+  isUnixSocket(fd: number): boolean {
+    return getSocketDomain(fd) === AF_UNIX;
+  }
+
+  /** Looks at what has been closed. To be called while the closer has anything pending. */
+  settle(): void {
+    this.#closer.settle();
+    this.#countHeld();
+    for (const [uid, charged] of this.#charged) this.#charge(uid, charged);
+  }
+
+  /** All that is pending counts among the fds that the broker has open. */
+  #countHeld(): void {
+    const { pending } = this.#closer;
+    if (pending >= this.#held) this.#budget.hold(pending - this.#held);
+    else this.#budget.letGo(this.#held - pending);
+    this.#held = pending;
+  }
+
+  /** Charges a user for what takes long to be closed. */
+  #charge(uid: number, charged: number): void {
+    const overdue = this.#closer.overdueOf(uid);
+    if (overdue > charged) this.#quotas.user(uid).impose(RESOURCE.fds, overdue - charged);
+    else if (overdue < charged) this.#quotas.user(uid).release(RESOURCE.fds, charged - overdue);
+    if (this.#closer.pendingOf(uid) === 0) this.#charged.delete(uid);
+    else this.#charged.set(uid, overdue);
+  }
+}

@@ -1,0 +1,269 @@
+/**
+ * How much of the broker each user and each connection holds, and how much more it may take. Two
+ * levels: a uid has a limit for each resource, and a connection may take at most half of what the
+ * other connections of its uid leave free:
+ *
+ *     limit of the uid   ├──────────────── 16 ────────────────┤
+ *     held by siblings   ├─── 6 ───┤
+ *     this one may hold            ├──── 5 ────┤
+ *     always left for the next                 ├────── 5 ─────┤
+ *
+ * So however greedy one connection is, its siblings and those to come get a share, and no uid takes
+ * from another. A uid's limit should therefore be twice what one well-behaved connection needs.
+ *
+ * Pure counting: whoever charges must release, once, what was charged; also for a connection that
+ * is gone, whose charges outlive it. Nobody is exempt. Nothing is allocated by a charge or release.
+ */
+
+import { assert } from "../../assert.ts";
+
+/** What is counted, by its place in the tables of this file. */
+export const RESOURCE = {
+  connections: 0,
+  subscriptions: 1,
+  groups: 2,
+  topics: 3,
+  services: 4,
+  queuedBytes: 5,
+  retained: 6,
+  retainedBytes: 7,
+  fds: 8,
+  pendingCalls: 9,
+} as const;
+
+/** The name of a resource. */
+export type ResourceName = keyof typeof RESOURCE;
+
+/** The place of a resource. */
+export type Resource = (typeof RESOURCE)[ResourceName];
+
+/**
+ * What is no sum, but holds for each thing of a uid: bytes of the largest message body, milliseconds
+ * that fds may wait for a client of it, and that one may hold publishers back and take nothing.
+ */
+export type SettingName = "messageBytes" | "fdTtlMs" | "stallMs";
+
+/** A number for each resource and setting. */
+export type Limits = { readonly [R in ResourceName | SettingName]: number };
+
+/** The limits of one uid. */
+export type LimitsOfUid = (uid: number) => Limits;
+
+const RESOURCE_NAMES = Object.keys(RESOURCE) as ResourceName[];
+
+/** All users that hold anything, or have a connection open. */
+export class Quotas {
+  readonly #users = new Map<number, UserQuota>();
+  #limitsOf: LimitsOfUid;
+  #generation = 0;
+
+  /** @param limitsOf asked once for each uid and each replaceLimits() */
+  constructor(limitsOf: LimitsOfUid) {
+    this.#limitsOf = limitsOf;
+  }
+
+  /**
+   * Puts other limits in force. What is held stays held, also above a lower limit; nothing more is
+   * granted there until enough is released.
+   */
+  replaceLimits(limitsOf: LimitsOfUid): void {
+    this.#limitsOf = limitsOf;
+    this.#generation += 1;
+  }
+
+  /** Raised by each replaceLimits(). */
+  get generation(): number {
+    return this.#generation;
+  }
+
+  /** The limits of one uid now. */
+  limitsOf(uid: number): Limits {
+    return this.#limitsOf(uid);
+  }
+
+  /** The account of a new connection; to be closed with it. */
+  open(uid: number): ConnectionQuota {
+    return new ConnectionQuota(this.user(uid));
+  }
+
+  /** The account of a uid, made where there is none. */
+  user(uid: number): UserQuota {
+    const known = this.#users.get(uid);
+    return known ?? this.#addUser(uid);
+  }
+
+  /** Apart from user(), where room for what it captures would be made for each connection. */
+  #addUser(uid: number): UserQuota {
+    const user = new UserQuota(uid, this, () => {
+      if (this.#users.get(uid) === user) this.#users.delete(uid);
+    });
+    this.#users.set(uid, user);
+    return user;
+  }
+
+  /** Every account there is. */
+  users(): IterableIterator<UserQuota> {
+    return this.#users.values();
+  }
+}
+
+/** What all connections of one uid hold together. */
+export class UserQuota {
+  readonly uid: number;
+  readonly #quotas: Quotas;
+  readonly #forget: () => void;
+  readonly #used = new Float64Array(RESOURCE_NAMES.length);
+  readonly #limits = new Float64Array(RESOURCE_NAMES.length);
+  #settings: Pick<Limits, SettingName>;
+  #generation: number;
+  #connections = 0;
+
+  /**
+   * Made by Quotas.user() alone.
+   * @param forget called once nothing is held and no connection is open
+   */
+  constructor(uid: number, quotas: Quotas, forget: () => void) {
+    this.uid = uid;
+    this.#quotas = quotas;
+    this.#forget = forget;
+    this.#settings = this.#refresh();
+    this.#generation = quotas.generation;
+  }
+
+  /** How much the uid holds. */
+  used(resource: Resource): number {
+    return this.#used[resource] as number;
+  }
+
+  /** How much it may hold. */
+  limit(resource: Resource): number {
+    this.#renew();
+    return this.#limits[resource] as number;
+  }
+
+  /** What holds for each thing of it. */
+  setting(name: SettingName): number {
+    this.#renew();
+    return this.#settings[name];
+  }
+
+  /** Whether the uid holds more than it may: by impose(), or since its limit was lowered. */
+  isOver(resource: Resource): boolean {
+    return this.used(resource) > this.limit(resource);
+  }
+
+  /**
+   * Charges the uid alone, no connection of it: for what has no owner but the user, such as a
+   * connection itself.
+   * @param amount 0 or more
+   * @returns false where it does not fit; nothing is charged then
+   */
+  charge(resource: Resource, amount: number): boolean {
+    if (amount > 0 && this.used(resource) + amount > this.limit(resource)) return false;
+    this.impose(resource, amount);
+    return true;
+  }
+
+  /** Charges the uid, whether it fits or not: for what it has brought about already. */
+  impose(resource: Resource, amount: number): void {
+    assert(amount >= 0, "what is charged is not negative");
+    this.#used[resource] = this.used(resource) + amount;
+  }
+
+  /** Gives back what charge() or impose() took. */
+  release(resource: Resource, amount: number): void {
+    const rest = this.used(resource) - amount;
+    assert(rest >= 0, "no more is released than was charged");
+    this.#used[resource] = rest;
+    if (this.#connections === 0 && rest === 0) this.#forgetIfIdle();
+  }
+
+  /** A connection of this uid is there. For ConnectionQuota. */
+  join(): void {
+    this.#connections += 1;
+    this.impose(RESOURCE.connections, 1);
+  }
+
+  /** A connection of this uid is gone. For ConnectionQuota. */
+  leave(): void {
+    this.#connections -= 1;
+    this.release(RESOURCE.connections, 1);
+  }
+
+  #forgetIfIdle(): void {
+    if (this.#used.every((amount) => amount === 0)) this.#forget();
+  }
+
+  #renew(): void {
+    if (this.#generation === this.#quotas.generation) return;
+    this.#generation = this.#quotas.generation;
+    this.#settings = this.#refresh();
+  }
+
+  #refresh(): Limits {
+    const limits = this.#quotas.limitsOf(this.uid);
+    for (const name of RESOURCE_NAMES) this.#limits[RESOURCE[name]] = limits[name];
+    return limits;
+  }
+}
+
+/** What a connection holds that holds nothing yet; never written to. */
+const NOTHING_HELD = new Float64Array(RESOURCE_NAMES.length);
+
+/** What one connection holds. */
+export class ConnectionQuota {
+  readonly user: UserQuota;
+  #used = NOTHING_HELD;
+  #isOpen = true;
+
+  /** Made by Quotas.open() alone. */
+  constructor(user: UserQuota) {
+    this.user = user;
+    user.join();
+  }
+
+  /** How much the connection holds. */
+  used(resource: Resource): number {
+    return this.#used[resource] as number;
+  }
+
+  /** How much it may hold now: half of what the others of its uid leave free. */
+  limit(resource: Resource): number {
+    const others = this.user.used(resource) - this.used(resource);
+    return Math.max(0, Math.floor((this.user.limit(resource) - others) / 2));
+  }
+
+  /**
+   * Charges the connection, and with it its uid.
+   * @param amount 0 or more
+   * @returns false where it does not fit; nothing is charged then
+   */
+  charge(resource: Resource, amount: number): boolean {
+    const used = this.used(resource);
+    if (amount > 0 && used + amount > this.limit(resource)) return false;
+    this.impose(resource, amount);
+    return true;
+  }
+
+  /** Charges the connection, and with it its uid, whether it fits or not. */
+  impose(resource: Resource, amount: number): void {
+    this.user.impose(resource, amount);
+    if (this.#used === NOTHING_HELD) this.#used = new Float64Array(RESOURCE_NAMES.length);
+    this.#used[resource] = this.used(resource) + amount;
+  }
+
+  /** Gives back what charge() or impose() took; also after close(). */
+  release(resource: Resource, amount: number): void {
+    const rest = this.used(resource) - amount;
+    assert(rest >= 0, "no more is released than was charged");
+    if (amount > 0) this.#used[resource] = rest;
+    this.user.release(resource, amount);
+  }
+
+  /** The connection is gone; what it holds stays charged to its uid until it is released. */
+  close(): void {
+    assert(this.#isOpen, "an account is closed once");
+    this.#isOpen = false;
+    this.user.leave();
+  }
+}

@@ -1,0 +1,105 @@
+import { beforeEach, describe, expect, test } from "bun:test";
+import type { Connection } from "../../../../src/broker/connection.ts";
+import type { Cause } from "../../../../src/broker/departures/endings.ts";
+import { KeptFds } from "../../../../src/broker/fds/kept-fds.ts";
+import { DIRECT_SEND_BYTES_MIN } from "../../../../src/broker/limits.ts";
+import { QUOTA_DEFAULTS } from "../../../../src/broker/quotas/quota-limits.ts";
+import { BackPressure } from "../../../../src/broker/reading/back-pressure.ts";
+import { PacketRest, PacketRests } from "../../../../src/broker/reading/packet-rests.ts";
+import { Flusher } from "../../../../src/broker/sending/flusher.ts";
+import type { SocketWatch } from "../../../../src/broker/socket-watch.ts";
+import { PinnedBuffer } from "../../../../src/ffi/pinned-buffer.ts";
+import { ConnectionBench } from "../connection-fixture.ts";
+import { FrameBuffer } from "../frame-fixture.ts";
+
+const STALL_MS = QUOTA_DEFAULTS.stallMs;
+
+const frames = new FrameBuffer();
+
+let now: number;
+let bench: ConnectionBench;
+let subscriber: Connection;
+let publisher: Connection;
+let pressure: BackPressure;
+let ended: [Connection, Cause][];
+
+beforeEach(() => {
+  now = 0;
+  ended = [];
+  bench = new ConnectionBench();
+  publisher = bench.connect(1);
+  subscriber = bench.connect(2);
+  const watch = { setHeld() {}, watchWritable() {} } as unknown as SocketWatch;
+  const flusher = new Flusher(watch, {
+    evict: () => {},
+    abandon: () => {},
+    noteDrained: () => {},
+  });
+  pressure = new BackPressure({
+    watch,
+    flusher,
+    rests: new PacketRests(),
+    now: () => now,
+    send: () => {},
+    end: (connection, cause) => void ended.push([connection, cause]),
+  });
+});
+
+/** Packets wait for a subscriber, and a publisher for it. */
+function hold(packets: number): void {
+  bench.socketOf(subscriber).capacity = 0;
+  for (let number = 0; number < packets; number += 1) {
+    const run = [{ topic: 5, number, bodyBytes: DIRECT_SEND_BYTES_MIN }];
+    subscriber.queue.deliver(frames.buffer, 0, frames.messages(run));
+  }
+  const fds = new KeptFds(
+    [],
+    () => {},
+    () => {},
+  );
+  const packet = {
+    buffer: new PinnedBuffer(16),
+    controlTruncated: false,
+    receivedFdCount: 0,
+    takeFds: () => [],
+    closeFds: () => 0,
+  };
+  const rest = PacketRest.of(packet, 0, 16, fds);
+  pressure.hold(publisher, rest, { by: [subscriber], topic: "slow" });
+}
+
+/** Time passes, in which the broker looks as often as it is due. */
+function pass(ms: number): void {
+  const end = now + ms;
+  while (now < end) {
+    now = Math.min(end, Math.max(now + 1, pressure.lookDue));
+    pressure.look();
+  }
+}
+
+describe("BackPressure.look()", () => {
+  test("ends a subscriber that takes nothing while a publisher waits for it", () => {
+    hold(3);
+    pass(STALL_MS - 1);
+    expect(ended).toEqual([]);
+    pass(2_000);
+    const [connection, cause] = ended[0] ?? [];
+    expect(connection).toBe(subscriber);
+    expect(cause?.code).toBe("LIMIT_SLOW_READER");
+    expect(cause?.figures?.actual).toBeGreaterThanOrEqual(STALL_MS);
+  });
+
+  test("leaves one alone that is slow and takes a packet now and then, however long", () => {
+    hold(20);
+    for (let taken = 0; taken < 15; taken += 1) {
+      pass(STALL_MS * 0.8);
+      bench.socketOf(subscriber).take();
+      bench.socketOf(subscriber).capacity = 1;
+    }
+    expect(ended).toEqual([]);
+    expect(subscriber.queue.isEmpty).toBe(false);
+    // And then it stands still.
+    pass(2 * STALL_MS);
+    expect(ended[0]?.[0]).toBe(subscriber);
+  });
+});
