@@ -30,7 +30,7 @@ export interface FdCloserParts {
   /** Default: closeFd(), for what closes at once. */
   readonly close?: (fd: number) => void;
   /** Fds of one user that may be pending. Default: FDS_CLOSING_PER_UID_MAX. */
-  readonly perUidMax?: number;
+  readonly perUidMax?: number | undefined;
   /** ClosingThread.open(): undefined where there is none to be had now. */
   readonly openLane: () => ClosingLane | undefined;
 }
@@ -164,6 +164,9 @@ export class FdCloser {
     for (const { account, isReported } of this.#lanes) {
       if (account === undefined || isReported) continue;
       deadline = Math.min(deadline, account.movedAt + CLOSE_STUCK_MS);
+      // Nothing is read from this user until a look finds that some are closed.
+      const isFull = account.pending >= this.perUidMax;
+      if (isFull) deadline = Math.min(deadline, this.#parts.now() + CLOSING_LOOK_MS);
     }
     // Where all lanes hang, the next turn is early enough.
     const mayFindLane = deadline !== Number.POSITIVE_INFINITY || this.#hasPlaceForLane();

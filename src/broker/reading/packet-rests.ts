@@ -65,6 +65,8 @@ export class PacketRests {
   readonly #rests = new Map<Connection, PacketRest>();
   /** Packets that come behind the rest of a connection, which may be held back elsewhere. */
   readonly #behind = new Map<Connection, PacketRest[]>();
+  /** Connections of which all that came is there: the end was received behind it. */
+  readonly #ended = new Set<Connection>();
 
   get size(): number {
     return this.#rests.size;
@@ -93,6 +95,16 @@ export class PacketRests {
     else packets.push(packet);
   }
 
+  /** The client has ended, behind all that is kept of it. */
+  endBehind(connection: Connection): void {
+    this.#ended.add(connection);
+  }
+
+  /** Whether that is so; asked once nothing is left of it. */
+  isEndedBehind(connection: Connection): boolean {
+    return this.#ended.has(connection);
+  }
+
   /** Hands over the next packet behind a rest, which is done. */
   shiftBehind(connection: Connection): PacketRest | undefined {
     const packets = this.#behind.get(connection);
@@ -107,6 +119,7 @@ export class PacketRests {
     this.#rests.delete(connection);
     for (const packet of this.#behind.get(connection) ?? []) packet.closeFds();
     this.#behind.delete(connection);
+    this.#ended.delete(connection);
   }
 
   /** Nothing is handled any more. */
@@ -115,5 +128,6 @@ export class PacketRests {
     this.#rests.clear();
     for (const packets of this.#behind.values()) for (const packet of packets) packet.closeFds();
     this.#behind.clear();
+    this.#ended.clear();
   }
 }

@@ -112,6 +112,7 @@ export class Reading {
     for (let packet: PacketRest | undefined = rest; packet !== undefined; ) {
       if (!this.#handle(connection, packet, packet.buffer.byteLength)) return;
       packet = rests.shiftBehind(connection);
+      if (packet === undefined && rests.isEndedBehind(connection)) return host.doom(connection);
       inFlight.follow = packet !== undefined;
       if (packet !== undefined && !host.hasTime()) return rests.push(connection, packet);
     }
@@ -231,8 +232,8 @@ export class Reading {
     while (source.ahead > 0) {
       const bytes = source.next();
       if (bytes === RECORD_TRUNCATED) throw tooManyBytes();
-      // The end of the socket, which will be found again. read() closes what stands behind it.
-      if (bytes === PEER_CLOSED) return;
+      // The end, also where it is an empty record. read() closes what stands behind it.
+      if (bytes === PEER_CLOSED) return rests.endBehind(connection);
       const { packet } = source;
       const fds = files.keep(packet.takeFds(), connection.identity.uid);
       rests.pushBehind(connection, new PacketRest(packet, 0, bytes, fds));

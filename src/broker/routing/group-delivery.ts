@@ -66,7 +66,7 @@ export class GroupDelivery<Sender> {
         next += ((buffer.words[next >>> 2] as number) + 7) & -8;
         count += 1;
       }
-      const member = this.#choose(topic, members, next - at);
+      const member = this.#choose(sender, topic, members, next - at);
       const outcome = member.queue.deliver(buffer, at, next - at);
       this.#host.settle(sender, member, outcome, count, next - at);
       at = next;
@@ -92,7 +92,7 @@ export class GroupDelivery<Sender> {
     const { buffer, frameBytes, bundle } = message;
     const plainId = buffer.words[ID_WORD] as number;
     this.#loads = members.map(() => -1);
-    const member = this.#choose(topic, members, frameBytes);
+    const member = this.#choose(sender, topic, members, frameBytes);
     buffer.words[ID_WORD] = topic.id;
     const outcome = deliverPlanned(member.queue, gets, buffer, frameBytes, bundle);
     buffer.words[ID_WORD] = plainId;
@@ -111,9 +111,14 @@ export class GroupDelivery<Sender> {
   /**
    * The member that takes the next share: of those that can be sent to and want more, the one with the least to
    * read; else of those with room, the one with the least waiting; else the one on turn, whose loss
-   * it is. Equals take turns.
+   * it is. Equals take turns. A pause is not for a member's own messages, as in the router.
    */
-  #choose(topic: GroupTopic, members: readonly Connection[], bytes: number): Connection {
+  #choose(
+    sender: Sender,
+    topic: GroupTopic,
+    members: readonly Connection[],
+    bytes: number,
+  ): Connection {
     const count = members.length;
     let best = -1;
     let bestLoad = Number.POSITIVE_INFINITY;
@@ -121,7 +126,9 @@ export class GroupDelivery<Sender> {
     let fallback = -1;
     for (let step = 0; step < count && compared < GROUP_CANDIDATES; step += 1) {
       const place = (topic.turn + step) % count;
-      const { queue, isPausing } = members[place] as Connection;
+      const member = members[place] as Connection;
+      const { queue } = member;
+      const isPausing = member.isPausing && (member as unknown) !== sender;
       if (!queue.hasRoomFor(bytes)) continue;
       if (queue.blockedFd >= 0 || isPausing) {
         if (fallback < 0 || queue.queuedBytes < this.#queuedBytes(members, fallback)) {

@@ -63,7 +63,12 @@ beforeEach(() => {
   events = [];
   lacksLanes = false;
   attempts = 0;
-  closer = new FdCloser({
+  closer = makeCloser();
+});
+
+/** @param perUidMax see FdCloser; left out: its default */
+function makeCloser(perUidMax?: number): FdCloser {
+  return new FdCloser({
     now: () => now,
     onEvent: (event) => events.push(event),
     closesAtOnce: (fd) => fd < HAZARDS_START,
@@ -75,8 +80,9 @@ beforeEach(() => {
       lanes.push(lane);
       return lane;
     },
+    perUidMax,
   });
-});
+}
 
 function lane(index: number): SimulatedLane {
   const found = lanes[index];
@@ -93,6 +99,20 @@ function pass(milliseconds: number): void {
   now += milliseconds;
   closer.settle();
 }
+
+describe("FdCloser.deadline()", () => {
+  test("is soon where a user may have no more pending, though a lane has them all", () => {
+    closer = makeCloser(3);
+    closeMany(2, ALICE);
+    expect(closer.deadline()).toBe(CLOSE_STUCK_MS);
+    closeMany(1, ALICE);
+    expect(closer.isFull(ALICE)).toBe(true);
+    expect(closer.deadline()).toBe(CLOSING_LOOK_MS);
+    lane(0).finish(1);
+    pass(CLOSING_LOOK_MS);
+    expect(closer.isFull(ALICE)).toBe(false);
+  });
+});
 
 describe("FdCloser.overdueOf()", () => {
   test("counts what has been pending for CLOSING_GRACE_MS, and nothing that came since", () => {

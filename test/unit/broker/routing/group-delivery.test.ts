@@ -25,7 +25,7 @@ function groupOf(count: number) {
       void outcomes.set(outcome, (outcomes.get(outcome) ?? 0) + messages),
   });
   const group = { topic: new GroupTopic(GROUP_ID, "a", "g"), members, isBlocking: false };
-  const publish = (first: number, messages: number, bodyBytes = 8): void => {
+  const publish = (first: number, messages: number, bodyBytes = 8, from = sender): void => {
     const end = frames.messages(
       Array.from({ length: messages }, (_, index) => ({
         topic: PLAIN_ID,
@@ -33,7 +33,7 @@ function groupOf(count: number) {
         bodyBytes,
       })),
     );
-    delivery.deliverRun(sender, group, frames.buffer, { start: 0, end, messages });
+    delivery.deliverRun(from, group, frames.buffer, { start: 0, end, messages });
   };
   return { bench, members, unread, outcomes, publish };
 }
@@ -48,6 +48,14 @@ describe("GroupDelivery.deliverRun()", () => {
     const numbers = parts.map((part) => part.map(numberOf));
     for (const part of numbers) expect(part).toEqual(part.toSorted((a, b) => a - b));
     expect(new Set(numbers.flat()).size).toBe(100);
+  });
+
+  test("gives a member that pauses its own messages, rather than another one that pauses", () => {
+    const { bench, members, publish } = groupOf(2);
+    const [self, other] = members as [Connection, Connection];
+    for (const member of members) member.wantsPause = true;
+    publish(0, 4, 8, self);
+    expect([bench.framesTo(self).length, bench.framesTo(other).length]).toEqual([4, 0]);
   });
 
   test("takes turns with single messages", () => {
