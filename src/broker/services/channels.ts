@@ -275,10 +275,15 @@ function letGoEmpty(ends: Ends): void {
  */
 function openPackets(): [number, number] {
   const packets = openSeqpacketPair();
-  for (const end of packets) {
-    setSendBufferBytes(end, SOCKET_SEND_BUFFER_BYTES);
-    // Fds have the lane; in here they would be what nobody expects.
-    setPassRights(end, false);
+  try {
+    for (const end of packets) {
+      setSendBufferBytes(end, SOCKET_SEND_BUFFER_BYTES);
+      // Fds have the lane; in here they would be what nobody expects.
+      setPassRights(end, false);
+    }
+    return packets;
+  } catch (error) {
+    for (const end of packets) closeFd(end);
+    throw error;
   }
-  return packets;
 }
