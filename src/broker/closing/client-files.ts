@@ -21,6 +21,8 @@ export class ClientFiles implements FdHost {
   readonly #budget: FdBudget;
   /** Users with files that are not closed yet: how many of these they are charged for. */
   readonly #charged = new Map<number, number>();
+  /** Users with packets that are to be handled later: how many fds these have. */
+  readonly #kept = new Map<number, number>();
   /** Files that are not closed yet, as they stand in the budget. */
   #held = 0;
 
@@ -40,14 +42,29 @@ export class ClientFiles implements FdHost {
   }
 
   /**
-   * Keeps the fds of a packet that is to be handled later.
+   * Keeps the fds of a packet that is to be handled later. They are charged to nobody, since a
+   * message that only waited must not be refused for it: roomToKeep() counts them.
    * @param fds owned by what is returned, and counted as open until it lets go of them
    * @param uid whose they are
    */
   keep(fds: number[], uid: number): KeptFds {
     this.#budget.hold(fds.length);
-    const letGo = (count: number) => this.#budget.letGo(count);
+    this.#countKept(uid, fds.length);
+    const letGo = (count: number) => {
+      this.#budget.letGo(count);
+      this.#countKept(uid, -count);
+    };
     return new KeptFds(fds, letGo, (fd) => this.closeFd(fd, uid));
+  }
+
+  /**
+   * How many fds of packets that may have to be handled later a user may bring, beside those that are
+   * kept, and those that it is charged for; 0 or less for none.
+   */
+  roomToKeep(uid: number): number {
+    const user = this.#quotas.user(uid);
+    const held = user.used(RESOURCE.fds) + (this.#kept.get(uid) ?? 0);
+    return user.limit(RESOURCE.fds) - held;
   }
 
   /** FdHost */
@@ -65,6 +82,13 @@ export class ClientFiles implements FdHost {
     this.#closer.settle();
     this.#countHeld();
     for (const [uid, charged] of this.#charged) this.#charge(uid, charged);
+  }
+
+  /** So many fds of a user are kept more, or with a negative number less. */
+  #countKept(uid: number, count: number): void {
+    const kept = (this.#kept.get(uid) ?? 0) + count;
+    if (kept === 0) this.#kept.delete(uid);
+    else this.#kept.set(uid, kept);
   }
 
   /** All that is pending counts among the fds that the broker has open. */

@@ -41,7 +41,7 @@ export interface ReadingParts {
   readonly handler: PacketHandler;
   readonly rests: PacketRests;
   readonly backPressure: BackPressure;
-  readonly files: Pick<ClientFiles, "keep">;
+  readonly files: Pick<ClientFiles, "keep" | "roomToKeep">;
   readonly closer: Pick<FdCloser, "isFull" | "pendingOf">;
   readonly budget: Pick<FdBudget, "roomForFds">;
   readonly heldOff: Pick<HeldOff, "add" | "drop">;
@@ -193,13 +193,15 @@ export class Reading {
 
   /**
    * How many packets may be received by one call. Whatever fds they have must find room, as each is
-   * handled as if it had been received alone. Where the user's files do not close at once, or each
+   * handled as if it had been received alone; and must fit what their user may hold, since a subscriber
+   * may hold the first back, and them with it. Where the user's files do not close at once, or each
    * packet must be its sender's, one is looked at before the next comes.
    */
   #aheadMax(uid: number, packetsMax: number): number {
-    const { budget, closer, verifiesPackets } = this.#parts;
+    const { budget, closer, files, verifiesPackets } = this.#parts;
     if (verifiesPackets || closer.pendingOf(uid) > 0) return 1;
-    const fitting = Math.floor(budget.roomForFds / MESSAGE_FDS_MAX);
+    const room = Math.min(budget.roomForFds, files.roomToKeep(uid));
+    const fitting = Math.floor(room / MESSAGE_FDS_MAX);
     return Math.min(packetsMax, RECORDS_RECEIVED_TOGETHER_MAX, fitting);
   }
 
@@ -224,8 +226,8 @@ export class Reading {
   }
 
   /**
-   * Keeps what was received ahead, behind the rest of the packet before it. It is as much as the
-   * client's socket held, which may now hold as much again.
+   * Keeps what was received ahead, behind the rest of the packet before it. The client's
+   * socket, which held it, may be filled again meanwhile; #aheadMax() bounds the fds that this adds.
    */
   #keepAhead(connection: Connection): void {
     const { source, files, rests } = this.#parts;

@@ -42,6 +42,7 @@ class ReadingBench implements Disposable {
   ended: string | undefined;
   hasTime = true;
   roomForFds = Number.POSITIVE_INFINITY;
+  roomToKeep = Number.POSITIVE_INFINITY;
   pendingCloses = 0;
   readonly #inFlight = { follow: false, turn: 0 };
   readonly #rests = new PacketRests();
@@ -79,7 +80,10 @@ class ReadingBench implements Disposable {
         leave: () => this.#held?.closeFds(),
         clear: () => {},
       },
-      files: { keep: (fds: number[]) => new KeptFds(fds, () => {}, closeFd) },
+      files: {
+        keep: (fds: number[]) => new KeptFds(fds, () => {}, closeFd),
+        roomToKeep: () => this.roomToKeep,
+      },
       closer: { isFull: () => false, pendingOf: () => this.pendingCloses },
       budget: this,
       heldOff: { add: () => {}, drop: () => {} },
@@ -327,6 +331,24 @@ test("read() receives nothing ahead where there is room for the fds of one packe
   using bench = new ReadingBench();
   const sent = bench.sendMany(8);
   bench.roomForFds = 2 * MESSAGE_FDS_MAX - 1;
+  bench.read();
+  expect(bench.handled).toEqual(sent);
+  expect(Math.max(...bench.ahead)).toBe(0);
+});
+
+test("read() receives no more ahead than its user may bring fds", () => {
+  using bench = new ReadingBench();
+  const sent = bench.sendMany(8);
+  bench.roomToKeep = 3 * MESSAGE_FDS_MAX;
+  bench.read();
+  expect(bench.handled).toEqual(sent);
+  expect(Math.max(...bench.ahead)).toBe(2);
+});
+
+test("read() receives one packet after the other of a user that may bring no more fds", () => {
+  using bench = new ReadingBench();
+  const sent = bench.sendMany(8);
+  bench.roomToKeep = -1;
   bench.read();
   expect(bench.handled).toEqual(sent);
   expect(Math.max(...bench.ahead)).toBe(0);
