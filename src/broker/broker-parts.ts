@@ -118,7 +118,7 @@ export function assembleParts(given: SessionsOptions, host: PartsHost) {
   // Whoever does not read answers nothing: its callers are told, and are not sent there again.
   flusher.onPeerGone = (connection) => chores.add(connection, services.leave(connection));
   const end = host.endUnread.bind(host);
-  const backPressure = new BackPressure({ ...common, end });
+  const backPressure = new BackPressure({ ...common, router, end });
   const backlogBytes = () => admission.backlogBytes;
   const queries = new Queries({
     ...common,

@@ -44,14 +44,26 @@ async function openPublisher(name: string) {
   };
 }
 
-async function stateOf({ connection }: RawClient): Promise<unknown> {
+async function entryOf({ connection }: RawClient) {
   const { answer } = await bystander.request(OPCODE.QUERY, { what: "clients" });
   const clients: Record<string, unknown>[] = JSON.parse(String(answer));
-  return clients.find((client) => client["connection"] === connection)?.["state"];
+  return clients.find((client) => client["connection"] === connection);
+}
+
+async function stateOf(client: RawClient): Promise<unknown> {
+  return (await entryOf(client))?.["state"];
 }
 
 async function untilHeld(client: RawClient): Promise<void> {
   await eventually(async () => (await stateOf(client)) === "held", "the publisher is held back");
+}
+
+/** Waits until the client is not held any more, while others stay at work and paused. */
+async function untilFree(client: RawClient, paused: readonly RawClient[]): Promise<void> {
+  await eventually(async () => {
+    for (const one of paused) await pause(one);
+    return (await stateOf(client)) === "open";
+  }, "the publisher goes on");
 }
 
 function messagesOf(client: RawClient): number {
@@ -84,6 +96,55 @@ describe("PAUSE", () => {
     await untilHeld(publisher.client);
     subscriber[Symbol.dispose]();
     expect(await publisher.client.sync()).toMatchObject({ published: 1, delivered: 0 });
+  });
+
+  test("holds nobody back for a subscription that is gone", async () => {
+    using subscriber = await RawClient.open(broker.path);
+    const wish = { pattern: "left", overflow: "block" };
+    const { subscription = 0 } = await subscriber.request(OPCODE.SUBSCRIBE, wish);
+    using publisher = await openPublisher("left");
+    await pause(subscriber);
+    publisher.client.sendMessage(publisher.topic, "waits");
+    await untilHeld(publisher.client);
+    await subscriber.request(OPCODE.UNSUBSCRIBE, { subscription });
+    await untilFree(publisher.client, [subscriber]);
+    expect(await publisher.client.sync()).toMatchObject({ published: 1, delivered: 0 });
+  });
+
+  test("holds nobody back once the queue group has a new member that has not paused", async () => {
+    using busy = await RawClient.open(broker.path);
+    using free = await RawClient.open(broker.path);
+    const wish = { pattern: "joined", overflow: "block", group: "workers" };
+    await busy.request(OPCODE.SUBSCRIBE, wish);
+    using publisher = await openPublisher("joined");
+    await pause(busy);
+    publisher.client.sendMessage(publisher.topic, "job");
+    await untilHeld(publisher.client);
+    await free.request(OPCODE.SUBSCRIBE, wish);
+    await untilFree(publisher.client, [busy]);
+    expect(await publisher.client.sync()).toMatchObject({ published: 1, delivered: 1 });
+    await free.sync();
+    expect([messagesOf(busy), messagesOf(free)]).toEqual([0, 1]);
+  });
+
+  test("holds back for whoever pauses when the one before has left, until that goes on", async () => {
+    using first = await RawClient.open(broker.path);
+    const wish = { pattern: "passed.on", overflow: "block" };
+    const { subscription = 0 } = await first.request(OPCODE.SUBSCRIBE, wish);
+    using publisher = await openPublisher("passed.on");
+    await pause(first);
+    publisher.client.sendMessage(publisher.topic, "waits");
+    await untilHeld(publisher.client);
+    using second = await openBlocking("passed.on");
+    await pause(second);
+    await first.request(OPCODE.UNSUBSCRIBE, { subscription });
+    await eventually(async () => {
+      await pause(second);
+      return (await entryOf(second))?.["holdsBack"] === 1;
+    }, "the second one holds it back");
+    expect(await stateOf(publisher.client)).toBe("held");
+    await pause(second, FLAG_RESUME);
+    expect(await publisher.client.sync()).toMatchObject({ published: 1, delivered: 1 });
   });
 
   test("holds back no message of the client itself", async () => {

@@ -9,7 +9,10 @@ import { heldBody } from "../../protocol/control-messages.ts";
 import { OPCODE } from "../../protocol/opcodes.ts";
 import type { Connection } from "../connection.ts";
 import { type Cause, holdsOthersBack } from "../departures/endings.ts";
+import type { BusState } from "../routing/bus-state.ts";
 import type { ControlSender } from "../routing/introductions.ts";
+import type { Route } from "../routing/route.ts";
+import { holdersOn, type Router } from "../routing/router.ts";
 import type { Flusher } from "../sending/flusher.ts";
 import type { SocketWatch } from "../socket-watch.ts";
 import { type Held, HeldPublishers, type Holdup } from "./held-publishers.ts";
@@ -17,6 +20,8 @@ import type { PacketRest, PacketRests } from "./packet-rests.ts";
 
 /** What it works with. */
 export interface BackPressureParts {
+  readonly state: { readonly topics: Pick<BusState["topics"], "find"> };
+  readonly router: Pick<Router, "routeOf">;
   readonly watch: SocketWatch;
   readonly flusher: Flusher;
   /** Gets what publishers that may go on have left to say. */
@@ -52,7 +57,9 @@ export class BackPressure {
    * @param rest what comes next of it
    */
   hold(publisher: Connection, rest: PacketRest, { by, topic }: Holdup): void {
-    this.#held.hold(publisher, { rest, by, topic, since: this.#parts.now(), isTold: false });
+    const route = this.#routeOf(publisher, topic);
+    const since = this.#parts.now();
+    this.#held.hold(publisher, { rest, by, topic, route, since, isTold: false });
     this.#parts.watch.setHeld(publisher, true);
     // Whom it held back by a pause need not wait for a word that would not be read.
     if (publisher.isHolding) this.noteDrained(publisher);
@@ -87,6 +94,7 @@ export class BackPressure {
   look(): void {
     const now = this.#parts.now();
     if (this.#held.lookDue > now) return;
+    this.#followRoutes(now);
     for (const subscriber of this.#held.holders(now)) {
       // epoll tells of room only once a socket is three quarters empty.
       this.#parts.flusher.flush(subscriber);
@@ -109,13 +117,37 @@ export class BackPressure {
     for (const rest of this.#held.clear()) rest.closeFds();
   }
 
+  /**
+   * Subscriptions, queue groups and rights have changed: publishers whose messages go to nobody any
+   * more that they must wait for may go on, and the others wait for whoever holds them back now.
+   */
+  #followRoutes(now: number): void {
+    for (const [publisher, held] of this.#held.all()) {
+      const route = this.#routeOf(publisher, held.topic);
+      // Whoever it has to be introduced to may have ended for that, and then it may have gone on.
+      if (route === held.route || this.#held.get(publisher) !== held) continue;
+      held.route = route;
+      const by = route === undefined ? [] : holdersOn(route, publisher);
+      if (by.length > 0) this.#held.holdBy(publisher, by, now);
+      else if (this.#held.drop(publisher) === held) this.#letGo(publisher, held);
+    }
+  }
+
+  #routeOf(publisher: Connection, topicName: string): Route | undefined {
+    const topic = this.#parts.state.topics.find(topicName);
+    const open = topic && publisher.openTopics.get(topic.id);
+    return open && this.#parts.router.routeOf(publisher, open);
+  }
+
   /** Publishers that this one held back may go on, in the order in which they came to wait. */
   #release(subscriber: Connection): void {
-    for (const [publisher, held] of this.#held.release(subscriber)) {
-      this.#parts.watch.setHeld(publisher, false);
-      this.#parts.rests.push(publisher, held.rest);
-      if (held.isTold) this.#tell(publisher, held, false);
-    }
+    for (const [publisher, held] of this.#held.release(subscriber)) this.#letGo(publisher, held);
+  }
+
+  #letGo(publisher: Connection, held: Held): void {
+    this.#parts.watch.setHeld(publisher, false);
+    this.#parts.rests.push(publisher, held.rest);
+    if (held.isTold) this.#tell(publisher, held, false);
   }
 
   /** May end the publisher, where that is not read either. */

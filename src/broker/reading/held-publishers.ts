@@ -1,12 +1,13 @@
 /**
  * Publishers that are not read from until a subscriber has read on, and subscribers that hold some
  * back ("block"). A publisher waits here with what is left of its packet; nobody looks at it again
- * before a queue has drained, its subscriber is gone, or it is gone itself. Keeps time for those who
- * hold others back and take nothing. Touches no socket.
+ * before a queue has drained, its subscriber is gone, its messages go another way, or it is gone
+ * itself. Keeps time for those who hold others back and take nothing. Touches no socket.
  */
 
 import type { Connection } from "../connection.ts";
 import { HELD_TOLD_MS, STALL_LOOK_MS } from "../limits.ts";
+import type { Route } from "../routing/route.ts";
 import type { PacketRest } from "./packet-rests.ts";
 
 /** Why a publisher is not read from. */
@@ -19,6 +20,9 @@ export interface Holdup {
 
 /** A publisher that is held back. */
 export interface Held extends Holdup {
+  by: readonly Connection[];
+  /** Which way its next message went when that was looked at last; undefined where it may not go. */
+  route: Route | undefined;
   readonly rest: PacketRest;
   /** When it came to wait, in milliseconds on the broker's clock. */
   readonly since: number;
@@ -55,10 +59,26 @@ export class HeldPublishers {
    */
   hold(publisher: Connection, held: Held): void {
     publisher.isHeld = true;
-    const { since: now, by } = held;
+    const { since: now } = held;
     this.#held.set(publisher, held);
     if (this.#holders.size === 0) this.#lookedAt = now;
-    for (const subscriber of by) {
+    this.#addToHolders(publisher, held, now);
+  }
+
+  /** Others hold the publisher back from now on; those who did before are timed as they were. */
+  holdBy(publisher: Connection, by: readonly Connection[], now: number): void {
+    const held = this.#held.get(publisher);
+    if (held === undefined) return;
+    const before = held.by;
+    held.by = by;
+    this.#addToHolders(publisher, held, now);
+    for (const subscriber of before) {
+      if (!by.includes(subscriber)) this.#takeFromHolder(publisher, subscriber);
+    }
+  }
+
+  #addToHolders(publisher: Connection, held: Held, now: number): void {
+    for (const subscriber of held.by) {
       let holder = this.#holders.get(subscriber);
       if (holder === undefined) {
         const { packetsSent } = subscriber.queue;
@@ -93,14 +113,21 @@ export class HeldPublishers {
     if (held === undefined) return undefined;
     publisher.isHeld = false;
     this.#held.delete(publisher);
-    for (const subscriber of held.by) {
-      const holder = this.#holders.get(subscriber);
-      holder?.publishers.delete(publisher);
-      if (holder?.publishers.size !== 0) continue;
-      this.#holders.delete(subscriber);
-      subscriber.isHolding = false;
-    }
+    for (const subscriber of held.by) this.#takeFromHolder(publisher, subscriber);
     return held;
+  }
+
+  #takeFromHolder(publisher: Connection, subscriber: Connection): void {
+    const holder = this.#holders.get(subscriber);
+    holder?.publishers.delete(publisher);
+    if (holder?.publishers.size !== 0) return;
+    this.#holders.delete(subscriber);
+    subscriber.isHolding = false;
+  }
+
+  /** All that are held back, the one that waited longest first; the list is the caller's. */
+  all(): [publisher: Connection, held: Held][] {
+    return [...this.#held];
   }
 
   /** Nobody is held any more. @returns as drop(), for all */

@@ -135,6 +135,11 @@ export class Router {
     return open.mayPublish && this.#isHeld(sender, this.#routes.routeFor(sender, open), open.topic);
   }
 
+  /** Which way messages of a sender on a topic go now; undefined where it may not publish there. */
+  routeOf(sender: Connection, open: OpenTopic): Route | undefined {
+    return open.mayPublish ? this.#routes.routeFor(sender, open) : undefined;
+  }
+
   /** Routes one message that carries fds, as FdRouting.route() says. */
   routeWithFds(
     sender: Connection,
@@ -288,4 +293,17 @@ export class Router {
 /** A pause is not for the client's own messages: it would not be read, and could not end it. */
 function holdsBack(subscriber: Connection, sender: Connection): boolean {
   return subscriber.queue.isHigh || (subscriber.isPausing && subscriber !== sender);
+}
+
+/**
+ * Who holds back a sender that waits already. One that has a queue to read waits until this is low.
+ * @returns none where it may go on
+ */
+export function holdersOn({ blocking, groups }: Route, sender: Connection): readonly Connection[] {
+  const isHolder = (subscriber: Connection) =>
+    holdsBack(subscriber, sender) || (subscriber.isHolding && !subscriber.queue.isLow);
+  const by = blocking.filter(isHolder);
+  if (by.length > 0) return by;
+  const group = groups.find(({ isBlocking, members }) => isBlocking && members.every(isHolder));
+  return group?.members ?? [];
 }

@@ -1,11 +1,13 @@
 import { beforeEach, describe, expect, test } from "bun:test";
-import type { Connection } from "../../../../src/broker/connection.ts";
+import type { Connection, OpenTopic } from "../../../../src/broker/connection.ts";
 import type { Cause } from "../../../../src/broker/departures/endings.ts";
 import { KeptFds } from "../../../../src/broker/fds/kept-fds.ts";
 import { DIRECT_SEND_BYTES_MIN } from "../../../../src/broker/limits.ts";
 import { QUOTA_DEFAULTS } from "../../../../src/broker/quotas/quota-limits.ts";
 import { BackPressure } from "../../../../src/broker/reading/back-pressure.ts";
 import { PacketRest, PacketRests } from "../../../../src/broker/reading/packet-rests.ts";
+import { makeRoute, type Route } from "../../../../src/broker/routing/route.ts";
+import { Topic } from "../../../../src/broker/routing/topic-table.ts";
 import { Flusher } from "../../../../src/broker/sending/flusher.ts";
 import type { SocketWatch } from "../../../../src/broker/socket-watch.ts";
 import { PinnedBuffer } from "../../../../src/ffi/pinned-buffer.ts";
@@ -22,13 +24,25 @@ let subscriber: Connection;
 let publisher: Connection;
 let pressure: BackPressure;
 let ended: [Connection, Cause][];
+/** Where the publisher's messages go. */
+let route: Route;
+/** Whether it was told that it waits, or that it goes on. */
+let told: boolean[];
+let rests: PacketRests;
 
 beforeEach(() => {
   now = 0;
   ended = [];
+  told = [];
+  rests = new PacketRests();
   bench = new ConnectionBench();
   publisher = bench.connect(1);
   subscriber = bench.connect(2);
+  publisher.wantsHeldWord = true;
+  route = makeRoute([subscriber], [subscriber]);
+  const topic = new Topic(5, "slow");
+  const open = { topic, mayPublish: true } as unknown as OpenTopic;
+  publisher.openTopics.set(topic.id, open);
   const watch = { setHeld() {}, watchWritable() {} } as unknown as SocketWatch;
   const flusher = new Flusher(watch, {
     evict: () => {},
@@ -36,11 +50,13 @@ beforeEach(() => {
     noteDrained: () => {},
   });
   pressure = new BackPressure({
+    state: { topics: { find: () => topic } },
+    router: { routeOf: () => route },
     watch,
     flusher,
-    rests: new PacketRests(),
+    rests,
     now: () => now,
-    send: () => {},
+    send: (_, { body }) => void told.push(body?.["isHeld"] === true),
     end: (connection, cause) => void ended.push([connection, cause]),
   });
 });
@@ -101,5 +117,33 @@ describe("BackPressure.look()", () => {
     // And then it stands still.
     pass(2 * STALL_MS);
     expect(ended[0]?.[0]).toBe(subscriber);
+  });
+
+  test("lets a publisher go on whose messages go to nobody any more that it waits for", () => {
+    hold(20);
+    pass(2_500);
+    route = makeRoute([]);
+    pass(1_000);
+    expect(rests.has(publisher)).toBe(true);
+    expect(subscriber.isHolding).toBe(false);
+    expect(told).toEqual([true, false]);
+  });
+
+  test("tells a publisher nothing that waits on, for whomever, and from when it came to wait", () => {
+    subscriber.wantsPause = true;
+    hold(1);
+    pass(2_500);
+    route = makeRoute([subscriber, publisher], [subscriber]);
+    pass(1_000);
+    const next = bench.connect(3);
+    next.wantsPause = true;
+    route = makeRoute([next], [next]);
+    pass(1_000);
+    expect(pressure.heldOf(publisher)).toMatchObject({ since: 0, by: [next] });
+    expect([subscriber.isHolding, next.isHolding]).toEqual([false, true]);
+    expect(told).toEqual([true]);
+    next.wantsPause = false;
+    pressure.noteDrained(next);
+    expect(told).toEqual([true, false]);
   });
 });

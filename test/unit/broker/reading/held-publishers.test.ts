@@ -10,8 +10,9 @@ function heldByOne() {
   const [publisher, subscriber] = [bench.connect(1), bench.connect(2)];
   const table = new HeldPublishers();
   const rest = {} as PacketRest;
+  const route = undefined;
   const hold = (since: number) =>
-    table.hold(publisher, { rest, by: [subscriber], topic: "t", since, isTold: false });
+    table.hold(publisher, { rest, by: [subscriber], topic: "t", route, since, isTold: false });
   return { table, subscriber, hold };
 }
 
