@@ -255,8 +255,11 @@ export function openTopicOf(
   topicId: number,
   byteOffset: number,
 ): OpenTopic {
-  const open = connection.openTopics.get(topicId);
-  if (open !== undefined) return open;
+  return connection.openTopics.get(topicId) ?? refuseTopicId(byteOffset);
+}
+
+/** @throws {ProtocolError} PROTOCOL_TOPIC_ID, always */
+export function refuseTopicId(byteOffset: number): never {
   const message = `Cannot use topic at byte ${byteOffset}: its id is not open on this connection`;
   throw new ProtocolError("PROTOCOL_TOPIC_ID", message, byteOffset);
 }

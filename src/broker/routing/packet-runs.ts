@@ -12,7 +12,7 @@ import { assert } from "../../assert.ts";
 import { kindWord } from "../../protocol/frame.ts";
 import { FRAME_HEADER_BYTES, PACKET_FRAMES_MAX } from "../../protocol/limits.ts";
 import { FLAGS_ENCODING_MASK, OPCODE } from "../../protocol/opcodes.ts";
-import { type Connection, type OpenTopic, openTopicOf } from "../connection.ts";
+import { type Connection, type OpenTopic, refuseTopicId } from "../connection.ts";
 
 /** A kind word without its encoding bits equals PLAIN_KIND for a message without fds. */
 const PLAIN_MASK = ~(FLAGS_ENCODING_MASK << 8);
@@ -24,12 +24,12 @@ const NO_TOPIC = -1;
 /** Stands in the place of the number of messages: there is one, and it is too large. */
 export const TOO_LARGE = -1;
 
-/** Numbers in one run record: first byte, byte after the last, messages. */
-const RUN_WORDS = 3;
+/** Numbers in one run record: first byte, messages. Behind the last run stands where it ends. */
+const RUN_WORDS = 2;
 
 /** The runs found last; one object for all packets of a router, one after the other. */
 export class PacketRuns {
-  readonly #records = new Int32Array(PACKET_FRAMES_MAX * RUN_WORDS);
+  readonly #records = new Int32Array(PACKET_FRAMES_MAX * RUN_WORDS + 1);
   readonly #topics: (OpenTopic | undefined)[] = new Array(PACKET_FRAMES_MAX).fill(undefined);
   /** How many there are. */
   count = 0;
@@ -41,6 +41,7 @@ export class PacketRuns {
    */
   find(sender: Connection, words: Uint32Array, start: number, end: number): number {
     const origin = sender.id;
+    const { openTopics } = sender;
     const records = this.#records;
     let count = 0;
     let topicId = NO_TOPIC;
@@ -58,8 +59,7 @@ export class PacketRuns {
       if (id !== topicId || frameBytes > frameBytesMax) {
         if (count > 0) records[count * RUN_WORDS - 1] = messages;
         records[count * RUN_WORDS] = at;
-        if (count > 0) records[(count - 1) * RUN_WORDS + 1] = at;
-        const open = openTopicOf(sender, id, at);
+        const open = openTopics.get(id) ?? refuseTopicId(at);
         this.#topics[count] = open;
         frameBytesMax = open.messageBytesMax + FRAME_HEADER_BYTES;
         count += 1;
@@ -74,10 +74,8 @@ export class PacketRuns {
       messages += 1;
       at += (frameBytes + 7) & -8;
     }
-    if (count > 0) {
-      records[count * RUN_WORDS - 1] = messages;
-      records[count * RUN_WORDS - 2] = at;
-    }
+    if (count > 0) records[count * RUN_WORDS - 1] = messages;
+    records[count * RUN_WORDS] = at;
     this.count = count;
     return at;
   }
@@ -89,12 +87,12 @@ export class PacketRuns {
 
   /** The offset behind the last byte of a run. */
   endOf(run: number): number {
-    return this.#records[run * RUN_WORDS + 1] as number;
+    return this.#records[(run + 1) * RUN_WORDS] as number;
   }
 
   /** How many messages a run has, or TOO_LARGE. */
   messagesOf(run: number): number {
-    return this.#records[run * RUN_WORDS + 2] as number;
+    return this.#records[run * RUN_WORDS + 1] as number;
   }
 
   /** The topic of a run, as its sender opened it. */

@@ -19,6 +19,7 @@ export type FirstMessageListener = (destination: Connection, topic: Topic) => vo
 /** Finds routes. One for a router. */
 export class RouteFinder {
   readonly #state: BusState;
+  readonly #subscriptions: BusState["subscriptions"];
   readonly #introductions: Introductions;
   readonly #onFirstMessage: FirstMessageListener;
 
@@ -27,8 +28,19 @@ export class RouteFinder {
 
   constructor(state: BusState, introductions: Introductions, onFirstMessage: FirstMessageListener) {
     this.#state = state;
+    this.#subscriptions = state.subscriptions;
     this.#introductions = introductions;
     this.#onFirstMessage = onFirstMessage;
+  }
+
+  /**
+   * The same as routeFor() for nearly all messages: the route that the sender's last message on the
+   * topic took. Undefined where something has changed since, or the sender may not publish there.
+   */
+  knownRoute({ introducedTo, topic, mayPublish }: OpenTopic): Route | undefined {
+    if (introducedTo === undefined || introducedTo !== topic.route || !mayPublish) return undefined;
+    if (topic.routeGeneration !== this.#subscriptions.generation) return undefined;
+    return this.#introductions.hasUntold ? undefined : introducedTo;
   }
 
   /** The route of a topic; its destinations know topic and sender when this returns. */

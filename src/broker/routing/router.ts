@@ -171,7 +171,8 @@ export class Router {
     for (let run = 0; run < runCount; run += 1) {
       const runMessages = runs.messagesOf(run);
       const open = runs.topicOf(run);
-      const next = this.#routeOfRun(sender, open, runMessages);
+      const known = runMessages === TOO_LARGE ? undefined : routes.knownRoute(open);
+      const next = known ?? this.#routeOfRun(sender, open, runMessages);
       if (next !== route) {
         if (route !== undefined) this.#deliverRuns(sender, route, buffer, run, messages);
         if (this.#isHeld(sender, next, open.topic)) return runs.startOf(run);
