@@ -119,6 +119,40 @@ describe("bytes that wait", () => {
   });
 });
 
+describe("a client among thirty greedy ones of its user", () => {
+  test("can still open its share of topics, subscriptions and services", async () => {
+    const limits = "connections = 32\ntopics = 1600\nsubscriptions = 960\nservices = 800";
+    const rights = 'allow = ["publish", "subscribe", "serve"]';
+    const everything = `[[rule]]\ntopics = [">"]\nany = true\n${rights}\n`;
+    await using broker = await spawnBroker({ policy: `${everything}\n[limits]\n${limits}\n` });
+    for (let count = 0; count < 30; count += 1) {
+      const greedy = await RawClient.open(broker.path);
+      open.push(greedy);
+      await takeAll(greedy, OPCODE.SUBSCRIBE, "pattern");
+      await takeAll(greedy, OPCODE.SERVE, "service", `${count}`);
+      await takeAll(greedy, OPCODE.OPEN_TOPIC, "topic");
+    }
+    using modest = await RawClient.open(broker.path);
+    // A quarter of each, for 32 connections and eight of administrators. A service needs a topic.
+    expect(await takeAll(modest, OPCODE.SUBSCRIBE, "pattern")).toBe(6);
+    expect(await takeAll(modest, OPCODE.SERVE, "service", "modest")).toBe(5);
+    expect(await takeAll(modest, OPCODE.OPEN_TOPIC, "topic")).toBe(5);
+  });
+});
+
+/** Asks for one after the other until it is refused. @returns how many it got */
+async function takeAll(
+  client: RawClient,
+  opcode: number,
+  key: string,
+  prefix = "t",
+): Promise<number> {
+  for (let taken = 0; ; taken += 1) {
+    const answer = await client.requestFrame(opcode, { [key]: `${prefix}.${taken}` });
+    if (answer.opcode === OPCODE.ERROR) return taken;
+  }
+}
+
 type Quotas = Record<string, { used: number; limit: number } | undefined>;
 
 /** What root is told of each user. */

@@ -18,7 +18,7 @@ export interface Excess extends LimitFigures {
   readonly resource: ResourceName;
   /** Whose limit it is; undefined where it is the broker's, of all users together. */
   readonly uid?: number | undefined;
-  /** The limit is that of one connection: half of what its siblings leave free. */
+  /** The limit is that of one connection: what its siblings leave to it. */
   readonly share?: Share | undefined;
   /** How many of them administrators have beyond the limit. */
   readonly extras?: number | undefined;

@@ -1,21 +1,23 @@
 /**
  * How much of the broker each user and each connection holds, and how much more it may take. Two
- * levels: a uid has a limit for each resource, and a connection may take at most half of what the
- * other connections of its uid leave free:
+ * levels: a uid has a limit for each resource, and a connection may take part of what the other
+ * connections of its uid leave free, half of the limit at most (shares.ts):
  *
  *     limit of the uid   ├──────────────── 16 ────────────────┤
- *     held by siblings   ├─── 6 ───┤
- *     this one may hold            ├──── 5 ────┤
- *     always left for the next                 ├────── 5 ─────┤
+ *     common to all      ├─────────── 12 ───────────┤
+ *     held by siblings   ├─── 6 ──────┤
+ *     this one may hold               ├──── 4 ──┤
+ *     set aside for who holds little                ├─── 4 ───┤
  *
- * So however greedy one connection is, its siblings and those to come get a share, and no uid takes
- * from another. A uid's limit should therefore be twice what one well-behaved connection needs.
+ * So however many greedy connections there are, their siblings and those to come get a share, and no
+ * uid takes from another. A uid's limit should therefore be twice what one well-behaved connection needs.
  *
  * Pure counting: whoever charges must release, once, what was charged; also for a connection that
  * is gone, whose charges outlive it. Nobody is exempt. Nothing is allocated by a charge or release.
  */
 
 import { assert } from "../../assert.ts";
+import { commonLimit, reservedShare } from "./shares.ts";
 
 /** What is counted, by its place in the tables of this file. */
 export const RESOURCE = {
@@ -114,9 +116,13 @@ export class UserQuota {
   readonly #forget: () => void;
   readonly #used = new Float64Array(RESOURCE_NAMES.length);
   readonly #limits = new Float64Array(RESOURCE_NAMES.length);
+  /** What each connection can have, however much the others hold. */
+  readonly #shares = new Float64Array(RESOURCE_NAMES.length);
+  /** What the open connections hold within their shares, and so not of the common part. */
+  readonly #withinShares = new Float64Array(RESOURCE_NAMES.length);
+  readonly #accounts = new Set<ConnectionQuota>();
   #settings: Pick<Limits, SettingName>;
   #generation: number;
-  #connections = 0;
 
   /**
    * Made by Quotas.user() alone.
@@ -139,6 +145,23 @@ export class UserQuota {
   limit(resource: Resource): number {
     this.#renew();
     return this.#limits[resource] as number;
+  }
+
+  /** What each open connection of it can have, however much the others hold. */
+  share(resource: Resource): number {
+    this.#renew();
+    return this.#shares[resource] as number;
+  }
+
+  /** What is held of the common part: beyond shares, or by no open connection. */
+  common(resource: Resource): number {
+    this.#renew();
+    return this.used(resource) - (this.#withinShares[resource] as number);
+  }
+
+  /** So much more is held within shares, or with a negative number less. For ConnectionQuota. */
+  countWithinShares(resource: Resource, amount: number): void {
+    this.#withinShares[resource] = (this.#withinShares[resource] as number) + amount;
   }
 
   /** What holds for each thing of it. */
@@ -175,18 +198,18 @@ export class UserQuota {
     const rest = this.used(resource) - amount;
     assert(rest >= 0, "no more is released than was charged");
     this.#used[resource] = rest;
-    if (this.#connections === 0 && rest === 0) this.#forgetIfIdle();
+    if (this.#accounts.size === 0 && rest === 0) this.#forgetIfIdle();
   }
 
   /** A connection of this uid is there. For ConnectionQuota. */
-  join(): void {
-    this.#connections += 1;
+  join(account: ConnectionQuota): void {
+    this.#accounts.add(account);
     this.impose(RESOURCE.connections, 1);
   }
 
   /** A connection of this uid is gone. For ConnectionQuota. */
-  leave(): void {
-    this.#connections -= 1;
+  leave(account: ConnectionQuota): void {
+    this.#accounts.delete(account);
     this.release(RESOURCE.connections, 1);
   }
 
@@ -202,8 +225,17 @@ export class UserQuota {
 
   #refresh(): Limits {
     const limits = this.#quotas.limitsOf(this.uid);
-    for (const name of RESOURCE_NAMES) this.#limits[RESOURCE[name]] = limits[name];
+    for (const name of RESOURCE_NAMES) this.#setLimit(RESOURCE[name], limits[name], limits);
     return limits;
+  }
+
+  #setLimit(resource: Resource, limit: number, { connections }: Limits): void {
+    const share = reservedShare(limit, connections);
+    this.#limits[resource] = limit;
+    this.#shares[resource] = share;
+    let within = 0;
+    for (const account of this.#accounts) within += Math.min(account.used(resource), share);
+    this.#withinShares[resource] = within;
   }
 }
 
@@ -219,7 +251,7 @@ export class ConnectionQuota {
   /** Made by Quotas.open() alone. */
   constructor(user: UserQuota) {
     this.user = user;
-    user.join();
+    user.join(this);
   }
 
   /** How much the connection holds. */
@@ -227,10 +259,25 @@ export class ConnectionQuota {
     return this.#used[resource] as number;
   }
 
-  /** How much it may hold now: half of what the others of its uid leave free. */
+  /** How much it may hold now, seen from what the others of its uid hold. */
   limit(resource: Resource): number {
-    const others = this.user.used(resource) - this.used(resource);
-    return Math.max(0, Math.floor((this.user.limit(resource) - others) / 2));
+    return this.limitWithout(resource, this, 0);
+  }
+
+  /**
+   * How much it may hold once something was released.
+   * @param payer who holds so much of it now; of this uid
+   */
+  limitWithout(resource: Resource, payer: ConnectionQuota, released: number): number {
+    const { user } = this;
+    const limit = user.limit(resource);
+    const others = user.used(resource) - this.used(resource);
+    const commonOfOthers = user.common(resource) - this.#common(resource, 0);
+    const isOther = payer !== this;
+    const free = limit - others + (isOther ? released : 0);
+    const gone = isOther ? payer.#common(resource, 0) - payer.#common(resource, released) : 0;
+    const most = Math.max(user.share(resource), commonLimit(limit, commonOfOthers - gone));
+    return Math.max(0, Math.min(most, free));
   }
 
   /**
@@ -249,21 +296,44 @@ export class ConnectionQuota {
   impose(resource: Resource, amount: number): void {
     this.user.impose(resource, amount);
     if (this.#used === NOTHING_HELD) this.#used = new Float64Array(RESOURCE_NAMES.length);
-    this.#used[resource] = this.used(resource) + amount;
+    this.#set(resource, this.used(resource) + amount);
   }
 
   /** Gives back what charge() or impose() took; also after close(). */
   release(resource: Resource, amount: number): void {
     const rest = this.used(resource) - amount;
     assert(rest >= 0, "no more is released than was charged");
-    if (amount > 0) this.#used[resource] = rest;
+    if (amount > 0) this.#set(resource, rest);
     this.user.release(resource, amount);
   }
 
-  /** The connection is gone; what it holds stays charged to its uid until it is released. */
+  /**
+   * The connection is gone; what it holds stays charged to its uid until it is released, and to the
+   * common part: its share is the next one's.
+   */
   close(): void {
     assert(this.#isOpen, "an account is closed once");
+    for (const name of RESOURCE_NAMES) {
+      const resource = RESOURCE[name];
+      this.user.countWithinShares(resource, -this.#withinShare(resource, 0));
+    }
     this.#isOpen = false;
-    this.user.leave();
+    this.user.leave(this);
+  }
+
+  #set(resource: Resource, amount: number): void {
+    const before = this.#withinShare(resource, 0);
+    this.#used[resource] = amount;
+    this.user.countWithinShares(resource, this.#withinShare(resource, 0) - before);
+  }
+
+  /** What it would hold of its share, with so much less than it holds. */
+  #withinShare(resource: Resource, less: number): number {
+    return this.#isOpen ? Math.min(this.used(resource) - less, this.user.share(resource)) : 0;
+  }
+
+  /** The same of the common part. */
+  #common(resource: Resource, less: number): number {
+    return this.used(resource) - less - this.#withinShare(resource, less);
   }
 }

@@ -97,7 +97,7 @@ function excessBytes(
   return excess && { what: "bytes of last values", ...excess };
 }
 
-/** The rule of ConnectionQuota.charge(): at most half of what the others of the user leave free. */
+/** The rule of ConnectionQuota.charge(), once what is replaced was released. */
 function excessOfShare(
   account: ConnectionQuota,
   resource: Resource,
@@ -105,12 +105,12 @@ function excessOfShare(
   freed: { readonly by: RetainedCharge | undefined; readonly amount: number },
 ): LimitFigures | undefined {
   const { user } = account;
-  const payer = freed.by?.account;
-  const own = account.used(resource) - (payer === account ? freed.amount : 0);
-  const all = user.used(resource) - (payer?.user === user ? freed.amount : 0);
-  const limit = Math.floor((user.limit(resource) - (all - own)) / 2);
+  const replaced = freed.by?.account;
+  const payer = replaced?.user === user ? replaced : account;
+  const own = account.used(resource) - (replaced === account ? freed.amount : 0);
+  const limit = account.limitWithout(resource, payer, freed.amount);
   const actual = own + more;
-  return actual <= limit ? undefined : { actual, limit: Math.max(0, limit) };
+  return actual <= limit ? undefined : { actual, limit };
 }
 
 /** Files that are kept leave half of what the user may have open to those that are on their way. */

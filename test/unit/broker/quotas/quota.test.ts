@@ -40,8 +40,23 @@ describe("ConnectionQuota.charge()", () => {
   test("leaves a share to every sibling, however greedy those before it were", () => {
     const quotas = new Quotas(() => limits({ fds: 16 }));
     const siblings = [1, 2, 3, 4].map(() => quotas.open(UID));
-    expect(siblings.map(take)).toEqual([8, 4, 2, 1]);
-    expect(quotas.user(UID).used(fds)).toBe(15);
+    expect(siblings.map(take)).toEqual([8, 3, 2, 1]);
+    expect(quotas.user(UID).used(fds)).toBe(14);
+  });
+
+  test("keeps a quarter for shares, which a raised limit raises", () => {
+    let changed: Partial<Limits> = { fds: 480, connections: 4 };
+    const quotas = new Quotas(() => limits(changed));
+    const siblings = Array.from({ length: 12 }, () => quotas.open(UID));
+    // Twelve connections, eight of which may be administrators'.
+    const taken = siblings.map(take);
+    expect(taken.slice(0, 3)).toEqual([240, 86, 36]);
+    expect(Math.min(...taken)).toBe(10);
+    expect(quotas.user(UID).used(fds)).toBeLessThanOrEqual(480);
+    changed = { fds: 960, connections: 4 };
+    quotas.replaceLimits(() => limits(changed));
+    expect(siblings.map(take).at(-1)).toBe(10);
+    expect(siblings.at(-1)?.used(fds)).toBe(20);
   });
 
   test("takes nothing from another uid", () => {
@@ -84,7 +99,7 @@ describe("ConnectionQuota.release()", () => {
     take(gone);
     gone.close();
     const next = quotas.open(UID);
-    expect(next.limit(fds)).toBe(4);
+    expect(next.limit(fds)).toBe(2);
     gone.release(fds, 8);
     expect(next.limit(fds)).toBe(8);
   });
