@@ -119,6 +119,7 @@ export function assembleParts(given: SessionsOptions, host: PartsHost) {
   flusher.onPeerGone = (connection) => chores.add(connection, services.leave(connection));
   const end = host.endUnread.bind(host);
   const backPressure = new BackPressure({ ...common, router, end });
+  const heldOff = new HeldOff({ closer, watch, backPressure });
   const backlogBytes = () => admission.backlogBytes;
   const queries = new Queries({
     ...common,
@@ -137,11 +138,12 @@ export function assembleParts(given: SessionsOptions, host: PartsHost) {
   const handler = new PacketHandler({ router, rights, chores, services, requests, intake, host });
   const sockets = new EndedSockets(common);
   const burials = new Burials({ ...common, presence, sockets });
-  const reading = new Reading({ ...common, backPressure, handler, verifiesPackets });
+  const reading = new Reading({ ...common, backPressure, handler, heldOff, verifiesPackets });
   const driven = { admission, administration, burials, fdSweep, files, flusher, handler, presence };
   const others = {
     backPressure,
     deferred,
+    heldOff,
     inFlight,
     onEvent,
     reading,
@@ -154,7 +156,7 @@ export function assembleParts(given: SessionsOptions, host: PartsHost) {
 }
 
 function makeTables(options: SessionsOptions) {
-  const { openFilesMax, fdTtlMs, servesOwnUidOnly: servesOneUid, watch, now, onEvent } = options;
+  const { openFilesMax, fdTtlMs, servesOwnUidOnly: servesOneUid, now, onEvent } = options;
   const openLane = () => ClosingThread.open(options.threadFds);
   const perUidMax = Math.min(FDS_CLOSING_PER_UID_MAX, Math.floor(openFilesMax / FDS_SHARE));
   const closer = new FdCloser({ now, onEvent, openLane, perUidMax });
@@ -163,7 +165,6 @@ function makeTables(options: SessionsOptions) {
   return {
     background: new Background(),
     closer,
-    heldOff: new HeldOff(closer, watch),
     budget,
     lingering: new LingeringSockets(budget),
     rests: new PacketRests(),

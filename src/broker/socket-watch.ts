@@ -137,13 +137,14 @@ export class SocketWatch {
   /**
    * The connection is held back, or not any more: readiness to be read is not told meanwhile. Its end
    * still is; see unwatch().
+   * @throws {SyscallError} ENOMEM, ENOSPC
    */
   setHeld(connection: Connection, isHeld: boolean): void {
     connection.isHeld = isHeld;
     if (!connection.isUnwatched) return this.#renew(connection);
     if (isHeld) return;
-    connection.isUnwatched = false;
     this.#epoll.add(connection.socket.number, readingOf(connection), connection.slot);
+    connection.isUnwatched = false;
   }
 
   /**

@@ -52,6 +52,12 @@ export function noFdsLeft(error: SyscallError, figures: LimitFigures): Cause {
   return { code: "LIMIT_CONNECTIONS", message, figures };
 }
 
+/** The kernel has no memory or watches left to tell of the client's packets. @param figures as above */
+export function cannotWatch(error: SyscallError, figures: LimitFigures): Cause {
+  const message = `Cannot serve client: ${error.message}`;
+  return { code: "LIMIT_CONNECTIONS", message, figures };
+}
+
 /** A newer connection of the same user took this one's place in the waiting room. */
 export function tooManyAwaitingHello(): Cause {
   const message = "Cannot serve client: too many connections of this user have not said HELLO";

@@ -1,14 +1,17 @@
 /**
  * Holding publishers back for subscribers that must lose nothing: takes a publisher out of reading,
- * lets it go on when a queue has drained or a subscriber goes on, and ends subscribers that hold others back and stand still.
+ * lets it go on when a queue has drained or a subscriber goes on, and ends subscribers that hold
+ * others back and stand still.
  * Who waits for whom is held-publishers.ts's; this file does what follows from it.
  */
 
+import { SyscallError } from "../../errors.ts";
 import { EPOLLERR, EPOLLHUP } from "../../ffi/constants.ts";
 import { heldBody } from "../../protocol/control-messages.ts";
 import { OPCODE } from "../../protocol/opcodes.ts";
 import type { Connection } from "../connection.ts";
-import { type Cause, holdsOthersBack } from "../departures/endings.ts";
+import { type Cause, cannotWatch, holdsOthersBack } from "../departures/endings.ts";
+import type { FdBudget } from "../fds/fd-budget.ts";
 import type { BusState } from "../routing/bus-state.ts";
 import type { ControlSender } from "../routing/introductions.ts";
 import type { Route } from "../routing/route.ts";
@@ -29,7 +32,8 @@ export interface BackPressureParts {
   /** Milliseconds, monotonic. */
   readonly now: () => number;
   readonly send: ControlSender;
-  /** Ends a subscriber that stands still. */
+  readonly budget: Pick<FdBudget, "figures">;
+  /** Ends a subscriber that stands still, or a publisher that the kernel does not serve. */
   readonly end: (connection: Connection, cause: Cause) => void;
 }
 
@@ -144,9 +148,18 @@ export class BackPressure {
     for (const [publisher, held] of this.#held.release(subscriber)) this.#letGo(publisher, held);
   }
 
+  /** Ends at most this publisher: others may wait for the same subscriber. */
   #letGo(publisher: Connection, held: Held): void {
-    this.#parts.watch.setHeld(publisher, false);
-    this.#parts.rests.push(publisher, held.rest);
+    const { rests, watch, budget, end } = this.#parts;
+    // One that was let go before may have taken this one with it.
+    if (publisher.state === "DOOMED") return void held.rest.closeFds();
+    rests.push(publisher, held.rest);
+    try {
+      watch.setHeld(publisher, false);
+    } catch (error) {
+      if (!(error instanceof SyscallError)) throw error;
+      return end(publisher, cannotWatch(error, budget.figures));
+    }
     if (held.isTold) this.#tell(publisher, held, false);
   }
 

@@ -5,16 +5,24 @@ import { KeptFds } from "../../../../src/broker/fds/kept-fds.ts";
 import { DIRECT_SEND_BYTES_MIN } from "../../../../src/broker/limits.ts";
 import { QUOTA_DEFAULTS } from "../../../../src/broker/quotas/quota-limits.ts";
 import { BackPressure } from "../../../../src/broker/reading/back-pressure.ts";
+import { HeldOff } from "../../../../src/broker/reading/held-off.ts";
 import { PacketRest, PacketRests } from "../../../../src/broker/reading/packet-rests.ts";
 import { makeRoute, type Route } from "../../../../src/broker/routing/route.ts";
 import { Topic } from "../../../../src/broker/routing/topic-table.ts";
 import { Flusher } from "../../../../src/broker/sending/flusher.ts";
 import type { SocketWatch } from "../../../../src/broker/socket-watch.ts";
+import { SyscallError } from "../../../../src/errors.ts";
 import { PinnedBuffer } from "../../../../src/ffi/pinned-buffer.ts";
 import { ConnectionBench } from "../connection-fixture.ts";
 import { FrameBuffer } from "../frame-fixture.ts";
 
 const STALL_MS = QUOTA_DEFAULTS.stallMs;
+
+const NO_WATCHES = new SyscallError("epoll_ctl failed", {
+  code: "ENOSPC",
+  errno: 28,
+  syscall: "epoll_ctl",
+});
 
 const frames = new FrameBuffer();
 
@@ -29,6 +37,8 @@ let route: Route;
 /** Whether it was told that it waits, or that it goes on. */
 let told: boolean[];
 let rests: PacketRests;
+/** The kernel does not watch it again. */
+let unwatchable: Connection | undefined;
 
 beforeEach(() => {
   now = 0;
@@ -43,7 +53,12 @@ beforeEach(() => {
   const topic = new Topic(5, "slow");
   const open = { topic, mayPublish: true } as unknown as OpenTopic;
   publisher.openTopics.set(topic.id, open);
-  const watch = { setHeld() {}, watchWritable() {} } as unknown as SocketWatch;
+  unwatchable = undefined;
+  const setHeld = (connection: Connection, isHeld: boolean): void => {
+    connection.isHeld = isHeld;
+    if (!isHeld && connection === unwatchable) throw NO_WATCHES;
+  };
+  const watch = { setHeld, watchWritable() {} } as unknown as SocketWatch;
   const flusher = new Flusher(watch, {
     evict: () => {},
     abandon: () => {},
@@ -57,7 +72,11 @@ beforeEach(() => {
     rests,
     now: () => now,
     send: (_, { body }) => void told.push(body?.["isHeld"] === true),
-    end: (connection, cause) => void ended.push([connection, cause]),
+    budget: { figures: { limit: 1_024, actual: 64 } },
+    end: (connection, cause) => {
+      ended.push([connection, cause]);
+      rests.drop(connection);
+    },
   });
 });
 
@@ -68,6 +87,11 @@ function hold(packets: number): void {
     const run = [{ topic: 5, number, bodyBytes: DIRECT_SEND_BYTES_MIN }];
     subscriber.queue.deliver(frames.buffer, 0, frames.messages(run));
   }
+  wait(publisher);
+}
+
+/** A publisher waits for the subscriber. */
+function wait(connection: Connection): void {
   const fds = new KeptFds(
     [],
     () => {},
@@ -81,7 +105,7 @@ function hold(packets: number): void {
     closeFds: () => 0,
   };
   const rest = PacketRest.of(packet, 0, 16, fds);
-  pressure.hold(publisher, rest, { by: [subscriber], topic: "slow" });
+  pressure.hold(connection, rest, { by: [subscriber], topic: "slow" });
 }
 
 /** Time passes, in which the broker looks as often as it is due. */
@@ -145,5 +169,60 @@ describe("BackPressure.look()", () => {
     next.wantsPause = false;
     pressure.noteDrained(next);
     expect(told).toEqual([true, false]);
+  });
+});
+
+describe("BackPressure.noteDrained()", () => {
+  test("lets all others go on where the kernel does not watch one of them again", () => {
+    subscriber.wantsPause = true;
+    hold(1);
+    const others = [bench.connect(3), bench.connect(4)];
+    for (const other of others) wait(other);
+    unwatchable = publisher;
+    subscriber.wantsPause = false;
+    pressure.noteDrained(subscriber);
+    expect(others.map((other) => [rests.has(other), other.isHeld])).toEqual([
+      [true, false],
+      [true, false],
+    ]);
+    expect(rests.has(publisher)).toBe(false);
+    expect(ended.map(([connection, { code }]) => [connection.id, code])).toEqual([
+      [publisher.id, "LIMIT_CONNECTIONS"],
+    ]);
+    expect(told).toEqual([]);
+  });
+
+  test("drops what one had left to say that ended with another", () => {
+    subscriber.wantsPause = true;
+    hold(1);
+    const other = bench.connect(3);
+    wait(other);
+    other.state = "DOOMED";
+    subscriber.wantsPause = false;
+    pressure.noteDrained(subscriber);
+    expect([rests.has(publisher), rests.has(other)]).toEqual([true, false]);
+  });
+});
+
+describe("HeldOff.add()", () => {
+  test("frees at once whom a pause held back, and not whom a full queue does", () => {
+    const isReadingPaused = true;
+    const heldOff = new HeldOff({
+      closer: { isFull: () => true, isStuck: () => false },
+      watch: { setReadingPaused: (connection) => Object.assign(connection, { isReadingPaused }) },
+      backPressure: pressure,
+    });
+    subscriber.wantsPause = true;
+    hold(1);
+    heldOff.add(subscriber);
+    expect([rests.has(publisher), publisher.isHeld, subscriber.isHolding]).toEqual([
+      true,
+      false,
+      false,
+    ]);
+    rests.drop(publisher);
+    hold(64);
+    heldOff.add(subscriber);
+    expect([rests.has(publisher), subscriber.isHolding]).toEqual([false, true]);
   });
 });
