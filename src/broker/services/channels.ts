@@ -133,25 +133,42 @@ export class Channels implements Area {
     return { code: "LIMIT_QUEUED_FDS", why, figures: this.#parts.budget.figures };
   }
 
-  /** @throws {SyscallError} where no sockets can be made, for want of fds or memory */
+  /**
+   * Whatever happens, the broker keeps no end that waits for nobody.
+   * @throws {SyscallError} where no sockets can be made, for want of fds or memory; or the kernel fails
+   *   to send to either side
+   */
   #connect(
     asker: Connection,
     id: number,
     service: Service<Connection>,
     first: Member<Connection>,
   ): void {
-    const { name } = service.topic;
     const [ours, theirs] = this.#openEnds(asker);
-    const server = this.#sendToServer(asker, service, first, theirs.bundle);
-    letGoEmpty(theirs);
-    if (server === undefined) {
+    try {
+      const server = this.#sendToServer(asker, service, first, theirs);
+      if (server !== undefined) return this.#sendToAsker(asker, id, service, server, ours.bundle);
+      ours.areEmpty = true;
       const figures = first.client.queue.fullness("messages");
       const why = "whoever serves it cannot take it now";
-      this.#refuse(asker, id, name, { code: "LIMIT_QUEUED_FDS", why, figures });
-      return letGoEmpty(ours);
+      this.#refuse(asker, id, service.topic.name, { code: "LIMIT_QUEUED_FDS", why, figures });
+    } finally {
+      // The server may have put files into them by now. The asker has the ends, too, but could have
+      // closed its own already: then it is us who close those files, and that may hang.
+      ours.bundle.release();
     }
+  }
+
+  /** @param bundle borrowed */
+  #sendToAsker(
+    asker: Connection,
+    id: number,
+    service: Service<Connection>,
+    server: Connection,
+    bundle: FdBundle,
+  ): void {
+    const { name } = service.topic;
     const why = "it cannot be passed to you now";
-    const { bundle } = ours;
     const refuse = () => this.#refuse(asker, id, name, this.#noFds(why));
     let isRefused = false;
     bundle.onRefused = () => {
@@ -161,13 +178,26 @@ export class Channels implements Area {
     const outcome = this.#send(asker, id, server, name, bundle, asker);
     if (outcome !== ACCEPTED) bundle.onRefused(outcome);
     if (!isRefused) this.#noteOpened(asker, server, name);
-    // The server may have put files into them by now. The asker has the ends, too, but could have
-    // closed its own already: then it is us who close those files, and that may hang.
-    bundle.release();
   }
 
-  /** @returns who takes the other end; undefined where nobody can */
+  /**
+   * @param ends let go of, also where this throws
+   * @returns who takes them; undefined where nobody can
+   */
   #sendToServer(
+    asker: Connection,
+    service: Service<Connection>,
+    first: Member<Connection>,
+    ends: Ends,
+  ): Connection | undefined {
+    try {
+      return this.#offer(asker, service, first, ends.bundle);
+    } finally {
+      letGoEmpty(ends);
+    }
+  }
+
+  #offer(
     asker: Connection,
     service: Service<Connection>,
     first: Member<Connection>,
@@ -206,7 +236,6 @@ export class Channels implements Area {
     if (to.queue.queuedBytes >= SEND_QUEUE_BYTES_MAX) return QUEUE_FULL;
     const { introductions, inFlight, host } = this.#parts;
     introductions.introduceSender(to, peer);
-    assert(asker.fdAccount.charge(CHANNEL_FDS), "there is room for the fds of a channel");
     // Now, whatever follows in this turn: so a refusal of the kernel's is known while somebody else can
     // be asked, and the server's ends are closed while they are empty.
     to.queue.sendWaiting();
@@ -214,10 +243,19 @@ export class Channels implements Area {
     inFlight.follow = false;
     const body = channelBody({ service, peer: peer.id });
     const bytes = encodeControlFrame({ opcode: OPCODE.CHANNEL, fdCount: CHANNEL_FDS, id, body });
-    const outcome = to.queue.deliverWithFds(CONTROL_FRAME_BUFFER, 0, bytes, ends);
-    inFlight.follow = follow;
-    noteDelivery(host, to, outcome);
-    return outcome;
+    assert(asker.fdAccount.charge(CHANNEL_FDS), "there is room for the fds of a channel");
+    const before = fdsAt(to);
+    try {
+      const outcome = to.queue.deliverWithFds(CONTROL_FRAME_BUFFER, 0, bytes, ends);
+      noteDelivery(host, to, outcome);
+      return outcome;
+    } catch (error) {
+      // What has left is given back when it is taken.
+      if (fdsAt(to) === before) asker.fdAccount.release(CHANNEL_FDS);
+      throw error;
+    } finally {
+      inFlight.follow = follow;
+    }
   }
 
   #noteOpened({ id, identity }: Connection, server: Connection, topic: string): void {
@@ -260,6 +298,11 @@ export class Channels implements Area {
     const ends: Ends = { bundle, payerUid: identity.uid, areEmpty: false };
     return ends;
   }
+}
+
+/** Fds that a client has not taken, wherever they wait. */
+function fdsAt({ queue }: Connection): number {
+  return queue.queuedFds + queue.outlet.untakenFds;
 }
 
 /** The broker's part is done, and the other side has no ends; a queue that must wait keeps these. */

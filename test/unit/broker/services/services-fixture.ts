@@ -1,5 +1,6 @@
 /** Requests about services on a simulated kernel: tables and words, with no socket and no clock. */
 
+import type { Area } from "../../../../src/broker/area.ts";
 import type { Connection } from "../../../../src/broker/connection.ts";
 import { FdGate } from "../../../../src/broker/fds/fd-gate.ts";
 import { Background } from "../../../../src/broker/long-work/background.ts";
@@ -53,10 +54,15 @@ export class ServicesBench {
 
   /** Carries out one request of a client. */
   request(connection: Connection, opcode: number, body: ControlMap): void {
+    this.requestOf(this.requests, connection, opcode, body);
+  }
+
+  /** The same, of an area beside those. */
+  requestOf(area: Area, connection: Connection, opcode: number, body: ControlMap): void {
     this.#writer.reset();
     this.#writer.appendControl(opcode, 0, 1, body);
     const buffer = this.#buffer;
-    const carryOut = this.requests.read(connection, {
+    const carryOut = area.read(connection, {
       opcode,
       flags: 0,
       id: 1,
