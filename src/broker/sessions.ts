@@ -42,6 +42,7 @@ import type { Policy } from "./policy/rules.ts";
 import type { LimitFigures } from "./quotas/excess.ts";
 import { limitsOfPolicy, quotaDefaults } from "./quotas/quota-limits.ts";
 import { tellTooLarge } from "./reading/message-limit.ts";
+import type { ReceivedPacket } from "./reading/packet-handler.ts";
 import type { ControlSender } from "./routing/introductions.ts";
 import type { Topic } from "./routing/topic-table.ts";
 import { CONTROL_FRAME_BUFFER, encodeControlFrame } from "./sending/control-frames.ts";
@@ -179,8 +180,8 @@ export class Sessions implements PartsHost {
   }
 
   /** PacketHost */
-  keepFds(fds: number[]): void {
-    this.#parts.reading.keepFds(fds);
+  keepFds(connection: Connection, packet: ReceivedPacket): boolean {
+    return this.#parts.reading.keepFds(connection, packet);
   }
 
   /** FlushHost */

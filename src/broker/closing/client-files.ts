@@ -8,11 +8,16 @@ import type { FoundFdKind } from "../../fd-kinds.ts";
 import { AF_UNIX } from "../../ffi/constants.ts";
 import { fdKind } from "../../ffi/fd-kind.ts";
 import { getSocketDomain } from "../../ffi/socket-options.ts";
+import type { Connection } from "../connection.ts";
 import type { FdBudget } from "../fds/fd-budget.ts";
 import type { FdHost } from "../fds/fd-intake.ts";
 import { KeptFds } from "../fds/kept-fds.ts";
 import { type Quotas, RESOURCE } from "../quotas/quota.ts";
+import type { ReceivedPacket } from "../reading/packet-handler.ts";
 import type { FdCloser } from "./fd-closer.ts";
+
+/** Who sent fds, and pays for them. */
+export type FdSender = Pick<Connection, "identity" | "fdAccount">;
 
 /** The files of one broker's clients. */
 export class ClientFiles implements FdHost {
@@ -42,8 +47,8 @@ export class ClientFiles implements FdHost {
   }
 
   /**
-   * Keeps the fds of a packet that is to be handled later. They are charged to nobody, since a
-   * message that only waited must not be refused for it: roomToKeep() counts them.
+   * Keeps the fds of a packet that was received behind one that waits. They are charged to nobody, since
+   * nobody has looked at it yet: roomToKeep() counts them.
    * @param fds owned by what is returned, and counted as open until it lets go of them
    * @param uid whose they are
    */
@@ -55,6 +60,23 @@ export class ClientFiles implements FdHost {
       this.#countKept(uid, -count);
     };
     return new KeptFds(fds, letGo, (fd) => this.closeFd(fd, uid));
+  }
+
+  /**
+   * Keeps the fds of a packet that waits, as if they were on their way already: so who has many
+   * connections held back cannot fill what all users share.
+   * @param packet its fds are taken
+   * @returns undefined where they do not fit the quota of their sender; nothing is taken then
+   */
+  keepPaid(packet: ReceivedPacket, { identity, fdAccount }: FdSender): KeptFds | undefined {
+    if (!fdAccount.charge(packet.receivedFdCount)) return undefined;
+    const fds = packet.takeFds();
+    this.#budget.hold(fds.length);
+    const letGo = (count: number) => {
+      this.#budget.letGo(count);
+      fdAccount.release(count);
+    };
+    return new KeptFds(fds, letGo, (fd) => this.closeFd(fd, identity.uid), true);
   }
 
   /**

@@ -221,6 +221,17 @@ export class FdIntake {
     this.#refuseForLimit(connection, { topic, message, limit, actual }, requestId);
   }
 
+  /**
+   * Refuses a message that must wait, where its fds do not fit the quota of its sender.
+   * @param requestId the request that the refusal answers; 0 for none
+   */
+  refuseToKeep(connection: Connection, fds: number, requestId: number): void {
+    const excess = excessOf(connection.quota, "fds", fds);
+    const { limit, actual } = excess;
+    const message = `Cannot keep ${fds} fds of a message that waits: ${excessWords(excess)}`;
+    this.#refuseForLimit(connection, { message, limit, actual }, requestId);
+  }
+
   #refuseSize(connection: Connection, open: OpenTopic, actual: number): void {
     connection.counters.denied += 1;
     const about = { topic: open.topic.name, limit: open.messageBytesMax, actual };

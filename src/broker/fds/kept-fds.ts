@@ -2,6 +2,8 @@
 
 /** Fds that are handed over once, or closed. */
 export class KeptFds {
+  /** Whether their sender pays for them while they are kept. */
+  readonly isPaid: boolean;
   #fds: number[];
   readonly #letGo: (count: number) => void;
   readonly #close: (fd: number) => void;
@@ -11,10 +13,21 @@ export class KeptFds {
    * @param letGo told how many are not kept any more
    * @param close closes one fd
    */
-  constructor(fds: number[], letGo: (count: number) => void, close: (fd: number) => void) {
+  constructor(
+    fds: number[],
+    letGo: (count: number) => void,
+    close: (fd: number) => void,
+    isPaid = false,
+  ) {
     this.#fds = fds;
     this.#letGo = letGo;
     this.#close = close;
+    this.isPaid = isPaid;
+  }
+
+  /** Of a packet without fds. */
+  static none(): KeptFds {
+    return new KeptFds([], nothing, nothing);
   }
 
   get count(): number {
@@ -36,3 +49,5 @@ export class KeptFds {
     return fds.length;
   }
 }
+
+function nothing(): void {}

@@ -44,8 +44,11 @@ export interface ReceivedPacket {
 export interface PacketHost {
   /** Whether this turn has time for more costly work. */
   hasTime(): boolean;
-  /** The packet being handled comes again, with these fds; they are the host's. */
-  keepFds(fds: number[]): void;
+  /**
+   * The packet being handled comes again, with its fds; these are the host's.
+   * @returns false where they do not fit the quota of their sender: then they are still the packet's
+   */
+  keepFds(connection: Connection, packet: ReceivedPacket): boolean;
   /** A connection said a good HELLO and waits for WELCOME. */
   welcome(connection: Connection, hello: Hello): void;
 }
@@ -102,8 +105,7 @@ export class PacketHandler {
         return packetBytes;
       }
       if (connection.chore !== undefined && !this.#chores.finish(connection, this.#host)) {
-        if (hasFds) this.#host.keepFds(packet.takeFds());
-        return 0;
+        return hasFds ? this.#keep(connection, packet, packetBytes) : 0;
       }
       if (isFirst) {
         this.#handleFirst(connection, packet, packetBytes);
@@ -195,11 +197,15 @@ export class PacketHandler {
     this.#read(buffer, packetBytes, packet.receivedFdCount);
     if (opcodeAt(buffer, 0) === OPCODE.MESSAGE) {
       const open = openTopicOf(connection, buffer.words[FRAME_ID_WORD] as number, 0);
-      if (this.#router.mustWait(connection, open)) return this.#keep(packet);
+      if (this.#router.mustWait(connection, open)) {
+        return this.#keep(connection, packet, packetBytes);
+      }
       this.#intake.take(connection, open, packet, packetBytes);
       return packetBytes;
     }
-    if (this.#mustRetainWait(connection, buffer, 0)) return this.#keep(packet);
+    if (this.#mustRetainWait(connection, buffer, 0)) {
+      return this.#keep(connection, packet, packetBytes);
+    }
     const frame = frameAt(buffer, 0, packet.isRest === true);
     this.#intake.lend(connection, packet, (bundle) => {
       const request = this.#requests.read(connection, { ...frame, bundle });
@@ -208,10 +214,16 @@ export class PacketHandler {
     return packetBytes;
   }
 
-  /** The packet comes again, with its fds. @returns that nothing of it was handled */
-  #keep(packet: ReceivedPacket): number {
-    this.#host.keepFds(packet.takeFds());
-    return 0;
+  /**
+   * The packet comes again, with its fds; or is refused, where the sender has too many on their way.
+   * @returns as handle(): nothing, or all of it
+   */
+  #keep(connection: Connection, packet: ReceivedPacket, packetBytes: number): number {
+    if (this.#host.keepFds(connection, packet)) return 0;
+    const { words } = packet.buffer;
+    const request = this.#services.noteLostFds(connection, words, packetBytes);
+    this.#intake.refuseToKeep(connection, packet.receivedFdCount, request);
+    return packetBytes;
   }
 
   /** Whether a frame is a message that is kept as well, and that a subscriber holds back for now. */

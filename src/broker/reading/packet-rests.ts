@@ -8,7 +8,7 @@
 
 import { copyPinned, PinnedBuffer } from "../../ffi/pinned-buffer.ts";
 import type { Connection } from "../connection.ts";
-import type { KeptFds } from "../fds/kept-fds.ts";
+import { KeptFds } from "../fds/kept-fds.ts";
 import type { ReceivedPacket } from "./packet-handler.ts";
 
 /** The rest of one packet, handled like a packet. */
@@ -57,6 +57,14 @@ export class PacketRest implements ReceivedPacket {
 
   closeFds(): number {
     return this.#fds.close();
+  }
+
+  /** Hands over the fds as they are kept, where their sender pays for them; else undefined. */
+  takePaidFds(): KeptFds | undefined {
+    if (!this.#fds.isPaid) return undefined;
+    const fds = this.#fds;
+    this.#fds = KeptFds.none();
+    return fds;
   }
 }
 

@@ -14,6 +14,7 @@ import type { Connection } from "../connection.ts";
 import { anotherSender, type Cause } from "../departures/endings.ts";
 import type { FdBudget } from "../fds/fd-budget.ts";
 import type { FdsInFlight } from "../fds/fds-in-flight.ts";
+import { KeptFds } from "../fds/kept-fds.ts";
 import { isSentBy } from "../identity/identity.ts";
 import { AHEAD_OF_BYTES_MAX, BYTES_PER_TURN, PACKETS_PER_TURN } from "../limits.ts";
 import type { BackPressure } from "./back-pressure.ts";
@@ -41,7 +42,7 @@ export interface ReadingParts {
   readonly handler: PacketHandler;
   readonly rests: PacketRests;
   readonly backPressure: BackPressure;
-  readonly files: Pick<ClientFiles, "keep" | "roomToKeep">;
+  readonly files: Pick<ClientFiles, "keep" | "keepPaid" | "roomToKeep">;
   readonly closer: Pick<FdCloser, "isFull" | "pendingOf">;
   readonly budget: Pick<FdBudget, "roomForFds">;
   readonly heldOff: Pick<HeldOff, "add" | "drop">;
@@ -57,7 +58,7 @@ export class Reading {
   /** Who holds the sender of the packet that is being handled back; undefined for nobody. */
   #holdup: Holdup | undefined;
   /** The fds of that packet. */
-  #keptFds: number[] = [];
+  #keptFds: KeptFds | undefined;
 
   constructor(parts: ReadingParts) {
     this.#parts = parts;
@@ -123,9 +124,14 @@ export class Reading {
     this.#holdup = { by, topic };
   }
 
-  /** The fds of that packet, which come again with it. */
-  keepFds(fds: number[]): void {
-    this.#keptFds = fds;
+  /**
+   * Keeps the fds of that packet, which come again with it; one that has waited before keeps its place.
+   * @returns false where they do not fit the quota of their sender
+   */
+  keepFds(connection: Connection, packet: ReceivedPacket): boolean {
+    const paid = packet instanceof PacketRest ? packet.takePaidFds() : undefined;
+    this.#keptFds = paid ?? this.#parts.files.keepPaid(packet, connection);
+    return this.#keptFds !== undefined;
   }
 
   /** The connection ends: what it had left to say is dropped, and nobody waits for it. */
@@ -207,13 +213,13 @@ export class Reading {
 
   /** @returns false where the connection has ended, or some of the packet is left for later */
   #handle(connection: Connection, packet: ReceivedPacket, packetBytes: number): boolean {
-    const { handler, files, rests, backPressure } = this.#parts;
+    const { handler, rests, backPressure } = this.#parts;
     this.#holdup = undefined;
+    this.#keptFds = undefined;
     const handled = handler.handle(connection, packet, packetBytes);
     if (handled === packetBytes) return connection.state !== "DOOMED";
     const holdup = this.#holdup;
-    const fds = files.keep(this.#keptFds, connection.identity.uid);
-    this.#keptFds = [];
+    const fds = this.#keptFds ?? KeptFds.none();
     if (connection.state === "DOOMED") {
       fds.close();
       return false;

@@ -4,8 +4,22 @@ import { expect, test } from "bun:test";
 import { ClientFiles } from "../../../../src/broker/closing/client-files.ts";
 import type { FdCloser } from "../../../../src/broker/closing/fd-closer.ts";
 import { FdBudget } from "../../../../src/broker/fds/fd-budget.ts";
+import { FdsInFlight } from "../../../../src/broker/fds/fds-in-flight.ts";
+import { Deferred } from "../../../../src/broker/long-work/deferred.ts";
 import { Quotas, RESOURCE } from "../../../../src/broker/quotas/quota.ts";
 import { QUOTA_DEFAULTS } from "../../../../src/broker/quotas/quota-limits.ts";
+import type { ReceivedPacket } from "../../../../src/broker/reading/packet-handler.ts";
+import { PinnedBuffer } from "../../../../src/ffi/pinned-buffer.ts";
+
+function packetWith(fds: number[]): ReceivedPacket {
+  return {
+    buffer: new PinnedBuffer(16),
+    receivedFdCount: fds.length,
+    controlTruncated: false,
+    takeFds: () => fds,
+    closeFds: () => 0,
+  };
+}
 
 function openFiles() {
   const closed: number[] = [];
@@ -40,7 +54,26 @@ test("keep() counts fds until they are taken or closed, once", () => {
   expect(budget.held).toBe(0);
 });
 
-test("keep() charges nothing: a message that waited must fit as if it had not", () => {
+test("keepPaid() charges the sender until the fds are taken or closed, or takes none", () => {
+  const { files, quotas, budget, closed } = openFiles();
+  const fdsInFlight = new FdsInFlight(() => 0, new Deferred());
+  const quota = quotas.open(7);
+  const fdAccount = fdsInFlight.account(quota);
+  const sender = { identity: { uid: 7, gid: 7, pid: 1, groups: [] }, fdAccount };
+  const first = files.keepPaid(packetWith([100, 101]), sender);
+  const second = files.keepPaid(packetWith([102, 103, 104]), sender);
+  const tooMany = packetWith([105]);
+  expect(files.keepPaid(tooMany, sender)).toBeUndefined();
+  expect(tooMany.takeFds()).toEqual([105]);
+  expect([quota.used(RESOURCE.fds), budget.held, files.roomToKeep(7)]).toEqual([5, 5, 5]);
+  expect(first?.take()).toEqual([100, 101]);
+  second?.close();
+  second?.close();
+  expect(closed).toEqual([102, 103, 104]);
+  expect([quota.used(RESOURCE.fds), budget.held, fdsInFlight.isIdle]).toEqual([0, 0, true]);
+});
+
+test("keep() charges nothing: nobody has looked at the packet yet", () => {
   const { files, quotas } = openFiles();
   files.keep([100, 101, 102, 103, 104, 105], 7);
   expect(quotas.user(7).used(RESOURCE.fds)).toBe(0);

@@ -82,6 +82,9 @@ class ReadingBench implements Disposable {
       },
       files: {
         keep: (fds: number[]) => new KeptFds(fds, () => {}, closeFd),
+        keepPaid: (packet: ReceivedPacket) => {
+          return new KeptFds(packet.takeFds(), () => {}, closeFd, true);
+        },
         roomToKeep: () => this.roomToKeep,
       },
       closer: { isFull: () => false, pendingOf: () => this.pendingCloses },
@@ -144,7 +147,7 @@ class ReadingBench implements Disposable {
     this.ahead.push(this.#source.ahead);
     if (stop === "subscriber") this.reading.noteHeld([], "topic");
     if (stop === "subscriber" || stop === "turn") {
-      this.reading.keepFds(packet.takeFds());
+      this.reading.keepFds(this.connection, packet);
       return 0;
     }
     const fds = packet.takeFds();

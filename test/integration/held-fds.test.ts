@@ -1,0 +1,128 @@
+/** Files in messages that a subscriber holds back: who pays for them meanwhile. Real processes. */
+
+import { describe, expect, test } from "bun:test";
+import { FLAG_RESUME, OPCODE } from "../../src/protocol/opcodes.ts";
+import { STATUS } from "../../src/protocol/status-codes.ts";
+import { eventually } from "../support/eventually.ts";
+import { mapOf, messagePacket, packetOf, RawClient } from "../support/raw-client.ts";
+import { type SpawnedBroker, spawnBroker } from "../support/spawned-broker.ts";
+import { TestFiles, takeTexts } from "../support/test-files.ts";
+
+/** Of one user; a connection alone may have half of it on its way. */
+const LIMIT = 64;
+
+const POLICY = `[[rule]]
+allow = ["publish", "subscribe", "send-fds", "receive-fds"]
+topics = [">"]
+any = true
+
+[[topic]]
+topics = [">"]
+overflow = "block"
+
+[limits]
+fds = ${LIMIT}
+`;
+
+/** A subscriber that holds back whoever publishes on "files". */
+class Stage implements AsyncDisposable {
+  readonly broker: SpawnedBroker;
+  readonly subscriber: RawClient;
+  readonly bystander: RawClient;
+  readonly #clients: RawClient[];
+
+  constructor(broker: SpawnedBroker, subscriber: RawClient, bystander: RawClient) {
+    this.broker = broker;
+    this.subscriber = subscriber;
+    this.bystander = bystander;
+    this.#clients = [subscriber, bystander];
+  }
+
+  static async open(): Promise<Stage> {
+    const broker = await spawnBroker({ policy: POLICY });
+    const subscriber = await RawClient.open(broker.path);
+    await subscriber.request(OPCODE.SUBSCRIBE, { pattern: "files", overflow: "block" });
+    const stage = new Stage(broker, subscriber, await RawClient.open(broker.path));
+    await stage.pause();
+    return stage;
+  }
+
+  async pause(flags = 0): Promise<void> {
+    const packet = packetOf((writer) => writer.append(OPCODE.PAUSE, flags, 0, 0, 0, undefined));
+    this.subscriber.send(packet);
+    await this.subscriber.sync();
+  }
+
+  /** A client that has sent a message with so many files. */
+  async publisher(count: number): Promise<RawClient> {
+    const client = await RawClient.open(this.broker.path);
+    this.#clients.push(client);
+    await publish(client, count);
+    return client;
+  }
+
+  /** Waits until so many files of all publishers together are charged, while they are held back. */
+  async untilCharged(count: number): Promise<void> {
+    await eventually(async () => {
+      await this.pause();
+      return (await this.charged()) === count;
+    }, `${count} files are charged`);
+  }
+
+  /** By all of them, those that are gone included. */
+  async charged(): Promise<number> {
+    const { connection: about } = this.bystander;
+    const { answer } = await this.bystander.request(OPCODE.QUERY, {
+      what: "client",
+      about: `${about}`,
+    });
+    const [client]: { quotas: { fds: { usedByUser: number } } }[] = JSON.parse(String(answer));
+    if (client === undefined) throw new Error("The broker does not know the bystander");
+    return client.quotas.fds.usedByUser;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const client of this.#clients) client[Symbol.dispose]();
+    await this.broker[Symbol.asyncDispose]();
+  }
+}
+
+async function publish(client: RawClient, count: number): Promise<void> {
+  const topic = await client.openTopic("files");
+  using files = new TestFiles(new Array<string>(count).fill("text"));
+  await client.sendEventually(messagePacket(topic, "text", count), files.fds);
+}
+
+describe("files in a message that is held back", () => {
+  test("are charged to their sender, and those that do not fit are refused at once", async () => {
+    await using stage = await Stage.open();
+    const first = await stage.publisher(20);
+    await stage.untilCharged(20);
+    const second = await stage.publisher(20);
+    const error = mapOf(await second.nextOf(OPCODE.ERROR));
+    // Three quarters are common, and one of the first one's files is within its share.
+    const limit = Math.floor((((LIMIT / 4) * 3 - 19) * 2) / 3);
+    expect(error).toMatchObject({ status: STATUS.LIMIT_QUEUED_FDS, limit, actual: 20 });
+    expect(await second.sync()).toMatchObject({ published: 0, denied: 1 });
+    await publish(second, 10);
+    await stage.untilCharged(30);
+    await stage.pause(FLAG_RESUME);
+    for (const count of [20, 10]) {
+      const frame = await stage.subscriber.nextOf(OPCODE.MESSAGE);
+      expect(takeTexts(frame.fds)).toHaveLength(count);
+    }
+    expect(await first.sync()).toMatchObject({ published: 1, denied: 0 });
+    await eventually(async () => (await stage.charged()) === 0, "all were taken");
+  });
+
+  test("are paid for by nobody once the sender and the subscriber are gone", async () => {
+    await using stage = await Stage.open();
+    const fds = await stage.broker.fdsAtRest();
+    const publishers = [await stage.publisher(20), await stage.publisher(10)];
+    await stage.untilCharged(30);
+    for (const publisher of publishers) publisher[Symbol.dispose]();
+    stage.subscriber[Symbol.dispose]();
+    await stage.broker.expectFds(fds - 1);
+    await eventually(async () => (await stage.charged()) === 0, "nothing is charged");
+  });
+});
