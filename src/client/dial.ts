@@ -29,7 +29,7 @@ import {
 } from "../protocol/control-messages.ts";
 import { opcodeOf } from "../protocol/frame.ts";
 import { FRAME_HEADER_BYTES, PACKET_BYTES_MAX, PROTOCOL_VERSION } from "../protocol/limits.ts";
-import { FEATURE_FD_LANE, FEATURE_HELD, OPCODE } from "../protocol/opcodes.ts";
+import { FEATURE_FD_LANE, FEATURE_HELD, FEATURE_PAUSE, OPCODE } from "../protocol/opcodes.ts";
 import { PacketReader, PacketWriter } from "../protocol/packet.ts";
 import { SOFTWARE } from "../version.ts";
 import { fdShortage } from "./fd-shortage.ts";
@@ -45,6 +45,8 @@ export type Self = Pick<Sender, "connection" | "uid" | "gid" | "pid">;
 /** A connection that the broker has welcomed. */
 export interface Connection {
   readonly self: Self;
+  /** Sum of the feature bits in force. */
+  readonly features: number;
   readonly transport: Transport;
 }
 
@@ -72,10 +74,10 @@ export async function dial(options: DialOptions, events: TransportEvents): Promi
   checkBroker(socket.number, path, options.brokerUid);
   const { welcome, laneFd } = await shakeHands(socket.number, path, patience);
   using lane = new FdGuard(laneFd);
-  const { connection, uid, gid, pid } = welcome;
+  const { connection, uid, gid, pid, features } = welcome;
   const self = Object.freeze({ connection, uid, gid, pid });
   const transport = await SeqpacketTransport.open(socket.take(), lane.take(), events);
-  return { self, transport };
+  return { self, features, transport };
 }
 
 /** How long a client goes on trying, and how it waits. */
@@ -157,7 +159,7 @@ async function shakeHands(
 ): Promise<{ welcome: Welcome; laneFd: number }> {
   const buffer = new PinnedBuffer(PACKET_BYTES_MAX);
   const writer = new PacketWriter(buffer.bytes.buffer);
-  const features = FEATURE_FD_LANE | FEATURE_HELD;
+  const features = FEATURE_FD_LANE | FEATURE_HELD | FEATURE_PAUSE;
   const hello = { protocol: PROTOCOL_VERSION, features, software: SOFTWARE };
   writer.appendControl(OPCODE.HELLO, 0, 0, helloBody(hello));
   // A broker that refused us at once has sent its reason already, so a failure here is not the end.

@@ -12,7 +12,7 @@
 
 import { ClosedError, ProtocolError } from "../errors.ts";
 import type { ControlMap } from "../protocol/control-body.ts";
-import { FLAG_RESUME, OPCODE } from "../protocol/opcodes.ts";
+import { FEATURE_PAUSE, FLAG_RESUME, OPCODE } from "../protocol/opcodes.ts";
 import { type Clock, SYSTEM_CLOCK } from "./clock.ts";
 import type { Connection, DialOptions, Self } from "./dial.ts";
 import { DISCONNECTED_REQUEST_MS } from "./limits.ts";
@@ -80,6 +80,8 @@ export class Link {
   #host: LinkHost | undefined;
   #state: State = "disconnected";
   #self: Self = { connection: 0, uid: 0, gid: 0, pid: 0 };
+  /** In force on the present connection, or the last one. */
+  #features = 0;
   #transport: Transport | undefined;
   /** Events of earlier connections are not heard any more. */
   #events: ConnectionEvents | undefined;
@@ -210,10 +212,14 @@ export class Link {
     this.#transport?.setPaused(isPaused);
   }
 
-  /** Has the broker hold publishers back, or go on. Does nothing where there is none to tell. */
+  /**
+   * Has the broker hold publishers back, or go on. Does nothing where there is none to tell, or one
+   * that does not know how: then only what may wait here is bounded.
+   */
   tellPaused(isPaused: boolean): void {
     const flags = isPaused ? 0 : FLAG_RESUME;
-    if (this.canAsk) this.outbound.control({ opcode: OPCODE.PAUSE, id: 0, flags });
+    const knowsPause = (this.#features & FEATURE_PAUSE) !== 0;
+    if (this.canAsk && knowsPause) this.outbound.control({ opcode: OPCODE.PAUSE, id: 0, flags });
   }
 
   /** Fetches the fds of the next lane record; they are the caller's. */
@@ -343,12 +349,13 @@ export class Link {
     const events = new ConnectionEvents(this);
     this.#events = events;
     this.#reason = undefined;
-    const { self, transport } = await this.#dial(events, attempt);
+    const { self, features, transport } = await this.#dial(events, attempt);
     if (this.#events !== events) {
       transport.close();
       throw this.isClosed ? this.closedError() : (this.#reason ?? this.#hungUp(undefined));
     }
     this.#self = self;
+    this.#features = features;
     this.#transport = transport;
     this.outbound.attach(transport);
   }

@@ -106,6 +106,9 @@ export const FEATURE_FD_LANE = 0x01;
 /** Feature bit: the client wants to be told when it is held back. */
 export const FEATURE_HELD = 0x02;
 
+/** Feature bit: the client may say PAUSE. A broker that does not know it would end it for that. */
+export const FEATURE_PAUSE = 0x04;
+
 /** Why messages are missing, as a GAP frame says it. */
 export const GAP_REASON = {
   /** The connection's send queue in the broker was full. */

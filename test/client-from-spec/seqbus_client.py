@@ -157,7 +157,7 @@ class Connection:
         _, uid, _ = struct.unpack("=iII", self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
         check(uid in (0, os.geteuid(), os.stat(os.path.dirname(path) or ".").st_uid), f"broker has uid {uid}")
         self.welcome = self.request(HELLO, {"protocol": protocol, "features": features})
-        check((self.lane is not None) == bool(self.welcome["features"] & FD_LANE), "FD_LANE without a lane")
+        check(not self.welcome["features"] & ~features and bool(self.lane) == bool(self.welcome["features"] & FD_LANE), "features")
 
     def close(self):
         """Closes the socket, the lane and the fds of messages that nobody took."""

@@ -4,9 +4,9 @@
  */
 
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { FLAG_RESUME, OPCODE } from "../../src/protocol/opcodes.ts";
+import { FEATURE_PAUSE, FLAG_RESUME, OPCODE } from "../../src/protocol/opcodes.ts";
 import { eventually } from "../support/eventually.ts";
-import { packetOf, RawClient } from "../support/raw-client.ts";
+import { mapOf, packetOf, RawClient } from "../support/raw-client.ts";
 import { type SpawnedBroker, spawnBroker } from "../support/spawned-broker.ts";
 
 let broker: SpawnedBroker;
@@ -71,6 +71,18 @@ function messagesOf(client: RawClient): number {
 }
 
 describe("PAUSE", () => {
+  test("is a feature of the broker, for a client that asks for it", async () => {
+    for (const [features, inForce] of [
+      [0, 0],
+      [FEATURE_PAUSE, FEATURE_PAUSE],
+      [0x80 | FEATURE_PAUSE, FEATURE_PAUSE],
+    ]) {
+      using client = RawClient.connect(broker.path);
+      client.sendControl(OPCODE.HELLO, 0, { protocol: 1, features: features ?? 0 });
+      expect(mapOf(await client.nextOf(OPCODE.WELCOME))).toMatchObject({ features: inForce });
+    }
+  });
+
   test("holds publishers back until RESUME, while answers and other topics come", async () => {
     using subscriber = await openBlocking("paused");
     await subscriber.subscribe("other");

@@ -6,11 +6,14 @@ import { setPassRights } from "../../ffi/socket-options.ts";
 import type { ControlMap } from "../../protocol/control-body.ts";
 import { type Hello, welcomeBody } from "../../protocol/control-messages.ts";
 import { PROTOCOL_VERSION } from "../../protocol/limits.ts";
-import { FEATURE_FD_LANE, FEATURE_HELD, OPCODE } from "../../protocol/opcodes.ts";
+import { FEATURE_FD_LANE, FEATURE_HELD, FEATURE_PAUSE, OPCODE } from "../../protocol/opcodes.ts";
 import { SOFTWARE } from "../../version.ts";
 import type { Connection } from "../connection.ts";
 import type { ControlSender } from "../routing/introductions.ts";
 import { CONTROL_FRAME_BUFFER, encodeControlFrame } from "../sending/control-frames.ts";
+
+/** PAUSE is taken from whoever says it: the bit only tells who asks that it is. */
+const FEATURES_KNOWN = FEATURE_FD_LANE | FEATURE_HELD | FEATURE_PAUSE;
 
 const NO_FDS: readonly number[] = [];
 
@@ -22,7 +25,7 @@ const NO_FDS: readonly number[] = [];
  * @throws {SyscallError} where no lane can be made, for want of fds or memory
  */
 export function welcome(connection: Connection, hello: Hello, send: ControlSender): boolean {
-  const features = hello.features & (FEATURE_FD_LANE | FEATURE_HELD);
+  const features = hello.features & FEATURES_KNOWN;
   connection.wantsHeldWord = (features & FEATURE_HELD) !== 0;
   if ((features & FEATURE_FD_LANE) !== 0) return welcomeWithLane(connection, features);
   const frame = { opcode: OPCODE.WELCOME, id: 0, body: bodyOf(connection, features) };

@@ -51,6 +51,27 @@ describe("a bus with a full subscription", () => {
     await simulated.bus.close();
   });
 
+  test("says no PAUSE to a broker that does not know it, and bounds what comes", async () => {
+    const { simulated, messages, receive } = await openFull();
+    simulated.features = 0;
+    await simulated.lose();
+    await simulated.comeBack();
+    const { id } = await simulated.sentOne(OPCODE.SUBSCRIBE);
+    simulated.control(OPCODE.ACK, id, { subscription: 1 });
+    simulated.control(OPCODE.TOPIC, TOPIC, { topic: "flood" });
+    const waiting = simulated.bus.waitFor("never").catch(() => {});
+    expect((await simulated.sent()).map(({ opcode }) => opcode)).not.toContain(OPCODE.PAUSE);
+    receive();
+    expect(simulated.transport.isPaused).toBe(false);
+    for (let bytes = 0; bytes <= BEYOND_FULL_BYTES; bytes += BODY_BYTES) receive();
+    expect(simulated.transport.isPaused).toBe(true);
+    while (messages.queued > 0) await messages.next();
+    expect((await simulated.sent()).map(({ opcode }) => opcode)).not.toContain(OPCODE.PAUSE);
+    expect(simulated.transport.isPaused).toBe(false);
+    await simulated.bus.close();
+    await waiting;
+  });
+
   test("ends a subscription that nothing is taken of, so that what was asked is answered", async () => {
     const { simulated, messages, receive } = await openFull();
     const asking = simulated.bus.reloadPolicy();

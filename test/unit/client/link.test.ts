@@ -145,7 +145,7 @@ async function openBus(choice: boolean | ReconnectOptions = true): Promise<Bus> 
       const connection = new FakeConnection(transportEvents);
       connections.push(connection);
       const self = { connection: connections.length, uid: 1, gid: 1, pid: 1 };
-      return { self, transport: connection.transport };
+      return { self, features: 0, transport: connection.transport };
     },
   });
   await link.open({});

@@ -7,7 +7,7 @@ import { Link } from "../../../src/client/link.ts";
 import type { TransportEvents } from "../../../src/client/packet-socket.ts";
 import type { ReconnectPlan } from "../../../src/client/reconnection.ts";
 import { type ControlMap, decodeControlBody } from "../../../src/protocol/control-body.ts";
-import { ENCODING, OPCODE } from "../../../src/protocol/opcodes.ts";
+import { ENCODING, FEATURE_PAUSE, OPCODE } from "../../../src/protocol/opcodes.ts";
 import { PacketWriter } from "../../../src/protocol/packet.ts";
 import { type SentFrame, SimulatedTransport } from "./simulated-transport.ts";
 
@@ -70,6 +70,8 @@ class TransportWithLane extends SimulatedTransport {
 /** See the head of this file. */
 export class SimulatedBus {
   readonly clock = new FakeClock();
+  /** What the next connection's broker knows. */
+  features = FEATURE_PAUSE;
   readonly #link: Link;
   #connection: Connected | undefined;
   #bus: Bus | undefined;
@@ -80,7 +82,7 @@ export class SimulatedBus {
     const dial = async (events: TransportEvents) => {
       this.#connection = { transport: new TransportWithLane(), events };
       this.#seen = 0;
-      return { self, transport: this.#connection.transport };
+      return { self, features: this.features, transport: this.#connection.transport };
     };
     this.#link = new Link({ path: "/bus", dial, plan, clock: this.clock, random: () => 0.5 });
   }

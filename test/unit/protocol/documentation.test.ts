@@ -92,6 +92,7 @@ describe("docs/protocol.md", () => {
     expect(features.map((cells) => [Number(cells[0]), cells[1]])).toEqual([
       [opcodes.FEATURE_FD_LANE, "FD_LANE"],
       [opcodes.FEATURE_HELD, "HELD"],
+      [opcodes.FEATURE_PAUSE, "PAUSE"],
     ]);
     const flags = rows(section("### MESSAGE"), /^0x/).map((cells) => Number(cells[0]));
     expect(flags).toEqual([
