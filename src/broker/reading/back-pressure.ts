@@ -12,6 +12,8 @@ import { OPCODE } from "../../protocol/opcodes.ts";
 import type { Connection } from "../connection.ts";
 import { type Cause, cannotWatch, holdsOthersBack } from "../departures/endings.ts";
 import type { FdBudget } from "../fds/fd-budget.ts";
+import { BACKGROUND_MS_PER_TURN } from "../limits.ts";
+import { type Background, OF_BROKER } from "../long-work/background.ts";
 import type { BusState } from "../routing/bus-state.ts";
 import type { ControlSender } from "../routing/introductions.ts";
 import type { Route } from "../routing/route.ts";
@@ -31,6 +33,7 @@ export interface BackPressureParts {
   readonly rests: PacketRests;
   /** Milliseconds, monotonic. */
   readonly now: () => number;
+  readonly background: Pick<Background, "addNews">;
   readonly send: ControlSender;
   readonly budget: Pick<FdBudget, "figures">;
   /** Ends a subscriber that stands still, or a publisher that the kernel does not serve. */
@@ -41,6 +44,8 @@ export interface BackPressureParts {
 export class BackPressure {
   readonly #parts: BackPressureParts;
   readonly #held = new HeldPublishers();
+  /** A look is under way, in the background perhaps. */
+  #isLooking = false;
 
   constructor(parts: BackPressureParts) {
     this.#parts = parts;
@@ -94,11 +99,30 @@ export class BackPressure {
     return this.#held.lookDue;
   }
 
-  /** Ends subscribers that hold publishers back and take nothing; tells publishers that wait. */
+  /**
+   * Ends subscribers that hold publishers back and take nothing; tells publishers that wait. Where very
+   * many wait, the rest is done in the background.
+   */
   look(): void {
-    const now = this.#parts.now();
-    if (this.#held.lookDue > now) return;
-    this.#followRoutes(now);
+    const { now, background } = this.#parts;
+    const startedAt = now();
+    if (this.#isLooking || this.#held.lookDue > startedAt) return;
+    this.#isLooking = true;
+    const steps = this.#lookInSteps();
+    const endsAt = startedAt + BACKGROUND_MS_PER_TURN;
+    while (steps.next().done !== true) {
+      if (now() >= endsAt) return background.addNews(OF_BROKER, steps);
+    }
+  }
+
+  *#lookInSteps(): Generator<void, void> {
+    // First, so that nobody is ended for those who do not wait for it any more.
+    yield* this.#followRoutes();
+    this.#isLooking = false;
+    this.#lookAtHolders(this.#parts.now());
+  }
+
+  #lookAtHolders(now: number): void {
     for (const subscriber of this.#held.holders(now)) {
       // epoll tells of room only once a socket is three quarters empty.
       this.#parts.flusher.flush(subscriber);
@@ -123,18 +147,25 @@ export class BackPressure {
 
   /**
    * Subscriptions, queue groups and rights have changed: publishers whose messages go to nobody any
-   * more that they must wait for may go on, and the others wait for whoever holds them back now.
+   * more that they must wait for may go on, and the others wait for whoever holds them back now. To
+   * find one route can take milliseconds, so each is a step.
    */
-  #followRoutes(now: number): void {
+  *#followRoutes(): Generator<void, void> {
     for (const [publisher, held] of this.#held.all()) {
-      const route = this.#routeOf(publisher, held.topic);
-      // Whoever it has to be introduced to may have ended for that, and then it may have gone on.
-      if (route === held.route || this.#held.get(publisher) !== held) continue;
-      held.route = route;
-      const by = route === undefined ? [] : holdersOn(route, publisher);
-      if (by.length > 0) this.#held.holdBy(publisher, by, now);
-      else if (this.#held.drop(publisher) === held) this.#letGo(publisher, held);
+      if (this.#held.get(publisher) !== held) continue;
+      this.#followRoute(publisher, held);
+      yield;
     }
+  }
+
+  #followRoute(publisher: Connection, held: Held): void {
+    const route = this.#routeOf(publisher, held.topic);
+    // Whoever it has to be introduced to may have ended for that, and then it may have gone on.
+    if (route === held.route || this.#held.get(publisher) !== held) return;
+    held.route = route;
+    const by = route === undefined ? [] : holdersOn(route, publisher);
+    if (by.length > 0) this.#held.holdBy(publisher, by, this.#parts.now());
+    else if (this.#held.drop(publisher) === held) this.#letGo(publisher, held);
   }
 
   #routeOf(publisher: Connection, topicName: string): Route | undefined {

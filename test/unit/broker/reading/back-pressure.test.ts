@@ -3,6 +3,7 @@ import type { Connection, OpenTopic } from "../../../../src/broker/connection.ts
 import type { Cause } from "../../../../src/broker/departures/endings.ts";
 import { KeptFds } from "../../../../src/broker/fds/kept-fds.ts";
 import { DIRECT_SEND_BYTES_MIN } from "../../../../src/broker/limits.ts";
+import { Background } from "../../../../src/broker/long-work/background.ts";
 import { QUOTA_DEFAULTS } from "../../../../src/broker/quotas/quota-limits.ts";
 import { BackPressure } from "../../../../src/broker/reading/back-pressure.ts";
 import { HeldOff } from "../../../../src/broker/reading/held-off.ts";
@@ -37,14 +38,19 @@ let route: Route;
 /** Whether it was told that it waits, or that it goes on. */
 let told: boolean[];
 let rests: PacketRests;
+let background: Background;
+/** Milliseconds that pass whenever a route is looked up. */
+let routeMs: number;
 /** The kernel does not watch it again. */
 let unwatchable: Connection | undefined;
 
 beforeEach(() => {
   now = 0;
+  routeMs = 0;
   ended = [];
   told = [];
   rests = new PacketRests();
+  background = new Background();
   bench = new ConnectionBench();
   publisher = bench.connect(1);
   subscriber = bench.connect(2);
@@ -66,12 +72,18 @@ beforeEach(() => {
   });
   pressure = new BackPressure({
     state: { topics: { find: () => topic } },
-    router: { routeOf: () => route },
+    router: {
+      routeOf: () => {
+        now += routeMs;
+        return route;
+      },
+    },
     watch,
     flusher,
     rests,
     now: () => now,
     send: (_, { body }) => void told.push(body?.["isHeld"] === true),
+    background,
     budget: { figures: { limit: 1_024, actual: 64 } },
     end: (connection, cause) => {
       ended.push([connection, cause]);
@@ -151,6 +163,39 @@ describe("BackPressure.look()", () => {
     expect(rests.has(publisher)).toBe(true);
     expect(subscriber.isHolding).toBe(false);
     expect(told).toEqual([true, false]);
+  });
+
+  test("leaves the rest for later where many wait, and ends nobody before it is done", () => {
+    subscriber.wantsPause = true;
+    hold(1);
+    const others = Array.from({ length: 9 }, (_, index) => bench.connect(index + 3));
+    for (const other of others) {
+      other.openTopics.set(5, publisher.openTopics.get(5) as OpenTopic);
+      wait(other);
+    }
+    const all = [publisher, ...others];
+    const freed = () => all.filter((one) => rests.has(one)).length;
+    now = 2 * STALL_MS;
+    route = makeRoute([]);
+    routeMs = 1;
+    pressure.look();
+    expect([freed(), background.isIdle]).toEqual([2, false]);
+    pressure.look();
+    expect(freed()).toBe(2);
+    // One that goes on in another way meanwhile is not looked at.
+    pressure.leave(others[8] as Connection);
+    background.run(() => freed() < 5);
+    expect(freed()).toBe(5);
+    background.run(() => true);
+    expect(freed()).toBe(9);
+    expect(ended).toEqual([]);
+    expect(subscriber.isHolding).toBe(false);
+    rests.drop(publisher);
+    route = makeRoute([subscriber], [subscriber]);
+    wait(publisher);
+    route = makeRoute([]);
+    pass(2_000);
+    expect(rests.has(publisher)).toBe(true);
   });
 
   test("tells a publisher nothing that waits on, for whomever, and from when it came to wait", () => {
