@@ -31,7 +31,7 @@ export interface ReplayParts {
   readonly table: RetainedTable;
   readonly state: BusState;
   readonly introductions: Introductions;
-  readonly inFlight: Pick<FdsInFlight, "tick">;
+  readonly inFlight: Pick<FdsInFlight, "counters" | "tick">;
   readonly host: DeliveryHost;
 }
 
@@ -151,9 +151,13 @@ export class Replay {
     const { frame, bundle } = value;
     const { queue } = destination;
     if (bundle === undefined) return queue.deliver(frame, 0, frame.byteLength);
-    this.#parts.inFlight.tick();
+    const { inFlight } = this.#parts;
+    inFlight.tick();
     const copies = isWithheld ? bundle.bodyFds.length : bundle.count;
-    if (!charge(destination, copies)) return queue.deliverStalled(frame, 0, frame.byteLength);
+    if (!charge(destination, copies)) {
+      inFlight.counters.stalled += copies;
+      return queue.deliverStalled(frame, 0, frame.byteLength);
+    }
     const shared = shareFds(bundle, destination.fdAccount);
     const outcome = isWithheld
       ? queue.deliverWithheld(frame, 0, frame.byteLength, shared)

@@ -246,7 +246,7 @@ any = true
     expect(bench.connections.kernel.openFds.size).toBe(0);
   });
 
-  test("withholds files from a reader that has too many on their way", () => {
+  test("withholds files from a reader that has too many on their way, and counts them", () => {
     bench.keep(writer, "a.b", 1, { bundle: bench.connections.kernel.bundle(2) });
     reader.fdAccount.charge(reader.fdAccount.limit);
 
@@ -255,5 +255,6 @@ any = true
 
     const [, , message] = bench.connections.framesTo(reader);
     expect(message).toMatchObject({ fdCount: 0, flags: 0x88 });
+    expect(bench.connections.fdsInFlight.counters.stalled).toBe(2);
   });
 });
