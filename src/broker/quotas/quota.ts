@@ -322,9 +322,12 @@ export class ConnectionQuota {
   }
 
   #set(resource: Resource, amount: number): void {
-    const before = this.#withinShare(resource, 0);
+    const { user } = this;
+    const share = this.#isOpen ? user.share(resource) : 0;
+    const before = Math.min(this.used(resource), share);
+    const now = Math.min(amount, share);
     this.#used[resource] = amount;
-    this.user.countWithinShares(resource, this.#withinShare(resource, 0) - before);
+    if (now !== before) user.countWithinShares(resource, now - before);
   }
 
   /** What it would hold of its share, with so much less than it holds. */
