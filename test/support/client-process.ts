@@ -17,6 +17,8 @@ import { reply, type ServiceRequest } from "../../src/client/service-request.ts"
 import type { SubscribeOptions, Subscription } from "../../src/client/subscription.ts";
 import { LimitError } from "../../src/errors.ts";
 import { dropPrivileges, type TargetCredentials } from "../../src/ffi/process-credentials.ts";
+import type { OverflowPolicy } from "../../src/protocol/words.ts";
+import { type Books, MessageBooks } from "./message-books.ts";
 import { readText, TestFiles } from "./test-files.ts";
 
 /** A message as it crosses the IPC channel. */
@@ -49,13 +51,15 @@ async function collect(messages: Subscription, pauseMs: number): Promise<void> {
   }
 }
 
+const books = new MessageBooks();
+
 let service: Service | undefined;
 
 /** What the handlers of this process have seen. */
 export interface Handled {
   started: number;
   /** Codes of why requests were aborted. */
-  aborted: string[];
+  readonly aborted: string[];
   /** Parts that a generator made. */
   parts: number;
   /** Whether its `finally` has run. */
@@ -162,6 +166,20 @@ const COMMANDS = {
   },
   async subscribe(pattern: string, options: SubscribeOptions = {}): Promise<void> {
     subscription = await theBus().subscribe(pattern, options);
+  },
+  /** Subscribes, and keeps books on the messages that numbering made. */
+  async keepBooks(pattern: string, overflow: OverflowPolicy): Promise<void> {
+    subscription = await theBus().subscribe(pattern, {
+      overflow,
+      onMessage: (message) => books.noteMessage(message),
+      onGap: (gap) => books.noteGap(gap),
+    });
+  },
+  /** The books, with all that the broker has for it now. */
+  async books(): Promise<Books> {
+    await theBus().flush();
+    const { received, lost, flaw } = books;
+    return { received, lost, flaw };
   },
   /** From now on messages are taken as they come; their data must be numbers. */
   collect(pauseMs = 0): void {
@@ -279,10 +297,11 @@ const COMMANDS = {
     gate.resolve();
     if (!isForGood) gate = Promise.withResolvers();
   },
-  /** The requests that follow wait at "gate", and handled() counts anew. */
+  /** The requests that follow wait at "gate", and handled() counts them anew. */
   closeGate(): void {
     gate = Promise.withResolvers();
-    Object.assign(handled, { started: 0, aborted: [], parts: 0, isStopped: false });
+    handled.started = 0;
+    handled.aborted.length = 0;
   },
   handled(): Handled {
     return handled;
