@@ -1,7 +1,7 @@
 /** The clean way to leave a bus, against a real broker. */
 
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
-import type { Message } from "../../src/client/index.ts";
+import type { Message, ServiceRequest } from "../../src/client/index.ts";
 import { eventually } from "../support/eventually.ts";
 import { isGone, MortalBroker, rejectionOf } from "../support/mortal-broker.ts";
 
@@ -47,6 +47,40 @@ describe("Bus.drain()", () => {
     const topics: string[] = [];
     while (topics.length < 11) topics.push((await results.next()).value.topic);
     expect(topics.filter((topic) => topic === "result.called")).toHaveLength(1);
+  });
+
+  test("waits for a handler that calls another service, and for a call that no handler made", async () => {
+    const [bus, front, back] = [await broker.open(), await broker.open(), await broker.open()];
+    const answers = new Map<unknown, () => void>();
+    const serveBack = ({ data }: ServiceRequest) =>
+      new Promise((resolve) => answers.set(data, () => resolve(`back of ${data}`)));
+    await back.serve("back", serveBack, { concurrency: 2 });
+    const begun = Promise.withResolvers<void>();
+    const goOn = Promise.withResolvers<void>();
+    const service = await bus.serve("middle", async ({ data, signal }) => {
+      begun.resolve();
+      await goOn.promise;
+      const { data: answer } = await bus.call("back", data);
+      return `${answer}, aborted: ${signal.aborted}`;
+    });
+    const answered = front.call("middle", "handler");
+    await begun.promise;
+    const pending = bus.call("back", "pending");
+    await eventually(() => answers.has("pending"), "the call is under way");
+    const drained = bus.drain();
+    expect(await service.closed()).toBeUndefined();
+    const late = await rejectionOf(front.call("middle", "late"));
+    expect(late).toMatchObject({ code: "REJECTED_NO_SERVICE" });
+    goOn.resolve();
+    await eventually(() => answers.has("handler"), "the handler has called");
+    answers.get("handler")?.();
+    expect((await answered).data).toBe("back of handler, aborted: false");
+    // A bus that had forgotten the other call would flush as well, and be closed.
+    for (let times = 0; times < 3; times += 1) await bus.flush();
+    answers.get("pending")?.();
+    expect((await pending).data).toBe("back of pending");
+    await drained;
+    expect(await bus.closed()).toBeUndefined();
   });
 
   test("closes all the same after timeoutMs, and says so", async () => {

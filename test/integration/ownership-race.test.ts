@@ -5,7 +5,7 @@ import { closeSync } from "node:fs";
 import { connect, type ServiceState } from "../../src/client/index.ts";
 import { eventually } from "../support/eventually.ts";
 import { openPipe } from "../support/pipes.ts";
-import { spawnBroker } from "../support/spawned-broker.ts";
+import { type ReportedEvent, spawnBroker } from "../support/spawned-broker.ts";
 
 const CLAIMERS = 100;
 /** Processes that are started at a time: each takes a while, and memory. */
@@ -13,6 +13,7 @@ const STARTED_AT_ONCE = 10;
 const FIXTURE = new URL("./claim-fixture.ts", import.meta.url).pathname;
 const CHOICES = ["queue", "fail", "replace", "queue"] as const;
 
+type OwnerEvent = Extract<ReportedEvent, { type: "service-owner" }>;
 type Claimer = Bun.Subprocess<number, "pipe", "inherit">;
 
 async function startClaimer(path: string, stdin: number, number: number): Promise<Claimer> {
@@ -22,6 +23,19 @@ async function startClaimer(path: string, stdin: number, number: number): Promis
   const first = await claimer.stdout.getReader().read();
   expect(new TextDecoder().decode(first.value)).toBe("ready");
   return claimer;
+}
+
+/** Each generation loses exactly the owner of the one before, and has one at most. */
+function expectSuccession(events: readonly OwnerEvent[]): void {
+  let owner: number | undefined;
+  for (const changes of Map.groupBy(events, ({ generation }) => generation).values()) {
+    const lost = changes.filter(({ isOwner }) => !isOwner).map(({ connection }) => connection);
+    const gained = changes.filter(({ isOwner }) => isOwner).map(({ connection }) => connection);
+    expect(lost).toEqual(owner === undefined ? [] : [owner]);
+    expect(gained.length).toBeLessThan(2);
+    owner = gained[0];
+  }
+  expect(owner).toBeUndefined();
 }
 
 test(`of ${CLAIMERS} processes that claim at once one owns the service at any time, until all are killed`, async () => {
@@ -63,6 +77,12 @@ test(`of ${CLAIMERS} processes that claim at once one owns the service at any ti
   const others = claimers.filter((claimer) => !killed.includes(claimer));
   expect(others.map(({ exitCode }) => exitCode)).toEqual(others.map(() => 0));
   await eventually(() => states.at(-1)?.count === 0, "nobody owns it any more");
+  const last = states.at(-1)?.generation;
+  const told = await eventually(() => {
+    const events = broker.findAll("service-owner");
+    return events.at(-1)?.generation === last && events;
+  }, "the broker reported the last change");
+  expectSuccession(told);
   await watch.close();
   await watching;
 });

@@ -2,8 +2,9 @@
 
 import { describe, expect, test } from "bun:test";
 import { copyFileSync, linkSync, mkdirSync, readFileSync, realpathSync, rmdirSync } from "node:fs";
-import { connect, type Message } from "../../src/client/index.ts";
+import { connect, type Message, type QueryEntry } from "../../src/client/index.ts";
 import { CliBroker, SEQBUS, TemporaryDirectory } from "../support/cli-process.ts";
+import { eventually } from "../support/eventually.ts";
 import { testUnless } from "../support/loud-skip.ts";
 
 const BUN = realpathSync(process.execPath);
@@ -101,6 +102,13 @@ class ServiceCgroup implements Disposable {
   }
 }
 
+/** What the broker tells of all units. */
+async function unitEntries(broker: CliBroker): Promise<QueryEntry[]> {
+  await using bus = await connect({ path: broker.socket });
+  const entries = await Array.fromAsync(bus.query("stats"));
+  return entries.filter(({ kind }) => kind === "unit");
+}
+
 describe("a rule on a unit", () => {
   const mount = unifiedCgroupMount();
   const isImpossible = mount === undefined || process.getuid?.() !== 0;
@@ -122,6 +130,12 @@ unit = "seqbus-test-*.service"
         broker.run(["pub", "service.a", "x"], inService),
       );
       expect(message.sender.unit).toBe(service.unit);
+      const figures = { published: 1, matched: 1, dropped: 0, connectionsGone: 1 };
+      const entry = await eventually(async () => {
+        const entries = await unitEntries(broker);
+        return entries.find(({ unit, connections }) => unit === service.unit && connections === 0);
+      }, "the figures of the unit are told");
+      expect(entry).toMatchObject(figures);
       const outside = await broker.run(["pub", "service.a", "x"]);
       expect(outside.stderr).toContain("no rule allows it");
       expect(outside.exitCode).toBe(4);

@@ -6,6 +6,7 @@ import { closeFd } from "../../src/ffi/owned-fd.ts";
 import { OPCODE } from "../../src/protocol/opcodes.ts";
 import { eventually } from "../support/eventually.ts";
 import { mapOf, messagePacket, RawClient, textOf } from "../support/raw-client.ts";
+import { retainPacket } from "../support/retain-packet.ts";
 import { type SpawnedBroker, spawnBroker } from "../support/spawned-broker.ts";
 import { connectAs, type SpawnedClient } from "../support/spawned-client.ts";
 import { TestFiles } from "../support/test-files.ts";
@@ -129,6 +130,25 @@ describe("a queue group", () => {
     const messages = [await both.nextOf(OPCODE.MESSAGE), await both.nextOf(OPCODE.MESSAGE)];
     expect(messages.map(({ id }) => id)).toEqual(topics.map(({ id }) => id));
     expect(messages.map(textOf)).toEqual(["once", "once"]);
+  });
+
+  test("gets no last value, however it got there, but what comes after it", async () => {
+    using publisher = await RawClient.open(broker.path);
+    using member = await RawClient.open(broker.path);
+    using plain = await RawClient.open(broker.path);
+    const topic = await publisher.openTopic("kept.one");
+    publisher.send(retainPacket(topic, "kept"));
+    expect(await publisher.sync()).toMatchObject({ published: 1, matched: 0 });
+    await member.request(OPCODE.SUBSCRIBE, { pattern: "kept.*", group: "g" });
+    await plain.subscribe("kept.*");
+    // What is given to one that subscribes is given before the answer to this.
+    await member.sync();
+    await plain.sync();
+    expect(member.received().filter(({ opcode }) => opcode === OPCODE.MESSAGE)).toEqual([]);
+    expect(await plain.nextTexts(1)).toEqual(["kept"]);
+    publisher.sendMessage(topic, "live");
+    expect(await member.nextTexts(1)).toEqual(["live"]);
+    expect(await plain.nextTexts(1)).toEqual(["live"]);
   });
 
   test("passes files to one member", async () => {

@@ -42,6 +42,35 @@ async function readUntil(
   }
 }
 
+describe("a receipt", () => {
+  test("counts as queued what waits behind others, for each slow subscriber, and nothing else", async () => {
+    using publisher = await RawClient.open(broker.path);
+    using quick = await RawClient.open(broker.path);
+    await quick.subscribe("queued.*");
+    const topic = await publisher.openTopic("queued.a");
+    const alone = await publisher.openTopic("queued.b");
+    const packet = numberedPacket([topic], 0);
+    publisher.send(packet);
+    expect(await publisher.sync()).toMatchObject({ delivered: 64, queued: 0 });
+    using slow = await RawClient.open(broker.path);
+    await slow.subscribe("queued.a");
+    // Until its socket is full; from then on all waits that is for it.
+    await eventually(async () => {
+      publisher.send(packet);
+      quick.received();
+      return Number((await publisher.sync())["queued"]) > 0;
+    }, "something waits for the slow one");
+    for (const twice of [1, 2]) {
+      for (let times = 0; times < twice; times += 1) publisher.send(packet);
+      const figures = await publisher.sync();
+      expect(figures).toMatchObject({ delivered: 128 * twice, queued: 64 * twice, dropped: 0 });
+      quick.received();
+    }
+    publisher.send(numberedPacket([alone], 0));
+    expect(await publisher.sync()).toMatchObject({ delivered: 64, queued: 0 });
+  });
+});
+
 describe("a subscriber that does not read", () => {
   test("gets one gap that counts exactly what is missing, in its place", async () => {
     using publisher = await RawClient.open(broker.path);

@@ -6,6 +6,7 @@
 
 import { readdirSync } from "node:fs";
 import type { Bus } from "../../src/client/bus.ts";
+import type { FlushOptions } from "../../src/client/bus-options.ts";
 import type { CallOptions } from "../../src/client/call-options.ts";
 import type { Reply } from "../../src/client/calls.ts";
 import type { Channel } from "../../src/client/channel.ts";
@@ -16,6 +17,8 @@ import { reply, type ServiceRequest } from "../../src/client/service-request.ts"
 import type { SubscribeOptions, Subscription } from "../../src/client/subscription.ts";
 import { LimitError } from "../../src/errors.ts";
 import { dropPrivileges, type TargetCredentials } from "../../src/ffi/process-credentials.ts";
+import type { OverflowPolicy } from "../../src/protocol/words.ts";
+import { type Books, MessageBooks } from "./message-books.ts";
 import { readText, TestFiles } from "./test-files.ts";
 
 /** A message as it crosses the IPC channel. */
@@ -48,6 +51,8 @@ async function collect(messages: Subscription, pauseMs: number): Promise<void> {
   }
 }
 
+const books = new MessageBooks();
+
 let service: Service | undefined;
 
 /** What the handlers of this process have seen. */
@@ -78,6 +83,21 @@ async function reportReply(reply: Reply): Promise<ReportedReply> {
   return { data, byteLength, sender: { uid: sender.uid, pid: sender.pid }, fdTexts };
 }
 
+/** Calls that startCalls() makes before it waits for the broker: the library keeps only so much. */
+const CALLS_AT_ONCE = 32;
+
+let callEnds: Promise<string>[] = [];
+
+/** @param byteLength of the answer that is right */
+async function endOfCall(call: Promise<Reply>, byteLength: number): Promise<string> {
+  try {
+    using answer = await call;
+    return answer.byteLength === byteLength ? "answered" : `${answer.byteLength} bytes`;
+  } catch (error) {
+    return codeOf(error);
+  }
+}
+
 function codeOf(error: unknown): string {
   return (error as { readonly code?: string }).code ?? String(error);
 }
@@ -99,6 +119,8 @@ const HANDLERS = {
   /** Answers once openGate() is called. */
   gate: async (request: ServiceRequest) => {
     handled.started += 1;
+    const { signal } = request;
+    signal.addEventListener("abort", () => handled.aborted.push(codeOf(signal.reason)));
     await gate.promise;
     return request.data;
   },
@@ -145,6 +167,20 @@ const COMMANDS = {
   async subscribe(pattern: string, options: SubscribeOptions = {}): Promise<void> {
     subscription = await theBus().subscribe(pattern, options);
   },
+  /** Subscribes, and keeps books on the messages that numbering made. */
+  async keepBooks(pattern: string, overflow: OverflowPolicy): Promise<void> {
+    subscription = await theBus().subscribe(pattern, {
+      overflow,
+      onMessage: (message) => books.noteMessage(message),
+      onGap: (gap) => books.noteGap(gap),
+    });
+  },
+  /** The books, with all that the broker has for it now. */
+  async books(): Promise<Books> {
+    await theBus().flush();
+    const { received, lost, flaw } = books;
+    return { received, lost, flaw };
+  },
   /** From now on messages are taken as they come; their data must be numbers. */
   collect(pauseMs = 0): void {
     void collect(subscription as Subscription, pauseMs);
@@ -175,8 +211,8 @@ const COMMANDS = {
     using files = new TestFiles([text]);
     theBus().publish(topic, text, { fds: files.fds, retain: true });
   },
-  async flush(): Promise<unknown> {
-    return await theBus().flush();
+  async flush(options: FlushOptions = {}): Promise<unknown> {
+    return await theBus().flush(options);
   },
   async messages(count: number): Promise<ReportedMessage[]> {
     const messages: ReportedMessage[] = [];
@@ -256,10 +292,16 @@ const COMMANDS = {
     const error = await service?.closed();
     return error === undefined ? undefined : codeOf(error);
   },
-  /** The requests that wait at "gate" are answered; those that follow wait again. */
-  openGate(): void {
+  /** The requests that wait at "gate" are answered; those that follow wait again, unless for good. */
+  openGate(isForGood = false): void {
     gate.resolve();
+    if (!isForGood) gate = Promise.withResolvers();
+  },
+  /** The requests that follow wait at "gate", and handled() counts them anew. */
+  closeGate(): void {
     gate = Promise.withResolvers();
+    handled.started = 0;
+    handled.aborted.length = 0;
   },
   handled(): Handled {
     return handled;
@@ -267,6 +309,29 @@ const COMMANDS = {
   async call(topic: string, data: unknown, options: CallOptions = {}): Promise<ReportedReply> {
     using reply = await theBus().call(topic, data, options);
     return await reportReply(reply);
+  },
+  /**
+   * Makes calls with so many bytes each, and waits for no answer. Where they are many the broker has got
+   * all of them.
+   */
+  async startCalls(topic: string, count: number, byteLength: number): Promise<void> {
+    callEnds = [];
+    for (let made = 1; made <= count; made += 1) {
+      callEnds.push(endOfCall(theBus().call(topic, "x".repeat(byteLength)), byteLength));
+      if (made % CALLS_AT_ONCE === 0) await theBus().flush();
+    }
+  },
+  /** What all of these came to, each end once: "answered", "found", or a code. */
+  async endsOfCalls(): Promise<string[]> {
+    return [...new Set(await Promise.all(callEnds))].sort();
+  },
+  /** Begins to wait until somebody serves it: "found" among the ends of calls. */
+  startWaiting(topic: string): void {
+    callEnds = [
+      theBus()
+        .waitFor(topic)
+        .then(() => "found", codeOf),
+    ];
   },
   async callWithFile(topic: string, text: string): Promise<ReportedReply> {
     using files = new TestFiles([text]);
@@ -282,7 +347,9 @@ const COMMANDS = {
     }
     return parts;
   },
-  countFds(): number {
+  /** @param withoutLost those that only the garbage collector closes are closed first */
+  countFds(withoutLost = false): number {
+    if (withoutLost) Bun.gc(true);
     return readdirSync("/proc/self/fd").length;
   },
 };
