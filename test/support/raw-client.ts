@@ -48,6 +48,8 @@ export type PacketBuilder = (writer: PacketWriter) => void;
 
 /** A connected SEQPACKET socket. */
 export class RawClient implements Disposable {
+  /** Of the broker's socket. */
+  readonly path: string;
   readonly socket: OwnedFd;
   /** The client's end of the fd lane, once WELCOME brought it. */
   lane: OwnedFd | undefined;
@@ -62,7 +64,8 @@ export class RawClient implements Disposable {
   #laneRecords = 0;
   #isEnded = false;
 
-  private constructor(socket: OwnedFd) {
+  private constructor(path: string, socket: OwnedFd) {
+    this.path = path;
     this.socket = socket;
   }
 
@@ -70,7 +73,7 @@ export class RawClient implements Disposable {
   static connect(path: string): RawClient {
     const socket = OwnedFd.adopt(openSeqpacket());
     connectPath(socket.number, path);
-    return new RawClient(socket);
+    return new RawClient(path, socket);
   }
 
   /** Connects and says hello. */
