@@ -46,6 +46,9 @@ export interface RawClientOptions {
 /** Several frames for one packet: called with a fresh writer. */
 export type PacketBuilder = (writer: PacketWriter) => void;
 
+/** What an error tells of those that nobody looked at. */
+const LAST_FRAMES = 3;
+
 /** A connected SEQPACKET socket. */
 export class RawClient implements Disposable {
   /** Of the broker's socket. */
@@ -161,7 +164,8 @@ export class RawClient implements Disposable {
       this.#receiveAll();
       const index = this.#frames.findIndex(isAnswer);
       if (index >= 0) return this.#frames.splice(index, 1)[0];
-      if (this.#isEnded) throw new Error(`Connection ended: ${this.#frames.map(describe)}`);
+      if (this.#isEnded)
+        throw new Error(`Connection ended: ${this.#frames.slice(-LAST_FRAMES).map(describe)}`);
       return undefined;
     }, `request ${id} was answered`);
   }
