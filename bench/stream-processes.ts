@@ -23,8 +23,19 @@ export class StreamProcesses implements AsyncDisposable {
     this.#stop = stop;
   }
 
-  /** Starts all of them; messages flow soon after. */
+  /** Starts all of them; when it is back messages have come to every subscriber. */
   static async start(order: WorkOrder): Promise<StreamProcesses> {
+    const stream = await StreamProcesses.#spawn(order);
+    try {
+      await Promise.all(stream.#subscribers.map((subscriber) => subscriber.expect("streaming")));
+      return stream;
+    } catch (error) {
+      await stream[Symbol.asyncDispose]();
+      throw error;
+    }
+  }
+
+  static async #spawn(order: WorkOrder): Promise<StreamProcesses> {
     // Of each credit pair the first end is the subscriber's.
     const pairs = Array.from({ length: order.subscribers }, () => openSeqpacketPair());
     const [stop, stopPeer] = openSeqpacketPair();

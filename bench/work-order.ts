@@ -110,6 +110,8 @@ export const CREDIT_FD_FIRST = 3;
 export type RoleReport =
   /** It can be used: listens, or is subscribed. */
   | { readonly type: "ready" }
+  /** The first packet is here. */
+  | { readonly type: "streaming" }
   /** The warm-up is over: figures count from here. */
   | { readonly type: "warm" }
   /** A publisher has sent its last message. */

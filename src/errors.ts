@@ -76,6 +76,7 @@ export const ERROR_CODES = {
   ARGUMENT_DATA: "The data cannot be encoded as asked.",
   ARGUMENT_FD: "The value is not an open file descriptor number.",
   ARGUMENT_SOCKET_PATH: "The socket path is empty, too long or not a pathname.",
+  ARGUMENT_CLIENT: "There is no such client, or it may not be seen.",
   ARGUMENT_OPTION: "An option has a value outside its range.",
   CONFIG_POLICY: "A policy file is unreadable, empty or wrong.",
   CONFIG_SOCKET_DIRECTORY: "The directory of the socket is missing or cannot be trusted.",

@@ -16,6 +16,7 @@ import {
   findLongFile,
   findProcessUse,
   findQuietSkips,
+  findTimedWaits,
   findUndocumentedExports,
   findWrongImports,
   type SourceFile,
@@ -70,6 +71,10 @@ describe("every file", () => {
 
   test("waits for other processes without standing still", () => {
     expect(FILES.flatMap(findBlockingExpectations)).toEqual([]);
+  });
+
+  test("waits for conditions and not for time", () => {
+    expect(FILES.flatMap(findTimedWaits)).toEqual([]);
   });
 
   test("documents what it exports", () => {
@@ -199,6 +204,17 @@ describe("each rule finds what it looks for", () => {
     const findings = ["test/integration/a.test.ts:1: ).rejects"];
     expect(findBlockingExpectations(file("test/integration/a.test.ts", text))).toEqual(findings);
     expect(findBlockingExpectations(file("test/unit/a.test.ts", text))).toEqual([]);
+  });
+
+  test("findTimedWaits() finds what sleeps, in tests alone", () => {
+    // In pieces, so that the rule does not find this list.
+    for (const call of ["Bun.sleep" + "(", "set" + "Timeout", "cpu" + "Usage"]) {
+      const text = `${call} 20`;
+      expect(findTimedWaits(file("test/a.test.ts", text))).toEqual([`test/a.test.ts:1: ${call}`]);
+      expect(findTimedWaits(file("src/a.ts", text))).toEqual([]);
+      expect(findTimedWaits(file("test/support/eventually.ts", text))).toEqual([]);
+    }
+    expect(findTimedWaits(file("test/a.test.ts", "await Bun.sleep(0);\n"))).toEqual([]);
   });
 
   test("findUndocumentedExports() wants a docstring before the first of a group", () => {

@@ -25,6 +25,7 @@ const counts: Count[] = [];
 report({ type: "ready" });
 
 check.takePacket(session.buffer.words, session.receive());
+report({ type: "streaming" });
 const startedAt = wallClockMs();
 let endedAt = startedAt;
 let countedAt = startedAt;

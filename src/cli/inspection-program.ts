@@ -38,7 +38,9 @@ export function addInspectionCommands(program: Command, finish: (exitCode: numbe
     });
   program
     .command("whois")
-    .description("print all that the broker knows of some clients")
+    .description(
+      "print all that the broker knows of some clients; exit code 1 where one is not there",
+    )
     .argument("<who...>", "a connection id, or uid=N, gid=N, pid=N, unit=NAME, exe=PATH")
     .option("--json", JSON_LINE_HELP)
     .option(SOCKET_OPTION, CLIENT_SOCKET_HELP)

@@ -5,7 +5,7 @@
  * Not for the broker, which must go on when nobody reads: it has log-sink.ts.
  */
 
-import { LimitError, RejectedError, ServiceError } from "../errors.ts";
+import { ConfigError, LimitError, RejectedError, ServiceError } from "../errors.ts";
 import { exitCodeOf, isOperatingError, type OperatingError } from "./exit-codes.ts";
 import { printable } from "./printable-text.ts";
 
@@ -106,11 +106,15 @@ export function reportError(error: unknown, asJson: boolean): number {
   return exitCodeOf(error);
 }
 
-/** What programs match on; where messages were refused, what became of them and of the others. */
+/**
+ * What programs match on, and the place in a policy that is wrong; where messages were refused, what
+ * became of them and of the others.
+ */
 function fieldsOf(error: OperatingError): object {
   const { code, message } = error;
   const isDenial = error instanceof RejectedError || error instanceof LimitError;
-  return { code, message, receipt: isDenial ? error.receipt : undefined };
+  const { path, line, column } = error instanceof ConfigError ? error : {};
+  return { code, message, path, line, column, receipt: isDenial ? error.receipt : undefined };
 }
 
 function serviceFailure({ topic, code, message }: ServiceError): string {

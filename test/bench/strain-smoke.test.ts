@@ -9,7 +9,7 @@ const LIMITS = { measureMs: 300, warmUpMs: 0, messagesMax: 300, restMsMin: 50 };
 const STRETCH_MS = 100;
 const CLIENTS = 100;
 
-const TIMEOUT_MS = 30_000;
+const TIMEOUT_MS = 90_000;
 
 const isRoot = process.geteuid?.() === 0;
 

@@ -102,7 +102,7 @@ test("seqbus whois tells of replies that came too late", async () => {
 test("seqbus whois fails where there is no such client, or no such way to look for one", async () => {
   const nobody = await runCli(["whois", "999999", "--socket", broker.socket]);
   expect(nobody.exitCode).toBe(1);
-  expect(nobody.stderr).toContain("there is no client 999999");
+  expect(nobody.stderr).toContain("Cannot show 999999: no such client");
   expect((await runCli(["whois", "color=red", "--socket", broker.socket])).exitCode).toBe(2);
   expect((await runCli(["ls", "clients", "a.*", "--socket", broker.socket])).exitCode).toBe(2);
 });

@@ -71,8 +71,8 @@ describe("seqbus policy check", () => {
     const { exitCode, stdout } = await policy(["check", "--json", path]);
 
     expect(exitCode).toBe(1);
-    expect(JSON.parse(stdout)).toEqual({
-      ok: false,
+    expect(JSON.parse(stdout).error).toEqual({
+      code: "CONFIG_POLICY",
       message: `${path}:6:8: Unknown user "no-such-user"`,
       path,
       line: 6,

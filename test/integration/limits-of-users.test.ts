@@ -279,9 +279,10 @@ const TRIALS: { readonly [R in keyof Limits]: Trial } = {
         client.request(OPCODE.SUBSCRIBE, { pattern: "blocked", overflow: "block" });
       // Both are full and hold the publisher back long before the end.
       const publish = async () => {
-        while (stage.broker.find("disconnected") === undefined) {
-          if (publisher.trySend(packet) < 0) await Bun.sleep(10);
-        }
+        await eventually(() => {
+          while (publisher.trySend(packet) > 0);
+          return stage.broker.find("disconnected") !== undefined;
+        }, "the one that was limited was closed");
       };
       return await besideLimited(stage, uid, subscribe, publish);
     },

@@ -62,11 +62,11 @@ export interface Handled {
   readonly aborted: string[];
   /** Parts that a generator made. */
   parts: number;
-  /** Whether its `finally` has run. */
-  isStopped: boolean;
+  /** How often its `finally` has run. */
+  stops: number;
 }
 
-const handled: Handled = { started: 0, aborted: [], parts: 0, isStopped: false };
+const handled: Handled = { started: 0, aborted: [], parts: 0, stops: 0 };
 
 /** A reply as it crosses the IPC channel. */
 export interface ReportedReply {
@@ -135,7 +135,7 @@ const HANDLERS = {
         yield handled.parts;
       }
     } finally {
-      handled.isStopped = true;
+      handled.stops += 1;
     }
   },
 };

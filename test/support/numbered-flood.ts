@@ -2,7 +2,8 @@
 
 import { SEND_QUEUE_BYTES_MAX } from "../../src/broker/limits.ts";
 import { OPCODE } from "../../src/protocol/opcodes.ts";
-import { packetOf, type RawClient, type RawFrame } from "./raw-client.ts";
+import { eventually } from "./eventually.ts";
+import { packetOf, RawClient, type RawFrame } from "./raw-client.ts";
 
 /** Bytes of each body; with its header a frame has 1,024. */
 export const NUMBERED_BODY_BYTES = 1_008;
@@ -66,21 +67,31 @@ const NUMBERED: FloodPacket = {
   from: (topic, first) => numberedPacket([topic], first),
 };
 
-/** Sends packets until the broker takes no more. @returns how many messages it took */
+/**
+ * Sends packets until the broker holds the publisher back, and its socket is full.
+ * @returns how many messages it took
+ */
 export async function floodUntilHeld(
   publisher: RawClient,
   topic: number,
   packet = NUMBERED,
 ): Promise<number> {
+  using bystander = await RawClient.open(publisher.path);
   let sent = 0;
-  for (let refusals = 0; refusals < 50; ) {
-    if (publisher.trySend(packet.from(topic, sent)) > 0) {
-      sent += packet.messages;
-      refusals = 0;
-    } else {
-      refusals += 1;
-      await Bun.sleep(2);
-    }
-  }
+  let wasHeld = false;
+  await eventually(async () => {
+    while (publisher.trySend(packet.from(topic, sent)) > 0) sent += packet.messages;
+    if (wasHeld) return true;
+    wasHeld = await isHeld(bystander, publisher);
+    return false;
+  }, "the publisher is held back");
   return sent;
+}
+
+/** The publisher cannot say so itself: its questions wait with its messages. */
+async function isHeld(bystander: RawClient, { connection }: RawClient): Promise<boolean> {
+  const question = { what: "client", about: String(connection) };
+  const { answer } = await bystander.request(OPCODE.QUERY, question);
+  const [client]: { state: string }[] = JSON.parse(String(answer));
+  return client?.state === "held";
 }

@@ -46,8 +46,13 @@ export interface RawClientOptions {
 /** Several frames for one packet: called with a fresh writer. */
 export type PacketBuilder = (writer: PacketWriter) => void;
 
+/** What an error tells of those that nobody looked at. */
+const LAST_FRAMES = 3;
+
 /** A connected SEQPACKET socket. */
 export class RawClient implements Disposable {
+  /** Of the broker's socket. */
+  readonly path: string;
   readonly socket: OwnedFd;
   /** The client's end of the fd lane, once WELCOME brought it. */
   lane: OwnedFd | undefined;
@@ -62,7 +67,8 @@ export class RawClient implements Disposable {
   #laneRecords = 0;
   #isEnded = false;
 
-  private constructor(socket: OwnedFd) {
+  private constructor(path: string, socket: OwnedFd) {
+    this.path = path;
     this.socket = socket;
   }
 
@@ -70,7 +76,7 @@ export class RawClient implements Disposable {
   static connect(path: string): RawClient {
     const socket = OwnedFd.adopt(openSeqpacket());
     connectPath(socket.number, path);
-    return new RawClient(socket);
+    return new RawClient(path, socket);
   }
 
   /** Connects and says hello. */
@@ -158,7 +164,8 @@ export class RawClient implements Disposable {
       this.#receiveAll();
       const index = this.#frames.findIndex(isAnswer);
       if (index >= 0) return this.#frames.splice(index, 1)[0];
-      if (this.#isEnded) throw new Error(`Connection ended: ${this.#frames.map(describe)}`);
+      if (this.#isEnded)
+        throw new Error(`Connection ended: ${this.#frames.slice(-LAST_FRAMES).map(describe)}`);
       return undefined;
     }, `request ${id} was answered`);
   }

@@ -136,6 +136,25 @@ export function findBlockingExpectations(file: SourceFile): string[] {
   return findLines(file, /\)\.(rejects|resolves)\b/);
 }
 
+/** Those that look again and again, or read slowly because they are told to. */
+const FILES_WITH_PAUSES = new Set([
+  "test/support/eventually.ts",
+  "test/support/client-process.ts",
+  "test/support/service-process.ts",
+  "test/integration/bookkeeper-fixture.ts",
+  // Outside of the checkout it has nothing to wait with.
+  "test/package/consumer/consumer.ts",
+]);
+
+/**
+ * Tests wait for conditions (eventually), or for one turn of the event loop (`Bun.sleep(0)`): what has
+ * happened after some milliseconds, or within a number of ticks, depends on what else the machine does.
+ */
+export function findTimedWaits(file: SourceFile): string[] {
+  if (!file.path.startsWith("test/") || FILES_WITH_PAUSES.has(file.path)) return [];
+  return findLines(file, /\bBun\.sleep(Sync)?\((?!0\))|\bsetTimeout\b|\bcpuUsage\b/);
+}
+
 /**
  * Each export has a docstring. Exports without an empty line between them share one, and constants
  * may share a line comment instead, such as the man page they are from.

@@ -5,7 +5,7 @@ import { ArgumentError } from "../../errors.ts";
 import { EXIT } from "../exit-codes.ts";
 import { entryLines, statsLines, whoisLines } from "../inspection-lines.ts";
 import type { ListName } from "../inspection-program.ts";
-import { stdout, warn } from "../output.ts";
+import { stdout } from "../output.ts";
 
 /** Options of the three commands. */
 export interface InspectOptions {
@@ -49,11 +49,12 @@ export async function runLs(
 /**
  * Prints all that is known of some clients, or with --json one object a line.
  * @param who connection ids, or KEY=VALUE of what `ls clients --json` shows
- * @returns 1 where one of them is not there, or may not be seen
+ * @throws {ArgumentError} ARGUMENT_CLIENT behind all others, where some are not there or may not be
+ *   seen; ARGUMENT_OPTION for what is neither an id nor such a KEY
  */
 export async function runWhois(who: readonly string[], options: InspectOptions): Promise<number> {
   await using bus = await open(options);
-  let exitCode: number = EXIT.OK;
+  const missing: string[] = [];
   for (const text of who) {
     let found = 0;
     for (const id of await connectionsOf(bus, text)) {
@@ -63,11 +64,11 @@ export async function runWhois(who: readonly string[], options: InspectOptions):
         found += 1;
       }
     }
-    if (found > 0) continue;
-    warn(`there is no client ${text}, or you may not see it`);
-    exitCode = EXIT.FAILED;
+    if (found === 0) missing.push(text);
   }
-  return exitCode;
+  if (missing.length === 0) return EXIT.OK;
+  const message = `Cannot show ${missing.join(", ")}: no such client, or you may not see it`;
+  throw new ArgumentError("ARGUMENT_CLIENT", message, "who");
 }
 
 async function connectionsOf(bus: Bus, text: string): Promise<readonly string[]> {

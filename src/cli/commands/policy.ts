@@ -6,7 +6,7 @@ import { loadPolicy, loadPolicySource } from "../../broker/policy/policy-file.ts
 import type { PolicySource } from "../../broker/policy/rules.ts";
 import { ConfigError } from "../../errors.ts";
 import { EXIT } from "../exit-codes.ts";
-import { stdout, warn } from "../output.ts";
+import { reportError, stdout } from "../output.ts";
 import { type ClientOptions, parseQuestion } from "../policy-question.ts";
 import { systemPolicyIo } from "../policy-source.ts";
 import { printable } from "../printable-text.ts";
@@ -89,9 +89,7 @@ function refusing(json: boolean, run: () => number): number {
     return run();
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
-    const { message, path, line, column } = error;
-    if (json) printJson({ ok: false, message, path, line, column });
-    else warn(message);
+    reportError(error, json);
     return EXIT.FAILED;
   }
 }

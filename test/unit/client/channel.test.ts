@@ -101,6 +101,15 @@ async function openAgainstFoe(): Promise<[Channel, Foe]> {
   return [await Channel.open("a.b", PEER, ours), new Foe(theirs)];
 }
 
+/** Another pair says something and answers: whatever was there to be read before has been read. */
+async function othersAreServed(): Promise<void> {
+  const [left, right] = await openPair();
+  left.send("question");
+  right.send((await next(right)).data);
+  await next(left);
+  await Promise.all([left.close(), right.close()]);
+}
+
 function openFdCount(): number {
   return readdirSync("/proc/self/fd").length;
 }
@@ -170,7 +179,7 @@ describe("Channel", () => {
     const drained = left.drained().then(() => {
       isDrained = true;
     });
-    await Bun.sleep(20);
+    await othersAreServed();
     expect(isDrained).toBe(false);
     for (let index = 0; index < count; index += 1) {
       const { bytes } = await next(right);
@@ -333,7 +342,7 @@ describe("a hostile peer", () => {
       let fresh = 0;
       while (foe.frame({ body }) !== WOULD_BLOCK) fresh += 1;
       sent += fresh;
-      await Bun.sleep(5);
+      await othersAreServed();
       return fresh === 0;
     }, "the channel reads no more");
     // 1 MiB in the queue, and what the socket holds.
@@ -351,7 +360,7 @@ describe("a hostile peer", () => {
       let fresh = 0;
       while (foe.frames(empty) !== WOULD_BLOCK) fresh += 1;
       packets += fresh;
-      await Bun.sleep(5);
+      await othersAreServed();
       return fresh === 0;
     }, "the channel reads no more");
     expect(packets).toBeLessThan(8);
