@@ -28,7 +28,9 @@ function shrink(scenario: Scenario): Scenario {
   if (scenario.kind === "idle") {
     return { ...scenario, connections: CONNECTIONS, connectionsBefore: MANY };
   }
-  if (scenario.kind === "latency") return { ...scenario, turns: 2 };
+  if (scenario.kind === "latency") {
+    return { ...scenario, turns: scenario.placement === "unpinned" ? 2 : 1 };
+  }
   if (scenario.kind !== "rate") return scenario;
   const { subscribers, publishers = 1, topics, idleSubscriptions = 0, messageBytes } = scenario;
   return {

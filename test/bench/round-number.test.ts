@@ -8,10 +8,11 @@ import { buildRing } from "../../bench/message-ring.ts";
 import { RawSession } from "../../bench/raw-session.ts";
 import { startRelay } from "../../bench/relay-server.ts";
 import { RoleProcess } from "../../bench/role-process.ts";
-import { BODY_WORD, receiveMessage } from "../../bench/roles/raw-message.ts";
+import { BODY_WORD, receiveFrame, receiveMessage } from "../../bench/roles/raw-message.ts";
 import { PING_TOPIC, PONG_TOPIC } from "../../bench/roles/topic-names.ts";
 import { RoundNumber, readRoundNumber, writeRoundNumber } from "../../bench/round-number.ts";
 import type { WorkOrder } from "../../bench/work-order.ts";
+import { OPCODE } from "../../src/protocol/opcodes.ts";
 
 const MESSAGE_BYTES = 64;
 const TIMEOUT_MS = 60_000;
@@ -99,6 +100,29 @@ describe("RoundNumber", () => {
     round.current = 0xffff_ffff;
     round.take(0xffff_ffff, MESSAGE_BYTES);
     expect(round.current).toBe(0);
+  });
+});
+
+describe("receiveFrame()", () => {
+  /** A session whose one packet holds frames without a body, of these opcodes. */
+  function sessionWith(...opcodes: number[]): RawSession {
+    const words = Uint32Array.from(opcodes.flatMap((opcode) => [16, opcode, 0, 0]));
+    return { buffer: { words }, receive: () => words.byteLength } as unknown as RawSession;
+  }
+
+  test("passes over what comes before a message", () => {
+    const session = sessionWith(OPCODE.TOPIC, OPCODE.MESSAGE);
+    expect(receiveFrame(session, OPCODE.MESSAGE)).toBe(4);
+  });
+
+  test("throws where a second message comes in the same packet", () => {
+    const session = sessionWith(OPCODE.MESSAGE, OPCODE.MESSAGE);
+    expect(() => receiveFrame(session, OPCODE.MESSAGE)).toThrow("Two came");
+  });
+
+  test("throws where the relay refuses something", () => {
+    const session = sessionWith(OPCODE.ERROR);
+    expect(() => receiveFrame(session, OPCODE.MESSAGE)).toThrow("refused");
   });
 });
 
