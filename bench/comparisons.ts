@@ -110,7 +110,8 @@ const HUGE: RateShape = { ...LARGE, messageBytes: 4 * MIB };
 
 /**
  * The library takes part where it says what a program gets: with fds to 1, by its lane. To 16 the lane
- * is the same, sixteen times; and npm clients beside it there are none, since none passes fds in Bun.
+ * is the same, sixteen times. To 64 it would show the compilers of 64 processes, which are at work for
+ * longer than a run takes (0.6 M deliveries a second in the first, where 16 have 11 M).
  */
 const RATE_WORKS: readonly (readonly [string, RateShape, readonly Contestant[]])[] = [
   ["1 to 1, 64 B", SMALL, EVERYBODY],
@@ -122,7 +123,7 @@ const RATE_WORKS: readonly (readonly [string, RateShape, readonly Contestant[]])
   ["1 to 1, 4 MiB, every byte read", { ...HUGE, readsAll: true }, LARGE_ONES],
   ["1 to 1, 4 MiB, front read", HUGE, LARGE_ONES],
   ["1 to 16, 64 B", { ...SMALL, subscribers: 16 }, WIDE_ONES],
-  ["1 to 64, 64 B", { ...SMALL, subscribers: 64 }, [...WIDE_RAW_ONES, LIBRARY]],
+  ["1 to 64, 64 B", { ...SMALL, subscribers: 64 }, WIDE_RAW_ONES],
   ["1,000 topics, 64 B", { ...SMALL, topics: 1_000 }, EVERYBODY],
   ["16 to 1, 64 B", { ...SMALL, publishers: 16, topics: 16 }, EVERYBODY],
   ["fds to 1", FD_SHAPE, [...FD_ONES, LIBRARY]],
