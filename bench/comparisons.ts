@@ -4,6 +4,7 @@
  */
 
 import { PEER_KINDS, type PeerKind } from "./peers/peer-kinds.ts";
+import type { Placement } from "./placement.ts";
 import type { IdleScenario, LatencyScenario, RateScenario, Scenario } from "./scenarios.ts";
 import type { RestScenario } from "./strain-scenarios.ts";
 import type { ClientKind, RelayKind } from "./work-order.ts";
@@ -37,6 +38,12 @@ const FD_PEERS: readonly PeerKind[] = ["dbus-daemon", "dbus-broker"];
 const DBUS_SUBSCRIPTIONS = 10_000;
 const SUBSCRIPTIONS = 100_000;
 
+/** Where the processes of a round trip run. */
+const PLACEMENTS: readonly Placement[] = ["unpinned", "one core", "relay apart"];
+
+/** The kernel places processes anew in each, and what else the machine does hits some of them. */
+const LATENCY_TURNS = 5;
+
 /** Before those that are counted: memory is taken in steps. */
 const FEW_CONNECTIONS = 50;
 
@@ -44,6 +51,8 @@ const FLOORS: readonly Contestant[] = [
   { relay: "floor", client: "raw" },
   { relay: "floor-c", client: "raw" },
 ];
+/** Where packets that are received and sent together, or wake a receiver once, change the limit. */
+const STRETCHES: Contestant = { relay: "floor-c-stretches", client: "raw" };
 const MEMORY_FLOORS: readonly Contestant[] = [
   { relay: "floor", client: "memory" },
   { relay: "floor-c", client: "memory" },
@@ -61,9 +70,18 @@ const NPM_CALLS_OF_PEERS: readonly Contestant[] = CALL_PEERS.map((relay) => ({
 }));
 const FD_OF_PEERS: readonly Contestant[] = FD_PEERS.map((relay) => ({ relay, client: "raw" }));
 
+const WIDE_ONES: readonly Contestant[] = [
+  ...FLOORS,
+  STRETCHES,
+  RAW,
+  LIBRARY,
+  ...RAW_OF_PEERS,
+  ...NPM_OF_PEERS,
+];
 const EVERYBODY = [...FLOORS, RAW, LIBRARY, ...RAW_OF_PEERS, ...NPM_OF_PEERS];
+const WIDE_RAW_ONES = [...FLOORS, STRETCHES, RAW, ...RAW_OF_PEERS];
 const RAW_ONES = [...FLOORS, RAW, ...RAW_OF_PEERS];
-const FD_ONES = [...FLOORS, RAW, ...FD_OF_PEERS];
+const FD_ONES = [...FLOORS, STRETCHES, RAW, ...FD_OF_PEERS];
 const LARGE_ONES = [...MEMORY_FLOORS, MEMORY, LIBRARY, ...RAW_OF_PEERS, ...NPM_OF_PEERS];
 /** The floors know no calls, but a round trip through them takes the same way. */
 const CALL_ONES: readonly Contestant[] = [
@@ -83,23 +101,32 @@ const SMALL: RateShape = {
 };
 
 /** A message of 64 bytes, alone in its packet. */
-const FD_SHAPE: RateShape = { ...SMALL, packetBytes: 80, fds: 1 };
+const ALONE_SHAPE: RateShape = { ...SMALL, packetBytes: 80 };
+const FD_SHAPE: RateShape = { ...ALONE_SHAPE, fds: 1 };
 
 /** A message that fills a chunk alone. */
 const LARGE: RateShape = { ...SMALL, messageBytes: 256 * KIB, packetBytes: 64 * KIB };
 const HUGE: RateShape = { ...LARGE, messageBytes: 4 * MIB };
 
+/**
+ * The library takes part where it says what a program gets: with fds to 1, by its lane. To 16 the lane
+ * is the same, sixteen times. To 64 it would show the compilers of 64 processes, which are at work for
+ * longer than a run takes (0.6 M deliveries a second in the first, where 16 have 11 M).
+ */
 const RATE_WORKS: readonly (readonly [string, RateShape, readonly Contestant[]])[] = [
   ["1 to 1, 64 B", SMALL, EVERYBODY],
+  ["1 to 1, 64 B, 1 message a packet", ALONE_SHAPE, WIDE_RAW_ONES],
   ["1 to 1, 1 KiB", { ...SMALL, messageBytes: KIB }, EVERYBODY],
   ["1 to 1, 16 KiB", { ...SMALL, messageBytes: 16 * KIB, packetBytes: 64 * KIB }, EVERYBODY],
-  ["1 to 1, 256 KiB", LARGE, LARGE_ONES],
-  ["1 to 1, 4 MiB", HUGE, LARGE_ONES],
-  ["1 to 16, 64 B", { ...SMALL, subscribers: 16 }, EVERYBODY],
-  ["1 to 64, 64 B", { ...SMALL, subscribers: 64 }, RAW_ONES],
+  ["1 to 1, 256 KiB, every byte read", { ...LARGE, readsAll: true }, LARGE_ONES],
+  ["1 to 1, 256 KiB, front read", LARGE, LARGE_ONES],
+  ["1 to 1, 4 MiB, every byte read", { ...HUGE, readsAll: true }, LARGE_ONES],
+  ["1 to 1, 4 MiB, front read", HUGE, LARGE_ONES],
+  ["1 to 16, 64 B", { ...SMALL, subscribers: 16 }, WIDE_ONES],
+  ["1 to 64, 64 B", { ...SMALL, subscribers: 64 }, WIDE_RAW_ONES],
   ["1,000 topics, 64 B", { ...SMALL, topics: 1_000 }, EVERYBODY],
   ["16 to 1, 64 B", { ...SMALL, publishers: 16, topics: 16 }, EVERYBODY],
-  ["fds to 1", FD_SHAPE, FD_ONES],
+  ["fds to 1", FD_SHAPE, [...FD_ONES, LIBRARY]],
   ["fds to 16", { ...FD_SHAPE, subscribers: 16 }, FD_ONES],
   ["256 KiB to 16, every byte read", { ...LARGE, subscribers: 16, readsAll: true }, LARGE_TO_MANY],
   ["256 KiB to 16, front read", { ...LARGE, subscribers: 16 }, LARGE_TO_MANY],
@@ -111,6 +138,7 @@ const RATE_WORKS: readonly (readonly [string, RateShape, readonly Contestant[]])
 export function contestantName({ relay, client }: Contestant): string {
   if (relay === "floor") return "floor in TypeScript";
   if (relay === "floor-c") return "floor in C";
+  if (relay === "floor-c-stretches") return "floor in C, in stretches";
   const shown = client === "memory" ? "raw" : client.replace("-call", "");
   return `${relay === "broker" ? "seqbus" : relay}, ${shown}`;
 }
@@ -141,17 +169,22 @@ function rateScenarios(
   }));
 }
 
+/** Each wherever the processes may be: what a user gets, and what no luck decides. */
 function latencyScenarios(
   work: string,
   messageBytes: number,
   contestants: readonly Contestant[],
 ): LatencyScenario[] {
-  return contestants.map((contestant) => ({
-    kind: "latency",
-    ...nameIn(work, contestant, contestants),
-    client: contestant.client,
-    messageBytes,
-  }));
+  return PLACEMENTS.flatMap((placement) =>
+    contestants.map((contestant) => ({
+      kind: "latency",
+      ...nameIn(`${work}, ${placement}`, contestant, contestants),
+      client: contestant.client,
+      messageBytes,
+      placement,
+      turns: LATENCY_TURNS,
+    })),
+  );
 }
 
 function idleScenarios(

@@ -3,6 +3,7 @@
 import { COMPARISONS } from "./comparisons.ts";
 import { findNpmClient } from "./peers/npm-client.ts";
 import { isPeer, PEER_KINDS, type PeerKind } from "./peers/peer-kinds.ts";
+import { canPlace } from "./placement.ts";
 import { COMPILER, findRelay } from "./relay-server.ts";
 import { SCENARIOS, type Scenario } from "./scenarios.ts";
 import { needsRoot, STRAIN_SCENARIOS } from "./strain-scenarios.ts";
@@ -37,9 +38,11 @@ export function selectScenarios(
   return { scenarios: all.filter(({ name }) => wanted.has(name)), present, absent };
 }
 
-function canRun(scenario: Scenario, withPeers: boolean): boolean {
+/** Whether this machine has what a scenario needs. */
+export function canRun(scenario: Scenario, withPeers: boolean): boolean {
   const { relay } = scenario;
   if (needsRoot(scenario) && !IS_ROOT) return false;
+  if (scenario.kind === "latency" && !canPlace(scenario.placement ?? "unpinned")) return false;
   if (!isPeer(relay)) return findRelay(relay) !== undefined;
   if (!withPeers || findRelay(relay) === undefined) return false;
   const client = scenario.kind === "rate" ? scenario.publisher : clientOf(scenario);
@@ -58,6 +61,7 @@ function lookAround(withPeers: boolean): { present: string[]; absent: string[] }
     else present.push(`${name} ${version}`);
   };
   note("floor in C:", findRelay("floor-c"), `no ${COMPILER}`);
+  if (!canPlace("one core")) absent.push("round trips on chosen cores (there is one core)");
   if (!IS_ROOT) absent.push("clients of another user (takes root)");
   if (!withPeers) {
     absent.push(`${PEER_KINDS.join(", ")} (not asked for: --peers)`);

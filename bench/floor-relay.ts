@@ -4,6 +4,7 @@
  * at best. Only a yardstick.
  */
 
+import { BYTES_PER_TURN, PACKETS_PER_TURN } from "../src/broker/limits.ts";
 import { PacketReceiver, sendPacketWithFds } from "../src/ffi/ancillary.ts";
 import { EPOLLIN, EPOLLOUT } from "../src/ffi/constants.ts";
 import { Epoll } from "../src/ffi/epoll.ts";
@@ -22,8 +23,7 @@ import { PACKET_BYTES_MAX } from "../src/protocol/limits.ts";
 import { FLOOR_ROLE, FLOOR_ROLE_BYTES } from "./raw-session.ts";
 import { readWorkOrder, report } from "./work-order.ts";
 
-/** As the broker: the same packets a turn and the same socket buffers, so that both are alike. */
-const PACKETS_PER_TURN = 8;
+/** As the broker's own sockets. */
 const SEND_BUFFER_BYTES = 1024 * 1024;
 
 const BACKLOG = 64;
@@ -73,10 +73,13 @@ class FloorRelay {
   }
 
   #relay(from: number): void {
-    for (let packets = 0; packets < PACKETS_PER_TURN; packets += 1) {
+    // As many packets and bytes a turn as the broker reads, so that both are alike.
+    let turnBytes = 0;
+    for (let packets = 0; packets < PACKETS_PER_TURN && turnBytes < BYTES_PER_TURN; packets += 1) {
       const bytes = this.#receiver.receive(from);
       if (bytes === WOULD_BLOCK) return;
       if (bytes < 0) return this.#leave(from);
+      turnBytes += bytes;
       const fds = this.#receiver.receivedFdCount > 0 ? this.#receiver.takeFds() : NO_FDS;
       for (let index = 0; index < this.#receivers.length; index += 1) {
         const to = this.#receivers[index] as number;

@@ -7,17 +7,17 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { measureIdle } from "./idle-run.ts";
+import { measureLatency } from "./latency-run.ts";
 import type { Measurement } from "./measurement.ts";
+import { coresOf, startOn } from "./placement.ts";
 import { policyText } from "./policy-rules.ts";
 import { readCpuMs, readPeakRssMib } from "./process-usage.ts";
 import { measureRate } from "./rate-run.ts";
 import { type RelayServer, startRelay } from "./relay-server.ts";
 import { CROWD_PROCESSES, measureReload } from "./reload-run.ts";
 import { measureRest } from "./rest-run.ts";
-import { roleFile } from "./role-files.ts";
 import { RoleProcess } from "./role-process.ts";
 import {
-  type LatencyScenario,
   type OpeningScenario,
   type ReloadScenario,
   type Scenario,
@@ -55,9 +55,11 @@ export async function measure(scenario: Scenario, limits: RunLimits): Promise<Me
     if (scenario.policy !== undefined && planned.policyPath !== undefined) {
       await Bun.write(planned.policyPath, policyText(scenario.policy));
     }
-    await using relay = await startRelay(scenario.relay, planned);
+    await using relay = await startOn(relayCores(scenario), () =>
+      startRelay(scenario.relay, planned),
+    );
     const order = { ...planned, path: relay.address };
-    if (scenario.kind === "latency") return await measureLatency(scenario, order, relay);
+    if (scenario.kind === "latency") return await measureLatency(scenario, order, relay, directory);
     if (scenario.kind === "idle") return await measureIdle(scenario, order, relay);
     if (scenario.kind === "opening") return await measureOpening(scenario, order, relay);
     if (scenario.kind === "swap") return await measureSwaps(scenario, order, relay);
@@ -71,27 +73,8 @@ export async function measure(scenario: Scenario, limits: RunLimits): Promise<Me
   }
 }
 
-async function measureLatency(
-  scenario: LatencyScenario,
-  order: WorkOrder,
-  relay: RelayServer,
-): Promise<Measurement> {
-  await using echo = new RoleProcess(roleFile(scenario.relay, scenario.client, "echo"), order);
-  await echo.expect("ready");
-  const cpuFrom = readCpuMs(relay.pid);
-  await using ping = new RoleProcess(roleFile(scenario.relay, scenario.client, "ping"), order);
-  const { rounds, p50Us, p99Us, p999Us } = await ping.expect("latency");
-  const cpuMs = readCpuMs(relay.pid) - cpuFrom;
-  return {
-    name: scenario.name,
-    perSecond: 1e6 / p50Us,
-    checked: rounds,
-    p50Us,
-    p99Us,
-    p999Us,
-    relayCpuNs: (cpuMs * 1e6) / rounds,
-    relayPeakRssMib: readPeakRssMib(relay.pid),
-  };
+function relayCores(scenario: Scenario): readonly number[] {
+  return coresOf((scenario.kind === "latency" && scenario.placement) || "unpinned").relay;
 }
 
 async function measureOpening(

@@ -1,24 +1,30 @@
 /** Round-trip times: gathered, sorted, reported. */
 
+import { loadSamples, saveSamples } from "./kept-samples.ts";
 import type { LatencyReport, WorkOrder } from "./work-order.ts";
 
 /** Samples kept at most; a run is over before. */
 const SAMPLES_MAX = 1 << 20;
 
-/** Times of one pinging process. */
+/** Times of one pinging process, and of those before it where the order says so. */
 export class RoundTrips {
   readonly #samples = new Float64Array(SAMPLES_MAX);
   readonly #warmAt: number;
   readonly #endsAt: number;
   readonly #roundsMax: number;
+  readonly #keptIn: string | undefined;
+  readonly #isCounted: boolean;
   #rounds = 0;
-  #count = 0;
+  #count: number;
   #sentAt = 0;
 
   constructor(order: WorkOrder) {
     this.#warmAt = performance.now() + order.warmUpMs;
     this.#endsAt = performance.now() + order.durationMs;
-    this.#roundsMax = Math.min(order.messagesMax, SAMPLES_MAX);
+    this.#keptIn = order.samplesPath;
+    this.#count = this.#keptIn === undefined ? 0 : loadSamples(this.#keptIn, this.#samples);
+    this.#isCounted = order.messagesMax < SAMPLES_MAX;
+    this.#roundsMax = Math.min(order.messagesMax, SAMPLES_MAX - this.#count);
   }
 
   /** A ping leaves. */
@@ -33,16 +39,17 @@ export class RoundTrips {
   end(): boolean {
     const now = performance.now();
     this.#rounds += 1;
-    if (now >= this.#warmAt || this.#roundsMax < SAMPLES_MAX) {
+    if (now >= this.#warmAt || this.#isCounted) {
       this.#samples[this.#count] = now - this.#sentAt;
       this.#count += 1;
     }
     return now < this.#endsAt && this.#rounds < this.#roundsMax;
   }
 
-  /** Percentiles of the rounds after the warm-up. */
+  /** Percentiles of the rounds after the warm-up. Call it once, at the end. */
   report(): LatencyReport {
     const sorted = this.#samples.subarray(0, this.#count).sort();
+    if (this.#keptIn !== undefined) saveSamples(this.#keptIn, sorted);
     const at = (share: number) => (sorted[Math.floor(this.#count * share)] ?? 0) * 1000;
     return {
       type: "latency",

@@ -20,7 +20,7 @@ export interface Lead {
 
 /** What a contestant is. */
 export function kindOf(result: Result): ContestantKind {
-  if (result.relay === "floor" || result.relay === "floor-c") return "floor";
+  if (result.relay.startsWith("floor")) return "floor";
   const isLibrary = /, (npm|library)$/.test(result.name);
   if (result.relay === "broker") return isLibrary ? "ours-library" : "ours";
   return isLibrary ? "npm" : "peer";

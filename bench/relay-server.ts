@@ -24,7 +24,8 @@ export const COMPILER = "cc";
 /** Starts it; when it is back it takes connections. */
 export async function startRelay(kind: RelayKind, order: WorkOrder): Promise<RelayServer> {
   if (isPeer(kind)) return await startPeer(kind, dirname(order.path));
-  if (kind === "floor-c") return await startFloorInC(order);
+  if (kind === "floor-c") return await startFloorInC(order, []);
+  if (kind === "floor-c-stretches") return await startFloorInC(order, ["stretches"]);
   const relay = new RoleProcess(ROLE_FILES[kind], order);
   try {
     await relay.expect("ready");
@@ -52,14 +53,15 @@ export function findRelay(kind: RelayKind): string | undefined {
 
 function lookForRelay(kind: RelayKind): string | undefined {
   if (isPeer(kind)) return findPeer(kind);
-  if (kind !== "floor-c") return "of this checkout";
+  if (!kind.startsWith("floor-c")) return "of this checkout";
   if (Bun.which(COMPILER) === null) return undefined;
   return Bun.spawnSync([COMPILER, "--version"]).stdout.toString().split("\n")[0];
 }
 
-async function startFloorInC(order: WorkOrder): Promise<RelayServer> {
+/** @param modes what it is told beside where to listen */
+async function startFloorInC(order: WorkOrder, modes: readonly string[]): Promise<RelayServer> {
   const child = Bun.spawn({
-    cmd: [compileFloor(dirname(order.path)), order.path],
+    cmd: [compileFloor(dirname(order.path)), order.path, ...modes],
     stdio: ["ignore", "pipe", "inherit"],
   });
   const { value } = await child.stdout.getReader().read();

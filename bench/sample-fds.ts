@@ -62,9 +62,14 @@ export function closeSampleFds(fds: readonly number[], wanted: number, number: n
     if (fd === CLOSED_FD) continue;
     const { size } = fstatSync(fd);
     closeFd(fd);
-    if (size === (number % RING_PACKETS) + 1) continue;
-    throw new Error(`Message ${number} came with the fd of another: its size is ${size}`);
+    checkSampleSize(size, number);
   }
+}
+
+/** @throws {Error} where the file that came with a message is that of another, by its size */
+export function checkSampleSize(size: number, number: number): void {
+  if (size === (number % RING_PACKETS) + 1) return;
+  throw new Error(`Message ${number} came with the fd of another: its size is ${size}`);
 }
 
 /** @throws {Error} where a message came with another number of fds than it was sent with */

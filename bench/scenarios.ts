@@ -4,6 +4,7 @@
  */
 
 import { FRAME_HEADER_BYTES, PACKET_BYTES_MAX } from "../src/protocol/limits.ts";
+import type { Placement } from "./placement.ts";
 import { type PolicyOrder, RULE_SHAPES } from "./policy-rules.ts";
 import type { RestScenario, SiegeScenario, StallScenario } from "./strain-scenarios.ts";
 import type { ClientKind, PayloadKind, RelayKind } from "./work-order.ts";
@@ -60,6 +61,10 @@ export interface LatencyScenario extends ScenarioBase {
   readonly kind: "latency";
   /** "-call": a call and its answer; the others publish both ways. */
   readonly client: Exclude<ClientKind, "library-iterator">;
+  /** Left out: "unpinned". */
+  readonly placement?: Placement;
+  /** Processes that ping one after the other, each with an echo of its own. Left out: one. */
+  readonly turns?: number;
 }
 
 /** Connections that do nothing. */

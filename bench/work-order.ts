@@ -20,8 +20,11 @@ export type ClientKind =
   | "library-call"
   | "npm-call";
 
-/** Which process stands in the middle: a bare relay in TypeScript or C, seqbus, or a peer. */
-export type RelayKind = "floor" | "floor-c" | "broker" | PeerKind;
+/**
+ * Which process stands in the middle: a bare relay in TypeScript or C, seqbus, or a peer. The floors
+ * pass on packet by packet, but for the last of them.
+ */
+export type RelayKind = "floor" | "floor-c" | "floor-c-stretches" | "broker" | PeerKind;
 
 /** What a message is made of: plain bytes, or an object through the client's msgpack. */
 export type PayloadKind = "bytes" | "object";
@@ -52,6 +55,8 @@ export interface WorkOrder {
   readonly idleConnections: number;
   /** Messages that may be under way at a time, so that no queue ever has to drop. */
   readonly windowMessages: number;
+  /** Where pinging processes keep their samples for the next one of the run. Absent: nowhere. */
+  readonly samplesPath?: string;
   /** Milliseconds at the start that do not count. */
   readonly warmUpMs: number;
   /** Milliseconds that a publisher sends, the warm-up included. */

@@ -2,24 +2,35 @@
 
 import { connect } from "../../src/client/index.ts";
 import { RoundTrips } from "../latency.ts";
+import { RoundNumber, writeRoundNumber } from "../round-number.ts";
 import { readWorkOrder, report } from "../work-order.ts";
 import { PING_TOPIC, PONG_TOPIC } from "./topic-names.ts";
 
 const order = readWorkOrder();
 const body = new Uint8Array(order.messageBytes);
 const bus = await connect({ path: order.path });
+const round = new RoundNumber(order.messageBytes);
 const trips = new RoundTrips(order);
 const { promise, resolve, reject } = Promise.withResolvers<void>();
+
+function ping(): void {
+  writeRoundNumber(body, round.current);
+  trips.begin();
+  bus.publish(PING_TOPIC, body);
+}
+
 await bus.subscribe(PONG_TOPIC, {
   onMessage(message) {
-    if (message.byteLength !== order.messageBytes) return reject(new Error("Got a wrong length"));
-    if (!trips.end()) return resolve();
-    trips.begin();
-    bus.publish(PING_TOPIC, body);
+    try {
+      round.takeBody(message.bytes);
+    } catch (error) {
+      return reject(error);
+    }
+    if (trips.end()) ping();
+    else resolve();
   },
 });
-trips.begin();
-bus.publish(PING_TOPIC, body);
+ping();
 await promise;
 report(trips.report());
 await bus.close();

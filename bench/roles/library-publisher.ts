@@ -2,8 +2,9 @@
 
 import { connect } from "../../src/client/index.ts";
 import { AsyncCreditWindow } from "../credit.ts";
-import { END_BODY_BYTES, ringMessages } from "../message-ring.ts";
+import { END_BODY_BYTES, RING_PACKETS, ringMessages } from "../message-ring.ts";
 import { publishBatches } from "../publishing.ts";
+import { SampleFds } from "../sample-fds.ts";
 import { readWorkOrder, report } from "../work-order.ts";
 import { publisherTopics } from "./topic-names.ts";
 
@@ -16,10 +17,18 @@ const window = await AsyncCreditWindow.open(order);
 const body = new Uint8Array(new ArrayBuffer(order.messageBytes)).fill(0x5a);
 const numberWord = new Uint32Array(body.buffer, 0, 2);
 numberWord[1] = order.source;
+using samples = new SampleFds(order.fds);
 
 function publishBytes(messages: number): void {
   numberWord[0] = messages % ring;
   bus.publish(topics[messages % topics.length] ?? "", body);
+}
+
+/** With its fds the message leaves by the lane. */
+function publishWithFds(messages: number): void {
+  numberWord[0] = messages % ring;
+  const fds = samples.of(messages % RING_PACKETS);
+  bus.publish(topics[messages % topics.length] ?? "", body, { fds });
 }
 
 function publishObject(messages: number): void {
@@ -30,7 +39,12 @@ function publishObject(messages: number): void {
   });
 }
 
-const publishOne = order.payload === "bytes" ? publishBytes : publishObject;
+function publishOneOf(): (messages: number) => void {
+  if (order.fds > 0) return publishWithFds;
+  return order.payload === "bytes" ? publishBytes : publishObject;
+}
+
+const publishOne = publishOneOf();
 const messages = await publishBatches(order, window, publishOne);
 const end = new Uint8Array(END_BODY_BYTES);
 new DataView(end.buffer).setUint32(0, messages, true);

@@ -1,8 +1,10 @@
 /** Receives through the client library, by callback or by iterator, and checks each message. */
 
+import { fstatSync } from "node:fs";
 import { connect, type Message } from "../../src/client/index.ts";
 import { PACKET_BYTES_MAX } from "../../src/protocol/limits.ts";
 import { ENCODING } from "../../src/protocol/opcodes.ts";
+import { checkFdCount, checkSampleSize, isLookDue } from "../sample-fds.ts";
 import { readEveryByte, SubscriberCheck } from "../subscriber-check.ts";
 import { readWorkOrder, report } from "../work-order.ts";
 import { BENCH_PATTERN } from "./topic-names.ts";
@@ -29,8 +31,18 @@ function take(message: Message): void {
     check.take(wordAt(bytes, 0), bytes.byteLength, hasSources ? wordAt(bytes, 4) : 0);
     if (order.readsAll) readEveryByte(bytes);
     if (isLarge) message[Symbol.dispose]();
+    if (order.fds > 0 && !check.isEnded) takeFds(message, wordAt(bytes, 0));
   }
   if ((check.messages & lookMask) === 0 || check.isEnded) subscriber.acknowledge();
+}
+
+function takeFds(message: Message, number: number): void {
+  checkFdCount(message.fds.length, order.fds, number);
+  if (isLookDue()) {
+    for (const file of message.fds) checkSampleSize(fstatSync(file.fd).size, number);
+  }
+  // Who lets go of a message closes its fds, as others do here.
+  message[Symbol.dispose]();
 }
 
 function wordAt(bytes: Uint8Array, at: number): number {

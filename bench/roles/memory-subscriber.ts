@@ -2,7 +2,9 @@
 
 import { Mapping } from "../../src/ffi/mapping.ts";
 import { closeFd } from "../../src/ffi/owned-fd.ts";
+import { checkLargePacket, checkMemorySize } from "../large-body-check.ts";
 import { RawSession } from "../raw-session.ts";
+import { isLookDue } from "../sample-fds.ts";
 import { readEveryByte, SubscriberCheck } from "../subscriber-check.ts";
 import { readWorkOrder, report } from "../work-order.ts";
 import { BENCH_PATTERN } from "./topic-names.ts";
@@ -16,9 +18,13 @@ report({ type: "ready" });
 
 while (!check.isEnded) {
   const bytes = session.receive();
-  const [fd] = session.takeFds();
+  const [fd, ...others] = session.takeFds();
+  if (others.length > 0) throw new Error(`Got ${1 + others.length} fds with one body`);
   if (fd === undefined) check.takePacket(words, bytes);
-  else takeMemory(fd);
+  else {
+    checkLargePacket(words, bytes, order.messageBytes);
+    takeMemory(fd);
+  }
   subscriber.acknowledge();
 }
 subscriber.finish();
@@ -26,6 +32,7 @@ session.close();
 
 /** @param fd owned */
 function takeMemory(fd: number): void {
+  if (isLookDue()) checkMemorySize(fd, order.messageBytes);
   const mapping = Mapping.open(fd, order.messageBytes);
   closeFd(fd);
   const [a = 0, b = 0, c = 0, d = 0] = mapping.bytes;

@@ -1,11 +1,12 @@
-/** Answers each call with a prebuilt reply, blocking. The harness ends it. */
+/** Answers each call with a reply of the same number, blocking. The harness ends it. */
 
-import { BODY_PREFIX_BYTES, FRAME_HEADER_BYTES } from "../../src/protocol/limits.ts";
+import { BODY_PREFIX_BYTES } from "../../src/protocol/limits.ts";
 import { OPCODE } from "../../src/protocol/opcodes.ts";
 import { RawSession } from "../raw-session.ts";
+import { checkLength } from "../round-number.ts";
 import { readWorkOrder, report } from "../work-order.ts";
-import { buildReply, REPLY_CALL_WORD } from "./raw-call.ts";
-import { receiveFrame } from "./raw-message.ts";
+import { buildReply, REPLY_CALL_WORD, REQUEST_CALL_WORD } from "./raw-call.ts";
+import { BODY_WORD, bodyBytesOf, REQUEST_BODY_WORD, receiveFrame } from "./raw-message.ts";
 import { PING_TOPIC } from "./topic-names.ts";
 
 const { path, relay, messageBytes } = readWorkOrder();
@@ -16,8 +17,8 @@ const { words } = session.buffer;
 report({ type: "ready" });
 for (;;) {
   const frame = receiveFrame(session, OPCODE.REQUEST);
-  const bodyBytes = (words[frame] as number) - FRAME_HEADER_BYTES - BODY_PREFIX_BYTES;
-  if (bodyBytes !== messageBytes) throw new Error(`Got ${bodyBytes} bytes`);
-  reply.words[REPLY_CALL_WORD] = words[frame + FRAME_HEADER_BYTES / 4] as number;
+  checkLength(bodyBytesOf(session, frame) - BODY_PREFIX_BYTES, messageBytes);
+  reply.words[REPLY_CALL_WORD] = words[frame + REQUEST_CALL_WORD] as number;
+  reply.words[BODY_WORD] = words[frame + REQUEST_BODY_WORD] as number;
   session.send(reply, reply.byteLength);
 }

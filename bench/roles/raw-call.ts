@@ -6,14 +6,15 @@ import { BODY_PREFIX_BYTES, FRAME_HEADER_BYTES } from "../../src/protocol/limits
 import { OPCODE } from "../../src/protocol/opcodes.ts";
 import { PacketWriter } from "../../src/protocol/packet.ts";
 
-/** The word of a reply that names the call; it stands first in a REQUEST's body. */
+/** The word of a reply that names the call. */
 export const REPLY_CALL_WORD = 2;
 
-/** A packet with one REQUEST that waits for ever. */
-export function buildRequest(serviceId: number, call: number, bodyBytes: number): PinnedBuffer {
-  const body = new Uint8Array(BODY_PREFIX_BYTES + bodyBytes);
-  new DataView(body.buffer).setUint32(0, call, true);
-  return buildPacket(OPCODE.REQUEST, serviceId, body);
+/** The word of a REQUEST that names it: the first of its body. */
+export const REQUEST_CALL_WORD = FRAME_HEADER_BYTES / 4;
+
+/** A packet with one REQUEST that waits for ever, and whose call is yet to be filled in. */
+export function buildRequest(serviceId: number, bodyBytes: number): PinnedBuffer {
+  return buildPacket(OPCODE.REQUEST, serviceId, new Uint8Array(BODY_PREFIX_BYTES + bodyBytes));
 }
 
 /** A packet with one REPLY, whose call is yet to be filled in. */

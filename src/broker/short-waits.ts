@@ -3,8 +3,9 @@
  * client answers another on another core, most of a round trip is spent on waking sleepers: so it
  * is faster, and costs the broker no more, to stay awake for the moment that an answer takes.
  *
- * Staying awake in vain costs the time that it takes, and where there is one core alone it keeps the
- * answer away: so after each failure more short waits must be seen before it is tried again. Pure.
+ * Staying awake in vain costs the time that it takes, and where everybody is on one core it keeps the
+ * answer away: so after each failure more short waits must be seen before it is tried again, and where
+ * there is one core alone it is never tried. Pure.
  */
 
 import {
@@ -23,10 +24,16 @@ export class ShortWaits {
   #seen = 0;
   /** How far below 0 the next failure takes it. */
   #penalty = FAILED_WATCH_WAITS;
+  readonly #hasCoreToSpare: boolean;
+
+  /** @param cores that this process may run on */
+  constructor(cores: number) {
+    this.#hasCoreToSpare = cores > 1;
+  }
 
   /** Whether to stay awake in the next wait, for SHORT_WAIT_MS at most. */
   get areLikely(): boolean {
-    return this.#seen >= SHORT_WAITS_BEFORE_WATCH;
+    return this.#hasCoreToSpare && this.#seen >= SHORT_WAITS_BEFORE_WATCH;
   }
 
   /**

@@ -5,9 +5,9 @@
 
 import { describe, expect, test } from "bun:test";
 import { COMPARISONS } from "../../bench/comparisons.ts";
+import { canRun } from "../../bench/contestants.ts";
 import { measure } from "../../bench/harness.ts";
 import { isPeer } from "../../bench/peers/peer-kinds.ts";
-import { findRelay } from "../../bench/relay-server.ts";
 import type { Scenario } from "../../bench/scenarios.ts";
 
 const MESSAGES = 200;
@@ -28,6 +28,9 @@ function shrink(scenario: Scenario): Scenario {
   if (scenario.kind === "idle") {
     return { ...scenario, connections: CONNECTIONS, connectionsBefore: MANY };
   }
+  if (scenario.kind === "latency") {
+    return { ...scenario, turns: scenario.placement === "unpinned" ? 2 : 1 };
+  }
   if (scenario.kind !== "rate") return scenario;
   const { subscribers, publishers = 1, topics, idleSubscriptions = 0, messageBytes } = scenario;
   return {
@@ -41,9 +44,7 @@ function shrink(scenario: Scenario): Scenario {
 }
 
 // A machine without a C compiler has no floor in C, and needs none to be right.
-const OURS = COMPARISONS.filter(
-  ({ relay }) => !isPeer(relay) && (relay !== "floor-c" || findRelay(relay) !== undefined),
-);
+const OURS = COMPARISONS.filter((scenario) => !isPeer(scenario.relay) && canRun(scenario, false));
 
 describe("measure()", () => {
   for (const scenario of OURS.map(shrink)) {
