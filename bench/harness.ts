@@ -80,7 +80,7 @@ async function measureLatency(
   await echo.expect("ready");
   const cpuFrom = readCpuMs(relay.pid);
   await using ping = new RoleProcess(roleFile(scenario.relay, scenario.client, "ping"), order);
-  const { rounds, p50Us, p99Us, p999Us } = await ping.expect("latency");
+  const { rounds, p50Us, p99Us, p999Us, quantilesUs } = await ping.expect("latency");
   const cpuMs = readCpuMs(relay.pid) - cpuFrom;
   return {
     name: scenario.name,
@@ -89,6 +89,7 @@ async function measureLatency(
     p50Us,
     p99Us,
     p999Us,
+    quantilesUs,
     relayCpuNs: (cpuMs * 1e6) / rounds,
     relayPeakRssMib: readPeakRssMib(relay.pid),
   };
