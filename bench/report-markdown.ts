@@ -4,6 +4,9 @@ import { formatWork, groupByWork } from "./comparison-table.ts";
 import { formatLeads } from "./leads.ts";
 import { formatTable, type Result } from "./results-table.ts";
 
+/** Columns of the documents. */
+const LINE_WIDTH = 118;
+
 const INTRODUCTION = `What one run of the benchmark printed, and nothing else: written by \`bun run bench --markdown\`.
 [performance.md](performance.md) says what is measured and how, and what was not won.
 
@@ -24,8 +27,8 @@ export function renderMarkdown(results: readonly Result[], notes: readonly strin
   );
   return [
     `# The last full run\n\n${INTRODUCTION}\n`,
-    `${notes.map((note) => `- ${note}`).join("\n")}\n`,
-    ...(table.length > 0 ? [section(capital(title), table.join("\n"))] : []),
+    `${notes.map(entry).join("\n")}\n`,
+    ...(table.length > 0 ? [section(title, table.join("\n"))] : []),
     ...works,
     ...(alone.length > 0 ? [section("seqbus alone", formatTable(alone))] : []),
   ].join("\n");
@@ -35,6 +38,16 @@ function section(title: string, content: string): string {
   return `## ${title}\n\n${content}\n`;
 }
 
-function capital(text: string): string {
-  return text.charAt(0).toUpperCase() + text.slice(1);
+/** A list entry in lines of the width of the documents. */
+function entry(note: string): string {
+  const lines: string[] = [];
+  let line = "-";
+  for (const word of note.split(" ")) {
+    if (line.length + 1 + word.length > LINE_WIDTH) {
+      lines.push(line);
+      line = " ";
+    }
+    line += ` ${word}`;
+  }
+  return [...lines, line].join("\n");
 }

@@ -102,7 +102,7 @@ function leads(results: readonly Result[]): string {
     return `<tr>${line}<td class="${grade}">${ratioWords(times, 2)} times</td></tr>`;
   });
   if (rows.length === 0) return "";
-  const head = ["work", "clients", "seqbus", "best peer", "", "ahead by"];
+  const head = ["work", "clients", "seqbus", "best peer", "its figure", "ahead by"];
   const titles = head.map((title) => `<th>${title}</th>`).join("");
   return `<table class="leads"><thead><tr>${titles}</tr></thead><tbody>${rows.join("")}</tbody></table>`;
 }

@@ -76,10 +76,12 @@ function figureWords({ perSecond, p50Us }: Measurement): string {
 
 /** One line for each scenario that failed, with its first reason. */
 export function failureLines(failures: readonly Failure[]): string[] {
-  const first = new Map(failures.toReversed().map((failure) => [failure.name, failure]));
-  return [...first.values()].reverse().map(({ name, repeat, reason }) => {
-    const times = failures.filter((failure) => failure.name === name).length;
-    const also = times > 1 ? `, ${times} times in all` : "";
+  const timesOf = (wanted: string) => failures.filter(({ name }) => name === wanted).length;
+  const firstOnes = failures.filter(
+    ({ name }, at) => failures.findIndex((other) => other.name === name) === at,
+  );
+  return firstOnes.map(({ name, repeat, reason }) => {
+    const also = timesOf(name) > 1 ? `, ${timesOf(name)} times in all` : "";
     return `failed: ${name}: ${reason} (repeat ${repeat}${also})`;
   });
 }
