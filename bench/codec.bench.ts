@@ -3,7 +3,7 @@
  * bodies. Run: `bun bench/codec.bench.ts`. Figures are for one packet, frame or call, as named.
  */
 
-import { bench, do_not_optimize, group, run } from "mitata";
+import { do_not_optimize, group } from "mitata";
 import { Connection } from "../src/broker/connection.ts";
 import { FdsInFlight } from "../src/broker/fds/fds-in-flight.ts";
 import { Deferred } from "../src/broker/long-work/deferred.ts";
@@ -26,6 +26,7 @@ import { ENCODING } from "../src/protocol/opcodes.ts";
 import { PacketReader } from "../src/protocol/packet.ts";
 import { topicMatches } from "../src/protocol/topics.ts";
 import { buildRing, messagesPerPacket, type PrebuiltPacket } from "./message-ring.ts";
+import { bench, runBenches } from "./micro.ts";
 
 const MESSAGE_BYTES = 64;
 const PACKET_BYTES = 65_536;
@@ -138,4 +139,4 @@ group("message bodies", () => {
   bench("decodeBody, bytes", () => do_not_optimize(decodeBody(ENCODING.BYTES, packet, start, end)));
 });
 
-await run({ throw: true });
+await runBenches();

@@ -1,6 +1,17 @@
 /** One table for each work: everybody who did it, beside the floors and beside seqbus. */
 
-import { extraWords, formatRows, millions, type Result } from "./results-table.ts";
+import {
+  cpuWords,
+  extraFigures,
+  extraWords,
+  formatRows,
+  millions,
+  rateRange,
+  ratioWords,
+  rssWords,
+  timeSpread,
+} from "./result-words.ts";
+import { type Result, ratioOf } from "./results-table.ts";
 
 /** A work and its results, the baseline first. */
 export interface WorkResults {
@@ -32,42 +43,68 @@ export function formatComparisons(results: readonly Result[]): string {
     .join("\n");
 }
 
-function formatWork(results: readonly Result[]): string {
-  const isLatency = results.some(({ p50Us }) => p50Us !== undefined);
-  const isIdle = results.every(({ extra }) => extra.length > 0);
-  if (isLatency) return formatLatency(results);
-  if (isIdle) return formatIdle(results);
-  const floorInC = results.find(({ relay }) => relay === "floor-c");
+/** The table of one work, by the kind of its scenarios. */
+export function formatWork(results: readonly Result[]): string {
+  if (results.some(({ latency }) => latency !== undefined)) return formatLatency(results);
+  if (results.every(({ kind }) => kind === "idle" || kind === "rest")) return formatIdle(results);
+  return formatRates(results);
+}
+
+function formatRates(results: readonly Result[]): string {
   const hasBaseline = results.some(({ name, baseline }) => name === baseline);
+  const hasExtra = results.some(({ extra }) => extra.length > 0);
   const rows = results.map((result) => [
     contestantOf(result),
-    millions(result.perSecond),
-    `${millions(result.perSecondLow)} - ${millions(result.perSecondHigh)}`,
-    result.ratio.toFixed(3),
-    floorInC === undefined ? "" : (result.perSecond / floorInC.perSecond).toFixed(3),
-    `${result.relayCpuNs.toFixed(result.relayCpuNs < 100 ? 1 : 0)} ns`,
-    `${result.relayPeakRssMib.toFixed(0)} MiB`,
+    millions(result.perSecond.value),
+    rateRange(result.perSecond),
+    ratioWords(result.ratio),
+    ratioWords(result.ofFloorInC),
+    cpuWords(result),
+    rssWords(result),
+    ...(hasExtra ? [result.extra.map(extraWords).join(", ")] : []),
   ]);
   const first = hasBaseline ? "to floor in TS" : "to itself without";
-  return formatRows(["who", "a second", "low - high", first, "to floor in C", "CPU", "RSS"], rows);
+  const head = ["who", "a second", "low - high", first, "to floor in C", "CPU", "RSS"];
+  return formatRows([...head, ...(hasExtra ? ["also"] : [])], rows);
 }
 
 function formatLatency(results: readonly Result[]): string {
-  const [baseline] = results;
+  const [inTypeScript, inC] = (["floor", "floor-c"] as const).map((relay) =>
+    results.find((result) => result.relay === relay),
+  );
+  const medianRatio = (result: Result, floor: Result | undefined) =>
+    floor === undefined ? "" : ratioWords(ratioOf(result.repeats, floor.repeats, p50Of), 2);
   const rows = results.map((result) => [
     contestantOf(result),
-    ...[result.p50Us, result.p99Us, result.p999Us].map((us) => `${us?.toFixed(1)} us`),
-    ((result.p50Us ?? 0) / (baseline?.p50Us ?? 0)).toFixed(2),
-    `${(result.relayCpuNs / 1000).toFixed(1)} us`,
+    ...[result.latency?.p50Us, result.latency?.p99Us, result.latency?.p999Us].map((us) =>
+      us === undefined ? "" : timeSpread(us),
+    ),
+    medianRatio(result, inTypeScript),
+    medianRatio(result, inC),
+    cpuWords(result),
+    rssWords(result),
   ]);
-  return formatRows(["who", "p50", "p99", "p99.9", "p50 to floor in TS", "CPU a round"], rows);
+  const ratios = ["p50 to floor in TS", "p50 to floor in C"];
+  return formatRows(["who", "p50", "p99", "p99.9", ...ratios, "CPU a round", "RSS"], rows);
 }
 
+function p50Of({ p50Us }: { readonly p50Us?: number }): number | undefined {
+  return p50Us;
+}
+
+/** One column for each of the extra figures; connections take CPU as well. */
 function formatIdle(results: readonly Result[]): string {
+  const labels = (results[0]?.extra ?? []).map(({ label }) => label);
+  const isIdle = results.some(({ kind }) => kind === "idle");
   const rows = results.map((result) => [
     contestantOf(result),
-    result.extra.map(extraWords).join(", "),
-    `${result.relayPeakRssMib.toFixed(0)} MiB`,
+    ...labels.map((_, at) => {
+      const figure = result.extra[at];
+      return figure === undefined ? "" : extraFigures(figure);
+    }),
+    ...(isIdle ? [cpuWords(result)] : []),
+    rssWords(result),
   ]);
-  return formatRows(["who", "memory", "RSS in all"], rows);
+  const cpu = isIdle ? ["CPU a connection"] : [];
+  return formatRows(["who", ...labels, ...cpu, "peak RSS in all"], rows);
 }

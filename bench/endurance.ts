@@ -9,8 +9,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { readCollectorLog } from "./collector-log.ts";
 import { readRssKib } from "./process-usage.ts";
-import { describeMachine, median, millions } from "./results-table.ts";
+import { millions } from "./result-words.ts";
+import { median } from "./results-table.ts";
 import { RoleProcess } from "./role-process.ts";
+import { describeMachine } from "./run-head.ts";
 import { StreamProcesses } from "./stream-processes.ts";
 import type { WorkOrder } from "./work-order.ts";
 

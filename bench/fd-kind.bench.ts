@@ -8,18 +8,19 @@
  */
 
 import { openSync } from "node:fs";
-import { bench, do_not_optimize, group, run } from "mitata";
+import { do_not_optimize, group } from "mitata";
 import { PacketReceiver, sendPacketWithFds } from "../src/ffi/ancillary.ts";
 import { fdKind } from "../src/ffi/fd-kind.ts";
 import { addSeals, createMemfd, SEALS_FOR_GOOD } from "../src/ffi/memfd.ts";
 import { closeFd } from "../src/ffi/owned-fd.ts";
 import { PinnedBuffer } from "../src/ffi/pinned-buffer.ts";
 import { openSeqpacketPair } from "../src/ffi/seqpacket.ts";
+import { bench, IS_ONCE, runBenches } from "./micro.ts";
 
 /** Records under way at a time: few enough for any socket buffer and RLIMIT_NOFILE. */
 const BURST = 16;
-const ROUNDS = 400;
-const REPEATS = 9;
+const ROUNDS = IS_ONCE ? 1 : 400;
+const REPEATS = IS_ONCE ? 1 : 9;
 const RECORD_BYTES = 80;
 
 /** Open files by name; kept until the process ends. */
@@ -38,7 +39,7 @@ group("fdKind", () => {
   bench("file of a disk, read-only or not", () => do_not_optimize(fdKind(FILES[2]?.[1] ?? -1)));
 });
 
-await run({ throw: true });
+await runBenches();
 
 console.log("\nrelaying a record with fds to 1, us a record, medians\n");
 for (const [name, fd] of FILES.slice(0, 3)) {

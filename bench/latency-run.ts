@@ -41,7 +41,7 @@ export async function measureLatency(
   }
   if (last === undefined) throw new Error(`${scenario.name} has no turn`);
   // Each turn's report is about the samples of those before, too.
-  const { p50Us, p99Us, p999Us } = last;
+  const { p50Us, p99Us, p999Us, quantilesUs } = last;
   const cpuMs = readCpuMs(relay.pid) - cpuFrom;
   return {
     name: scenario.name,
@@ -50,6 +50,7 @@ export async function measureLatency(
     p50Us,
     p99Us,
     p999Us,
+    quantilesUs,
     relayCpuNs: (cpuMs * 1e6) / rounds,
     relayPeakRssMib: readPeakRssMib(relay.pid),
   };

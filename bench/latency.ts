@@ -1,6 +1,7 @@
 /** Round-trip times: gathered, sorted, reported. */
 
 import { loadSamples, saveSamples } from "./kept-samples.ts";
+import { QUANTILE_SHARES, quantile } from "./quantiles.ts";
 import type { LatencyReport, WorkOrder } from "./work-order.ts";
 
 /** Samples kept at most; a run is over before. */
@@ -50,13 +51,19 @@ export class RoundTrips {
   report(): LatencyReport {
     const sorted = this.#samples.subarray(0, this.#count).sort();
     if (this.#keptIn !== undefined) saveSamples(this.#keptIn, sorted);
-    const at = (share: number) => (sorted[Math.floor(this.#count * share)] ?? 0) * 1000;
+    const at = (share: number) => roundToNs(quantile(sorted, share) * 1000);
     return {
       type: "latency",
       rounds: this.#rounds,
       p50Us: at(0.5),
       p99Us: at(0.99),
       p999Us: at(0.999),
+      quantilesUs: QUANTILE_SHARES.map(at),
     };
   }
+}
+
+/** The clock knows no less, and reports stay short. */
+function roundToNs(us: number): number {
+  return Math.round(us * 1000) / 1000;
 }

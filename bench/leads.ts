@@ -1,7 +1,9 @@
 /** For each work: how far seqbus is ahead of the best peer with the same kind of client. */
 
 import { contestantOf, groupByWork } from "./comparison-table.ts";
-import { formatRows, millions, type Result } from "./results-table.ts";
+import type { Measurement } from "./measurement.ts";
+import { formatRows, millions, ratioWords, timeWords } from "./result-words.ts";
+import { type Result, ratioOf, type Spread } from "./results-table.ts";
 
 /** Which colour and which kind a contestant has. */
 export type ContestantKind = "floor" | "ours" | "ours-library" | "peer" | "npm";
@@ -13,9 +15,9 @@ export interface Lead {
   readonly own: Result;
   readonly best: Result;
   /** Above 1: seqbus is better. */
-  readonly times: number;
-  /** Of the floor in C, for raw clients where there is one. */
-  readonly ofFloor: number | undefined;
+  readonly times: Spread;
+  /** The rate by that of the floor in C, for raw clients where there is one. */
+  readonly ofFloor: Spread | undefined;
 }
 
 /** What a contestant is. */
@@ -26,42 +28,42 @@ export function kindOf(result: Result): ContestantKind {
   return isLibrary ? "npm" : "peer";
 }
 
-/** The figure that counts, larger for the better: of idle connections fewer KiB, of others the rate. */
-function meritOf(result: Result): number {
-  const [figure] = result.extra;
-  return figure === undefined ? result.perSecond : 1 / Math.max(figure.value, Number.MIN_VALUE);
+/** The figure that counts, larger for the better: of extra figures fewer KiB, of others the rate. */
+function meritOf({ extra, perSecond }: Pick<Measurement, "extra" | "perSecond">): number {
+  const figure = extra?.[0];
+  return figure === undefined ? perSecond : 1 / Math.max(figure.value, Number.MIN_VALUE);
+}
+
+function medianMerit({ extra, perSecond }: Result): number {
+  return meritOf({ extra, perSecond: perSecond.value });
 }
 
 /** That figure as people read it. */
 export function meritWords(result: Result): string {
   const [figure] = result.extra;
   if (figure !== undefined) return `${figure.value.toFixed(1)} ${figure.unit}`;
-  if (result.p50Us !== undefined) return `p50 ${result.p50Us.toFixed(0)} us`;
-  return millions(result.perSecond);
+  if (result.latency !== undefined) return `p50 ${timeWords(result.latency.p50Us.value * 1e3)}`;
+  return millions(result.perSecond.value);
 }
 
 /** All that can be compared, in the order of the works. */
 export function findLeads(results: readonly Result[]): Lead[] {
-  return groupByWork(results).flatMap(({ work, results: members }) => {
-    const floor = members.find(({ relay }) => relay === "floor-c");
-    return [...leadOf(work, "raw", members, floor), ...leadOf(work, "library", members, undefined)];
-  });
+  return groupByWork(results).flatMap(({ work, results: members }) => [
+    ...leadOf(work, "raw", members),
+    ...leadOf(work, "library", members),
+  ]);
 }
 
-function leadOf(
-  work: string,
-  clients: Lead["clients"],
-  results: readonly Result[],
-  floor: Result | undefined,
-): Lead[] {
+function leadOf(work: string, clients: Lead["clients"], results: readonly Result[]): Lead[] {
   const [ours, theirs] = clients === "raw" ? ["ours", "peer"] : ["ours-library", "npm"];
   const own = results.find((result) => kindOf(result) === ours);
   const peers = results.filter((result) => kindOf(result) === theirs);
   const [first] = peers;
   if (own === undefined || first === undefined) return [];
-  const best = peers.reduce((one, other) => (meritOf(other) > meritOf(one) ? other : one), first);
-  const ofFloor = floor === undefined ? undefined : own.perSecond / floor.perSecond;
-  return [{ work, clients, own, best, times: meritOf(own) / meritOf(best), ofFloor }];
+  const best = peers.reduce((a, b) => (medianMerit(b) > medianMerit(a) ? b : a), first);
+  const times = ratioOf(own.repeats, best.repeats, meritOf);
+  const hasFloor = clients === "raw" && own.extra.length === 0;
+  return [{ work, clients, own, best, times, ofFloor: hasFloor ? own.ofFloorInC : undefined }];
 }
 
 /** A Markdown table of them. */
@@ -81,10 +83,10 @@ export function formatLeads(results: readonly Result[]): string {
     work,
     clients,
     meritWords(own),
-    ofFloor === undefined || own.extra.length > 0 ? "" : ofFloor.toFixed(2),
+    ratioWords(ofFloor, 2),
     contestantOf(best),
     meritWords(best),
-    times.toFixed(2),
+    ratioWords(times, 2),
   ]);
   return `\nseqbus beside the best peer with the same kind of client\n\n${formatRows(head, rows)}`;
 }

@@ -18,6 +18,8 @@ export interface Measurement {
   readonly p50Us?: number;
   readonly p99Us?: number;
   readonly p999Us?: number;
+  /** The same at each of QUANTILE_SHARES. */
+  readonly quantilesUs?: readonly number[];
   /** CPU time of the relay for one delivery or round trip, in nanoseconds. */
   readonly relayCpuNs: number;
   readonly relayPeakRssMib: number;

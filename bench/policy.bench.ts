@@ -5,12 +5,13 @@
  * Issue: against 10,000 rules less than 50 us a decision, and less than 20 ms a reload.
  */
 
-import { bench, do_not_optimize, group, run } from "mitata";
+import { do_not_optimize, group } from "mitata";
 import type { PeerIdentity } from "../src/broker/identity/identity.ts";
 import { decide, decideSubscribe } from "../src/broker/policy/decide.ts";
 import { buildPolicy, PolicyAssembly, serializePolicy } from "../src/broker/policy/policy-build.ts";
 import { parsePolicy, type UserDirectory } from "../src/broker/policy/policy-file.ts";
 import type { PolicySource, Rule } from "../src/broker/policy/rules.ts";
+import { bench, runBenches } from "./micro.ts";
 import { clientOfRule, policyText, RULE_SHAPES, topicOfRule } from "./policy-rules.ts";
 
 const RULE_COUNTS = [1, 1_000, 10_000];
@@ -132,7 +133,7 @@ group(`taking in ${RULES_MAX} rules`, () => {
   });
 });
 
-await run();
+await runBenches();
 console.log(`\nslowest of ${pieces.length} pieces: ${slowestPieceMs().toFixed(2)} ms`);
 
 /** The longest that a broker does nothing else, over several reloads. */

@@ -57,11 +57,23 @@ export async function measureRate(
   const cpuMs = readCpuMs(relay.pid) - cpuFrom;
   const relayPeakRssMib = readPeakRssMib(relay.pid);
   await Promise.all([...publishers, ...subscribers].map((client) => client.finished()));
-  const messages = published.reduce((sum, each) => sum + each.messages, 0);
-  for (const received of reports) {
-    if (received.messages !== messages) throw new Error(`${scenario.name}: messages were lost`);
-  }
+  checkLoss(published, reports);
   return summarize(scenario, reports, cpuMs, relayPeakRssMib);
+}
+
+/**
+ * Compares what was sent with what each subscriber has got.
+ * @throws {Error} where somebody has more or less than was sent
+ */
+export function checkLoss(
+  published: readonly { readonly messages: number }[],
+  received: readonly { readonly messages: number }[],
+): void {
+  const sent = published.reduce((sum, each) => sum + each.messages, 0);
+  for (const [index, { messages }] of received.entries()) {
+    if (messages === sent) continue;
+    throw new Error(`Messages were lost: subscriber ${index + 1} got ${messages} of ${sent}`);
+  }
 }
 
 function summarize(

@@ -1,16 +1,20 @@
 /** The benchmark's results as one page that needs nothing else: plots, then every figure. */
 
 import { contestantOf, groupByWork, type WorkResults } from "./comparison-table.ts";
+import { CURVE_LEGEND, latencyCurves, latencyRanges, RANGE_LEGEND } from "./latency-plots.ts";
 import { findLeads, kindOf, meritWords } from "./leads.ts";
+import { type CostLine, costLines, extraBars, rateBars } from "./report-plots.ts";
 import {
-  type CostLine,
-  costLines,
-  escapeHtml,
-  extraBars,
-  latencyRanges,
-  rateBars,
-} from "./report-plots.ts";
-import { millions, type Result } from "./results-table.ts";
+  cpuWords,
+  extraWords,
+  millions,
+  rateRange,
+  ratioWords,
+  rssWords,
+  timeSpread,
+} from "./result-words.ts";
+import type { Result } from "./results-table.ts";
+import { escapeHtml } from "./svg-drawing.ts";
 
 /** The works whose cost is drawn against the number of subscribers. */
 const FAN_OUT = /^1 to (\d+), 64 B$/;
@@ -33,7 +37,8 @@ export function renderPage(results: readonly Result[], notes: readonly string[])
 <header><h1>seqbus beside its peers</h1><p>${escapeHtml(first)}</p>
 <ul>${others.map((note) => `<li>${escapeHtml(note)}</li>`).join("")}</ul></header>
 ${leads(results)}
-<p class="legend">${LEGEND}<span>scales are logarithmic but for memory</span></p>
+<p class="legend">${LEGEND}<span>medians of the repeats, thin lines from the lowest to the highest; scales
+are logarithmic but for memory</span></p>
 ${sections.join("\n")}
 ${allFigures(results)}
 </main></body></html>
@@ -45,7 +50,7 @@ function section(title: string, plot: string): string {
 }
 
 const LEGEND = [
-  ["floor", "bare relay: the limit"],
+  ["floor", "bare relay, packet by packet"],
   ["ours", "seqbus, raw clients"],
   ["ours-library", "seqbus, its library"],
   ["peer", "peers, raw clients"],
@@ -55,9 +60,21 @@ const LEGEND = [
   .join("");
 
 function plotOf({ work, results }: WorkResults): string {
-  if (results.some(({ p50Us }) => p50Us !== undefined)) return latencyRanges(work, results);
-  if (results.every(({ extra }) => extra.length > 0)) return extraBars(work, results);
+  if (results.some(({ latency }) => latency !== undefined)) return latencyPlots(work, results);
+  if (results.every(({ kind }) => kind === "idle" || kind === "rest")) {
+    return captioned(results[0]?.extra[0]?.label ?? "", extraBars(work, results));
+  }
   return rateBars(work, results);
+}
+
+function latencyPlots(work: string, results: readonly Result[]): string {
+  const curves = latencyCurves(`${work}: distribution`, results);
+  const ranges = captioned(RANGE_LEGEND, latencyRanges(work, results));
+  return curves === "" ? ranges : ranges + captioned(CURVE_LEGEND, curves);
+}
+
+function captioned(words: string, plot: string): string {
+  return `<p class="caption">${escapeHtml(words)}</p>${plot}`;
 }
 
 function fanOutLines(works: readonly WorkResults[]): CostLine[] {
@@ -80,43 +97,57 @@ function fanOutLines(works: readonly WorkResults[]): CostLine[] {
 function leads(results: readonly Result[]): string {
   const rows = findLeads(results).map(({ work, clients, own, best, times }) => {
     const cells = [work, clients, meritWords(own), contestantOf(best), meritWords(best)];
-    const grade = times >= 1 ? "won" : "lost";
+    const grade = times.value >= 1 ? "won" : "lost";
     const line = cells.map((cell) => `<td>${escapeHtml(cell)}</td>`).join("");
-    return `<tr>${line}<td class="${grade}">${times.toFixed(2)} times</td></tr>`;
+    return `<tr>${line}<td class="${grade}">${ratioWords(times, 2)} times</td></tr>`;
   });
   if (rows.length === 0) return "";
-  const head = ["work", "clients", "seqbus", "best peer", "", "ahead by"];
+  const head = ["work", "clients", "seqbus", "best peer", "its figure", "ahead by"];
   const titles = head.map((title) => `<th>${title}</th>`).join("");
   return `<table class="leads"><thead><tr>${titles}</tr></thead><tbody>${rows.join("")}</tbody></table>`;
 }
 
+const FIGURE_HEAD = [
+  "scenario",
+  "a second",
+  "low - high",
+  "ratio",
+  "of floor in C",
+  "p50",
+  "p99",
+  "p99.9",
+  "CPU",
+  "RSS",
+  "also",
+];
+
 function allFigures(results: readonly Result[]): string {
-  const head = [
-    "scenario",
-    "a second",
-    "low - high",
-    "ratio",
-    "p50 / p99 / p99.9 us",
-    "CPU",
-    "RSS",
-  ];
-  const rows = results.map((result) => {
-    const { p50Us, p99Us = 0, p999Us = 0 } = result;
-    const latency = p50Us === undefined ? [] : [p50Us, p99Us, p999Us].map((us) => us.toFixed(1));
-    return [
-      result.name,
-      millions(result.perSecond),
-      `${millions(result.perSecondLow)} - ${millions(result.perSecondHigh)}`,
-      Number.isNaN(result.ratio) ? "" : result.ratio.toFixed(3),
-      latency.join(" / "),
-      `${result.relayCpuNs.toFixed(1)} ns`,
-      `${result.relayPeakRssMib.toFixed(0)} MiB`,
-    ];
-  });
   const line = (cells: readonly string[], tag: string): string =>
     `<tr>${cells.map((cell) => `<${tag}>${escapeHtml(cell)}</${tag}>`).join("")}</tr>`;
-  return `<details><summary>All figures</summary><table><thead>${line(head, "th")}</thead><tbody>
-${rows.map((row) => line(row, "td")).join("\n")}</tbody></table></details>`;
+  const rows = results.map((result) => line(figuresOf(result), "td"));
+  return `<details><summary>All figures</summary><table><thead>${line(FIGURE_HEAD, "th")}</thead><tbody>
+${rows.join("\n")}</tbody></table></details>`;
+}
+
+/** At rest there are no deliveries: what there is stands in the last column. */
+function figuresOf(result: Result): string[] {
+  const { latency } = result;
+  const rates = [
+    millions(result.perSecond.value),
+    rateRange(result.perSecond),
+    ratioWords(result.ratio),
+    ratioWords(result.ofFloorInC),
+  ];
+  return [
+    result.name,
+    ...(result.kind === "rest" ? rates.map(() => "") : rates),
+    ...[latency?.p50Us, latency?.p99Us, latency?.p999Us].map((us) =>
+      us === undefined ? "" : timeSpread(us),
+    ),
+    cpuWords(result),
+    rssWords(result),
+    result.extra.map(extraWords).join(", "),
+  ];
 }
 
 const STYLE = `
@@ -129,7 +160,7 @@ body{margin:0;background:var(--page);color:var(--text);font:15px/1.5 system-ui,s
 main{max-width:940px;margin:0 auto;padding:40px 20px 80px}
 h1{font-size:30px;margin:0 0 8px;letter-spacing:-.02em}
 h2{font-size:17px;margin:0 0 12px}
-header p,header ul,.legend{color:var(--soft);font-size:13px;margin:0 0 6px;padding-left:0;list-style:none}
+header p,header ul,.legend,.caption{color:var(--soft);font-size:13px;margin:0 0 6px;padding-left:0;list-style:none}
 section,.leads,details{background:var(--card);border:1px solid var(--grid);border-radius:10px;
 padding:18px 20px;margin:18px 0}
 .legend{display:flex;flex-wrap:wrap;gap:6px 20px;margin:22px 0 0}

@@ -32,18 +32,26 @@ export async function measureRest(
   ];
   await Bun.sleep(order.durationMs - order.warmUpMs);
   const ms = performance.now() - startedAt;
-  const wakeUps = wakeUpsSince(wakeUpsFrom, readWakeUps(relay.pid));
+  const wakeUpsTo = readWakeUps(relay.pid);
   const cpuMs = readCpuMs(relay.pid) - cpuFrom;
+  const ofAll = (wakeUpsSince(wakeUpsFrom, wakeUpsTo) / ms) * 1000;
+  const ofMain = (wakeUpsSince(wakeUpsFrom, mainThread(wakeUpsTo, relay.pid)) / ms) * 1000;
   return {
     name: scenario.name,
-    perSecond: (wakeUps / ms) * 1000,
+    perSecond: ofAll,
     checked: 1,
     relayCpuNs: (cpuMs / ms) * 1e9,
     relayPeakRssMib: readPeakRssMib(relay.pid),
     extra: [
       { label: "RSS", value: readRssKib(relay.pid) / 1024, unit: "MiB" },
-      { label: "wake-ups", value: (wakeUps / ms) * 1000, unit: "a second" },
+      { label: "wake-ups of the main thread", value: ofMain, unit: "a second" },
+      { label: "wake-ups of all threads", value: ofAll, unit: "a second" },
       { label: "CPU", value: (cpuMs / ms) * 100, unit: "%" },
     ],
   };
+}
+
+/** A process's first thread has its number. */
+function mainThread(wakeUps: Map<string, number>, pid: number): Map<string, number> {
+  return new Map([...wakeUps].filter(([thread]) => thread === String(pid)));
 }

@@ -1,101 +1,160 @@
-/** Measurements of several repeats: medians, ratios to the baseline, and a table of them. */
+/**
+ * Measurements of several repeats: medians, extremes, ratios, and a table of them. A ratio is always
+ * that of two figures of one repeat, since both then had the same machine; of these the median.
+ */
 
-import { cpus, release } from "node:os";
 import type { ExtraFigure, Measurement } from "./measurement.ts";
+import {
+  cpuWords,
+  extraWords,
+  formatRows,
+  millions,
+  rateRange,
+  ratioWords,
+  rssWords,
+  timeSpread,
+} from "./result-words.ts";
 import type { Scenario } from "./scenarios.ts";
 import type { RelayKind } from "./work-order.ts";
 
-/** One line of the result: medians over the repeats. */
-export interface Result extends Omit<Measurement, "extra"> {
-  readonly baseline: string;
-  /** What is done, where others do the same. */
-  readonly work: string | undefined;
-  readonly relay: RelayKind;
-  readonly subscribers: number;
-  /** This figure by that of the baseline; the median of the repeats' own ratios. */
-  readonly ratio: number;
-  /** Lowest and highest figure of the repeats. */
-  readonly perSecondLow: number;
-  readonly perSecondHigh: number;
-  readonly extra: readonly ExtraResult[];
-}
-
-/** One of the extra figures: its median, and the extremes of the repeats. */
-export interface ExtraResult extends ExtraFigure {
+/** A figure over the repeats: the median, and the extremes. NaN where there is none. */
+export interface Spread {
+  readonly value: number;
   readonly lowest: number;
   readonly highest: number;
 }
 
-/** Where figures come from: no figure goes without it. */
-export interface Machine {
-  readonly cpu: string;
-  readonly cores: number;
-  readonly kernel: string;
-  readonly bun: string;
-  readonly date: string;
+/** Round trips over the repeats, in microseconds. */
+export interface LatencyResult {
+  readonly p50Us: Spread;
+  readonly p99Us: Spread;
+  /** Absent where there are too few rounds. */
+  readonly p999Us?: Spread;
+  /** Medians, at the shares of quantiles.ts; empty where only the percentiles above are known. */
+  readonly quantilesUs: readonly number[];
 }
 
-/** The machine that this process runs on. */
-export function describeMachine(): Machine {
-  const [first] = cpus();
+/** One line of the result: medians over the repeats. */
+export interface Result {
+  readonly name: string;
+  readonly baseline: string;
+  /** What is done, where others do the same. */
+  readonly work: string | undefined;
+  readonly relay: RelayKind;
+  readonly kind: Scenario["kind"];
+  readonly subscribers: number;
+  /** As of Measurement. */
+  readonly perSecond: Spread;
+  /** This rate by that of the baseline. */
+  readonly ratio: Spread;
+  /** By that of the floor in C at the same work, where it took part. */
+  readonly ofFloorInC?: Spread;
+  readonly latency?: LatencyResult;
+  /** Over all repeats. */
+  readonly checked: number;
+  readonly relayCpuNs: number;
+  readonly relayPeakRssMib: number;
+  readonly extra: readonly ExtraResult[];
+  /** What each repeat gave, in their order; null where it failed or was not reached. */
+  readonly repeats: readonly (Measurement | null)[];
+}
+
+/** One of the extra figures: its median, and the extremes of the repeats. */
+export interface ExtraResult extends ExtraFigure, Spread {}
+
+/** One map of measurements by scenario name for each repeat. */
+type Repeats = readonly ReadonlyMap<string, Measurement>[];
+
+/** A figure of one run, where it has that. */
+type Figure = (run: Measurement) => number | undefined;
+
+/** The results of all scenarios that have been measured at least once. */
+export function summarizeRepeats(scenarios: readonly Scenario[], repeats: Repeats): Result[] {
+  const floors = new Map(
+    scenarios.flatMap(({ work, relay, name }) => (relay === "floor-c" ? [[work, name]] : [])),
+  );
+  return scenarios.flatMap((scenario) => {
+    const floorInC = scenario.work === undefined ? undefined : floors.get(scenario.work);
+    return summarize(scenario, floorInC, repeats) ?? [];
+  });
+}
+
+function summarize(
+  scenario: Scenario,
+  floorInC: string | undefined,
+  repeats: Repeats,
+): Result | undefined {
+  const runsOf = (name: string) => repeats.map((repeat) => repeat.get(name) ?? null);
+  const own = runsOf(scenario.name);
+  const runs = own.filter((run) => run !== null);
+  if (runs.length === 0) return undefined;
+  const rate: Figure = ({ perSecond }) => perSecond;
+  const latency = summarizeLatency(runs);
   return {
-    cpu: first?.model.trim() ?? "unknown",
-    cores: cpus().length,
-    kernel: `Linux ${release()} ${process.arch}`,
-    bun: Bun.version,
-    date: new Date().toISOString().slice(0, 10),
+    name: scenario.name,
+    baseline: scenario.baseline,
+    work: scenario.work,
+    relay: scenario.relay,
+    kind: scenario.kind,
+    subscribers: scenario.kind === "rate" ? scenario.subscribers : 1,
+    perSecond: spreadOf(runs.map(({ perSecond }) => perSecond)),
+    ratio: ratioOf(own, runsOf(scenario.baseline), rate),
+    ...(floorInC !== undefined && { ofFloorInC: ratioOf(own, runsOf(floorInC), rate) }),
+    ...(latency !== undefined && { latency }),
+    checked: runs.reduce((sum, run) => sum + run.checked, 0),
+    relayCpuNs: median(runs.map(({ relayCpuNs }) => relayCpuNs)),
+    relayPeakRssMib: median(runs.map(({ relayPeakRssMib }) => relayPeakRssMib)),
+    extra: summarizeExtra(runs),
+    repeats: own,
   };
 }
 
-/** @param repeats one map of measurements by scenario name for each repeat */
-export function summarizeRepeats(
-  scenarios: readonly Scenario[],
-  repeats: readonly ReadonlyMap<string, Measurement>[],
-): Result[] {
-  return scenarios.flatMap((scenario) => {
-    const { name, baseline, work, relay } = scenario;
-    const runs = repeats.flatMap((repeat) => repeat.get(name) ?? []);
-    if (runs.length === 0) return [];
-    const middle = (figure: (run: Measurement) => number | undefined) =>
-      median(runs.flatMap((run) => figure(run) ?? []));
-    const ratios = repeats.flatMap((repeat) => {
-      const [own, other] = [repeat.get(name), repeat.get(baseline)];
-      return own === undefined || other === undefined ? [] : own.perSecond / other.perSecond;
-    });
-    const latency = runs.every((run) => run.p50Us === undefined)
-      ? {}
-      : {
-          p50Us: middle((run) => run.p50Us),
-          p99Us: middle((run) => run.p99Us),
-          p999Us: middle((run) => run.p999Us),
-        };
-    const rates = runs.map((run) => run.perSecond);
-    return {
-      name,
-      baseline,
-      work,
-      relay,
-      subscribers: scenario.kind === "rate" ? scenario.subscribers : 1,
-      ratio: median(ratios),
-      perSecond: middle((run) => run.perSecond),
-      perSecondLow: Math.min(...rates),
-      perSecondHigh: Math.max(...rates),
-      checked: runs.reduce((sum, run) => sum + run.checked, 0),
-      relayCpuNs: middle((run) => run.relayCpuNs),
-      relayPeakRssMib: middle((run) => run.relayPeakRssMib),
-      ...latency,
-      extra: summarizeExtra(runs),
-    };
+/**
+ * A figure by the same figure of another, repeat by repeat.
+ * @param own one run for each repeat, as `Result.repeats`
+ * @param other in the same order
+ * @returns over the repeats that both took part in
+ */
+export function ratioOf(
+  own: readonly (Measurement | null)[],
+  other: readonly (Measurement | null)[],
+  figure: Figure,
+): Spread {
+  const ratios = own.flatMap((run, repeat) => {
+    const beside = other[repeat] ?? null;
+    if (run === null || beside === null) return [];
+    const [ours, theirs] = [figure(run), figure(beside)];
+    return ours === undefined || theirs === undefined ? [] : ours / theirs;
   });
+  return spreadOf(ratios);
+}
+
+function summarizeLatency(runs: readonly Measurement[]): LatencyResult | undefined {
+  const of = (figure: Figure) => spreadOf(runs.flatMap((run) => figure(run) ?? []));
+  const [p50Us, p99Us, p999Us] = [
+    of((run) => run.p50Us),
+    of((run) => run.p99Us),
+    of((run) => run.p999Us),
+  ];
+  if (Number.isNaN(p50Us.value)) return undefined;
+  const shares = runs[0]?.quantilesUs ?? [];
+  const quantilesUs = shares.map((_, at) =>
+    median(runs.flatMap((run) => run.quantilesUs?.[at] ?? [])),
+  );
+  return { p50Us, p99Us, ...(!Number.isNaN(p999Us.value) && { p999Us }), quantilesUs };
 }
 
 function summarizeExtra(runs: readonly Measurement[]): ExtraResult[] {
   const [first] = runs;
-  return (first?.extra ?? []).map((figure, index) => {
-    const values = runs.flatMap((run) => run.extra?.[index]?.value ?? []);
-    const [lowest, highest] = [Math.min(...values), Math.max(...values)];
-    return { ...figure, value: median(values), lowest, highest };
-  });
+  return (first?.extra ?? []).map((figure, index) => ({
+    ...figure,
+    ...spreadOf(runs.flatMap((run) => run.extra?.[index]?.value ?? [])),
+  }));
+}
+
+function spreadOf(values: readonly number[]): Spread {
+  if (values.length === 0) return { value: Number.NaN, lowest: Number.NaN, highest: Number.NaN };
+  return { value: median(values), lowest: Math.min(...values), highest: Math.max(...values) };
 }
 
 /** The middle value; NaN of none. */
@@ -113,7 +172,8 @@ export function formatTable(results: readonly Result[]): string {
     "low - high",
     "ratio",
     "to",
-    "p50 / p99",
+    "p50",
+    "p99",
     "CPU",
     "RSS",
     "also",
@@ -122,41 +182,17 @@ export function formatTable(results: readonly Result[]): string {
 }
 
 function rowOf(result: Result): string[] {
+  const { latency } = result;
   return [
     result.name,
-    millions(result.perSecond),
-    `${millions(result.perSecondLow)} - ${millions(result.perSecondHigh)}`,
-    Number.isNaN(result.ratio) ? "" : result.ratio.toFixed(2),
+    millions(result.perSecond.value),
+    rateRange(result.perSecond),
+    ratioWords(result.ratio, 2),
     result.baseline === result.name ? "itself" : result.baseline,
-    result.p50Us === undefined
-      ? ""
-      : `${result.p50Us.toFixed(0)} / ${(result.p99Us ?? 0).toFixed(0)} us`,
-    `${result.relayCpuNs.toFixed(result.relayCpuNs < 100 ? 1 : 0)} ns`,
-    `${result.relayPeakRssMib.toFixed(0)} MiB`,
+    latency === undefined ? "" : timeSpread(latency.p50Us),
+    latency === undefined ? "" : timeSpread(latency.p99Us),
+    cpuWords(result),
+    rssWords(result),
     result.extra.map(extraWords).join(", "),
   ];
-}
-
-/** A Markdown table whose columns line up. */
-export function formatRows(head: readonly string[], rows: readonly string[][]): string {
-  const all = [head, ...rows];
-  const widths = head.map((_, column) => Math.max(...all.map((row) => row[column]?.length ?? 0)));
-  const line = (row: readonly string[]) =>
-    `| ${row.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join(" | ")} |`;
-  const rule = widths.map((width) => "-".repeat(width));
-  return [line(head), line(rule), ...rows.map(line)].join("\n");
-}
-
-/** Its median and extremes, with label and unit. */
-export function extraWords({ label, value, lowest, highest, unit }: ExtraResult): string {
-  const digits = unit === "times" ? 3 : 1;
-  const [middle, low, high] = [value, lowest, highest].map((figure) => figure.toFixed(digits));
-  return `${label} ${middle} (${low} - ${high}) ${unit}`;
-}
-
-/** Rates from a million on in millions, all others whole. */
-export function millions(perSecond: number): string {
-  if (perSecond >= 1e6) return `${(perSecond / 1e6).toFixed(2)} M`;
-  if (perSecond < 10_000) return Math.round(perSecond).toLocaleString("en");
-  return `${Math.round(perSecond / 100) / 10} k`;
 }

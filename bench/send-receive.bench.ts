@@ -3,12 +3,13 @@
  * one thread. Run: `bun bench/send-receive.bench.ts`. The call without a syscall is the floor.
  */
 
-import { bench, do_not_optimize, group, run } from "mitata";
+import { do_not_optimize, group } from "mitata";
 import { PacketReceiver } from "../src/ffi/ancillary.ts";
 import { Epoll } from "../src/ffi/epoll.ts";
 import { copyPinned, PinnedBuffer } from "../src/ffi/pinned-buffer.ts";
 import { openSeqpacketPair, sendPacket } from "../src/ffi/seqpacket.ts";
 import { PACKET_BYTES_MAX } from "../src/protocol/limits.ts";
+import { bench, runBenches } from "./micro.ts";
 
 const [ours, theirs] = openSeqpacketPair();
 const buffer = new PinnedBuffer(PACKET_BYTES_MAX);
@@ -35,4 +36,4 @@ group("beside it", () => {
   bench("copyPinned, 32 KiB", () => copyPinned(buffer, 0, target, 0, 32_768));
 });
 
-await run({ throw: true });
+await runBenches();

@@ -148,6 +148,8 @@ export interface LatencyReport {
   readonly p50Us: number;
   readonly p99Us: number;
   readonly p999Us: number;
+  /** At each of QUANTILE_SHARES. */
+  readonly quantilesUs: readonly number[];
 }
 
 /** An opening process is done. */
