@@ -25,7 +25,8 @@ export interface Report {
 
 /** The head and what failed, as lines. */
 export function reportNotes({ head, repeatsAsked, failures }: Report): string[] {
-  const figures = `medians of ${repeatsAsked} repeats in turns (lowest - highest)`;
+  const medians = `medians of ${repeatsAsked} repeats in turns (lowest - highest)`;
+  const figures = repeatsAsked === 1 ? "one repeat" : medians;
   return [...headLines(head), figures, ...failureLines(failures)];
 }
 

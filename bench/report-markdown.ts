@@ -26,7 +26,7 @@ export function renderMarkdown(results: readonly Result[], notes: readonly strin
     section(work, formatWork(members)),
   );
   return [
-    `# The last full run\n\n${INTRODUCTION}\n`,
+    `# The last run of the benchmark\n\n${INTRODUCTION}\n`,
     `${notes.map(entry).join("\n")}\n`,
     ...(table.length > 0 ? [section(title, table.join("\n"))] : []),
     ...works,
