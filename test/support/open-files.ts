@@ -1,6 +1,9 @@
-/** How many files another process has open, and may open, which can be changed while it runs. */
+/**
+ * How many files another process has open, and may open, which can be changed while it runs; and how
+ * many of some kinds this one has.
+ */
 
-import { readdirSync, readFileSync } from "node:fs";
+import { readdirSync, readFileSync, readlinkSync } from "node:fs";
 
 /** Whether prlimit(1) is there. */
 export const HAS_PRLIMIT = Bun.which("prlimit") !== null;
@@ -32,6 +35,24 @@ export function leaveFds({ pid }: Process, count: number): Disposable {
 /** Open fds of a process, counted in /proc/PID/fd, without those of its workers' loops. */
 export function countFds({ pid }: Process): number {
   return readdirSync(`/proc/${pid}/fd`).length - countWorkers({ pid }) * FDS_PER_WORKER;
+}
+
+/**
+ * Open fds of this process of some kinds. All of them are no count for a test: Bun's own threads open
+ * and close pipes, eventfds and modules, and what the test before left to them.
+ * @param kinds as readlink(2) of /proc/self/fd has them, such as "/memfd:name" or "socket:[123]"
+ */
+export function countOwnFds(kinds: RegExp): number {
+  return readdirSync("/proc/self/fd").filter((fd) => kinds.test(ownTarget(fd))).length;
+}
+
+function ownTarget(fd: string): string {
+  try {
+    return readlinkSync(`/proc/self/fd/${fd}`);
+  } catch {
+    // The one that read the directory.
+    return "";
+  }
 }
 
 /** Workers of a process: of a broker, threads that close fds. */

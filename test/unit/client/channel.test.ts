@@ -1,7 +1,6 @@
 /** Channels between two ends of real sockets: one is the library's, the other a friend or a foe. */
 
 import { describe, expect, test } from "bun:test";
-import { readdirSync } from "node:fs";
 import { Channel } from "../../../src/client/channel.ts";
 import { CHANNEL_MESSAGES_HIGH } from "../../../src/client/limits.ts";
 import { Memory } from "../../../src/client/memory.ts";
@@ -15,6 +14,7 @@ import { LARGE_BODY_BYTES_MAX } from "../../../src/protocol/limits.ts";
 import { FLAG_FDS_ON_LANE, FLAG_LARGE, OPCODE } from "../../../src/protocol/opcodes.ts";
 import { PacketWriter } from "../../../src/protocol/packet.ts";
 import { eventually } from "../../support/eventually.ts";
+import { countOwnFds } from "../../support/open-files.ts";
 import { readText, TestFiles } from "../../support/test-files.ts";
 
 const PEER: Sender = {
@@ -111,7 +111,7 @@ async function othersAreServed(): Promise<void> {
 }
 
 function openFdCount(): number {
-  return readdirSync("/proc/self/fd").length;
+  return countOwnFds(/^(\/memfd|socket):/);
 }
 
 async function next(channel: Channel): Promise<Message> {

@@ -27,8 +27,9 @@ import {
   WITHHELD_REASON,
 } from "../../../src/protocol/opcodes.ts";
 import { PacketWriter } from "../../../src/protocol/packet.ts";
+import { countOwnFds } from "../../support/open-files.ts";
 import { readText, TestFiles } from "../../support/test-files.ts";
-import { isOpenFd, SimulatedTransport } from "./simulated-transport.ts";
+import { SimulatedTransport } from "./simulated-transport.ts";
 
 const TOPIC = 5;
 const SENDER = 9;
@@ -347,9 +348,7 @@ describe("Inbound.take()", () => {
   });
 });
 
-/** Numbers that are open in this process, as far as tests get. */
+/** Of memory, which is all that these tests open. */
 function openFdCount(): number {
-  let count = 0;
-  for (let fd = 0; fd < 512; fd += 1) if (isOpenFd(fd)) count += 1;
-  return count;
+  return countOwnFds(/^\/memfd:/);
 }

@@ -1,5 +1,4 @@
 import { beforeEach, describe, expect, test } from "bun:test";
-import { readdirSync } from "node:fs";
 import {
   OPEN_TOPICS_MAX,
   OUTBOUND_BYTES_HIGH,
@@ -10,6 +9,7 @@ import { Publisher } from "../../../src/client/publisher.ts";
 import { ArgumentError, LimitError, RejectedError } from "../../../src/errors.ts";
 import { LARGE_BODY_BYTES_MAX } from "../../../src/protocol/limits.ts";
 import { OPCODE } from "../../../src/protocol/opcodes.ts";
+import { countOwnFds } from "../../support/open-files.ts";
 import { TestFiles } from "../../support/test-files.ts";
 import { isOpenFd, SimulatedTransport } from "./simulated-transport.ts";
 
@@ -178,9 +178,7 @@ describe("Publisher.clear()", () => {
 
 /** Memfds that are open in this process. */
 function openNumbers(): number {
-  let count = 0;
-  for (let fd = 0; fd < 256; fd += 1) if (isOpenFd(fd)) count += 1;
-  return count;
+  return countOwnFds(/^\/memfd:/);
 }
 
 describe("Publisher with very many topics", () => {
@@ -381,17 +379,13 @@ describe("Publisher.suspend() and resume()", () => {
     using files = new TestFiles(["a"]);
     transport.room = 0;
     publisher.suspend([], OUTBOUND_BYTES_MAX);
-    const before = openFds();
+    const before = openNumbers();
     publisher.publish("a", 1, { fds: files.fds });
     say("b", 2);
-    expect(openFds()).toBe(before + 1);
+    expect(openNumbers()).toBe(before + 1);
     expect(publisher.clear()).toBe(2);
-    expect(openFds()).toBe(before);
+    expect(openNumbers()).toBe(before);
     publisher.resume();
     expect([...asked.keys()]).toEqual([]);
   });
 });
-
-function openFds(): number {
-  return readdirSync("/proc/self/fd").length;
-}
