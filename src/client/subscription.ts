@@ -38,6 +38,7 @@ export interface SubscribeOptions<Data = unknown> {
    * What happens to messages that come faster than they are read: in the broker's queue for this
    * client, and in the subscription's own. "block" needs the policy's leave. Default: in the broker
    * what the policy sets, else "drop-newest"; here "drop-newest", and "block" in a queue group.
+   * With "latest-per-topic" one message of each topic waits here, full or not.
    */
   readonly overflow?: OverflowPolicy;
   /**
