@@ -167,6 +167,9 @@ export const STALL_LOOK_MS = 1_000;
  */
 export const COMPACTION_BYTES_MIN = SEND_QUEUE_BYTES_MAX / 16;
 
+/** Where less was left, one such part of that is enough: less is to be gone through, too. */
+export const COMPACTION_SHARE = 8;
+
 /** Of each topic the newest message stays as long as no more than this waits; then the oldest goes. */
 export const LATEST_BYTES_KEPT = (SEND_QUEUE_BYTES_MAX / 4) * 3;
 

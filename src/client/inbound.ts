@@ -324,7 +324,10 @@ export class Inbound {
     const missed = topic?.subscriptions ?? this.#subscriptions;
     const reason = GAP_REASONS.get(gap.reason) ?? "unknown";
     const told: Gap = { topic: topic?.name, count: gap.count, reason };
-    for (const subscription of missed) subscription.noteGap(told);
+    // Without a topic nobody knows which of several subscriptions it is about, if about more than one.
+    const isShared = topic === undefined && this.#subscriptions.size > 1;
+    const toEach = isShared ? { ...told, count: undefined } : told;
+    for (const subscription of missed) subscription.noteGap(toEach);
     this.#host.onGap(told);
   }
 

@@ -8,7 +8,7 @@ import type { OverflowPolicy } from "../protocol/words.ts";
 import { addGap, countGap, type Gap, type GrowingGap } from "./gaps.ts";
 import { EMPTY_PLACES_KEPT } from "./limits.ts";
 import type { Message } from "./message.ts";
-import { keepAlone, PacketThrift } from "./packet-thrift.ts";
+import { PacketLeavings, PacketThrift } from "./packet-thrift.ts";
 import { type QueueLimits, QueueLoad } from "./queue-load.ts";
 import type { GapReason } from "./status.ts";
 
@@ -19,7 +19,7 @@ export type OnDropped = (topic: string, reason: GapReason) => void;
 const TAKEN_KEPT = 1_024;
 
 interface Entry<Data> {
-  /** Undefined once it was superseded, or at the end of the queue where only gaps follow. */
+  /** Undefined once it was taken or superseded. */
   message: Message<Data> | undefined;
   /** What is missing just before it. */
   gaps: GrowingGap[] | undefined;
@@ -36,8 +36,9 @@ export class MessageQueue<Data> {
   readonly #thrift = new PacketThrift();
   /** Missing behind the last message. */
   #trailing: GrowingGap[] = [];
-  /** Where the newest message of each topic stands, while the queue is full ("latest-per-topic"). */
-  #newest: Map<string, Entry<Data>> | undefined;
+  /** With "latest-per-topic": where the message of each topic stands. There is one of each. */
+  readonly #newest: Map<string, Entry<Data>> | undefined;
+  readonly #leavings = new PacketLeavings();
 
   /**
    * @param keepsGaps whether takeGap() is asked
@@ -50,6 +51,7 @@ export class MessageQueue<Data> {
   ) {
     this.#load = new QueueLoad(limits);
     this.#overflow = overflow;
+    this.#newest = overflow === "latest-per-topic" ? new Map() : undefined;
     this.#keepsGaps = keepsGaps;
     this.#onDropped = onDropped;
   }
@@ -85,19 +87,19 @@ export class MessageQueue<Data> {
   }
 
   /**
-   * Adds a message, where the queue is full by dropping another or this one.
+   * Adds a message, where the queue is full by dropping another or this one. With "latest-per-topic"
+   * it always stands for an older one of its topic: a program that reads slowly sees what is, and not
+   * what was thousands of messages ago.
    * @returns false where the subscription is to end rather than miss it; it is the caller's then
    */
   push(message: Message<Data>): boolean {
-    // From the time it was full until it is half empty, of each topic only the newest stays.
-    const isSuperseding = this.#newest?.has(message.topic) === true;
-    if (isSuperseding || !this.#load.hasRoomFor(message)) {
+    if (this.#newest !== undefined) this.#supersede(this.#newest.get(message.topic));
+    if (!this.#load.hasRoomFor(message)) {
       if (this.#overflow === "disconnect") return false;
       if (this.#overflow === "drop-newest") {
         this.lose(message);
         return true;
       }
-      if (this.#overflow === "latest-per-topic") this.#supersede(message.topic);
       // With "block" who reads is told to stop; what is on its way already must not be lost.
       if (this.#overflow !== "block") this.#makeRoomFor(message);
     }
@@ -124,9 +126,7 @@ export class MessageQueue<Data> {
 
   /** The next message. */
   shift(): Message<Data> | undefined {
-    const message = this.#takeOldest();
-    if (this.#load.isLow) this.#newest = undefined;
-    return message;
+    return this.#takeOldest();
   }
 
   /** Lets go of everything. */
@@ -136,10 +136,11 @@ export class MessageQueue<Data> {
     }
     this.#entries = [];
     this.#trailing = [];
-    this.#newest = undefined;
+    this.#newest?.clear();
     this.#head = 0;
     this.#load.clear();
     this.#thrift.clear();
+    this.#leavings.clear();
   }
 
   #append(message: Message<Data>): void {
@@ -147,10 +148,10 @@ export class MessageQueue<Data> {
     const entry: Entry<Data> = { message, gaps };
     this.#entries.push(entry);
     this.#load.add(message);
+    if (this.#newest === undefined) return this.#thrift.note(message);
     // What stands around it in its packet may go while it stays.
-    if (this.#newest !== undefined) keepAlone(message);
-    this.#thrift.note(message);
-    this.#newest?.set(message.topic, entry);
+    this.#leavings.note(message, entry);
+    this.#newest.set(message.topic, entry);
   }
 
   #drop(message: Message<Data>, reason: GapReason, gaps: GrowingGap[]): void {
@@ -165,6 +166,7 @@ export class MessageQueue<Data> {
     const message = entry?.message;
     if (entry === undefined || message === undefined) return undefined;
     this.#head += 1;
+    entry.message = undefined;
     this.#load.remove(message);
     if (this.#newest?.get(message.topic) === entry) this.#newest.delete(message.topic);
     if (this.#head === this.#entries.length) this.#entries = [];
@@ -187,45 +189,17 @@ export class MessageQueue<Data> {
     this.#putGaps(gaps, this.#head);
   }
 
-  /** Drops what newer messages stand for: once the old ones of all topics, and that of this one. */
-  #supersede(topic: string): void {
-    this.#newest ??= this.#findNewest();
-    const old = this.#newest.get(topic);
-    if (old?.message === undefined) return;
-    this.#load.remove(old.message);
-    // The one that stands for it comes next.
-    this.#empty(old, this.#trailing);
-    this.#tidy();
-  }
-
-  /** Drops the message of an entry, which a newer one stands for. @param gaps before the newer one */
-  #empty(entry: Entry<Data>, gaps: GrowingGap[]): void {
-    const { message } = entry;
-    if (message === undefined) return;
+  /** Drops the message of an entry, if it has one: the one that stands for it comes next. */
+  #supersede(entry: Entry<Data> | undefined): void {
+    const message = entry?.message;
+    if (entry === undefined || message === undefined) return;
+    this.#load.remove(message);
     entry.message = undefined;
     // What the entry itself stood for goes along; the other gaps stay in their place.
-    const at = entry.gaps?.findIndex((gap) => isOf(gap, message.topic, "superseded")) ?? -1;
-    for (const gap of at < 0 ? [] : (entry.gaps?.splice(at, 1) ?? [])) addGap(gaps, gap);
-    this.#drop(message, "superseded", gaps);
-  }
-
-  /** The first time that the queue is full: of each topic only the newest stays. */
-  #findNewest(): Map<string, Entry<Data>> {
-    const newest = new Map<string, Entry<Data>>();
-    for (let at = this.#head; at < this.#entries.length; at += 1) {
-      const entry = this.#entries[at];
-      if (entry?.message === undefined) continue;
-      const { topic } = entry.message;
-      const old = newest.get(topic);
-      if (old?.message !== undefined) {
-        this.#load.remove(old.message);
-        entry.gaps ??= [];
-        this.#empty(old, entry.gaps);
-      }
-      newest.set(topic, entry);
-    }
-    for (const { message } of newest.values()) if (message !== undefined) keepAlone(message);
-    return newest;
+    const at = entry.gaps === undefined ? -1 : placeOf(entry.gaps, message.topic, "superseded");
+    for (const gap of at < 0 ? [] : (entry.gaps?.splice(at, 1) ?? [])) addGap(this.#trailing, gap);
+    this.#drop(message, "superseded", this.#trailing);
+    this.#tidy();
   }
 
   /** Puts gaps before all that is missing before the entry at an index, or behind the last message. */
@@ -265,6 +239,6 @@ export class MessageQueue<Data> {
   }
 }
 
-function isOf(gap: Gap, topic: string, reason: GapReason): boolean {
-  return gap.topic === topic && gap.reason === reason;
+function placeOf(gaps: readonly Gap[], topic: string, reason: GapReason): number {
+  return gaps.findIndex((gap) => gap.topic === topic && gap.reason === reason);
 }

@@ -41,8 +41,38 @@ export class PacketThrift {
   }
 }
 
-/** Copies a message out of a packet whose other messages may go long before it. */
-export function keepAlone(message: Message<unknown>): void {
+/** A place in a queue, which is empty once its message was taken or dropped. */
+export interface Place {
+  readonly message: Message<unknown> | undefined;
+}
+
+/**
+ * The same for a queue that loses messages out of its middle. Once another packet comes, what still
+ * waits of the one before is copied out of it, each by itself; a program that keeps up has none left.
+ */
+export class PacketLeavings {
+  /** Of the latest packet. */
+  #places: Place[] = [];
+  #latest: Message<unknown> | undefined;
+
+  /** A message comes to wait. */
+  note(message: Message<unknown>, place: Place): void {
+    if (this.#latest?.sharesPacketWith(message) !== true) {
+      for (const { message: left } of this.#places) if (left !== undefined) keepAlone(left);
+      this.#places = [];
+      this.#latest = message;
+    }
+    this.#places.push(place);
+  }
+
+  /** Nothing waits any more. */
+  clear(): void {
+    this.#places = [];
+    this.#latest = undefined;
+  }
+}
+
+function keepAlone(message: Message<unknown>): void {
   const { byteLength, packetBytes } = message;
   if ((FRAME_HEADER_BYTES + byteLength) * 2 < packetBytes) copyOut([message]);
 }

@@ -38,6 +38,7 @@ export interface SubscribeOptions<Data = unknown> {
    * What happens to messages that come faster than they are read: in the broker's queue for this
    * client, and in the subscription's own. "block" needs the policy's leave. Default: in the broker
    * what the policy sets, else "drop-newest"; here "drop-newest", and "block" in a queue group.
+   * With "latest-per-topic" one message of each topic waits here, full or not.
    */
   readonly overflow?: OverflowPolicy;
   /**
@@ -145,7 +146,12 @@ export class Subscription<Data = unknown>
     this.#callbacks = new Callbacks(options.onMessage, unfinished, this.#callQueued);
   }
 
-  /** Messages that this subscription should have got and did not, as far as is known. */
+  /**
+   * Messages that this subscription should have got and did not, as far as is known. Where very many
+   * topics lose messages at once, the broker tells only how many the whole bus lost on the rest of
+   * them: beside other subscriptions this one is told so, as a gap without a topic and a count, and
+   * that is not counted here. The status event `gap` has the count.
+   */
   get lost(): number {
     return this.#lost;
   }

@@ -254,6 +254,22 @@ describe("a queue group whose members have asynchronous callbacks", () => {
   });
 });
 
+describe("a subscription with latest-per-topic", () => {
+  test("gives where a thing is now, and not where it was", async () => {
+    await using publisher = await connect({ path: broker.path });
+    const position = await bus.subscribe("mouse.*", { overflow: "latest-per-topic" });
+    for (let number = 1; number <= 1_000; number += 1) {
+      publisher.publish("mouse.x", number);
+      publisher.publish("mouse.y", -number);
+    }
+    await publisher.flush();
+    await bus.flush();
+    expect([position.queued, position.lost]).toEqual([2, 1_998]);
+    const [x, y] = [(await position.next()).value, (await position.next()).value];
+    expect([x.topic, x.data, y.topic, y.data]).toEqual(["mouse.x", 1_000, "mouse.y", -1_000]);
+  });
+});
+
 describe("onGap", () => {
   test("comes before the next message, with the topic; status() tells each topic", async () => {
     const story: unknown[] = [];

@@ -231,6 +231,27 @@ describe("latest-per-topic", () => {
     expect(lostLater).toBe(0);
     expect(superseded).toBe(told);
   });
+
+  test("supersedes nothing for a client that also subscribes without a word", async () => {
+    using publisher = await RawClient.open(broker.path);
+    using slow = await RawClient.open(broker.path);
+    await subscribe(slow, "state.*", "latest-per-topic");
+    await slow.subscribe("state.both");
+    const topic = await publisher.openTopic("state.both");
+    await flood(publisher, [topic], FLOOD_MESSAGES);
+    expect(await publisher.sync()).toMatchObject({ lostLater: 0, superseded: 0 });
+    const seen: number[] = [];
+    let dropped = 0;
+    while (seen.length + dropped < FLOOD_MESSAGES) {
+      const frame = await slow.next();
+      if (frame.opcode === OPCODE.GAP) {
+        expect(mapOf(frame)["reason"]).toBe(GAP_REASON.SEND_QUEUE_FULL);
+        dropped += Number(mapOf(frame)["count"]);
+      } else if (frame.opcode === OPCODE.MESSAGE) seen.push(numberOf(frame));
+    }
+    expect(dropped).toBeGreaterThan(0);
+    expect(seen).toEqual(range(0, FLOOD_MESSAGES - dropped));
+  });
 });
 
 describe("disconnect", () => {

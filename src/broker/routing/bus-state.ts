@@ -153,7 +153,7 @@ export class BusState {
 
   #computeRoute(topic: Topic): Route {
     const rule = overflowRuleOf(this.#policy, topic.name);
-    const asked = this.#asked.match(topic.name, rule.grantsBlock);
+    const asked = this.#asked.match(topic.name, rule, this.subscriptions);
     const destinations: Connection[] = [];
     const blocking: Connection[] = [];
     for (const connection of this.subscriptions.match(topic.name)) {
@@ -187,7 +187,7 @@ export class BusState {
     }
     this.topics.keepGroups(topic, new Set(byGroup.keys()));
     const rule = overflowRuleOf(this.#policy, topic.name);
-    const asked = this.#askedInGroups.match(topic.name, rule.grantsBlock);
+    const asked = this.#askedInGroups.match(topic.name, rule, this.#groups);
     return Array.from(byGroup, ([group, members]) => {
       const groupTopic = this.topics.groupTopic(topic, group);
       let isBlocking = false;

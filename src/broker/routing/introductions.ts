@@ -38,7 +38,7 @@ export class Introductions {
     const known = destination.knownTopics.get(topic.id);
     if (known === topic) return true;
     if (known !== undefined) destination.queue.losses.forgetTopic(topic.id);
-    if (!destination.queue.takesNames) {
+    if (!destination.queue.takesName(topic.id)) {
       destination.knownTopics.delete(topic.id);
       destination.queue.losses.hide(topic.id);
       return false;

@@ -11,12 +11,15 @@
 
 import { isWildcard, splitTokens } from "../../protocol/topics.ts";
 
+/** Subscribers with how many of their subscriptions. */
+type Counts<Subscriber> = Map<Subscriber, number>;
+
 class Node<Subscriber> {
   readonly children = new Map<string, Node<Subscriber>>();
   /** Subscribers whose pattern ends here, with how many of their subscriptions do. */
-  readonly exact = new Map<Subscriber, number>();
+  readonly exact: Counts<Subscriber> = new Map();
   /** Subscribers whose pattern ends in `>` after this node. */
-  readonly rest = new Map<Subscriber, number>();
+  readonly rest: Counts<Subscriber> = new Map();
 
   get isEmpty(): boolean {
     return this.children.size === 0 && this.exact.size === 0 && this.rest.size === 0;
@@ -75,9 +78,27 @@ export class SubscriptionIndex<Subscriber> {
   /** Everybody with at least one pattern that matches; a subscriber stands there once. */
   match(topic: string): Set<Subscriber> {
     const found = new Set<Subscriber>();
-    const tokens = splitTokens(topic);
-    collect(this.#root, tokens, 0, topic.startsWith("$"), found);
+    for (const place of this.#placesOf(topic)) {
+      for (const subscriber of place.keys()) found.add(subscriber);
+    }
     return found;
+  }
+
+  /** The same, with how many of a subscriber's subscriptions match. */
+  countMatches(topic: string): Map<Subscriber, number> {
+    const found: Counts<Subscriber> = new Map();
+    for (const place of this.#placesOf(topic)) {
+      for (const [subscriber, count] of place) {
+        found.set(subscriber, (found.get(subscriber) ?? 0) + count);
+      }
+    }
+    return found;
+  }
+
+  #placesOf(topic: string): readonly Counts<Subscriber>[] {
+    const places: Counts<Subscriber>[] = [];
+    collect(this.#root, splitTokens(topic), 0, topic.startsWith("$"), places);
+    return places;
   }
 
   #changed(pattern: string): boolean {
@@ -128,17 +149,17 @@ function collect<Subscriber>(
   tokens: readonly string[],
   depth: number,
   isReserved: boolean,
-  found: Set<Subscriber>,
+  places: Counts<Subscriber>[],
 ): void {
   const token = tokens[depth];
   if (token === undefined) {
-    for (const subscriber of node.exact.keys()) found.add(subscriber);
+    if (node.exact.size > 0) places.push(node.exact);
     return;
   }
   const wildcardsApply = !(isReserved && depth === 0);
-  if (wildcardsApply) for (const subscriber of node.rest.keys()) found.add(subscriber);
+  if (wildcardsApply && node.rest.size > 0) places.push(node.rest);
   const child = node.children.get(token);
-  if (child !== undefined) collect(child, tokens, depth + 1, isReserved, found);
+  if (child !== undefined) collect(child, tokens, depth + 1, isReserved, places);
   const star = wildcardsApply ? node.children.get("*") : undefined;
-  if (star !== undefined) collect(star, tokens, depth + 1, isReserved, found);
+  if (star !== undefined) collect(star, tokens, depth + 1, isReserved, places);
 }

@@ -31,8 +31,10 @@ export class PacketList {
   append(source: PinnedBuffer, offset: number, bytes: number): void {
     if (bytes === 0) return;
     if (this.#open === undefined || this.#open.room < bytes) {
-      // Packets are given back meanwhile, so this is never many more than there were.
-      this.#open = this.#pool.acquireBeyond();
+      // Packets are given back meanwhile, so this is never many more than there were. As in any
+      // queue, nobody pays for the first.
+      const isBacklog = this.packets.length > 0;
+      this.#open = this.#pool.acquire(isBacklog) ?? this.#pool.acquireBeyond();
       this.packets.push(this.#open);
     }
     copyPinned(source, offset, this.#open.buffer, this.#open.bytes, bytes);

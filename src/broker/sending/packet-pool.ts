@@ -203,6 +203,19 @@ export class PacketShare {
     return used + bytes <= this.#quota.limit(RESOURCE.queuedBytes);
   }
 
+  /**
+   * Bytes that may wait here at once, with the first packet that nobody pays for, as long as the
+   * others hold what they hold now. At least one packet.
+   */
+  get bytesMax(): number {
+    const { user } = this.#quota;
+    const held = user.used(RESOURCE.queuedBytes);
+    const others = held - this.#quota.used(RESOURCE.queuedBytes);
+    const ofPool = this.#pool.limitOf(held) - others;
+    const charged = Math.max(0, Math.min(ofPool, this.#quota.limit(RESOURCE.queuedBytes)));
+    return (1 + Math.floor(charged / PACKET_BYTES_MAX)) * PACKET_BYTES_MAX;
+  }
+
   /** What leaves no room for one more packet; undefined where there is room. */
   lack(): Fullness | undefined {
     if (this.hasRoomFor(PACKET_BYTES_MAX)) return undefined;

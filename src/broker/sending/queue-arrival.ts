@@ -24,6 +24,9 @@ import type { WaitingPackets } from "./waiting-packets.ts";
 /** turnAway(): it is not. */
 export const NOT_TURNED_AWAY = 0;
 
+/** Enough for a TOPIC frame. */
+const NAME_BYTES = 1_024;
+
 /** What the way into a queue is made from: the other parts of that queue. */
 export interface QueueArrivalParts {
   readonly waiting: WaitingPackets;
@@ -69,6 +72,19 @@ export class QueueArrival {
     if (this.#overflow === undefined && overflow === OVERFLOW_DEFAULT) return;
     this.#overflow ??= new QueueOverflow(this.#waiting, this.#pool, () => this.tellGaps());
     this.#overflow.set(topicId, overflow);
+  }
+
+  /**
+   * Whether the name of a topic is to be sent, before a message on it: not while messages are lost, or
+   * are about to be. Where old messages may go for new ones, they go for this one's name.
+   */
+  takesName(topicId: number): boolean {
+    if (this.#overflow?.dropsOld(topicId) !== true) return this.hasRoomFor(PACKET_BYTES_MAX);
+    const hasRoom = () =>
+      this.canAdd(PACKET_BYTES_MAX) ||
+      (this.hasRoomFor(PACKET_BYTES_MAX) && this.#joinsLast(NAME_BYTES));
+    this.#overflow.dropOld(hasRoom);
+    return hasRoom();
   }
 
   /** @returns NOT_TURNED_AWAY, or why nothing of a run is taken */
@@ -124,9 +140,8 @@ export class QueueArrival {
   addControl(source: PinnedBuffer, bytes: number): number {
     if (this.isShut) return ACCEPTED;
     if (!room.fitsReserve(this.#waiting, bytes)) return this.refuse(bytes);
-    const tail = this.#waiting.last;
-    const hasRoom = tail !== undefined && tail.bundle === undefined && tail.room >= bytes;
-    const packet = hasRoom ? tail : this.#pool.acquireControl(!this.#waiting.isEmpty);
+    const hasRoom = this.#joinsLast(bytes);
+    const packet = hasRoom ? this.#waiting.last : this.#pool.acquireControl(!this.#waiting.isEmpty);
     if (packet === undefined) return this.refuse(bytes);
     if (!hasRoom) this.#waiting.push(packet);
     this.#waiting.append(packet, source, 0, bytes);
@@ -163,9 +178,9 @@ export class QueueArrival {
   /** A run that does not fit, or that comes while others are lost. */
   #addFull(source: PinnedBuffer, offset: number, bytes: number): number {
     this.#waiting.sought = { bytes, fds: 0, memoryBytes: 0 };
-    const outcome = this.#makeRoom(source, offset, bytes, () =>
-      this.canAdd(PACKET_BYTES_MAX, bytes),
-    );
+    const hasRoom = () =>
+      this.canAdd(PACKET_BYTES_MAX, bytes) || (this.hasRoomFor(bytes) && this.#joinsLast(bytes));
+    const outcome = this.#makeRoom(source, offset, bytes, hasRoom);
     if (outcome !== ACCEPTED) return outcome;
     const packet = this.#packetFor(bytes) ?? this.#pool.acquireBeyond();
     if (packet !== this.#waiting.last) this.#waiting.push(packet);
@@ -183,11 +198,17 @@ export class QueueArrival {
     return outcome === QUEUE_FULL ? this.lose(source, offset, bytes) : outcome;
   }
 
+  /** Whether frames fit into the packet at the end of the queue. */
+  #joinsLast(bytes: number): boolean {
+    const tail = this.#waiting.last;
+    return tail !== undefined && tail.bundle === undefined && tail.room >= bytes;
+  }
+
   /** The packet at the end of the queue with room for `bytes`, or a new one; undefined when full. */
   #packetFor(bytes: number): QueuedPacket | undefined {
     if (!room.fits(this.#waiting, bytes)) return undefined;
     const tail = this.#waiting.last;
-    if (tail !== undefined && tail.bundle === undefined && tail.room >= bytes) return tail;
+    if (this.#joinsLast(bytes)) return tail;
     if (tail !== undefined && this.#departure.blockedFd < 0) this.#departure.sendWaiting();
     const packet = this.#pool.acquire(!this.#waiting.isEmpty);
     if (packet !== undefined) this.#waiting.push(packet);

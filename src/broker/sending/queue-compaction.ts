@@ -15,19 +15,20 @@ import { flagsOf, opcodeOf, paddedBytes } from "../../protocol/frame.ts";
 import { FRAME_HEADER_BYTES } from "../../protocol/limits.ts";
 import { FLAG_FDS_ON_LANE, GAP_REASON, OPCODE } from "../../protocol/opcodes.ts";
 import type { OverflowPolicy } from "../../protocol/words.ts";
-import {
-  GAP_TOPICS_MAX,
-  LATEST_BYTES_KEPT,
-  SEND_QUEUE_BYTES_RESUME,
-  SEND_QUEUE_FDS_RESUME,
-  SEND_QUEUE_MEMORY_BYTES_RESUME,
-} from "../limits.ts";
+import { GAP_TOPICS_MAX } from "../limits.ts";
 import { CONTROL_FRAME_BUFFER } from "./control-frames.ts";
 import { encodeGap } from "./frame-marks.ts";
 import { GapLedger, SEVERAL_TOPICS } from "./gap-ledger.ts";
 import { LossTally } from "./loss-tally.ts";
 import { PacketList } from "./packet-list.ts";
 import type { PacketShare, QueuedPacket } from "./packet-pool.ts";
+import type { QueueLoad } from "./queue-room.ts";
+
+/** How much may be left. */
+export interface CompactionTarget extends QueueLoad {
+  /** The newest message of a topic stays as long as no more bytes wait. */
+  readonly latestBytes: number;
+}
 
 /** What happens to the messages of a topic id; undefined for what must stay. */
 export type OverflowOf = (topicId: number) => OverflowPolicy | undefined;
@@ -39,6 +40,8 @@ export interface CompactedPackets {
   readonly dropped: QueuedPacket[];
   /** Messages that were dropped. */
   readonly lost: LossTally;
+  /** Whether more may go, to get below a lower target. */
+  readonly mayLoseMore: boolean;
 }
 
 /** What becomes of one frame. */
@@ -54,23 +57,30 @@ const TOLD_SUPERSEDED = 4;
 /** Word of messages that were dropped: it moves to where dropping ends. */
 const TOLD_DROPPED = 5;
 
+/** What the parts of a compaction are about. */
+export interface CompactionParts {
+  readonly overflowOf: OverflowOf;
+  /** Gets back what is emptied. */
+  readonly pool: PacketShare;
+  readonly target: CompactionTarget;
+}
+
 /**
- * Drops what may go until no more than half a queue waits, or nothing more may go.
+ * Drops what may go until no more waits than is to be left, or nothing more may go.
  * @param packets oldest first; handed over
- * @param pool gets back what is emptied
  */
 export function compactPackets(
   packets: readonly QueuedPacket[],
-  overflowOf: OverflowOf,
-  pool: PacketShare,
+  parts: CompactionParts,
 ): CompactedPackets {
-  return new Compaction(packets, overflowOf, pool).run();
+  return new Compaction(packets, parts).run();
 }
 
 class Compaction {
   readonly #packets: readonly QueuedPacket[];
   readonly #overflowOf: OverflowOf;
   readonly #pool: PacketShare;
+  readonly #target: CompactionTarget;
   readonly #out: PacketList;
   readonly #withFdsDropped: QueuedPacket[] = [];
   readonly #lost = new LossTally();
@@ -89,16 +99,19 @@ class Compaction {
   #memoryBytes = 0;
   /** False once enough was dropped: from there on the oldest stays. */
   #isDropping = true;
+  /** Something stays that might go. */
+  #mayLoseMore = false;
   #frame = 0;
   /** What is known of the last id that was looked up: neighbours often have the same. */
   #lastId = -1;
   #lastOverflow: OverflowPolicy | undefined;
   #lastRenamedAt = -1;
 
-  constructor(packets: readonly QueuedPacket[], overflowOf: OverflowOf, pool: PacketShare) {
+  constructor(packets: readonly QueuedPacket[], { overflowOf, pool, target }: CompactionParts) {
     this.#packets = packets;
     this.#overflowOf = overflowOf;
     this.#pool = pool;
+    this.#target = target;
     this.#out = new PacketList(pool);
   }
 
@@ -110,7 +123,8 @@ class Compaction {
     for (const packet of this.#packets) this.#pass(packet);
     this.#tellDropped();
     const { packets: kept } = this.#out;
-    return { kept, dropped: this.#withFdsDropped, lost: this.#lost };
+    const mayLoseMore = this.#mayLoseMore;
+    return { kept, dropped: this.#withFdsDropped, lost: this.#lost, mayLoseMore };
   }
 
   #findNewest(): void {
@@ -209,10 +223,8 @@ class Compaction {
   /** Whether this is the first message that may stay: word of the dropped ones stands before it. */
   #isEnoughBefore(fate: number): boolean {
     if (!this.#isDropping || (fate !== MAY_GO && fate !== LATEST)) return false;
-    this.#isDropping =
-      this.#bytes > SEND_QUEUE_BYTES_RESUME ||
-      this.#fds > SEND_QUEUE_FDS_RESUME ||
-      this.#memoryBytes > SEND_QUEUE_MEMORY_BYTES_RESUME;
+    this.#isDropping = !this.#isWithin(this.#target.bytes);
+    this.#mayLoseMore ||= !this.#isDropping;
     return !this.#isDropping;
   }
 
@@ -234,7 +246,10 @@ class Compaction {
       return true;
     }
     if (fate === LATEST) {
-      if (this.#staysAsLatest()) return false;
+      if (this.#isWithin(this.#target.latestBytes)) {
+        this.#mayLoseMore = true;
+        return false;
+      }
       // Nothing stands for the superseded ones of its topic any more.
       this.#dropped.add(id, this.#superseded.get(id) ?? 0);
       this.#superseded.delete(id);
@@ -252,12 +267,10 @@ class Compaction {
     this.#droppedCount = 0;
   }
 
-  #staysAsLatest(): boolean {
-    return (
-      this.#bytes <= LATEST_BYTES_KEPT &&
-      this.#fds <= SEND_QUEUE_FDS_RESUME &&
-      this.#memoryBytes <= SEND_QUEUE_MEMORY_BYTES_RESUME
-    );
+  /** @param bytes that may be left */
+  #isWithin(bytes: number): boolean {
+    if (this.#bytes > bytes || this.#fds > this.#target.fds) return false;
+    return this.#memoryBytes <= this.#target.memoryBytes;
   }
 
   /** The id under which superseded messages are told before this frame, or in its place. */

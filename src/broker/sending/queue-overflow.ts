@@ -8,20 +8,26 @@ import { FRAME_BYTES_OFFSET, FRAME_ID_OFFSET, paddedBytes } from "../../protocol
 import type { OverflowPolicy } from "../../protocol/words.ts";
 import {
   COMPACTION_BYTES_MIN,
-  LATEST_BYTES_KEPT,
+  COMPACTION_SHARE,
   SEND_QUEUE_FDS_MAX,
   SEND_QUEUE_MEMORY_BYTES_MAX,
 } from "../limits.ts";
 import { OVERFLOW_DEFAULT } from "./overflow-rules.ts";
 import type { PacketShare } from "./packet-pool.ts";
-import { compactPackets } from "./queue-compaction.ts";
+import { type CompactionTarget, compactPackets } from "./queue-compaction.ts";
 import { ACCEPTED, QUEUE_FULL, SLOW_READER } from "./queue-outcomes.ts";
-import { fitsReserve } from "./queue-room.ts";
+import { fitsReserve, keptLatest, resumeLoad } from "./queue-room.ts";
 import type { WaitingPackets } from "./waiting-packets.ts";
 
 /** As COMPACTION_BYTES_MIN, for the other things that fill a queue. */
 const COMPACTION_FDS_MIN = SEND_QUEUE_FDS_MAX / 16;
 const COMPACTION_MEMORY_BYTES_MIN = SEND_QUEUE_MEMORY_BYTES_MAX / 16;
+
+/**
+ * How much of what usually stays in a compaction does, where the one before was not enough: frames
+ * of an awkward size leave half of each packet empty, and those between frames with fds nearly all.
+ */
+const SHARES_LEFT = [1, 1 / 4, 0];
 
 /** The overflow policies of one queue, by topic id. */
 export class QueueOverflow {
@@ -29,10 +35,14 @@ export class QueueOverflow {
   readonly #waiting: WaitingPackets;
   readonly #pool: PacketShare;
   readonly #tellGaps: () => number;
-  /** What had been taken in all at the last compaction. */
+  /** What had been taken in all at the last compaction, and what that left. */
   #bytesSeen = Number.NEGATIVE_INFINITY;
   #fdsSeen = Number.NEGATIVE_INFINITY;
   #memoryBytesSeen = Number.NEGATIVE_INFINITY;
+  #bytesLeft = 0;
+  /** Compactions since the last one that was due by itself. */
+  #depth = 0;
+  #mayLoseMore = true;
 
   /**
    * @param waiting what the queue holds
@@ -85,38 +95,83 @@ export class QueueOverflow {
     if (has("disconnect")) return SLOW_READER;
     const mustTake = has("block");
     const mayDrop = has("drop-oldest") || has("latest-per-topic");
-    if (mayDrop && this.#compact()) {
-      const isWorthTelling = this.#waiting.bytes <= LATEST_BYTES_KEPT;
-      if (isWorthTelling && this.#tellGaps() === QUEUE_FULL) return SLOW_READER;
-    }
+    if (mayDrop && !this.dropOld(hasRoom)) return SLOW_READER;
     if (hasRoom()) return ACCEPTED;
-    if (!mustTake) return QUEUE_FULL;
+    // Beside one packet that stays, such as word of what was dropped, any one is taken.
+    const isNext = mayDrop && this.#waiting.at(1) === undefined;
+    if (!mustTake && !isNext) return QUEUE_FULL;
     // It must not be lost. Publishers are held back before; the broker's own messages are not.
     if (!fitsReserve(this.#waiting, run.bytes)) return SLOW_READER;
     // Word of what was lost before it has the reserve.
     return this.#tellGaps() === QUEUE_FULL ? SLOW_READER : ACCEPTED;
   }
 
+  /** Whether a topic may lose old messages for a new one. */
+  dropsOld(topicId: number): boolean {
+    const overflow = this.#byTopic.get(topicId);
+    return overflow === "drop-oldest" || overflow === "latest-per-topic";
+  }
+
   /**
-   * Drops what may go of a full queue, where that is worth it.
+   * Drops what may go until there is room, or no more is worth it.
+   * @returns false where word of what was lost has no room
+   */
+  dropOld(hasRoom: () => boolean): boolean {
+    while (!hasRoom() && this.#compact()) {
+      const isWorthTelling = this.#waiting.bytes <= keptLatest(this.#pool.bytesMax);
+      if (isWorthTelling && this.#tellGaps() === QUEUE_FULL) return false;
+    }
+    return true;
+  }
+
+  /**
+   * Drops what may go of a full queue, where that is worth it: more of it each time that the last
+   * compaction was not enough, so that few are needed.
    * @returns whether the queue was gone through
    */
   #compact(): boolean {
+    if (this.#isDue()) this.#depth = 0;
+    else if (this.#mayLoseMore) this.#depth += 1;
+    else return false;
+    const share = SHARES_LEFT[this.#depth];
+    if (share === undefined) return false;
     const waiting = this.#waiting;
     const pool = this.#pool;
-    const isWorthIt =
-      waiting.bytesTaken - this.#bytesSeen >= COMPACTION_BYTES_MIN ||
-      waiting.fdsTaken - this.#fdsSeen >= COMPACTION_FDS_MIN ||
-      waiting.memoryBytesTaken - this.#memoryBytesSeen >= COMPACTION_MEMORY_BYTES_MIN;
-    if (!isWorthIt) return false;
-    const { kept, dropped, lost } = compactPackets(waiting.takeAll(), this.of, pool);
+    const target = this.#target(share);
+    const parts = { overflowOf: this.of, pool, target };
+    const { kept, dropped, lost, mayLoseMore } = compactPackets(waiting.takeAll(), parts);
     for (const packet of kept) waiting.putBack(packet);
     waiting.noteLost(lost);
+    this.#mayLoseMore = mayLoseMore;
     this.#bytesSeen = waiting.bytesTaken;
+    this.#bytesLeft = waiting.bytes;
     this.#fdsSeen = waiting.fdsTaken;
     this.#memoryBytesSeen = waiting.memoryBytesTaken;
     // A payer that hears of it may have something to say, on this very queue: only now.
     for (const packet of dropped) pool.drop(packet);
     return true;
+  }
+
+  /** Whether enough came since the last compaction to bear the cost of one. */
+  #isDue(): boolean {
+    const { bytesTaken, fdsTaken, memoryBytesTaken } = this.#waiting;
+    const bytesMin = Math.min(COMPACTION_BYTES_MIN, this.#bytesLeft / COMPACTION_SHARE);
+    return (
+      bytesTaken - this.#bytesSeen > bytesMin ||
+      fdsTaken - this.#fdsSeen >= COMPACTION_FDS_MIN ||
+      memoryBytesTaken - this.#memoryBytesSeen >= COMPACTION_MEMORY_BYTES_MIN
+    );
+  }
+
+  /** What may be left of the queue. @param share of what usually is */
+  #target(share: number): CompactionTarget {
+    const { bytesMax } = this.#pool;
+    const { bytes, fds, memoryBytes } = resumeLoad(bytesMax);
+    return {
+      bytes: bytes * share,
+      fds: fds * share,
+      memoryBytes: memoryBytes * share,
+      latestBytes: keptLatest(bytesMax) * share,
+    };
   }
 }

@@ -3,6 +3,7 @@
 import { PACKET_BYTES_MAX } from "../../protocol/limits.ts";
 import {
   FDS_WAITING_TOGETHER,
+  LATEST_BYTES_KEPT,
   MEMORY_WAITING_TOGETHER,
   SEND_QUEUE_BYTES_HOLD,
   SEND_QUEUE_BYTES_MAX,
@@ -46,6 +47,23 @@ export function fitsWithFds(waiting: QueueLoad, more: QueueLoad): boolean {
 /** Whether a control frame fits, with the reserve. */
 export function fitsReserve({ bytes }: QueueLoad, moreBytes: number): boolean {
   return bytes + moreBytes <= SEND_QUEUE_BYTES_MAX + SEND_QUEUE_CONTROL_BYTES_MAX;
+}
+
+/**
+ * What may wait where messages are taken again after some were lost: half a queue.
+ * @param bytesMax that the quota lets the queue hold
+ */
+export function resumeLoad(bytesMax: number): QueueLoad {
+  return {
+    bytes: Math.min(SEND_QUEUE_BYTES_RESUME, bytesMax / 2),
+    fds: SEND_QUEUE_FDS_RESUME,
+    memoryBytes: SEND_QUEUE_MEMORY_BYTES_RESUME,
+  };
+}
+
+/** Bytes among which the newest message of each topic stays. @param bytesMax as for resumeLoad() */
+export function keptLatest(bytesMax: number): number {
+  return Math.min(LATEST_BYTES_KEPT, (bytesMax / 4) * 3);
 }
 
 /** Whether messages are taken again after some were lost. */

@@ -167,9 +167,9 @@ export class SendQueue {
     return this.#arrival.hasRoomFor(bytes);
   }
 
-  /** Whether names of topics are to be sent: not while messages are lost, or are about to be. */
-  get takesNames(): boolean {
-    return this.hasRoomFor(PACKET_BYTES_MAX);
+  /** Whether the name of a topic is to be sent; else messages on it are lost. May drop old ones. */
+  takesName(topicId: number): boolean {
+    return this.#arrival.takesName(topicId);
   }
 
   /** Sets what happens to the messages of a topic id where they do not fit. */

@@ -1,4 +1,5 @@
 import { beforeEach, describe, expect, test } from "bun:test";
+import type { Gap } from "../../../src/client/gaps.ts";
 import { Inbound, type InboundHost } from "../../../src/client/inbound.ts";
 import type { Message } from "../../../src/client/message.ts";
 import { Subscription } from "../../../src/client/subscription.ts";
@@ -27,11 +28,13 @@ let events: unknown[];
 let laneFds: number[];
 let inbound: Inbound;
 let received: Message[];
+let gaps: Gap[];
 
 beforeEach(() => {
   events = [];
   laneFds = [];
   received = [];
+  gaps = [];
   host = {
     onAck: (id, body) => void events.push(["ack", id, [...body]]),
     onError: (id, { status }, isFatal) => void events.push(["error", id, status, isFatal]),
@@ -64,7 +67,8 @@ function subscribe(pattern: string, bodies: unknown[] = []): Subscription {
     if (message.fds.length > 0) return new Promise<void>(() => {});
     return undefined;
   };
-  const subscription = new Subscription(pattern, subscriptionHost, { onMessage });
+  const onGap = (gap: Gap) => void gaps.push(gap);
+  const subscription = new Subscription(pattern, subscriptionHost, { onMessage, onGap });
   inbound.addSubscription(subscription);
   return subscription;
 }
@@ -198,17 +202,28 @@ describe("Inbound.take()", () => {
     expect(texts()).toEqual(["word"]);
   });
 
-  test("counts a gap for the subscriptions of its topic, or for all", () => {
-    const [ab, c] = [subscribe("a.b"), subscribe("c")];
+  test("counts a gap for the subscriptions of its topic, and without a topic for the only one", () => {
+    const ab = subscribe("a.b");
     introduce();
-    inbound.take(control(OPCODE.GAP, TOPIC, { count: 3, reason: 1 }));
-    expect([ab.lost, c.lost]).toEqual([3, 0]);
     inbound.take(control(OPCODE.GAP, 0, { count: 2, reason: 1 }));
-    expect([ab.lost, c.lost]).toEqual([5, 2]);
+    expect(ab.lost).toBe(2);
+    const c = subscribe("c");
+    inbound.take(control(OPCODE.GAP, TOPIC, { count: 3, reason: 1 }));
+    expect([ab.lost, c.lost]).toEqual([5, 0]);
     expect(events).toEqual([
-      ["gap", "a.b", 3],
       ["gap", undefined, 2],
+      ["gap", "a.b", 3],
     ]);
+  });
+
+  test("tells each of several subscriptions that some may be missing, where there is no topic", () => {
+    const [ab, quiet] = [subscribe("a.b"), subscribe("quiet")];
+    introduce();
+    inbound.take(control(OPCODE.GAP, 0, { count: 2, reason: 1 }));
+    expect([ab.lost, quiet.lost]).toEqual([0, 0]);
+    expect(events).toEqual([["gap", undefined, 2]]);
+    const some = { topic: undefined, count: undefined, reason: "send-queue-full" as const };
+    expect(gaps).toEqual([some, some]);
   });
 });
 

@@ -123,16 +123,35 @@ describe("MessageQueue", () => {
     expect(rest()).toEqual(["-a 1", "-b 1", "c"]);
   });
 
-  test("supersedes until it is half empty in bytes, too", () => {
-    const { queue, push, rest } = queueOf(100, "latest-per-topic", 8);
+  test("keeps one message of each topic from the first one on, with latest-per-topic", () => {
+    const { queue, push, rest } = queueOf(100_000, "latest-per-topic");
+    for (let number = 0; number < 1_000; number += 1) queue.push(message(number % 256, "a"));
+    push("b");
+    expect([queue.size, queue.bytes]).toEqual([2, 2]);
+    expect(queue.takeGap()).toEqual({ topic: "a", count: 999, reason: "superseded" });
+    expect(queue.shift()?.bytes[0]).toBe(999 % 256);
+    push("aab");
+    expect(rest()).toEqual(["-a 1", "a", "-b 1", "b"]);
+  });
+
+  test("supersedes nothing that was taken", () => {
+    const { queue, push, dropped } = queueOf(100, "latest-per-topic");
+    for (let round = 0; round < 3; round += 1) {
+      push("a");
+      expect(queue.shift()?.topic).toBe("a");
+    }
+    expect([queue.size, dropped]).toEqual([0, []]);
+  });
+
+  test("supersedes before it drops anything for want of room", () => {
+    const { queue, push, dropped } = queueOf(100, "latest-per-topic", 8);
     for (const topic of "abcd") queue.push(bodyOf(2, topic));
-    push("a");
-    queue.shift();
+    queue.push(bodyOf(2, "c"));
+    expect(dropped).toEqual(["c"]);
     push("d");
-    expect(queue.bytes).toBe(4);
-    queue.shift();
-    push("aa");
-    expect(rest().filter((word) => word === "a")).toHaveLength(3);
+    expect([queue.size, queue.bytes]).toEqual([4, 7]);
+    queue.push(bodyOf(4, "e"));
+    expect(dropped).toEqual(["c", "d", "a", "b"]);
   });
 
   test("keeps no packet for the few messages of it that stay", () => {
@@ -148,9 +167,9 @@ describe("MessageQueue", () => {
       }
     }
     expect(queue.size).toBe(42);
-    for (let left = queue.size; left > 0; left -= 1) {
-      expect(queue.shift()?.packetBytes).toBe(MIB / 64);
-    }
+    // Of the latest packet more may come.
+    const sizes = Array.from({ length: 42 }, () => queue.shift()?.packetBytes);
+    expect(sizes.slice(0, -2)).toEqual(Array(40).fill(MIB / 64));
   });
 
   test("drops as many of the oldest as a large body needs", () => {

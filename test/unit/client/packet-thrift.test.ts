@@ -2,7 +2,7 @@
 
 import { describe, expect, test } from "bun:test";
 import { Message } from "../../../src/client/message.ts";
-import { keepAlone, PacketThrift } from "../../../src/client/packet-thrift.ts";
+import { PacketLeavings, PacketThrift } from "../../../src/client/packet-thrift.ts";
 import { ReceivedFds } from "../../../src/client/received-fds.ts";
 import { ENCODING } from "../../../src/protocol/opcodes.ts";
 import { SENDER } from "./sender-fixture.ts";
@@ -58,9 +58,53 @@ describe("PacketThrift", () => {
   });
 
   test("leaves what bytes gave before as it was", () => {
+    const thrift = new PacketThrift();
     const [message] = messagesOf(1, 5);
     const before = message?.bytes;
-    keepAlone(message as Message);
+    for (const each of [message as Message, ...messagesOf(1)]) thrift.note(each);
     expect([message?.packetBytes, before?.byteLength, before?.[0]]).toEqual([84, 84, 5]);
+  });
+});
+
+describe("PacketLeavings", () => {
+  /** Notes messages, and empties some of their places. */
+  function note(leavings: PacketLeavings, messages: readonly Message[], gone: readonly number[]) {
+    const places = messages.map((message) => {
+      const place: { message: Message | undefined } = { message };
+      leavings.note(message, place);
+      return place;
+    });
+    for (const index of gone)
+      (places[index] as { message: Message | undefined }).message = undefined;
+  }
+
+  test("copies what still waits out of its packet when the next one comes", () => {
+    const leavings = new PacketLeavings();
+    const messages = messagesOf(4, 9);
+    note(leavings, messages, [0, 2]);
+    expect(messages.map(({ packetBytes }) => packetBytes)).toEqual(Array(4).fill(PACKET_BYTES));
+    note(leavings, messagesOf(1), []);
+    const bytes = messages.map(({ packetBytes }) => packetBytes);
+    expect(bytes).toEqual([PACKET_BYTES, 84, PACKET_BYTES, 84]);
+    expect(contentsOf(messages)).toEqual([[9], [10], [11], [12]]);
+  });
+
+  test("looks at what waits once, however many packets come", () => {
+    const leavings = new PacketLeavings();
+    const [message] = messagesOf(1) as [Message];
+    note(leavings, [message], []);
+    note(leavings, messagesOf(1), []);
+    const copy = message.bytes.buffer;
+    note(leavings, messagesOf(1), []);
+    expect(message.bytes.buffer).toBe(copy);
+  });
+
+  test("leaves a message where it is that is half of its packet", () => {
+    const leavings = new PacketLeavings();
+    const { NONE } = ReceivedFds;
+    const packet = new Uint8Array(100);
+    const message = new Message("a", SENDER, ENCODING.BYTES, packet, 16, 100, NONE, 0);
+    note(leavings, [message, ...messagesOf(1)], []);
+    expect(message.packetBytes).toBe(100);
   });
 });

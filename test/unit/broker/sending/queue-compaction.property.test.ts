@@ -24,6 +24,14 @@ const DROPPED_IDS = [3, 4];
 const LATEST_IDS = [5, 6, 7];
 const MANY_LATEST = 100;
 
+/** Nothing goes for want of room. */
+const ALL_MAY_STAY = {
+  bytes: SEND_QUEUE_BYTES_MAX,
+  fds: 0,
+  memoryBytes: 0,
+  latestBytes: SEND_QUEUE_BYTES_MAX,
+};
+
 /** Publishers. */
 const ORIGINS = 3;
 
@@ -247,7 +255,7 @@ test("compactPackets() leaves what has an id from before it was given to another
   add(frames.control(OPCODE.TOPIC, 5));
   publish(3);
   publish(4);
-  const { kept } = compactPackets([packet], overflowOf, pool);
+  const { kept } = compactPackets([packet], { overflowOf, pool, target: ALL_MAY_STAY });
   const seen = kept.flatMap(({ buffer, bytes }) =>
     framesOf({ bytes: buffer.bytes.slice(0, bytes), fds: [] }),
   );
