@@ -13,6 +13,7 @@ import {
   CONNECTIONS_PER_UID_MAX,
 } from "./limits.ts";
 import type { Excess } from "./quotas/excess.ts";
+import { limitOfAllFor, MODEST } from "./quotas/reserve.ts";
 
 /** Choices for one table. */
 export interface ConnectionTableOptions {
@@ -46,6 +47,7 @@ export class ConnectionTable {
   readonly #connectionsMax: number;
   /** What the broker's own room allows, whatever the quota says. */
   readonly #connectionsPerUidMax: number;
+  readonly #servesOneUid: boolean;
   readonly #ids: IdSequence;
   readonly #byId = new Map<number, Connection>();
   /** Let in beyond the limits, and not counted in them. */
@@ -57,6 +59,7 @@ export class ConnectionTable {
     this.#connectionsMax = Math.min(connectionsMax, CONNECTIONS_MAX);
     const share = servesOneUid ? connectionsMax : Math.max(1, Math.floor(connectionsMax / 2));
     this.#connectionsPerUidMax = share;
+    this.#servesOneUid = servesOneUid;
     this.#ids = options.ids ?? new IdSequence();
   }
 
@@ -102,13 +105,19 @@ export class ConnectionTable {
    */
   excessFor(uid: number, perUidMax: number = CONNECTIONS_PER_UID_MAX): Excess | undefined {
     const resource = "connections";
-    if (this.#size - this.#extras >= this.#connectionsMax) {
-      const extras = this.#extras;
-      return { resource, actual: this.#size, limit: this.#connectionsMax, extras };
-    }
     const { connections: actual, extras } = this.#byUid.get(uid) ?? NO_CONNECTIONS;
+    const all = this.#size - this.#extras;
+    const limitOfAll = this.#limitOfAllFor(actual - extras);
+    if (all >= limitOfAll) {
+      return { resource, actual: this.#size, limit: limitOfAll, extras: this.#extras };
+    }
     const limit = Math.min(perUidMax, this.#connectionsPerUidMax);
     return actual - extras < limit ? undefined : { resource, actual, limit, uid, extras };
+  }
+
+  #limitOfAllFor(own: number): number {
+    if (this.#servesOneUid) return this.#connectionsMax;
+    return limitOfAllFor(this.#connectionsMax, own, MODEST.connections);
   }
 
   /**

@@ -79,13 +79,6 @@ export function humanNotice(notice: Notice): string {
   return `${countOf(notice.count, "message")} lost${where}: ${notice.reason}`;
 }
 
-/** That the connection was lost, or made again; undefined for all else. */
-export function connectionNotice(event: StatusEvent): string | undefined {
-  if (event.type === "disconnected") return `${event.error.message}; trying to connect again`;
-  if (event.type !== "connected") return undefined;
-  return `connected again, at attempt ${event.attempts}`;
-}
-
 /** "1 file", "2 files". */
 export function countOf(count: number, noun: string): string {
   return count === 1 ? `1 ${noun}` : `${count} ${noun}s`;

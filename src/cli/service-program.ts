@@ -81,7 +81,7 @@ function addServe(program: Command, finish: Finish): void {
     .option("-j, --concurrency <n>", "commands that run at a time (default: 8)")
     .option(JSON_OPTION, "print one JSON object for each call that is done")
     .option(NO_RECONNECT_OPTION, NO_RECONNECT_HELP)
-    .option(VERBOSE_OPTION, "say on stderr when it serves")
+    .option(VERBOSE_OPTION, "say on stderr when it serves, and when the connection is lost")
     .option(SOCKET_OPTION, CLIENT_SOCKET_HELP)
     .action(async (topic, options) => {
       const { runServe } = await import("./commands/serve.ts");
@@ -97,6 +97,7 @@ function addWatch(program: Command, finish: Finish): void {
     .option("-n, --count <n>", "end after n lines")
     .option(JSON_OPTION, JSON_HELP)
     .option(NO_RECONNECT_OPTION, NO_RECONNECT_HELP)
+    .option(VERBOSE_OPTION, "say on stderr when the connection is lost")
     .option(SOCKET_OPTION, CLIENT_SOCKET_HELP)
     .action(async (service, options) => {
       const { runWatch } = await import("./commands/watch.ts");

@@ -3,7 +3,7 @@
  * lost connection and the next one, the end. What programs ask of a bus is in bus.ts.
  */
 
-import { RejectedError } from "../errors.ts";
+import { LimitError, RejectedError } from "../errors.ts";
 import {
   decodeOpenTopicAck,
   type ErrorBody,
@@ -96,6 +96,12 @@ export class BusParts implements LinkHost, InboundHost {
   /** LinkHost */
   onPacket(packet: Uint8Array): void {
     this.#inbound.take(packet);
+  }
+
+  /** LinkHost */
+  wantsEnd(reason: Error): boolean {
+    const isSlow = reason instanceof LimitError && reason.code === "LIMIT_SLOW_READER";
+    return isSlow && this.subscriber.endsWhenSlow;
   }
 
   /** LinkHost */

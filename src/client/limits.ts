@@ -145,10 +145,13 @@ export const CHANNEL_BYTES_HIGH = 1024 * 1024;
 /** What a received file counts as in these: some 256 that nobody reads stop the socket. */
 export const CHANNEL_FD_BYTES = 4_096;
 
-/** Bytes of requests that wait for a handler: any one fits, however large. */
-export const SERVICE_WAITING_BYTES_MAX = LARGE_BODY_BYTES_MAX + 1024 * 1024;
+/**
+ * Bytes of requests that wait for a handler. One user alone may have half of it: any request fits then,
+ * however large.
+ */
+export const SERVICE_WAITING_BYTES_MAX = 2 * (LARGE_BODY_BYTES_MAX + 1024 * 1024);
 
-/** Files of such requests: eight full messages. */
+/** Files of such requests: of one user alone four full messages. */
 export const SERVICE_WAITING_FDS_MAX = 8 * MESSAGE_FDS_MAX;
 
 /** Files of a channel that nobody has read at most: four full messages. */

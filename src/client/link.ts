@@ -7,7 +7,7 @@
  *   DISCONNECTED ── dial ──▶ RESTORING ── restored ──▶ CONNECTED ── lost ──▶ DISCONNECTED
  *
  * From each of them a bus can be CLOSED, for good: by the program, by a broker that would only
- * refuse again, or after the last attempt.
+ * refuse again, for a reason that the program wants to end with, or after the last attempt.
  */
 
 import { ClosedError, ProtocolError } from "../errors.ts";
@@ -26,6 +26,8 @@ import type { Transport } from "./transport.ts";
 export interface LinkHost {
   /** @throws {ProtocolError} the broker broke the protocol */
   onPacket(packet: Uint8Array): void;
+  /** Whether the program asked for the end where a connection is lost for this reason. */
+  wantsEnd(reason: Error): boolean;
   /** The connection is lost, and another one will be looked for. What belonged to it is void. */
   onLost(error: Error, plan: ReconnectPlan): void;
   /** There is a new one: asks it for all that the last one had. Rejects where that is lost, too. */
@@ -264,7 +266,8 @@ export class Link {
     this.#events = undefined;
     const reason = this.#reason ?? this.#hungUp(cause);
     if (this.#state === "disconnected") return;
-    if (this.plan === undefined || isFinal(reason)) this.finish(reason);
+    const isEnd = isFinal(reason) || this.#host?.wantsEnd(reason) === true;
+    if (this.plan === undefined || isEnd) this.finish(reason);
     else this.#lose(reason, this.plan);
   }
 

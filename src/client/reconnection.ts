@@ -3,7 +3,7 @@
  * and nothing here connects.
  */
 
-import { ArgumentError, LimitError, ProtocolError, RejectedError } from "../errors.ts";
+import { ArgumentError, ProtocolError, RejectedError } from "../errors.ts";
 import { OUTBOUND_BYTES_MAX, RECONNECT_MS_FIRST, RECONNECT_MS_MAX } from "./limits.ts";
 
 /** Choices for connect(), about a connection that is lost later. */
@@ -68,12 +68,8 @@ function check(isFit: boolean, option: string, wanted: string): void {
   throw new ArgumentError("ARGUMENT_OPTION", message, option);
 }
 
-/**
- * Whether another attempt would meet the same error. A broker that refuses or is no broker is final;
- * so is what the program asked for: to be told, by the end, that it reads too slowly.
- */
+/** Whether another attempt would meet the same error. A broker that refuses or is no broker is final. */
 export function isFinal(error: unknown): boolean {
-  if (error instanceof LimitError) return error.code === "LIMIT_SLOW_READER";
   return (
     error instanceof ProtocolError ||
     error instanceof RejectedError ||

@@ -75,6 +75,11 @@ export class RequestRun implements Cancellation {
     this.#request = new ServiceRequest(owner.topic, sender, body, timing, this);
   }
 
+  /** Whose it is. */
+  get sender(): Sender {
+    return this.#request.sender;
+  }
+
   /** Bytes that it holds while it waits: its body, and what is around it. */
   get byteLength(): number {
     return KEPT_MESSAGE_BYTES + this.#request.byteLength;

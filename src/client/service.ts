@@ -8,9 +8,9 @@ import type { OwnershipBody, Serve, ServeAck } from "../protocol/service-message
 import type { IfOwned } from "../protocol/words.ts";
 import type { Channel } from "./channel.ts";
 import { callWithChannel, type OnChannel } from "./channel-callback.ts";
-import { SERVICE_WAITING_BYTES_MAX, SERVICE_WAITING_FDS_MAX } from "./limits.ts";
 import type { RequestRun, ServiceHandler } from "./request-run.ts";
 import { type MissedEvents, StatusFeed } from "./status.ts";
+import { type Excess, WaitingRequests } from "./waiting-requests.ts";
 
 /** Choices for one service. */
 export interface ServeOptions {
@@ -24,7 +24,10 @@ export interface ServeOptions {
    * caused them: `Bus.status()` tells. What else it throws is an uncaught error of the program.
    */
   readonly onChannel?: OnChannel;
-  /** Requests that the handler works on at a time; others wait. Default: no limit but the broker's. */
+  /**
+   * Requests that the handler works on at a time; others wait, and callers take turns by their uid.
+   * Default: no limit but the broker's.
+   */
   readonly concurrency?: number;
   /** Aborting closes the service. */
   readonly signal?: AbortSignal;
@@ -70,12 +73,10 @@ export class Service implements AsyncDisposable {
   readonly #status = new StatusFeed<ServiceEvent>();
   readonly #closed = Promise.withResolvers<Error | undefined>();
   readonly #running = new Set<RequestRun>();
-  /** Those whose turn has not come, the oldest first. */
-  readonly #waiting = new Set<RequestRun>();
+  /** Those whose turn has not come. */
+  readonly #waiting = new WaitingRequests<RequestRun>();
   #onIdle: (() => void)[] = [];
   #id = 0;
-  #waitingBytes = 0;
-  #waitingFds = 0;
   #generation = 0;
   #isOwner = false;
   #isEnded = false;
@@ -186,22 +187,13 @@ export class Service implements AsyncDisposable {
   /** For the bus: a request came. */
   accept(run: RequestRun): void {
     if (this.#running.size < this.#concurrency) return this.#start(run);
-    const bytes = this.#waitingBytes + run.byteLength;
-    const fds = this.#waitingFds + run.fdCount;
-    if (bytes > SERVICE_WAITING_BYTES_MAX || fds > SERVICE_WAITING_FDS_MAX) {
-      const limit = SERVICE_WAITING_BYTES_MAX;
-      const ofBytes = { limit, actual: bytes };
-      const ofFds = { limit: SERVICE_WAITING_FDS_MAX, actual: fds };
-      return run.refuse(tooMuchWaits(this.topic, bytes > limit ? ofBytes : ofFds));
-    }
-    this.#waiting.add(run);
-    this.#waitingBytes = bytes;
-    this.#waitingFds = fds;
+    const excess = this.#waiting.push(run);
+    if (excess !== undefined) run.refuse(tooMuchWaits(this.topic, excess));
   }
 
   /** For the bus: nobody waits for this request any more. @param flags of CANCEL */
   cancel(run: RequestRun, flags: number): void {
-    if (this.#leaveLine(run)) run.discard();
+    if (this.#waiting.delete(run)) run.discard();
     else run.cancel(flags);
   }
 
@@ -248,8 +240,7 @@ export class Service implements AsyncDisposable {
 
   /** For the bus: its connection has ended, and with it all that runs. */
   abort(error: Error): void {
-    for (const run of [...this.#waiting]) {
-      this.#leaveLine(run);
+    for (let run = this.#waiting.shift(); run !== undefined; run = this.#waiting.shift()) {
       run.discard();
     }
     for (const run of [...this.#running]) run.abort(error);
@@ -263,20 +254,12 @@ export class Service implements AsyncDisposable {
   #startWaiting(): void {
     if (this.#isStarting) return;
     this.#isStarting = true;
-    for (const next of this.#waiting) {
-      if (this.#running.size >= this.#concurrency) break;
-      this.#leaveLine(next);
+    while (this.#running.size < this.#concurrency) {
+      const next = this.#waiting.shift();
+      if (next === undefined) break;
       this.#start(next);
     }
     this.#isStarting = false;
-  }
-
-  /** @returns false where it was not waiting */
-  #leaveLine(run: RequestRun): boolean {
-    if (!this.#waiting.delete(run)) return false;
-    this.#waitingBytes -= run.byteLength;
-    this.#waitingFds -= run.fdCount;
-    return true;
   }
 
   #start(run: RequestRun): void {
@@ -293,7 +276,7 @@ export class Service implements AsyncDisposable {
 }
 
 /** The caller gets it as a ServiceError with this code. */
-function tooMuchWaits(topic: string, figures: { limit: number; actual: number }): LimitError {
-  const message = `Cannot take request to "${topic}": too many bytes or files wait for their turn`;
-  return new LimitError("LIMIT_PENDING_CALLS", message, figures);
+function tooMuchWaits(topic: string, excess: Excess): LimitError {
+  const message = `Cannot take request to "${topic}": too much of its user waits for its turn`;
+  return new LimitError("LIMIT_PENDING_CALLS", message, excess);
 }

@@ -99,6 +99,11 @@ export class Subscriber implements SubscriptionHost, Restorable {
     return this.#numbers.size;
   }
 
+  /** Whether a subscription asked for its end, in the place of a loss: overflow "disconnect". */
+  get endsWhenSlow(): boolean {
+    return this.#inbound.subscriptions.values().some(({ overflow }) => overflow === "disconnect");
+  }
+
   /** Restorable */
   onLost(): void {
     this.#revokedEarly.clear();

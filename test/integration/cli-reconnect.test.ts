@@ -23,6 +23,11 @@ async function run(...words: string[]): ReturnType<typeof runCli> {
   return await runCli([...words, "--socket", broker.path]);
 }
 
+/** What a line of standard error says where it is JSON. */
+function statusOf(line: string): Record<string, unknown>[] {
+  return line.startsWith("{") ? [JSON.parse(line).status] : [];
+}
+
 describe("a broker that is killed and started again", () => {
   test("is served on by serve, which tells of it", async () => {
     await using serve = start("serve", "a.b", "--exec", "cat", "-v");
@@ -36,6 +41,29 @@ describe("a broker that is killed and started again", () => {
     expect(serve.stderr.match(/serving a\.b/g)).toHaveLength(2);
     serve.signal("SIGTERM");
     expect((await serve.result()).exitCode).toBe(143);
+  });
+
+  test("is told by all commands that go on as lines of JSON, with --json", async () => {
+    await using serve = start("serve", "a.b", "--exec", "cat", "--json", "-v");
+    await serve.logged('"serving"');
+    await using watch = start("watch", "a.b", "--json");
+    await watch.printed('"count":1');
+    await using sub = start("sub", "c", "--json", "-v");
+    await sub.logged('"subscribed"');
+    await broker.restart();
+    const lost = { type: "disconnected", code: "CLOSED_BY_PEER", unconfirmed: 0 };
+    for (const child of [serve, watch, sub]) {
+      await child.logged('"connected"');
+      const statuses = child.stderr.split("\n").flatMap(statusOf);
+      const ofConnection = statuses.filter(({ type }) => String(type).endsWith("connected"));
+      expect(ofConnection).toMatchObject([
+        { ...lost, message: expect.stringContaining(broker.path) },
+        { type: "connected", attempts: expect.any(Number), connection: expect.any(Number) },
+      ]);
+    }
+    await eventually(() => serve.stderr.split('"serving"').length === 3, "it serves again");
+    const [first] = serve.stderr.split("\n").flatMap(statusOf);
+    expect(first).toEqual({ type: "serving", service: "a.b", generation: expect.any(Number) });
   });
 
   test("is watched on by watch, which prints the state there", async () => {

@@ -187,7 +187,7 @@ export class CliBroker implements AsyncDisposable {
   async subscribe(words: readonly string[], options: CliOptions = {}): Promise<CliProcess> {
     const env = { ...this.env, ...options.env };
     const child = new CliProcess(["sub", "--verbose", ...words], { ...options, env });
-    await child.logged("subscribed to");
+    await child.logged("subscribed");
     return child;
   }
 

@@ -241,6 +241,10 @@ const COMMANDS = {
     const { queued, lost } = subscription as Subscription;
     return { queued, lost };
   },
+  /** How often the connection was lost while the subscription stood. */
+  disconnects(): number {
+    return (subscription as Subscription).disconnects;
+  },
   async serve(topic: string, kind: HandlerKind, options: ServeOptions = {}): Promise<boolean> {
     service = await theBus().serve(topic, HANDLERS[kind], options);
     return service.isOwner;

@@ -9,7 +9,8 @@
 
 import { assert } from "../../assert.ts";
 import { RETAINED_MAX } from "../limits.ts";
-import type { ConnectionQuota } from "../quotas/quota.ts";
+import { type ConnectionQuota, RESOURCE } from "../quotas/quota.ts";
+import { limitOfAllFor, MODEST } from "../quotas/reserve.ts";
 import type { TopicTable } from "../routing/topic-table.ts";
 import { DeadlineHeap } from "./deadline-heap.ts";
 import { RetainedCharges, type RetainedExcess, type RetainedSize } from "./retained-charge.ts";
@@ -77,8 +78,10 @@ export class RetainedTable {
   /** Why a value cannot be kept under this name; undefined where it can. Changes nothing. */
   excess(account: ConnectionQuota, name: string, size: RetainedSize): RetainedExcess | undefined {
     const replaced = this.#byName.get(name);
-    if (replaced === undefined && this.size >= RETAINED_MAX) {
-      return { what: "last values of all users", actual: this.size + 1, limit: RETAINED_MAX };
+    const own = account.user.used(RESOURCE.retained);
+    const limit = limitOfAllFor(RETAINED_MAX, own, MODEST.retained);
+    if (replaced === undefined && this.size >= limit) {
+      return { what: "last values of all users", actual: this.size + 1, limit };
     }
     return this.#charges.excess(account, size, replaced?.charge);
   }

@@ -17,6 +17,7 @@ import { type ExplainOptions, type Explanation, explain } from "../policy/explai
 import type { Action, Policy } from "../policy/rules.ts";
 import { type Excess, excessOf } from "../quotas/excess.ts";
 import { RESOURCE } from "../quotas/quota.ts";
+import { limitOfAllFor, MODEST } from "../quotas/reserve.ts";
 import { type RetainRefusal, retainRefusalOf } from "../retained/retain-rules.ts";
 import { type BlockGrant, blockGrantOf, overflowRuleOf } from "../sending/overflow-rules.ts";
 import { AskedOverflow } from "./asked-overflow.ts";
@@ -255,11 +256,11 @@ export class BusState {
    * @returns undefined, or the limit that leaves no room for it: then nothing has changed
    */
   subscribe(connection: Connection, pattern: string, wish?: SubscriptionWish): Excess | undefined {
-    const size = this.subscriptionCount;
-    if (size >= SUBSCRIPTIONS_MAX) {
-      return { resource: "subscriptions", actual: size, limit: SUBSCRIPTIONS_MAX };
-    }
     const { quota } = connection;
+    const size = this.subscriptionCount;
+    const own = quota.user.used(RESOURCE.subscriptions);
+    const limit = limitOfAllFor(SUBSCRIPTIONS_MAX, own, MODEST.subscriptions);
+    if (size >= limit) return { resource: "subscriptions", actual: size, limit };
     if (!quota.charge(RESOURCE.subscriptions, 1)) return excessOf(quota, "subscriptions");
     const isNewGroup = wish?.group !== undefined && !connection.groups.has(wish.group);
     if (isNewGroup && !quota.charge(RESOURCE.groups, 1)) {

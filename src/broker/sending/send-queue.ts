@@ -115,6 +115,11 @@ export class SendQueue {
     return this.#waiting.bytes;
   }
 
+  /** All that ever came to wait: `queuedBytes` of it are still there. */
+  get takenBytes(): number {
+    return this.#waiting.bytesTaken;
+  }
+
   get queuedFds(): number {
     return this.#waiting.fds;
   }

@@ -20,10 +20,14 @@ import type { ControlSender, Introductions } from "../routing/introductions.ts";
 import type { Topic } from "../routing/topic-table.ts";
 import { type DeliveryHost, noteDelivery } from "../sending/delivery.ts";
 import type { Member } from "./least-busy.ts";
+import { REQUESTS_SHARED_FROM, RequestRoom } from "./request-room.ts";
 import type { Service } from "./service-table.ts";
 
 /** deliver(): the receiver may not have the fds, and the topic gives all or nothing. */
 export const FDS_DENIED = -1;
+
+/** deliverRequest(): the caller's user has its share of the receiver's queue. */
+export const SHARE_FULL = -2;
 
 /** What it delivers with. */
 export interface CallDeliveryParts {
@@ -84,7 +88,7 @@ export class CallDelivery {
    * Hands a REQUEST over, with all its header words in place. A large one that another member could
    * take is tried now, whatever follows in this turn: where the kernel does not pass its body on, that
    * is known while the request can still go there.
-   * @returns ACCEPTED, QUEUE_FULL, PEER_GONE, FDS_DENIED, FDS_NOT_PASSED or NO_FD_LANE (nothing can be
+   * @returns ACCEPTED, QUEUE_FULL, SHARE_FULL, PEER_GONE, FDS_DENIED, FDS_NOT_PASSED or NO_FD_LANE (nothing can be
    *   delivered without them)
    */
   deliverRequest(
@@ -98,6 +102,7 @@ export class CallDelivery {
   ): number {
     const { introductions, inFlight } = this.#parts;
     if (!hasRoom(responder, bytes)) return responder.queue.refuse(bytes);
+    if (!isAdmitted(caller, responder, bytes)) return SHARE_FULL;
     const isNamed = introductions.introduceTopic(responder, topic);
     if (!isNamed) return responder.queue.refuse(bytes);
     const isLarge = bundle !== undefined && bundle.bodyFds.length > 0;
@@ -172,6 +177,21 @@ export class CallDelivery {
     if (fdAccount.isStrainedBy(copies)) queue.lookForTaken();
     assert(fdAccount.charge(copies), "a frame with fds was admitted within the quota");
   }
+}
+
+/** Whether a request gets in where the queue fills up. */
+function isAdmitted(
+  { quota }: Connection,
+  { queue, services }: Connection,
+  bytes: number,
+): boolean {
+  if (services === undefined) return true;
+  if (queue.queuedBytes <= REQUESTS_SHARED_FROM) {
+    if (services.requestRoom !== undefined) services.requestRoom = undefined;
+    return true;
+  }
+  services.requestRoom ??= new RequestRoom();
+  return services.requestRoom.admit(quota.user.uid, bytes, queue);
 }
 
 /** A reader that is behind must not be closed for the introductions of what it does not get. */

@@ -2,14 +2,21 @@
 
 import { FLAG_FAILED } from "../../protocol/opcodes.ts";
 import type { FdBudget } from "../fds/fd-budget.ts";
+import type { LimitFigures } from "../quotas/excess.ts";
 import { FDS_NOT_PASSED, NO_FD_LANE, QUEUE_FULL } from "../sending/queue-outcomes.ts";
 import type { SendQueue } from "../sending/send-queue.ts";
 import type { Failure } from "./answers.ts";
-import { FDS_DENIED } from "./call-delivery.ts";
-import type { PendingCall } from "./connection-services.ts";
+import { FDS_DENIED, SHARE_FULL } from "./call-delivery.ts";
+import type { ConnectionServices, PendingCall } from "./connection-services.ts";
 
 type Budget = Pick<FdBudget, "figures">;
 type Queue = Pick<SendQueue, "fullness">;
+
+/** Who was to take a request. */
+interface Responder {
+  readonly queue: Queue;
+  readonly services: Pick<ConnectionServices, "requestRoom"> | undefined;
+}
 
 /** Nobody took a request, since nobody is there. */
 export const NO_SERVICE: Failure = { code: "REJECTED_NO_SERVICE", why: "nobody serves it" };
@@ -20,9 +27,18 @@ export const SERVICE_GONE: Failure = {
   why: "whoever served it has gone",
 };
 
-/** Why no member took a request. @param outcome of CallDelivery @param queue of the last one tried */
-export function requestFailure(budget: Budget, queue: Queue, outcome: number): Failure {
+/** What a share is where none was asked for. */
+const NO_FIGURES: LimitFigures = { limit: 0, actual: 0 };
+
+/** Why no member took a request. @param outcome of CallDelivery @param responder the last one tried */
+export function requestFailure(budget: Budget, responder: Responder, outcome: number): Failure {
+  const { queue, services } = responder;
   switch (outcome) {
+    case SHARE_FULL: {
+      const why = "its user has its share of the queue of whoever serves it";
+      const figures = services?.requestRoom?.refusal ?? NO_FIGURES;
+      return { code: "LIMIT_PENDING_CALLS", why, figures };
+    }
     case QUEUE_FULL: {
       const why = "the queue of whoever serves it is full";
       return { code: "LIMIT_PENDING_CALLS", why, figures: queue.fullness("messages") };

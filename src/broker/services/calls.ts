@@ -255,7 +255,7 @@ export class Calls implements Area {
         }
         return undefined;
       }
-      failure = requestFailure(this.#parts.budget, responder.queue, outcome);
+      failure = requestFailure(this.#parts.budget, responder, outcome);
       member = choice.after(service, member);
     }
     return failure;
@@ -269,8 +269,8 @@ export class Calls implements Area {
   /** A large request waited, and then it could not be passed on. */
   #lose(pending: PendingCall, refusal: number): void {
     if (!isPending(pending)) return;
-    const { queue } = pending.responder;
-    this.#pending.fail(pending, requestFailure(this.#parts.budget, queue, refusal));
+    const { responder } = pending;
+    this.#pending.fail(pending, requestFailure(this.#parts.budget, responder, refusal));
   }
 
   #deny(caller: Connection, call: number, { service, call: decision }: OpenService): void {

@@ -9,6 +9,7 @@ import type { Connection } from "../connection.ts";
 import type { Decision } from "../policy/decide.ts";
 import { zeroCallFigures } from "./call-figures.ts";
 import type { Member } from "./least-busy.ts";
+import type { RequestRoom } from "./request-room.ts";
 import type { Service } from "./service-table.ts";
 
 /** The largest number that the wire carries. */
@@ -72,6 +73,8 @@ export class ConnectionServices {
   readonly calls = new Map<number, PendingCall>();
   /** Requests that it has to answer, by the broker's numbers. */
   readonly requests = new Map<number, PendingCall>();
+  /** Whose requests wait in its queue; made when that fills up, and dropped when it is low again. */
+  requestRoom: RequestRoom | undefined;
   /** Since it asked for a service first. */
   readonly figures = zeroCallFigures();
   /** Replies of this connection to calls that were over. */

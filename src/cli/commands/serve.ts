@@ -1,6 +1,5 @@
 /** `seqbus serve`: serves a service by a shell command, until it is ended. */
 
-import type { Bus } from "../../client/bus.ts";
 import type { Service } from "../../client/service.ts";
 import type { PreparedReply, ServiceRequest } from "../../client/service-request.ts";
 import type { IfOwned } from "../../protocol/words.ts";
@@ -8,9 +7,10 @@ import { connectTo } from "../bus-connection.ts";
 import { runCommand } from "../exec-handler.ts";
 import { EXIT } from "../exit-codes.ts";
 import { interruptedExitCode, settledBefore, watchSignals } from "../interruption.ts";
-import { connectionNotice, toJson } from "../message-lines.ts";
+import { toJson } from "../message-lines.ts";
 import { parsePositive } from "../number-option.ts";
-import { stdout, warn } from "../output.ts";
+import { stdout } from "../output.ts";
+import { StatusLines } from "../status-lines.ts";
 
 /** Commands that run at a time, unless told otherwise. Guess: more would not be done any sooner. */
 const CONCURRENCY_DEFAULT = 8;
@@ -36,7 +36,7 @@ export interface ServeCommandOptions {
  *   is given
  */
 export async function runServe(topic: string, options: ServeCommandOptions): Promise<number> {
-  const { socket, exec, shared = false, ifOwned, json, verbose } = options;
+  const { socket, exec, shared = false, ifOwned, json } = options;
   const concurrency = parsePositive(options.concurrency, "--concurrency") ?? CONCURRENCY_DEFAULT;
   const stop = watchSignals();
   await using bus = await connectTo(socket, options.reconnect !== false);
@@ -45,10 +45,9 @@ export async function runServe(topic: string, options: ServeCommandOptions): Pro
     return await tell(request, startedAt, runCommand(exec, request), json === true);
   };
   await using service = await bus.serve(topic, handler, { shared, ifOwned, concurrency });
-  if (verbose === true) {
-    void tellTurns(service);
-    void tellConnection(bus);
-  }
+  const lines = new StatusLines(options);
+  void tellTurns(service, lines);
+  void lines.follow(bus);
   const ended = service.closed();
   if (await settledBefore(stop, ended)) {
     const error = await ended;
@@ -57,20 +56,20 @@ export async function runServe(topic: string, options: ServeCommandOptions): Pro
   return interruptedExitCode(stop) ?? EXIT.OK;
 }
 
-async function tellTurns(service: Service): Promise<void> {
+async function tellTurns(service: Service, lines: StatusLines): Promise<void> {
   const events = service.status();
-  warn(service.isOwner ? `serving ${service.topic}` : `waiting in line for ${service.topic}`);
+  tellTurn(service, lines);
   for await (const event of events) {
-    if (event.type === "owner-gained") warn(`serving ${service.topic}`);
-    if (event.type === "restored" && !event.isOwner) warn(`waiting in line for ${service.topic}`);
+    // One that is served again is told as gained, where it is.
+    const waits = event.type === "restored" && !event.isOwner;
+    if (waits || event.type === "owner-gained") tellTurn(service, lines);
   }
 }
 
-async function tellConnection(bus: Bus): Promise<void> {
-  for await (const event of bus.status()) {
-    const words = connectionNotice(event);
-    if (words !== undefined) warn(words);
-  }
+function tellTurn({ topic, isOwner, generation }: Service, lines: StatusLines): void {
+  const type = isOwner ? "serving" : "waiting";
+  const words = isOwner ? `serving ${topic}` : `waiting in line for ${topic}`;
+  lines.tellDetail({ type, service: topic, generation }, words);
 }
 
 /** Waits for an answer, and with --json tells of it when it is there. */

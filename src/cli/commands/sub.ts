@@ -12,7 +12,6 @@ import { type FileLimits, piecesOf } from "../file-pieces.ts";
 import { FileSaver, type SaveOutcome } from "../file-saver.ts";
 import { interruptedExitCode, settledBefore, watchSignals } from "../interruption.ts";
 import {
-  connectionNotice,
   countOf,
   humanLine,
   humanNotice,
@@ -23,6 +22,7 @@ import {
 import { parsePositive } from "../number-option.ts";
 import { stdout, warn } from "../output.ts";
 import { describeFd, toBase64 } from "../received-file.ts";
+import { StatusLines } from "../status-lines.ts";
 
 const LINE_FEED = 0x0a;
 
@@ -79,8 +79,9 @@ async function printMessages(
     ...(group !== undefined && { group }),
     ...(overflow !== undefined && { overflow }),
   });
-  if (options.verbose === true) warn(`subscribed to ${pattern}`);
-  void printNotices(bus, printer, options.verbose === true);
+  const lines = new StatusLines(options);
+  lines.tellDetail({ type: "subscribed", pattern }, `subscribed to ${pattern}`);
+  void printNotices(bus, printer, lines);
   for (let printed = 0; printed < count; printed += 1) {
     const message = await nextMessage(messages, printer);
     if (message === undefined) return;
@@ -113,10 +114,9 @@ function formatOf({ json, bytes }: SubCommandOptions): Format {
   return bytes === true ? "bytes" : "human";
 }
 
-async function printNotices(bus: Bus, printer: Printer, isVerbose: boolean): Promise<void> {
+async function printNotices(bus: Bus, printer: Printer, lines: StatusLines): Promise<void> {
   for await (const event of bus.status()) {
-    const words = isVerbose ? connectionNotice(event) : undefined;
-    if (words !== undefined) warn(words);
+    lines.tellConnection(event);
     // Gaps are printed where they are: the iteration rejects there.
     if (event.type === "fds-lost") printer.printLostFiles(event);
   }

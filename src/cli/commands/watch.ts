@@ -10,12 +10,14 @@ import { toJson } from "../message-lines.ts";
 import { parsePositive } from "../number-option.ts";
 import { stdout } from "../output.ts";
 import { printable } from "../printable-text.ts";
+import { StatusLines } from "../status-lines.ts";
 
 /** Options of `watch`, as commander has them. */
 export interface WatchCommandOptions {
   readonly socket?: string;
   readonly count?: string;
   readonly json?: boolean;
+  readonly verbose?: boolean;
   readonly reconnect?: boolean;
 }
 
@@ -87,9 +89,11 @@ function withWholeTime(error: unknown, service: string, timeoutMs: number): unkn
 async function printStates(
   service: string,
   count: number,
-  { socket, json, reconnect }: WatchCommandOptions,
+  options: WatchCommandOptions,
 ): Promise<void> {
+  const { socket, json, reconnect } = options;
   await using bus = await connectTo(socket, reconnect !== false);
+  void new StatusLines(options).follow(bus);
   let printed = 0;
   for await (const state of await bus.watch(service)) {
     stdout.write(`${json === true ? jsonLine(state) : humanLine(state)}\n`);

@@ -7,6 +7,7 @@ import {
   CONNECTIONS_MAX,
   CONNECTIONS_PER_UID_MAX,
 } from "../../../src/broker/limits.ts";
+import { MODEST } from "../../../src/broker/quotas/reserve.ts";
 import { ConnectionBench } from "./connection-fixture.ts";
 
 /** Ids of a broker that has lived so long that they start again. */
@@ -103,6 +104,24 @@ describe("ConnectionTable", () => {
     }
     expect(large.excessFor(1)).toBeDefined();
     expect(large.excessFor(2)).toBeUndefined();
+  });
+
+  test("keeps an eighth of all for users who have few", () => {
+    const table = new ConnectionTable({ connectionsMax: 160 });
+    const limit = 140;
+    for (let count = 0; count < limit; count += 1) {
+      const uid = count % 2;
+      expect(table.excessFor(uid)).toBeUndefined();
+      table.noteHello(add(table, uid).connection);
+    }
+    expect(table.excessFor(0)).toMatchObject({ actual: limit, limit });
+    for (let count = limit; count < 160; count += 1) {
+      const uid = count < limit + MODEST.connections ? 7 : 8;
+      expect(table.excessFor(uid)).toBeUndefined();
+      table.noteHello(add(table, uid).connection);
+      expect(table.excessFor(1)).toBeDefined();
+    }
+    expect(table.excessFor(9)).toMatchObject({ actual: 160, limit: 160 });
   });
 
   test("names the oldest of a user who has too many that await HELLO", () => {

@@ -196,12 +196,16 @@ describe("Link", () => {
   });
 
   test.each([
-    ["LIMIT_SLOW_READER", STATUS.LIMIT_SLOW_READER, true],
-    ["CLOSED_BY_BROKER", STATUS.CLOSED_BY_BROKER, false],
-  ])(
-    "after a goodbye with %s looks for another broker, or does not",
-    async (code, status, ends) => {
+    ["LIMIT_SLOW_READER", STATUS.LIMIT_SLOW_READER, "disconnect", true],
+    ["LIMIT_SLOW_READER", STATUS.LIMIT_SLOW_READER, "block", false],
+    ["CLOSED_BY_BROKER", STATUS.CLOSED_BY_BROKER, "disconnect", false],
+  ] as const)(
+    "after a goodbye with %s and %d looks for another broker, or where it asked to %s does not",
+    async (code, status, overflow, ends) => {
       const bus = await openBus();
+      const subscribing = bus.subscribe("a", { overflow });
+      await connection().answer();
+      await subscribing;
       connection().say(OPCODE.GOODBYE, 0, goodbyeBody({ status, message: "bye" }));
       await lose();
       expect(clock.timers.size).toBe(ends ? 0 : 1);

@@ -114,13 +114,13 @@ describe("isFinal()", () => {
     expect(isFinal(new ProtocolError("PROTOCOL_VERSION", ""))).toBe(true);
     expect(isFinal(new RejectedError("REJECTED_BROKER", "", { status: 0 }))).toBe(true);
     expect(isFinal(new RejectedError("REJECTED_NOT_OWNER", "", { status: 33 }))).toBe(true);
-    expect(isFinal(new LimitError("LIMIT_SLOW_READER", "", { limit: 1, actual: 1 }))).toBe(true);
   });
 
   test("is false of what may pass", () => {
     const absent = { code: "ENOENT", errno: 2, syscall: "connect" };
     expect(isFinal(new SyscallError("", absent))).toBe(false);
     expect(isFinal(new LimitError("LIMIT_CONNECTIONS", "", { limit: 1, actual: 1 }))).toBe(false);
+    expect(isFinal(new LimitError("LIMIT_SLOW_READER", "", { limit: 1, actual: 1 }))).toBe(false);
     expect(isFinal(new ClosedError("CLOSED_BY_BROKER", ""))).toBe(false);
     expect(isFinal(new ClosedError("CLOSED_BY_PEER", ""))).toBe(false);
     expect(isFinal(new TimeoutError("TIMEOUT_CONNECT", "", 5_000))).toBe(false);

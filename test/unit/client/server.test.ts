@@ -227,12 +227,12 @@ describe("Bus.serve()", () => {
     expect(done).toBe(19_999);
   });
 
-  test("refuses what would wait beyond its bound of files, and goes on", async () => {
+  test("refuses what would wait beyond the files that one user may have there, and goes on", async () => {
     await serve(() => new Promise(() => {}), { concurrency: 1 });
     simulated.request(SERVICE, 1, "runs");
     using files = new TestFiles(["x"]);
     const [fd = -1] = files.fds;
-    const count = SERVICE_WAITING_FDS_MAX / MESSAGE_FDS_MAX;
+    const count = SERVICE_WAITING_FDS_MAX / 2 / MESSAGE_FDS_MAX;
     for (let call = 2; call < count + 3; call += 1) {
       simulated.transport.lane.push(Array.from({ length: MESSAGE_FDS_MAX }, () => duplicateFd(fd)));
       simulated.request(SERVICE, call, "", { flags: FLAG_FDS_ON_LANE, fdCount: MESSAGE_FDS_MAX });

@@ -5,6 +5,7 @@ import { ownUidPolicy } from "../../../../src/broker/policy/decide.ts";
 import { excessWords } from "../../../../src/broker/quotas/excess.ts";
 import { Quotas, RESOURCE } from "../../../../src/broker/quotas/quota.ts";
 import { QUOTA_DEFAULTS } from "../../../../src/broker/quotas/quota-limits.ts";
+import { MODEST } from "../../../../src/broker/quotas/reserve.ts";
 import { BusState } from "../../../../src/broker/routing/bus-state.ts";
 import { Topic } from "../../../../src/broker/routing/topic-table.ts";
 
@@ -25,14 +26,23 @@ test("BusState.holdTopic() stops at TOPICS_MAX, says so, and charges nothing for
   expect(state.holdTopic(connection, "t.0")).toBeInstanceOf(Topic);
 });
 
-test("BusState.subscribe() stops at SUBSCRIPTIONS_MAX, and goes on after one is removed", () => {
+test("BusState.subscribe() stops short of SUBSCRIPTIONS_MAX, and goes on after one is removed", () => {
   const state = new BusState(ownUidPolicy(0), () => {});
   const connection = unlimited();
-  for (let count = 0; count < SUBSCRIPTIONS_MAX; count += 1) state.subscribe(connection, "a");
-  const figures = { actual: SUBSCRIPTIONS_MAX, limit: SUBSCRIPTIONS_MAX };
+  const limit = (SUBSCRIPTIONS_MAX / 8) * 7;
+  for (let count = 0; count < limit; count += 1) state.subscribe(connection, "a");
+  const figures = { actual: limit, limit };
   expect(state.subscribe(connection, "a")).toEqual({ resource: "subscriptions", ...figures });
-  expect(connection.quota.used(RESOURCE.subscriptions)).toBe(SUBSCRIPTIONS_MAX);
+  expect(connection.quota.used(RESOURCE.subscriptions)).toBe(limit);
   state.unsubscribe(connection, "a");
-  expect(connection.quota.used(RESOURCE.subscriptions)).toBe(SUBSCRIPTIONS_MAX - 1);
+  expect(connection.quota.used(RESOURCE.subscriptions)).toBe(limit - 1);
   expect(state.subscribe(connection, "a")).toBeUndefined();
+  // The rest is for those who have little, to the last one.
+  let modest = unlimited();
+  for (let count = limit; count < SUBSCRIPTIONS_MAX; count += 1) {
+    if (modest.quota.used(RESOURCE.subscriptions) === MODEST.subscriptions) modest = unlimited();
+    expect(state.subscribe(modest, "a")).toBeUndefined();
+  }
+  const all = { actual: SUBSCRIPTIONS_MAX, limit: SUBSCRIPTIONS_MAX };
+  expect(state.subscribe(unlimited(), "a")).toEqual({ resource: "subscriptions", ...all });
 });
