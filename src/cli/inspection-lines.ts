@@ -52,6 +52,7 @@ const COLUMNS: Readonly<Record<string, readonly Column[]>> = {
     { header: "UID", cell: ({ uid }) => nameOf(uid) },
     ...sumColumns(),
     { header: "QUEUED", cell: (entry) => sizeWords(usedOf(entry, "queuedBytes")) },
+    { header: "RETAINED", cell: (entry) => sizeWords(usedOf(entry, "retainedBytes")) },
     { header: "FDS", cell: (entry) => usedOf(entry, "fds") },
   ],
   units: [{ header: "UNIT", cell: ({ unit }) => nameOf(unit) }, ...sumColumns()],

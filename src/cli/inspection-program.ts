@@ -27,7 +27,10 @@ export function addInspectionCommands(program: Command, finish: (exitCode: numbe
     });
   program
     .command("ls")
-    .description("list what there is: all of it for administrators, else what is your own")
+    .description(
+      "list what there is: all of it for administrators, else what is your own; DROPPED of a topic " +
+        "is what was refused at once, and what was delivered may be lost from a queue later",
+    )
     .addArgument(new Argument("[list]", "of what").choices(LISTS).default("clients"))
     .argument("[pattern]", "only the services, topics or subscriptions that it meets")
     .option("--json", JSON_LINE_HELP)

@@ -18,6 +18,7 @@ import { type SpawnedBroker, spawnBroker } from "../support/spawned-broker.ts";
 
 const ALICE = 12_345;
 const BOB = 23_456;
+const CAROL = 34_567;
 
 const POLICY = `
 [[rule]]
@@ -148,6 +149,26 @@ describe("figures", () => {
       expect(await ask("topics", "sum.*")).toEqual(kept);
     },
   );
+
+  testUnless(!isRoot, NOT_ROOT, "of a user who has gone tell what is still charged", async () => {
+    const publisher = await openAs(CAROL, broker.path);
+    const topic = await publisher.openTopic("kept.of.carol");
+    const body = new Uint8Array(1_000);
+    publisher.send(packetOf((writer) => writer.append(OPCODE.RETAIN, 0, 0, topic, 0, body)));
+    await publisher.sync();
+    publisher[Symbol.dispose]();
+    const ofCarol = async () => (await ask("stats")).find(({ uid }) => uid === CAROL);
+    await eventually(async () => (await ofCarol())?.["connections"] === 0, "she has gone");
+    expect(await ofCarol()).toMatchObject({
+      connectionsGone: 1,
+      quotas: { retained: { used: 1 } },
+    });
+    using other = await RawClient.open(broker.path);
+    await other.openTopic("kept.of.carol");
+    await other.request(OPCODE.CLEAR_RETAINED, { topic: "kept.of.carol" });
+    const isFree = async () => (await ofCarol())?.["quotas"] === undefined;
+    await eventually(isFree, "she holds nothing any more");
+  });
 
   test("of a topic go on when somebody opens it again", async () => {
     for (const published of [3, 6]) {

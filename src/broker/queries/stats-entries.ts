@@ -93,8 +93,10 @@ function uidValue(
   const { identity } = asker;
   if (!isAdministrator && (identity.unmapped === true || uid !== identity.uid)) return undefined;
   const value = { kind: "uid", uid, ...sumValue(sum) };
-  if (uid === OTHERS || sum.open === 0) return value;
-  const user = quotas.user(uid);
+  if (uid === OTHERS) return value;
+  // What a user holds may outlive its connections, as last values do.
+  const user = quotas.find(uid);
+  if (user === undefined) return value;
   const rows = RESOURCES.map(([name, resource]) => {
     return [name, { used: user.used(resource), limit: user.limit(resource) }] as const;
   });

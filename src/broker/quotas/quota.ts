@@ -88,6 +88,11 @@ export class Quotas {
     return new ConnectionQuota(this.user(uid));
   }
 
+  /** The account of a uid; undefined where it holds nothing and has no connection. */
+  find(uid: number): UserQuota | undefined {
+    return this.#users.get(uid);
+  }
+
   /** The account of a uid, made where there is none. */
   user(uid: number): UserQuota {
     const known = this.#users.get(uid);

@@ -26,6 +26,20 @@ function take(quota: ConnectionQuota): number {
   return taken;
 }
 
+describe("Quotas.find()", () => {
+  test("knows a uid for as long as it holds something or has a connection, and makes no account", () => {
+    const quotas = new Quotas(() => limits({}));
+    expect(quotas.find(UID)).toBeUndefined();
+    const connection = quotas.open(UID);
+    connection.charge(RESOURCE.retained, 1);
+    connection.close();
+    expect(quotas.find(UID)?.used(RESOURCE.retained)).toBe(1);
+    connection.release(RESOURCE.retained, 1);
+    expect(quotas.find(UID)).toBeUndefined();
+    expect([...quotas.users()]).toEqual([]);
+  });
+});
+
 describe("ConnectionQuota.charge()", () => {
   test("gives one connection half of what its uid may hold", () => {
     const quota = new Quotas(() => limits({ fds: 16 })).open(UID);
