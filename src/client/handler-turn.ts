@@ -3,8 +3,9 @@
  * came behind it, so what waits in the socket must not have its order from there: read, it waits in
  * the line of its service, where callers take turns.
  *
- * Only what a handler does before its first `await` counts. Time is looked at twice for a request;
- * whether the event loop has turned meanwhile is not known, but where handlers were idle, it has.
+ * Only what a handler does before its first `await` counts. Time is looked at twice for a request: when
+ * it comes, and behind its handler. Whether the event loop has turned in between is not known, but
+ * where handlers were idle, it has.
  */
 
 import type { Clock } from "./clock.ts";
@@ -31,13 +32,13 @@ export class HandlerTurn {
     return true;
   }
 
-  /** A handler starts. @returns for end() */
-  begin(): number {
+  /** Milliseconds by the clock of the bus. */
+  now(): number {
     return this.#clock.now();
   }
 
-  /** It has returned. */
-  end(startedAt: number): void {
+  /** A handler has returned. @param startedAt by now() */
+  noteEnd(startedAt: number): void {
     this.#endedAt = this.#clock.now();
     this.#busyMs += this.#endedAt - startedAt;
   }

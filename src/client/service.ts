@@ -189,7 +189,9 @@ export class Service implements AsyncDisposable {
   /** For the bus: a request came. */
   accept(run: RequestRun): void {
     const isFree = this.#running.size < this.#concurrency;
-    if (isFree && this.#waiting.size === 0 && this.#host.turn.hasTime()) return this.#start(run);
+    if (isFree && this.#waiting.size === 0 && this.#host.turn.hasTime()) {
+      return this.#start(run, run.cameAt);
+    }
     const excess = this.#waiting.push(run);
     if (excess !== undefined) run.refuse(tooMuchWaits(this.topic, excess));
     else if (isFree) this.#host.turn.whenNext(this.#startWaiting);
@@ -265,19 +267,17 @@ export class Service implements AsyncDisposable {
     while (this.#running.size < this.#concurrency && turn.hasTime()) {
       const next = this.#waiting.shift();
       if (next === undefined) break;
-      this.#start(next);
+      this.#start(next, turn.now());
     }
     this.#isStarting = false;
     const isFree = this.#running.size < this.#concurrency;
     if (isFree && this.#waiting.size > 0) turn.whenNext(this.#startWaiting);
   };
 
-  #start(run: RequestRun): void {
-    const { turn } = this.#host;
+  #start(run: RequestRun, nowMs: number): void {
     this.#running.add(run);
-    const startedAt = turn.begin();
     run.start(this.#handler);
-    turn.end(startedAt);
+    this.#host.turn.noteEnd(nowMs);
   }
 
   async #close(): Promise<void> {
