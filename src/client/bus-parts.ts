@@ -235,6 +235,7 @@ export class BusParts implements LinkHost, InboundHost {
       pending: link.pending,
       outbound: link.outbound,
       deadlines: new Deadlines(link.clock),
+      clock: link.clock,
       assertKeeps: () => this.assertKeeps(),
       canAsk: () => link.canAsk,
       mayWait: () => link.mayWait,

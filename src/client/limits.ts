@@ -151,6 +151,15 @@ export const CHANNEL_FD_BYTES = 4_096;
  */
 export const SERVICE_WAITING_BYTES_MAX = 2 * (LARGE_BODY_BYTES_MAX + 1024 * 1024);
 
+/**
+ * Milliseconds that handlers run in a turn of the event loop before more is read. Guess: longer than
+ * most handlers compute, and shorter than anybody notices.
+ */
+export const HANDLERS_PER_TURN_MS = 2;
+
+/** Milliseconds without a handler after which the event loop must have turned. Guess. */
+export const HANDLERS_IDLE_MS = 0.2;
+
 /** Files of such requests: of one user alone four full messages. */
 export const SERVICE_WAITING_FDS_MAX = 8 * MESSAGE_FDS_MAX;
 

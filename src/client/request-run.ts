@@ -8,6 +8,7 @@ import { MESSAGE_BODY_BYTES_MAX, STREAM_CREDIT_START } from "../protocol/limits.
 import { FLAG_FAILED, FLAG_MORE, FLAG_TIMED_OUT, OPCODE } from "../protocol/opcodes.ts";
 import { encodeBody } from "./body-codec.ts";
 import { failureOf } from "./failure.ts";
+import type { HandlerTurn } from "./handler-turn.ts";
 import { KEPT_MESSAGE_BYTES, OUTBOUND_BYTES_HIGH } from "./limits.ts";
 import type { Sender } from "./message.ts";
 import type { Outbound } from "./outbound.ts";
@@ -21,6 +22,7 @@ export type ServiceHandler<Data = unknown> = (request: ServiceRequest<Data>) => 
 /** What a run needs of Server. */
 export interface RunHost {
   readonly outbound: Outbound;
+  readonly turn: Pick<HandlerTurn, "now">;
   /** The handler has failed, and its caller was told. */
   noteFailure(name: string, error: unknown): void;
   /** The handler is done, or was never started. Called once. */
@@ -57,7 +59,8 @@ export class RequestRun implements Cancellation {
   readonly #host: RunHost;
   readonly #owner: RunOwner;
   readonly #request: ServiceRequest;
-  readonly #startedAt = performance.now();
+  /** When it came, by the clock of the turn. */
+  readonly cameAt: number;
   #controller: AbortController | undefined;
   /** Why nobody waits any more. */
   #reason: Error | undefined;
@@ -69,6 +72,7 @@ export class RequestRun implements Cancellation {
   constructor(host: RunHost, owner: RunOwner, arrived: ArrivedRequest) {
     const { call, sender, body, timeoutMs, isStream } = arrived;
     this.call = call;
+    this.cameAt = host.turn.now();
     this.#host = host;
     this.#owner = owner;
     const timing = { timeoutMs: timeoutMs === 0 ? Number.POSITIVE_INFINITY : timeoutMs, isStream };
@@ -124,7 +128,7 @@ export class RequestRun implements Cancellation {
       const message = `The caller of "${name}" does not wait any more`;
       return this.abort(new ClosedError("CLOSED_BY_CALLER", message));
     }
-    const elapsedMs = Math.round(performance.now() - this.#startedAt);
+    const elapsedMs = Math.round(this.#host.turn.now() - this.cameAt);
     const message = `The caller of "${name}" did not wait any longer than ${elapsedMs} ms`;
     this.abort(new TimeoutError("TIMEOUT_CALL", message, elapsedMs));
   }

@@ -16,6 +16,7 @@ import { checkTopicName } from "../protocol/topics.ts";
 import { IF_OWNED_CHOICES } from "../protocol/words.ts";
 import type { Channel } from "./channel.ts";
 import { fdShortage } from "./fd-shortage.ts";
+import { HandlerTurn } from "./handler-turn.ts";
 import type { Repeat } from "./link.ts";
 import type { Outbound } from "./outbound.ts";
 import {
@@ -40,6 +41,8 @@ interface OpenRequest {
 /** The serving half of a bus. */
 export class Server implements ServiceHost, RunHost, Restorable {
   readonly outbound: Outbound;
+  /** ServiceHost */
+  readonly turn: HandlerTurn;
   readonly #link: ServiceLink;
   readonly #services = new Map<string, Service>();
   readonly #byId = new Map<number, Service>();
@@ -52,6 +55,7 @@ export class Server implements ServiceHost, RunHost, Restorable {
   constructor(link: ServiceLink) {
     this.#link = link;
     this.outbound = link.outbound;
+    this.turn = new HandlerTurn(link.clock);
   }
 
   /** See Bus.serve(). */

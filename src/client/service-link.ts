@@ -1,6 +1,7 @@
 /** What calls, services, watches and channels need of their bus, and nothing more. */
 
 import type { ControlMap } from "../protocol/control-body.ts";
+import type { Clock } from "./clock.ts";
 import type { Deadlines } from "./deadlines.ts";
 import type { Repeat } from "./link.ts";
 import type { Sender } from "./message.ts";
@@ -13,6 +14,7 @@ export interface ServiceLink {
   readonly pending: PendingRequests;
   readonly outbound: Outbound;
   readonly deadlines: Deadlines;
+  readonly clock: Clock;
   /**
    * @throws {ClosedError} after the end of the bus: the reason of it; CLOSED_DISCONNECTED where
    *   nothing may wait for the next connection

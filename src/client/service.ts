@@ -8,6 +8,7 @@ import type { OwnershipBody, Serve, ServeAck } from "../protocol/service-message
 import type { IfOwned } from "../protocol/words.ts";
 import type { Channel } from "./channel.ts";
 import { callWithChannel, type OnChannel } from "./channel-callback.ts";
+import type { HandlerTurn } from "./handler-turn.ts";
 import type { RequestRun, ServiceHandler } from "./request-run.ts";
 import { type MissedEvents, StatusFeed } from "./status.ts";
 import { type Excess, WaitingRequests } from "./waiting-requests.ts";
@@ -51,6 +52,7 @@ export type ServiceEvent =
 
 /** What a service needs of Server. */
 export interface ServiceHost {
+  readonly turn: HandlerTurn;
   /** Resolves when the broker has confirmed that no request comes any more. */
   unserve(service: Service): Promise<void>;
   /** The callback for a private channel has failed with an operating error. */
@@ -115,7 +117,7 @@ export class Service implements AsyncDisposable {
     return this.#running.size;
   }
 
-  /** Requests that wait for `concurrency`. */
+  /** Requests that wait for `concurrency`, or for their turn behind handlers that compute. */
   get waiting(): number {
     return this.#waiting.size;
   }
@@ -186,9 +188,13 @@ export class Service implements AsyncDisposable {
 
   /** For the bus: a request came. */
   accept(run: RequestRun): void {
-    if (this.#running.size < this.#concurrency) return this.#start(run);
+    const isFree = this.#running.size < this.#concurrency;
+    if (isFree && this.#waiting.size === 0 && this.#host.turn.hasTime()) {
+      return this.#start(run, run.cameAt);
+    }
     const excess = this.#waiting.push(run);
     if (excess !== undefined) run.refuse(tooMuchWaits(this.topic, excess));
+    else if (isFree) this.#host.turn.whenNext(this.#startWaiting);
   }
 
   /** For the bus: nobody waits for this request any more. @param flags of CANCEL */
@@ -240,9 +246,12 @@ export class Service implements AsyncDisposable {
 
   /** For the bus: its connection has ended, and with it all that runs. */
   abort(error: Error): void {
+    // The end of one would start the next.
+    this.#isStarting = true;
     for (let run = this.#waiting.shift(); run !== undefined; run = this.#waiting.shift()) {
       run.discard();
     }
+    this.#isStarting = false;
     for (const run of [...this.#running]) run.abort(error);
     // Handlers may go on for as long as they like, but nothing waits for them.
     for (const resolve of this.#onIdle.splice(0)) resolve();
@@ -251,20 +260,24 @@ export class Service implements AsyncDisposable {
   readonly #onAbort = (): void => void this.close();
 
   /** A request may be done as soon as it is started, and must not start the next from within. */
-  #startWaiting(): void {
+  readonly #startWaiting = (): void => {
     if (this.#isStarting) return;
     this.#isStarting = true;
-    while (this.#running.size < this.#concurrency) {
+    const { turn } = this.#host;
+    while (this.#running.size < this.#concurrency && turn.hasTime()) {
       const next = this.#waiting.shift();
       if (next === undefined) break;
-      this.#start(next);
+      this.#start(next, turn.now());
     }
     this.#isStarting = false;
-  }
+    const isFree = this.#running.size < this.#concurrency;
+    if (isFree && this.#waiting.size > 0) turn.whenNext(this.#startWaiting);
+  };
 
-  #start(run: RequestRun): void {
+  #start(run: RequestRun, nowMs: number): void {
     this.#running.add(run);
     run.start(this.#handler);
+    this.#host.turn.noteEnd(nowMs);
   }
 
   async #close(): Promise<void> {

@@ -6,7 +6,11 @@ import {
   type Service,
   type ServiceRequest,
 } from "../../../src/client/index.ts";
-import { FAILURE_MESSAGE_LENGTH_MAX, SERVICE_WAITING_FDS_MAX } from "../../../src/client/limits.ts";
+import {
+  FAILURE_MESSAGE_LENGTH_MAX,
+  HANDLERS_PER_TURN_MS,
+  SERVICE_WAITING_FDS_MAX,
+} from "../../../src/client/limits.ts";
 import type { ServiceHandler } from "../../../src/client/request-run.ts";
 import { ClosedError, RejectedError, TimeoutError } from "../../../src/errors.ts";
 import { duplicateFd } from "../../../src/ffi/owned-fd.ts";
@@ -205,6 +209,54 @@ describe("Bus.serve()", () => {
     releases[0]?.();
     expect((await simulated.sentOne(OPCODE.REPLY)).id).toBe(1);
     expect(started).toEqual(["1", "2", "4"]);
+  });
+
+  test("reads on after handlers that compute, and lets users take turns then", async () => {
+    const started: unknown[] = [];
+    const done = Promise.withResolvers<void>();
+    const service = await serve(({ data }) => {
+      started.push(data);
+      simulated.clock.pass(HANDLERS_PER_TURN_MS);
+      if (started.length === 5) done.resolve();
+    });
+    simulated.control(OPCODE.SENDER, PEER + 1, { uid: 12, gid: 8, pid: 9, groups: [] });
+    for (const call of [1, 2, 3]) simulated.request(SERVICE, call, `${call}`);
+    for (const call of [4, 5]) simulated.request(SERVICE, call, `${call}`, { origin: PEER + 1 });
+    expect([service.running, service.waiting, started]).toEqual([0, 4, ["1"]]);
+    await done.promise;
+    expect(started).toEqual(["1", "2", "4", "3", "5"]);
+    expect(service.waiting).toBe(0);
+  });
+
+  test("starts nothing that waits when its connection is lost", async () => {
+    const started: unknown[] = [];
+    await serve(({ data }) => {
+      started.push(data);
+      simulated.clock.pass(HANDLERS_PER_TURN_MS);
+    });
+    for (const call of [1, 2, 3]) simulated.request(SERVICE, call, `${call}`);
+    simulated.clock.pass(1_000);
+    await simulated.lose();
+    expect(started).toEqual(["1"]);
+  });
+
+  test("lets other services have their turn beside one whose handler computes", async () => {
+    const started: unknown[] = [];
+    const done = Promise.withResolvers<void>();
+    const handler = ({ data }: ServiceRequest) => {
+      started.push(data);
+      simulated.clock.pass(HANDLERS_PER_TURN_MS);
+      if (started.length === 4) done.resolve();
+    };
+    await serve(handler);
+    const other = simulated.bus.serve("a.c", handler);
+    const { id } = await simulated.sentOne(OPCODE.SERVE);
+    simulated.control(OPCODE.ACK, id, { service: SERVICE + 1, generation: 2, isOwner: true });
+    await other;
+    for (const call of [1, 2, 3]) simulated.request(SERVICE, call, `${call}`);
+    simulated.request(SERVICE + 1, 4, "other");
+    await done.promise;
+    expect(started).toEqual(["1", "2", "other", "3"]);
   });
 
   test("starts thousands of waiting requests without running out of stack", async () => {

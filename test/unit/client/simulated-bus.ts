@@ -179,12 +179,12 @@ export class SimulatedBus {
     service: number,
     call: number,
     text: string,
-    fields: { flags?: number; fdCount?: number; timeoutMs?: number } = {},
+    fields: { flags?: number; fdCount?: number; timeoutMs?: number; origin?: number } = {},
   ): void {
-    const { flags = 0, fdCount = 0, timeoutMs = 0 } = fields;
+    const { flags = 0, fdCount = 0, timeoutMs = 0, origin = PEER } = fields;
     const body = prefixed(call, timeoutMs, new TextEncoder().encode(text));
     this.receive((writer) =>
-      writer.append(OPCODE.REQUEST, ENCODING.TEXT | flags, fdCount, service, PEER, body),
+      writer.append(OPCODE.REQUEST, ENCODING.TEXT | flags, fdCount, service, origin, body),
     );
   }
 }
