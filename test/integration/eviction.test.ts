@@ -47,3 +47,16 @@ test("a stopped program that held others back is closed, and comes back with all
   }, "its service is back");
   expect(textOf(reply)).toBe("hello");
 });
+
+test("a client that holds others back is closed, however little its user may let wait", async () => {
+  await using broker = await spawnBroker({ policy: `${POLICY}queued-bytes = 200_000\n` });
+  using publisher = await RawClient.open(broker.path);
+  using slow = await RawClient.open(broker.path);
+  await slow.request(OPCODE.SUBSCRIBE, { pattern: "held", overflow: "block" });
+  await floodUntilHeld(publisher, await publisher.openTopic("held"));
+  // The publisher is not read from until then.
+  await publisher.sync();
+  const ended = await broker.reportedSoFar("disconnected");
+  const end = ended.find(({ connection }) => connection === slow.connection);
+  expect(end).toMatchObject({ code: "LIMIT_SLOW_READER", limit: 1_000 });
+});

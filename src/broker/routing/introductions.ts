@@ -22,8 +22,6 @@ export type ControlSender = (
 /** Keeps what each client was told. */
 export class Introductions {
   readonly #send: ControlSender;
-  /** Some topic has, or had, destinations that do not know it; most brokers never look. */
-  hasUntold = false;
 
   constructor(send: ControlSender) {
     this.#send = send;
@@ -53,7 +51,6 @@ export class Introductions {
   /** Of a route that is computed anew: those who cannot be told now are remembered for tellLate(). */
   readonly introduceTopicOf = (destination: Connection, topic: Topic): void => {
     if (this.introduceTopic(destination, topic)) return;
-    this.hasUntold = true;
     topic.untold ??= [];
     topic.untold.push(destination);
   };

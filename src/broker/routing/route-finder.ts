@@ -40,16 +40,16 @@ export class RouteFinder {
   knownRoute({ introducedTo, topic, mayPublish }: OpenTopic): Route | undefined {
     if (introducedTo === undefined || introducedTo !== topic.route || !mayPublish) return undefined;
     if (topic.routeGeneration !== this.#subscriptions.generation) return undefined;
-    return this.#introductions.hasUntold ? undefined : introducedTo;
+    return topic.untold === undefined ? introducedTo : undefined;
   }
 
   /** The route of a topic; its destinations know topic and sender when this returns. */
   routeFor(sender: Connection, open: OpenTopic): Route {
     const computed = this.#state.routesComputed;
-    const { hasUntold } = this.#introductions;
+    const wasUntold = open.topic.untold !== undefined;
     const route = this.#state.routeOf(open.topic, this.#introduceTopic);
     if (this.#state.routesComputed !== computed) this.cost += ROUTING_COST_PER_LOOK;
-    if (hasUntold || open.introducedTo !== route) this.#introduce(sender, open, route);
+    if (wasUntold || open.introducedTo !== route) this.#introduce(sender, open, route);
     return route;
   }
 

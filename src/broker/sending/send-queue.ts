@@ -131,13 +131,17 @@ export class SendQueue {
 
   /** Publishers are to be held back for a client that asked for it, until isLow. */
   get isHigh(): boolean {
-    if (room.isHigh(this.#waiting)) return true;
-    return !this.isEmpty && !this.#pool.hasRoomFor(PACKET_BYTES_MAX);
+    return room.isHigh(this.#waiting) || this.#isQuotaUsedUp;
   }
 
-  /** At most half of what may wait does. */
+  /** At most half of what may wait does, and the quota lets one more packet wait. */
   get isLow(): boolean {
-    return room.isLow(this.#waiting);
+    return room.isLow(this.#waiting) && !this.#isQuotaUsedUp;
+  }
+
+  /** Whether the quota keeps packets out, which it does of no queue that is empty. */
+  get #isQuotaUsedUp(): boolean {
+    return !this.isEmpty && !this.#pool.hasRoomFor(PACKET_BYTES_MAX);
   }
 
   /** What keeps a message out that was refused, or a control frame. */

@@ -4,6 +4,7 @@ import type { Cause } from "../../../../src/broker/departures/endings.ts";
 import { KeptFds } from "../../../../src/broker/fds/kept-fds.ts";
 import { DIRECT_SEND_BYTES_MIN } from "../../../../src/broker/limits.ts";
 import { Background } from "../../../../src/broker/long-work/background.ts";
+import { RESOURCE } from "../../../../src/broker/quotas/quota.ts";
 import { QUOTA_DEFAULTS } from "../../../../src/broker/quotas/quota-limits.ts";
 import { BackPressure } from "../../../../src/broker/reading/back-pressure.ts";
 import { HeldOff } from "../../../../src/broker/reading/held-off.ts";
@@ -43,6 +44,8 @@ let background: Background;
 let routeMs: number;
 /** The kernel does not watch it again. */
 let unwatchable: Connection | undefined;
+/** What is told of each flush, which is nothing where a test tells it itself. */
+let noteDrained: (subscriber: Connection) => void;
 
 beforeEach(() => {
   now = 0;
@@ -60,6 +63,7 @@ beforeEach(() => {
   const open = { topic, mayPublish: true } as unknown as OpenTopic;
   publisher.openTopics.set(topic.id, open);
   unwatchable = undefined;
+  noteDrained = () => {};
   const setHeld = (connection: Connection, isHeld: boolean): void => {
     connection.isHeld = isHeld;
     if (!isHeld && connection === unwatchable) throw NO_WATCHES;
@@ -68,7 +72,7 @@ beforeEach(() => {
   const flusher = new Flusher(watch, {
     evict: () => {},
     abandon: () => {},
-    noteDrained: () => {},
+    noteDrained: (connection) => noteDrained(connection),
   });
   pressure = new BackPressure({
     state: { topics: { find: () => topic } },
@@ -214,6 +218,42 @@ describe("BackPressure.look()", () => {
     next.wantsPause = false;
     pressure.noteDrained(next);
     expect(told).toEqual([true, false]);
+  });
+});
+
+describe("BackPressure, where siblings of the subscriber use the quota up,", () => {
+  const { queuedBytes } = QUOTA_DEFAULTS;
+  let sibling: Connection;
+
+  beforeEach(() => {
+    noteDrained = (connection) => pressure.noteDrained(connection);
+    sibling = bench.connect(3);
+    hold(3);
+    sibling.quota.impose(RESOURCE.queuedBytes, queuedBytes);
+  });
+
+  test("holds on, tells the publisher, and ends a subscriber that takes nothing", () => {
+    pass(STALL_MS - 1);
+    expect([ended, rests.has(publisher), told]).toEqual([[], false, [true]]);
+    pass(1_000);
+    expect(ended.map(([connection, { code }]) => [connection.id, code])).toEqual([
+      [subscriber.id, "LIMIT_SLOW_READER"],
+    ]);
+  });
+
+  test("lets publishers go on once a sibling has left room for a packet", () => {
+    sibling.quota.release(RESOURCE.queuedBytes, queuedBytes);
+    pass(1_000);
+    expect(rests.has(publisher)).toBe(true);
+  });
+
+  test("lets publishers go on once the subscriber has read all", () => {
+    bench.socketOf(subscriber).capacity = 2;
+    pass(1_000);
+    expect(rests.has(publisher)).toBe(false);
+    bench.socketOf(subscriber).capacity = 3;
+    pass(1_000);
+    expect(rests.has(publisher)).toBe(true);
   });
 });
 

@@ -1,4 +1,4 @@
-import { beforeEach, describe, expect, test } from "bun:test";
+import { beforeEach, describe, expect, spyOn, test } from "bun:test";
 import type { Connection } from "../../../../src/broker/connection.ts";
 import { figuresOf } from "../../../../src/broker/figures/figures.ts";
 import { DIRECT_SEND_BYTES_MIN } from "../../../../src/broker/limits.ts";
@@ -447,6 +447,30 @@ describe("Introductions", () => {
     route([a]);
     expect(story(again)).toHaveLength(3);
     expect(story(early)).toEqual([[OPCODE.MESSAGE, a]]);
+  });
+
+  test("that a client has no room for are looked for on their topic alone", () => {
+    const [flood, late, other] = [open("flood"), open("late"), open("other")];
+    const slow = subscriber(2, "flood", "late");
+    subscriber(3, "other");
+    bench.socketOf(slow).capacity = 0;
+    while (!slow.queue.losses.isShedding) route([flood], 60_000);
+    route([late, other]);
+    const routeOf = spyOn(state, "routeOf");
+    route([other]);
+    expect(routeOf).not.toHaveBeenCalled();
+    route([late]);
+    expect(routeOf).toHaveBeenCalledTimes(1);
+    bench.socketOf(slow).capacity = Number.POSITIVE_INFINITY;
+    expect(story(slow)).not.toContainEqual([OPCODE.TOPIC, late, "late"]);
+    route([late]);
+    expect(story(slow)).toEqual([
+      [OPCODE.TOPIC, late, "late"],
+      [OPCODE.MESSAGE, late],
+    ]);
+    routeOf.mockClear();
+    route([late]);
+    expect(routeOf).not.toHaveBeenCalled();
   });
 
   test("are taken back from those who were told, when a sender leaves", () => {
