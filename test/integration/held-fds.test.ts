@@ -96,18 +96,18 @@ async function publish(client: RawClient, count: number): Promise<void> {
 describe("files in a message that is held back", () => {
   test("are charged to their sender, and those that do not fit are refused at once", async () => {
     await using stage = await Stage.open();
-    const first = await stage.publisher(20);
-    await stage.untilCharged(20);
+    const first = await stage.publisher(24);
+    await stage.untilCharged(24);
     const second = await stage.publisher(20);
     const error = mapOf(await second.nextOf(OPCODE.ERROR));
-    // Three quarters are common, and one of the first one's files is within its share.
-    const limit = Math.floor((((LIMIT / 4) * 3 - 19) * 2) / 3);
+    // Three quarters are common, and four of the first one's files are within its share.
+    const limit = Math.floor((((LIMIT / 4) * 3 - 20) * 2) / 3);
     expect(error).toMatchObject({ status: STATUS.LIMIT_QUEUED_FDS, limit, actual: 20 });
     expect(await second.sync()).toMatchObject({ published: 0, denied: 1 });
     await publish(second, 10);
-    await stage.untilCharged(30);
+    await stage.untilCharged(34);
     await stage.pause(FLAG_RESUME);
-    for (const count of [20, 10]) {
+    for (const count of [24, 10]) {
       const frame = await stage.subscriber.nextOf(OPCODE.MESSAGE);
       expect(takeTexts(frame.fds)).toHaveLength(count);
     }
