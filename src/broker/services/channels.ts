@@ -119,9 +119,9 @@ export class Channels implements Area {
   #lackOfRoom({ fdAccount, quota }: Connection): Failure | undefined {
     const { inFlight, budget } = this.#parts;
     inFlight.tick();
-    const { waiting, limit } = fdAccount;
+    const { charged, limit } = fdAccount;
     const fds = 2 * CHANNEL_FDS;
-    if (waiting + fds > limit) {
+    if (charged + fds > limit) {
       const excess = excessOf(quota, "fds", fds);
       return { code: "LIMIT_QUEUED_FDS", why: excessWords(excess), figures: excess };
     }
