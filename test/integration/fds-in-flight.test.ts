@@ -114,8 +114,8 @@ describe("copies of fds that are not taken", () => {
     for (let number = 0; number < LIMIT; number += 1) await publish(greedy, topics[0], "greedy");
     expect(await greedy.sync()).toMatchObject({ published: LIMIT / 2, denied: LIMIT / 2 });
     for (let number = 0; number < LIMIT; number += 1) await publish(sibling, topics[1], "sibling");
-    // Two thirds of what is left of three quarters; one of the first one's is within its share.
-    const left = (LIMIT / 4) * 3 - (LIMIT / 2 - 1);
+    // Two thirds of what is left of three quarters; four of the first one's are within its share.
+    const left = (LIMIT / 4) * 3 - (LIMIT / 2 - 4);
     const sent = Math.floor((left * 2) / 3);
     expect(await sibling.sync()).toMatchObject({ published: sent, fdsWaiting: sent });
   });

@@ -1,7 +1,7 @@
 /** Files in messages that a subscriber holds back: who pays for them meanwhile. Real processes. */
 
 import { describe, expect, test } from "bun:test";
-import { FLAG_RESUME, OPCODE } from "../../src/protocol/opcodes.ts";
+import { FLAG_RESUME, FLAG_WAIT_FDS, OPCODE } from "../../src/protocol/opcodes.ts";
 import { STATUS } from "../../src/protocol/status-codes.ts";
 import { eventually } from "../support/eventually.ts";
 import { mapOf, messagePacket, packetOf, RawClient } from "../support/raw-client.ts";
@@ -96,23 +96,43 @@ async function publish(client: RawClient, count: number): Promise<void> {
 describe("files in a message that is held back", () => {
   test("are charged to their sender, and those that do not fit are refused at once", async () => {
     await using stage = await Stage.open();
-    const first = await stage.publisher(20);
-    await stage.untilCharged(20);
+    const first = await stage.publisher(24);
+    await stage.untilCharged(24);
     const second = await stage.publisher(20);
     const error = mapOf(await second.nextOf(OPCODE.ERROR));
-    // Three quarters are common, and one of the first one's files is within its share.
-    const limit = Math.floor((((LIMIT / 4) * 3 - 19) * 2) / 3);
+    // Three quarters are common, and four of the first one's files are within its share.
+    const limit = Math.floor((((LIMIT / 4) * 3 - 20) * 2) / 3);
     expect(error).toMatchObject({ status: STATUS.LIMIT_QUEUED_FDS, limit, actual: 20 });
     expect(await second.sync()).toMatchObject({ published: 0, denied: 1 });
     await publish(second, 10);
-    await stage.untilCharged(30);
+    await stage.untilCharged(34);
     await stage.pause(FLAG_RESUME);
-    for (const count of [20, 10]) {
+    for (const count of [24, 10]) {
       const frame = await stage.subscriber.nextOf(OPCODE.MESSAGE);
       expect(takeTexts(frame.fds)).toHaveLength(count);
     }
     expect(await first.sync()).toMatchObject({ published: 1, denied: 0 });
     await eventually(async () => (await stage.charged()) === 0, "all were taken");
+  });
+
+  test("keep no SYNC waiting that asks for what was sent before them", async () => {
+    await using stage = await Stage.open();
+    using taker = await RawClient.open(stage.broker.path);
+    await taker.subscribe("other");
+    using publisher = await RawClient.open(stage.broker.path);
+    const other = await publisher.openTopic("other");
+    const topic = await publisher.openTopic("files");
+    using files = new TestFiles(["before"]);
+    publisher.sendMessage(other, "before", files.fds);
+    const sync = await publisher.ask(OPCODE.SYNC, FLAG_WAIT_FDS);
+    await publisher.sendEventually(messagePacket(topic, "held", 1), files.fds);
+    // One that is on its way, and one that is kept.
+    await stage.untilCharged(2);
+    const before = await taker.nextOf(OPCODE.MESSAGE);
+    expect(takeTexts(before.fds)).toEqual(["before"]);
+    const answer = await publisher.answerTo(sync);
+    expect(mapOf(answer)).toMatchObject({ published: 1, fdsWaiting: 0 });
+    expect(await stage.charged()).toBe(1);
   });
 
   test("are paid for by nobody once the sender and the subscriber are gone", async () => {

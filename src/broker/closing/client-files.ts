@@ -69,12 +69,12 @@ export class ClientFiles implements FdHost {
    * @returns undefined where they do not fit the quota of their sender; nothing is taken then
    */
   keepPaid(packet: ReceivedPacket, { identity, fdAccount }: FdSender): KeptFds | undefined {
-    if (!fdAccount.charge(packet.receivedFdCount)) return undefined;
+    if (!fdAccount.keep(packet.receivedFdCount)) return undefined;
     const fds = packet.takeFds();
     this.#budget.hold(fds.length);
     const letGo = (count: number) => {
       this.#budget.letGo(count);
-      fdAccount.release(count);
+      fdAccount.letGo(count);
     };
     return new KeptFds(fds, letGo, (fd) => this.closeFd(fd, identity.uid), true);
   }

@@ -73,6 +73,9 @@ export class FdOutlet {
   #records = 0;
   #sentSinceLook = 0;
 
+  /** Fds that ever left here. */
+  fdsSent = 0;
+
   /** @param fd the connection's socket, borrowed */
   constructor(fd: number, sink: PacketSink, host: FdOutletHost) {
     this.#fd = fd;
@@ -136,6 +139,7 @@ export class FdOutlet {
   #noteSent(fds: number, payer: FdPayer): void {
     this.#records += 1;
     this.#sentSinceLook += fds;
+    this.fdsSent += fds;
     this.#untaken ??= new UntakenFds();
     this.#untaken.push(this.#records, fds, payer, this.#host.fdClock);
   }

@@ -4,6 +4,7 @@
  * lost or withdrawn. Counting and the clock; what is done about fds that stay is fd-sweep.ts's.
  */
 
+import { assert } from "../../assert.ts";
 import { FDS_UNWANTED } from "../../ffi/syscall-result.ts";
 import type { PeerIdentity } from "../identity/identity.ts";
 import { FD_WAITERS_MAX } from "../limits.ts";
@@ -134,6 +135,8 @@ export class FdAccount implements FdPayer {
   readonly #quota: ConnectionQuota;
   readonly #inFlight: FdsInFlight;
   #expired = 0;
+  /** Fds of packets that are kept, which are charged and not on their way yet. */
+  #kept = 0;
   /** Undefined while nobody waits. */
   #onIdle: (() => void)[] | undefined;
 
@@ -145,17 +148,40 @@ export class FdAccount implements FdPayer {
 
   /** Copies on their way. */
   get waiting(): number {
+    return this.charged - this.#kept;
+  }
+
+  /** Copies on their way, and fds that are kept. */
+  get charged(): number {
     return this.#quota.used(RESOURCE.fds);
   }
 
-  /** Copies that may be on their way at a time, as things are now. */
+  /** What may be charged at a time, as things are now. */
   get limit(): number {
     return this.#quota.limit(RESOURCE.fds);
   }
 
   /** Whether so many copies more would take the connection beyond half of its limit. */
   isStrainedBy(copies: number): boolean {
-    return 2 * (this.waiting + copies) > this.limit;
+    return 2 * (this.charged + copies) > this.limit;
+  }
+
+  /**
+   * Charges for fds of a packet that waits to be routed: none is on its way yet, so nobody who waits
+   * until all are taken waits for these.
+   * @returns false where they do not fit
+   */
+  keep(fds: number): boolean {
+    if (!this.#quota.charge(RESOURCE.fds, fds)) return false;
+    this.#kept += fds;
+    return true;
+  }
+
+  /** So many are not kept any more. */
+  letGo(fds: number): void {
+    this.#kept -= fds;
+    assert(this.#kept >= 0, "no more fds are let go than were kept");
+    this.#quota.release(RESOURCE.fds, fds);
   }
 
   /** Charges for copies, all of them or none. @returns false where they do not fit */

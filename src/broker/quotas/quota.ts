@@ -17,6 +17,7 @@
  */
 
 import { assert } from "../../assert.ts";
+import { CHANNEL_FDS, PACKET_BYTES_MAX } from "../../protocol/limits.ts";
 import { commonLimit, reservedShare } from "./shares.ts";
 
 /** What is counted, by its place in the tables of this file. */
@@ -35,6 +36,15 @@ export const RESOURCE = {
 
 /** The name of a resource. */
 export type ResourceName = keyof typeof RESOURCE;
+
+/**
+ * What is charged at once, where that is more than 1. Queued bytes: a packet. Fds: both sides of a
+ * channel, or two fds to two receivers.
+ */
+const UNIT_OF: { readonly [R in ResourceName]?: number } = {
+  queuedBytes: PACKET_BYTES_MAX,
+  fds: 2 * CHANNEL_FDS,
+};
 
 /** The place of a resource. */
 export type Resource = (typeof RESOURCE)[ResourceName];
@@ -230,12 +240,14 @@ export class UserQuota {
 
   #refresh(): Limits {
     const limits = this.#quotas.limitsOf(this.uid);
-    for (const name of RESOURCE_NAMES) this.#setLimit(RESOURCE[name], limits[name], limits);
+    for (const name of RESOURCE_NAMES) {
+      const share = reservedShare(limits[name], limits.connections, UNIT_OF[name] ?? 1);
+      this.#setLimit(RESOURCE[name], limits[name], share);
+    }
     return limits;
   }
 
-  #setLimit(resource: Resource, limit: number, { connections }: Limits): void {
-    const share = reservedShare(limit, connections);
+  #setLimit(resource: Resource, limit: number, share: number): void {
     this.#limits[resource] = limit;
     this.#shares[resource] = share;
     let within = 0;

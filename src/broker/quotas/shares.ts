@@ -16,16 +16,19 @@ import { ADMINISTRATORS_EXTRA_MAX, CONNECTIONS_MAX } from "../limits.ts";
 export const SET_ASIDE = 4;
 
 /**
- * What each connection of a user can have, however much the others hold. Never less than 1 where
- * anything can be set aside: then it is there for as many connections as that is enough for.
+ * What each connection of a user can have, however much the others hold. Never less than one unit where
+ * that much can be set aside, nor than 1 where anything can: then it is there for as many connections
+ * as that is enough for.
  * @param limit what all connections of the user may hold together
  * @param connectionsMax how many there may be, administrators beyond the limit aside
+ * @param unit what is charged at once; of less nothing could be had
  */
-export function reservedShare(limit: number, connectionsMax: number): number {
+export function reservedShare(limit: number, connectionsMax: number, unit: number): number {
   const aside = Math.floor(limit / SET_ASIDE);
   if (aside === 0) return 0;
   const connections = Math.min(connectionsMax, CONNECTIONS_MAX) + ADMINISTRATORS_EXTRA_MAX;
-  return Math.max(1, Math.floor(aside / connections));
+  const least = unit <= aside ? unit : 1;
+  return Math.max(least, Math.floor(aside / connections));
 }
 
 /**

@@ -124,6 +124,11 @@ export class SendQueue {
     return this.#waiting.fds;
   }
 
+  /** Grows with each bundle that comes to wait, or leaves: after a failure it tells whether one did. */
+  get fdsAccepted(): number {
+    return this.#waiting.fdsTaken + this.outlet.fdsSent;
+  }
+
   /** Bytes of large bodies that wait; the memory is shared with other queues. */
   get queuedMemoryBytes(): number {
     return this.#waiting.memoryBytes;

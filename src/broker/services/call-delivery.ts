@@ -63,8 +63,8 @@ export class CallDelivery {
     const { intake } = this.#parts;
     const use = { topic, mayPublish: true, sendFds, requestId };
     if (!intake.admits(sender, use, bundle, largeBodyBytes(words, 0))) return false;
-    const { waiting, limit } = sender.fdAccount;
-    if (waiting + bundle.count <= limit) return true;
+    const { charged, limit } = sender.fdAccount;
+    if (charged + bundle.count <= limit) return true;
     intake.refuseForQuota(sender, topic.name, bundle.count, requestId);
     return false;
   }

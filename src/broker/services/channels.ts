@@ -119,9 +119,9 @@ export class Channels implements Area {
   #lackOfRoom({ fdAccount, quota }: Connection): Failure | undefined {
     const { inFlight, budget } = this.#parts;
     inFlight.tick();
-    const { waiting, limit } = fdAccount;
+    const { charged, limit } = fdAccount;
     const fds = 2 * CHANNEL_FDS;
-    if (waiting + fds > limit) {
+    if (charged + fds > limit) {
       const excess = excessOf(quota, "fds", fds);
       return { code: "LIMIT_QUEUED_FDS", why: excessWords(excess), figures: excess };
     }
@@ -244,15 +244,10 @@ export class Channels implements Area {
     const body = channelBody({ service, peer: peer.id });
     const bytes = encodeControlFrame({ opcode: OPCODE.CHANNEL, fdCount: CHANNEL_FDS, id, body });
     assert(asker.fdAccount.charge(CHANNEL_FDS), "there is room for the fds of a channel");
-    const before = fdsAt(to);
     try {
-      const outcome = to.queue.deliverWithFds(CONTROL_FRAME_BUFFER, 0, bytes, ends);
+      const outcome = deliverEnds(to, bytes, ends);
       noteDelivery(host, to, outcome);
       return outcome;
-    } catch (error) {
-      // What has left is given back when it is taken.
-      if (fdsAt(to) === before) asker.fdAccount.release(CHANNEL_FDS);
-      throw error;
     } finally {
       inFlight.follow = follow;
     }
@@ -300,9 +295,19 @@ export class Channels implements Area {
   }
 }
 
-/** Fds that a client has not taken, wherever they wait. */
-function fdsAt({ queue }: Connection): number {
-  return queue.queuedFds + queue.outlet.untakenFds;
+/**
+ * Sends the frame that is encoded, with the ends that its asker was charged for.
+ * @returns as SendQueue.deliverWithFds()
+ */
+function deliverEnds({ queue }: Connection, bytes: number, ends: FdBundle): number {
+  const before = queue.fdsAccepted;
+  try {
+    return queue.deliverWithFds(CONTROL_FRAME_BUFFER, 0, bytes, ends);
+  } catch (error) {
+    // What has left, or waits, is given back when it is taken or lost.
+    if (queue.fdsAccepted === before) ends.payer.release(ends.count);
+    throw error;
+  }
 }
 
 /** The broker's part is done, and the other side has no ends; a queue that must wait keeps these. */

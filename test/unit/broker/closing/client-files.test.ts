@@ -66,6 +66,7 @@ test("keepPaid() charges the sender until the fds are taken or closed, or takes 
   expect(files.keepPaid(tooMany, sender)).toBeUndefined();
   expect(tooMany.takeFds()).toEqual([105]);
   expect([quota.used(RESOURCE.fds), budget.held, files.roomToKeep(7)]).toEqual([5, 5, 5]);
+  expect([fdAccount.charged, fdAccount.waiting, fdsInFlight.isIdle]).toEqual([5, 0, true]);
   expect(first?.take()).toEqual([100, 101]);
   second?.close();
   second?.close();

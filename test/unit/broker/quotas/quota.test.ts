@@ -12,6 +12,7 @@ import {
   QUOTA_DEFAULTS,
   quotaDefaults,
 } from "../../../../src/broker/quotas/quota-limits.ts";
+import { CHANNEL_FDS } from "../../../../src/protocol/limits.ts";
 
 const { fds, topics } = RESOURCE;
 const UID = 1000;
@@ -52,10 +53,21 @@ describe("ConnectionQuota.charge()", () => {
   });
 
   test("leaves a share to every sibling, however greedy those before it were", () => {
-    const quotas = new Quotas(() => limits({ fds: 16 }));
-    const siblings = [1, 2, 3, 4].map(() => quotas.open(UID));
-    expect(siblings.map(take)).toEqual([8, 3, 2, 1]);
-    expect(quotas.user(UID).used(fds)).toBe(14);
+    const quotas = new Quotas(() => limits({ fds: 96 }));
+    const siblings = [1, 2, 3, 4, 5, 6].map(() => quotas.open(UID));
+    expect(siblings.map(take)).toEqual([48, 18, 9, 6, 4, 4]);
+    expect(quotas.user(UID).used(fds)).toBe(89);
+  });
+
+  test("leaves enough for a channel after a hundred siblings that take all they can", () => {
+    const quotas = new Quotas(() => QUOTA_DEFAULTS);
+    for (let count = 0; count < 100; count += 1) take(quotas.open(UID));
+    expect(quotas.open(UID).charge(fds, 2 * CHANNEL_FDS)).toBe(true);
+  });
+
+  test("leaves single ones where a quarter of the limit is less than a channel needs", () => {
+    const quotas = new Quotas(() => limits({ fds: 12 }));
+    expect([1, 2, 3, 4].map(() => take(quotas.open(UID)))).toEqual([6, 2, 2, 1]);
   });
 
   test("keeps a quarter for shares, which a raised limit raises", () => {
@@ -108,14 +120,14 @@ describe("ConnectionQuota.release()", () => {
   });
 
   test("counts for the uid also after the connection is gone", () => {
-    const quotas = new Quotas(() => limits({ fds: 16 }));
+    const quotas = new Quotas(() => limits({ fds: 64 }));
     const gone = quotas.open(UID);
     take(gone);
     gone.close();
     const next = quotas.open(UID);
-    expect(next.limit(fds)).toBe(2);
-    gone.release(fds, 8);
-    expect(next.limit(fds)).toBe(8);
+    expect(next.limit(fds)).toBe(10);
+    gone.release(fds, 32);
+    expect(next.limit(fds)).toBe(32);
   });
 });
 

@@ -33,9 +33,12 @@ function fill(share: PacketShare, packetsMax = Number.POSITIVE_INFINITY): Queued
 }
 
 /** A pool whose packets are counted and never filled, for users of these limits. */
-function openBench(queuedBytes = QUEUED_BYTES_PER_UID_MAX) {
+function openBench(
+  queuedBytes = QUEUED_BYTES_PER_UID_MAX,
+  connections = QUOTA_DEFAULTS.connections,
+) {
   const pool = new PacketPool();
-  const quotas = new Quotas(() => ({ ...QUOTA_DEFAULTS, queuedBytes }));
+  const quotas = new Quotas(() => ({ ...QUOTA_DEFAULTS, queuedBytes, connections }));
   const open = (uid: number) => {
     const quota = quotas.open(uid);
     return { quota, share: pool.open(quota) };
@@ -117,6 +120,25 @@ describe("PacketShare", () => {
     packet.buffer = new PinnedBuffer(16);
     share.release(packet);
     expect([pool.backlogBytes, quota.used(RESOURCE.queuedBytes)]).toEqual([0, 0]);
+  });
+
+  test.each([64, 504, 4_096])(
+    "has a packet for each of 512 siblings that take all they can, of %d connections",
+    (connections) => {
+      const { open } = openBench(QUEUED_BYTES_PER_UID_MAX, connections);
+      const taken = Array.from({ length: Math.min(512, connections) }, () =>
+        fill(open(ALICE).share),
+      );
+      expect(Math.min(...taken.map(({ length }) => length))).toBeGreaterThanOrEqual(1);
+      expect(taken.flat().length * PACKET_BYTES_MAX).toBeLessThanOrEqual(QUEUED_BYTES_PER_UID_MAX);
+    },
+  );
+
+  test("leaves nothing unused of a small quota that its siblings fill", () => {
+    const { quotas, open } = openBench(16 * PACKET_BYTES_MAX);
+    const taken = Array.from({ length: 8 }, () => fill(open(ALICE).share).length);
+    expect(taken).toEqual([8, 3, 2, 1, 1, 1, 0, 0]);
+    expect(quotas.user(ALICE).used(RESOURCE.queuedBytes)).toBe(16 * PACKET_BYTES_MAX);
   });
 
   test("has a reserve for control frames alone, which does not grow", () => {
