@@ -1,7 +1,12 @@
 /** Files in messages that a subscriber holds back: who pays for them meanwhile. Real processes. */
 
 import { describe, expect, test } from "bun:test";
-import { FLAG_RESUME, FLAG_WAIT_FDS, OPCODE } from "../../src/protocol/opcodes.ts";
+import {
+  FLAG_FDS_WITHHELD,
+  FLAG_RESUME,
+  FLAG_WAIT_FDS,
+  OPCODE,
+} from "../../src/protocol/opcodes.ts";
 import { STATUS } from "../../src/protocol/status-codes.ts";
 import { eventually } from "../support/eventually.ts";
 import { mapOf, messagePacket, packetOf, RawClient } from "../support/raw-client.ts";
@@ -24,6 +29,15 @@ overflow = "block"
 fds = ${LIMIT}
 `;
 
+/** The same where nobody gets files. */
+const WITHHOLDING = POLICY.replace(', "receive-fds"', "");
+
+/** What the broker says of a client. */
+interface ClientEntry {
+  readonly state: string;
+  readonly quotas: { readonly fds: { readonly usedByUser: number } };
+}
+
 /** A subscriber that holds back whoever publishes on "files". */
 class Stage implements AsyncDisposable {
   readonly broker: SpawnedBroker;
@@ -38,8 +52,8 @@ class Stage implements AsyncDisposable {
     this.#clients = [subscriber, bystander];
   }
 
-  static async open(): Promise<Stage> {
-    const broker = await spawnBroker({ policy: POLICY });
+  static async open(policy = POLICY): Promise<Stage> {
+    const broker = await spawnBroker({ policy });
     const subscriber = await RawClient.open(broker.path);
     await subscriber.request(OPCODE.SUBSCRIBE, { pattern: "files", overflow: "block" });
     const stage = new Stage(broker, subscriber, await RawClient.open(broker.path));
@@ -69,16 +83,25 @@ class Stage implements AsyncDisposable {
     }, `${count} files are charged`);
   }
 
+  /** Waits until a publisher is held back. */
+  async untilHeld(publisher: RawClient): Promise<void> {
+    await eventually(async () => {
+      await this.pause();
+      return (await this.#ask(publisher)).state === "held";
+    }, "the publisher is held back");
+  }
+
   /** By all of them, those that are gone included. */
   async charged(): Promise<number> {
-    const { connection: about } = this.bystander;
-    const { answer } = await this.bystander.request(OPCODE.QUERY, {
-      what: "client",
-      about: `${about}`,
-    });
-    const [client]: { quotas: { fds: { usedByUser: number } } }[] = JSON.parse(String(answer));
-    if (client === undefined) throw new Error("The broker does not know the bystander");
-    return client.quotas.fds.usedByUser;
+    return (await this.#ask(this.bystander)).quotas.fds.usedByUser;
+  }
+
+  async #ask({ connection }: RawClient): Promise<ClientEntry> {
+    const question = { what: "client", about: `${connection}` };
+    const { answer } = await this.bystander.request(OPCODE.QUERY, question);
+    const [client]: ClientEntry[] = JSON.parse(String(answer));
+    if (client === undefined) throw new Error("The broker does not know the client");
+    return client;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -102,7 +125,8 @@ describe("files in a message that is held back", () => {
     const error = mapOf(await second.nextOf(OPCODE.ERROR));
     // Three quarters are common, and four of the first one's files are within its share.
     const limit = Math.floor((((LIMIT / 4) * 3 - 20) * 2) / 3);
-    expect(error).toMatchObject({ status: STATUS.LIMIT_QUEUED_FDS, limit, actual: 20 });
+    const status = STATUS.LIMIT_QUEUED_FDS;
+    expect(error).toMatchObject({ status, topic: "files", limit, actual: 20 });
     expect(await second.sync()).toMatchObject({ published: 0, denied: 1 });
     await publish(second, 10);
     await stage.untilCharged(34);
@@ -113,6 +137,21 @@ describe("files in a message that is held back", () => {
     }
     expect(await first.sync()).toMatchObject({ published: 1, denied: 0 });
     await eventually(async () => (await stage.charged()) === 0, "all were taken");
+  });
+
+  test("are no reason to refuse it where they go to nobody", async () => {
+    await using stage = await Stage.open(WITHHOLDING);
+    using publisher = await RawClient.open(stage.broker.path);
+    const fds = await stage.broker.fdsAtRest();
+    // More than one connection may have on its way.
+    await publish(publisher, LIMIT / 2 + 1);
+    await stage.untilHeld(publisher);
+    expect(await stage.charged()).toBe(0);
+    await stage.pause(FLAG_RESUME);
+    const withheld = await stage.subscriber.nextOf(OPCODE.MESSAGE);
+    expect(withheld).toMatchObject({ flags: FLAG_FDS_WITHHELD, fds: [] });
+    expect(await publisher.sync()).toMatchObject({ published: 1, denied: 0 });
+    await stage.broker.expectFds(fds);
   });
 
   test("keep no SYNC waiting that asks for what was sent before them", async () => {
