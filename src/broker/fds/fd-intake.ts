@@ -85,6 +85,7 @@ export class FdIntake {
       this.#route(connection, open, packet.buffer, frameBytes, bundle);
     } finally {
       bundle.release();
+      connection.fdAccount.givePlaceUp();
     }
   }
 
@@ -128,6 +129,7 @@ export class FdIntake {
       use(bundle);
     } finally {
       bundle.release();
+      connection.fdAccount.givePlaceUp();
     }
   }
 
