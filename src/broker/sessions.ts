@@ -180,8 +180,8 @@ export class Sessions implements PartsHost {
   }
 
   /** PacketHost */
-  keepFds(connection: Connection, packet: ReceivedPacket): boolean {
-    return this.#parts.reading.keepFds(connection, packet);
+  keepFds(connection: Connection, packet: ReceivedPacket, paid: number): boolean {
+    return this.#parts.reading.keepFds(connection, packet, paid);
   }
 
   /** FlushHost */

@@ -15,6 +15,7 @@ import {
 } from "../support/raw-client.ts";
 import { openAs } from "../support/raw-user.ts";
 import { spawnBroker } from "../support/spawned-broker.ts";
+import { TestFiles } from "../support/test-files.ts";
 
 const [BUSY, OTHER] = [12_345, 23_456];
 const FRAMES_PER_PACKET = 250;
@@ -131,6 +132,20 @@ describe("a client with many rights", () => {
     expect(await administrator.sync()).toMatchObject({ published: 0, delivered: 0, denied: 2 });
     await broker.expectFds(fds);
     expect(reader.received().filter(({ opcode }) => opcode === OPCODE.MESSAGE)).toEqual([]);
+  });
+
+  test("is refused no files meanwhile that it could send at another time", async () => {
+    const open = OPEN.replace('"publish"', '"publish", "send-fds"');
+    const few = open.replace("[limits]", "[limits]\nfds = 8");
+    await using broker = await spawnBroker({ policy: few, nextPolicy: few, keepFdsOut: false });
+    using administrator = await openAs(0, broker.path);
+    const topics = Array.from({ length: 8_000 }, (_, number) => ({ topic: `open.${number}` }));
+    const acks = await requestAll(administrator, OPCODE.OPEN_TOPIC, topics);
+    await administrator.request(OPCODE.RELOAD_POLICY);
+    const last = Number(mapOf(acks.at(-1) as RawFrame)["topic"]);
+    using files = new TestFiles(["1", "2", "3", "4", "5", "6"]);
+    administrator.sendMessage(last, "to nobody", files.fds);
+    expect(await administrator.sync()).toMatchObject({ published: 1, denied: 0 });
   });
 });
 

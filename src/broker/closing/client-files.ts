@@ -66,17 +66,30 @@ export class ClientFiles implements FdHost {
    * Keeps the fds of a packet that waits, as if they were on their way already: so who has many
    * connections held back cannot fill what all users share.
    * @param packet its fds are taken
-   * @returns undefined where they do not fit the quota of their sender; nothing is taken then
+   * @param paid how many its sender is charged for; the others are kept as by keep(), where there is
+   *   roomToKeep() for all. Left out: all of them
+   * @returns undefined where they do not fit what their sender may hold; nothing is taken then
    */
-  keepPaid(packet: ReceivedPacket, { identity, fdAccount }: FdSender): KeptFds | undefined {
-    if (!fdAccount.keep(packet.receivedFdCount)) return undefined;
+  keepPaid(
+    packet: ReceivedPacket,
+    { identity, fdAccount }: FdSender,
+    paid = packet.receivedFdCount,
+  ): KeptFds | undefined {
+    const { uid } = identity;
+    const unpaid = packet.receivedFdCount - paid;
+    if (unpaid > 0 && packet.receivedFdCount > this.roomToKeep(uid)) return undefined;
+    if (!fdAccount.keep(paid)) return undefined;
     const fds = packet.takeFds();
     this.#budget.hold(fds.length);
+    this.#countKept(uid, unpaid);
     const letGo = (count: number) => {
+      // All at once; there may be none any more.
+      if (count === 0) return;
       this.#budget.letGo(count);
-      fdAccount.letGo(count);
+      this.#countKept(uid, -unpaid);
+      fdAccount.letGo(paid);
     };
-    return new KeptFds(fds, letGo, (fd) => this.closeFd(fd, identity.uid), true);
+    return new KeptFds(fds, letGo, (fd) => this.closeFd(fd, uid), true);
   }
 
   /**

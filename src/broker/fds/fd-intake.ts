@@ -85,6 +85,7 @@ export class FdIntake {
       this.#route(connection, open, packet.buffer, frameBytes, bundle);
     } finally {
       bundle.release();
+      connection.fdAccount.givePlaceUp();
     }
   }
 
@@ -128,6 +129,7 @@ export class FdIntake {
       use(bundle);
     } finally {
       bundle.release();
+      connection.fdAccount.givePlaceUp();
     }
   }
 
@@ -222,14 +224,24 @@ export class FdIntake {
   }
 
   /**
-   * Refuses a message that must wait, where its fds do not fit the quota of its sender.
-   * @param requestId the request that the refusal answers; 0 for none
+   * Refuses a packet that must wait, where its fds do not fit the quota of its sender.
+   * @param about its topic, if it is a message; how many fds; and the request that the refusal
+   *   answers, 0 for none
    */
-  refuseToKeep(connection: Connection, fds: number, requestId: number): void {
+  refuseToKeep(
+    connection: Connection,
+    about: { readonly topic: string | undefined; readonly fds: number; readonly requestId: number },
+  ): void {
+    const { topic, fds, requestId } = about;
     const excess = excessOf(connection.quota, "fds", fds);
     const { limit, actual } = excess;
     const message = `Cannot keep ${fds} fds of a message that waits: ${excessWords(excess)}`;
-    this.#refuseForLimit(connection, { message, limit, actual }, requestId);
+    const figures = { message, limit, actual };
+    this.#refuseForLimit(
+      connection,
+      topic === undefined ? figures : { topic, ...figures },
+      requestId,
+    );
   }
 
   #refuseSize(connection: Connection, open: OpenTopic, actual: number): void {

@@ -137,6 +137,8 @@ export class FdAccount implements FdPayer {
   #expired = 0;
   /** Fds of packets that are kept, which are charged and not on their way yet. */
   #kept = 0;
+  /** So many were let go for the packet that is being handled: see charge(). */
+  #place = 0;
   /** Undefined while nobody waits. */
   #onIdle: (() => void)[] | undefined;
 
@@ -177,16 +179,31 @@ export class FdAccount implements FdPayer {
     return true;
   }
 
-  /** So many are not kept any more. */
+  /** So many are not kept any more. Until givePlaceUp(), copies of them have their place. */
   letGo(fds: number): void {
     this.#kept -= fds;
     assert(this.#kept >= 0, "no more fds are let go than were kept");
     this.#quota.release(RESOURCE.fds, fds);
+    this.#place = fds;
   }
 
-  /** Charges for copies, all of them or none. @returns false where they do not fit */
+  /** The packet was handled whose fds were let go. */
+  givePlaceUp(): void {
+    this.#place = 0;
+  }
+
+  /**
+   * Charges for copies, all of them or none. As many as were kept for their packet have their place,
+   * whatever siblings took since then: what waited is not refused for that.
+   * @returns false where they do not fit
+   */
   charge(copies: number): boolean {
-    if (!this.#quota.charge(RESOURCE.fds, copies)) return false;
+    const { user } = this.#quota;
+    const hasPlace = copies <= this.#place;
+    this.#place = 0;
+    if (hasPlace && user.used(RESOURCE.fds) + copies <= user.limit(RESOURCE.fds)) {
+      this.#quota.impose(RESOURCE.fds, copies);
+    } else if (!this.#quota.charge(RESOURCE.fds, copies)) return false;
     this.#inFlight.count(copies);
     return true;
   }

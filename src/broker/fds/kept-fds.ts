@@ -2,7 +2,7 @@
 
 /** Fds that are handed over once, or closed. */
 export class KeptFds {
-  /** Whether their sender pays for them while they are kept. */
+  /** Whether their sender pays for them, as far as it has to, while they are kept. */
   readonly isPaid: boolean;
   #fds: number[];
   readonly #letGo: (count: number) => void;

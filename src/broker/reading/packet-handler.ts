@@ -8,10 +8,11 @@ import { ProtocolError } from "../../errors.ts";
 import type { PinnedBuffer } from "../../ffi/pinned-buffer.ts";
 import type { Hello } from "../../protocol/control-messages.ts";
 import { FRAME_ID_WORD, FRAME_KIND_WORD, flagsOf, opcodeOf } from "../../protocol/frame.ts";
+import { FRAME_HEADER_BYTES } from "../../protocol/limits.ts";
 import { OPCODE } from "../../protocol/opcodes.ts";
-import { PacketReader } from "../../protocol/packet.ts";
+import { isLarge, PacketReader } from "../../protocol/packet.ts";
 import type { ClientFrame } from "../area.ts";
-import { type Connection, openTopicOf } from "../connection.ts";
+import { type Connection, type OpenTopic, openTopicOf } from "../connection.ts";
 import type { FdIntake } from "../fds/fd-intake.ts";
 import type { Chores } from "../long-work/chores.ts";
 import type { Request, Requests } from "../requests/requests.ts";
@@ -46,9 +47,10 @@ export interface PacketHost {
   hasTime(): boolean;
   /**
    * The packet being handled comes again, with its fds; these are the host's.
-   * @returns false where they do not fit the quota of their sender: then they are still the packet's
+   * @param paid how many of them their sender is charged for
+   * @returns false where they do not fit what it may hold: then they are still the packet's
    */
-  keepFds(connection: Connection, packet: ReceivedPacket): boolean;
+  keepFds(connection: Connection, packet: ReceivedPacket, paid: number): boolean;
   /** A connection said a good HELLO and waits for WELCOME. */
   welcome(connection: Connection, hello: Hello): void;
 }
@@ -198,13 +200,14 @@ export class PacketHandler {
     if (opcodeAt(buffer, 0) === OPCODE.MESSAGE) {
       const open = openTopicOf(connection, buffer.words[FRAME_ID_WORD] as number, 0);
       if (this.#router.mustWait(connection, open)) {
-        return this.#keep(connection, packet, packetBytes);
+        return this.#keep(connection, packet, packetBytes, open);
       }
       this.#intake.take(connection, open, packet, packetBytes);
       return packetBytes;
     }
     if (this.#mustRetainWait(connection, buffer, 0)) {
-      return this.#keep(connection, packet, packetBytes);
+      const open = openTopicOf(connection, buffer.words[FRAME_ID_WORD] as number, 0);
+      return this.#keep(connection, packet, packetBytes, open);
     }
     const frame = frameAt(buffer, 0, packet.isRest === true);
     this.#intake.lend(connection, packet, (bundle) => {
@@ -215,14 +218,28 @@ export class PacketHandler {
   }
 
   /**
-   * The packet comes again, with its fds; or is refused, where the sender has too many on their way.
+   * The packet comes again, with its fds; or is refused, where its sender has too many. Where they do
+   * not fit its quota, it pays for the copies alone that would be made of them now: nothing that
+   * waits is refused for files that go to nobody.
+   * @param open the topic of a message that a subscriber holds back; undefined where the packet waits
+   *   for something else
    * @returns as handle(): nothing, or all of it
    */
-  #keep(connection: Connection, packet: ReceivedPacket, packetBytes: number): number {
-    if (this.#host.keepFds(connection, packet)) return 0;
-    const { words } = packet.buffer;
-    const request = this.#services.noteLostFds(connection, words, packetBytes);
-    this.#intake.refuseToKeep(connection, packet.receivedFdCount, request);
+  #keep(
+    connection: Connection,
+    packet: ReceivedPacket,
+    packetBytes: number,
+    open?: OpenTopic,
+  ): number {
+    const { receivedFdCount: count, buffer } = packet;
+    if (this.#host.keepFds(connection, packet, count)) return 0;
+    const bodies = isLarge(buffer.words[FRAME_KIND_WORD] as number) ? 1 : 0;
+    const fds = { count, fileCount: count - bodies };
+    const copies = open === undefined ? 0 : this.#router.countCopies(connection, open, fds);
+    if (copies < count && this.#host.keepFds(connection, packet, copies)) return 0;
+    const request = this.#services.noteLostFds(connection, buffer.words, packetBytes);
+    const topic = (open ?? topicOfUnread(connection, buffer, packetBytes))?.topic.name;
+    this.#intake.refuseToKeep(connection, { topic, fds: count, requestId: request });
     return packetBytes;
   }
 
@@ -240,6 +257,18 @@ export class PacketHandler {
 
 function opcodeAt(buffer: PinnedBuffer, offset: number): number {
   return opcodeOf(buffer.words[(offset >>> 2) + FRAME_KIND_WORD] as number);
+}
+
+/** The topic of a packet that nobody has checked yet, where it is a message on an open one. */
+function topicOfUnread(
+  { openTopics }: Connection,
+  { words }: PinnedBuffer,
+  packetBytes: number,
+): OpenTopic | undefined {
+  if (packetBytes < FRAME_HEADER_BYTES) return undefined;
+  const opcode = opcodeOf(words[FRAME_KIND_WORD] as number);
+  if (opcode !== OPCODE.MESSAGE && opcode !== OPCODE.RETAIN) return undefined;
+  return openTopics.get(words[FRAME_ID_WORD] as number);
 }
 
 function frameAt(buffer: PinnedBuffer, offset: number, isRest: boolean): ClientFrame {

@@ -126,11 +126,12 @@ export class Reading {
 
   /**
    * Keeps the fds of that packet, which come again with it; one that has waited before keeps its place.
-   * @returns false where they do not fit the quota of their sender
+   * @param paid how many of them their sender is charged for
+   * @returns false where they do not fit what it may hold
    */
-  keepFds(connection: Connection, packet: ReceivedPacket): boolean {
-    const paid = packet instanceof PacketRest ? packet.takePaidFds() : undefined;
-    this.#keptFds = paid ?? this.#parts.files.keepPaid(packet, connection);
+  keepFds(connection: Connection, packet: ReceivedPacket, paid: number): boolean {
+    const before = packet instanceof PacketRest ? packet.takePaidFds() : undefined;
+    this.#keptFds = before ?? this.#parts.files.keepPaid(packet, connection, paid);
     return this.#keptFds !== undefined;
   }
 

@@ -24,6 +24,9 @@ export const GETS_ALL = 3;
 /** The body of a large message is withheld from nobody. */
 const NOBODY: ReadonlySet<Connection> = new Set();
 
+/** How many fds a message carries; FdBundle fits. What are no files is the memory of a large body. */
+export type FdCounts = Pick<FdBundle, "count" | "fileCount">;
+
 /** What the members of one queue group may get; one of them will. */
 export interface GroupShare {
   readonly group: RouteGroup;
@@ -62,25 +65,25 @@ export class FdPlan {
 
   /**
    * Settles it for a message; what it was before is forgotten.
-   * @param bundle what the message carries, borrowed for the call
+   * @param fds what the message carries
    * @param stalledSince milliseconds on the broker's clock: whoever has not taken earlier fds since
    *   then gets none. Left out: they do
    */
-  settle(topic: Topic, route: Route, bundle: FdBundle, stalledSince: number = ALWAYS): void {
+  settle(topic: Topic, route: Route, fds: FdCounts, stalledSince: number = ALWAYS): void {
     const { destinations, groups } = route;
     const state = this.#state;
-    this.#withheldFrom = bundle.fileCount === 0 ? NOBODY : state.fdsWithheldFrom(topic, route);
+    this.#withheldFrom = fds.fileCount === 0 ? NOBODY : state.fdsWithheldFrom(topic, route);
     this.#areAllOrNothing = state.fdRulesOf(topic).areAllOrNothing;
     this.#stalledSince = stalledSince;
     let copies = 0;
     for (let place = 0; place < destinations.length; place += 1) {
       const gets = this.#getsOf(destinations[place] as Connection);
       this.#gets[place] = gets;
-      copies += copiesOf(bundle, gets);
+      copies += copiesOf(fds, gets);
     }
     this.groups = groups.length === 0 ? NO_SHARES : groups.map((group) => this.#shareOf(group));
     for (const { group, gets } of this.groups) {
-      if (group.topic !== undefined) copies += copiesOf(bundle, gets);
+      if (group.topic !== undefined) copies += copiesOf(fds, gets);
     }
     this.copies = copies;
   }
@@ -131,7 +134,7 @@ export function deliverPlanned(
   return queue.deliverWithFds(buffer, 0, frameBytes, bundle);
 }
 
-function copiesOf(bundle: FdBundle, gets: number): number {
-  if (gets === GETS_ALL) return bundle.count;
-  return gets === GETS_BODY ? bundle.bodyFds.length : 0;
+function copiesOf({ count, fileCount }: FdCounts, gets: number): number {
+  if (gets === GETS_ALL) return count;
+  return gets === GETS_BODY ? count - fileCount : 0;
 }

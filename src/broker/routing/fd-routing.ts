@@ -8,7 +8,13 @@ import type { Connection, OpenTopic } from "../connection.ts";
 import type { FdBundle } from "../fds/fd-bundle.ts";
 import type { FdsInFlight } from "../fds/fds-in-flight.ts";
 import { FDS_STALLED_MS, FDS_TOGETHER_RECEIVERS_MAX } from "../limits.ts";
-import { deliverPlanned, type FdPlan, GETS_NO_FDS, GETS_NOTHING } from "./fd-plan.ts";
+import {
+  deliverPlanned,
+  type FdCounts,
+  type FdPlan,
+  GETS_NO_FDS,
+  GETS_NOTHING,
+} from "./fd-plan.ts";
 import type { GroupDelivery } from "./group-delivery.ts";
 import type { Introductions } from "./introductions.ts";
 import type { Route } from "./route.ts";
@@ -76,6 +82,14 @@ export class FdRouting {
     open.topic.countOne(matched);
     plan.forget();
     return 0;
+  }
+
+  /** How many copies of fds would be charged if such a message were routed now. */
+  countCopies(sender: Connection, open: OpenTopic, fds: FdCounts): number {
+    const plan = this.#plan;
+    plan.settle(open.topic, this.#routes.routeFor(sender, open), fds);
+    plan.forget();
+    return plan.copies;
   }
 
   /** Hands a message with fds to all of its receivers, as it was planned. @returns how many */

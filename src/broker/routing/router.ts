@@ -19,7 +19,7 @@ import type { FdBundle } from "../fds/fd-bundle.ts";
 import type { FdsInFlight } from "../fds/fds-in-flight.ts";
 import { REFUSALS_TOLD_PER_PACKET, ROUTING_COST_PER_LOOK } from "../limits.ts";
 import type { BusState } from "./bus-state.ts";
-import { FdPlan } from "./fd-plan.ts";
+import { type FdCounts, FdPlan } from "./fd-plan.ts";
 import { FdRouting } from "./fd-routing.ts";
 import { GroupDelivery } from "./group-delivery.ts";
 import type { Introductions } from "./introductions.ts";
@@ -138,6 +138,11 @@ export class Router {
   /** Which way messages of a sender on a topic go now; undefined where it may not publish there. */
   routeOf(sender: Connection, open: OpenTopic): Route | undefined {
     return open.mayPublish ? this.#routes.routeFor(sender, open) : undefined;
+  }
+
+  /** What routeWithFds() would charge the sender for now, where it does not matter who has stalled. */
+  countCopies(sender: Connection, open: OpenTopic, fds: FdCounts): number {
+    return this.#fdRouting.countCopies(sender, open, fds);
   }
 
   /** Routes one message that carries fds, as FdRouting.route() says. */

@@ -74,6 +74,42 @@ test("keepPaid() charges the sender until the fds are taken or closed, or takes 
   expect([quota.used(RESOURCE.fds), budget.held, fdsInFlight.isIdle]).toEqual([0, 0, true]);
 });
 
+test("keepPaid() charges for some alone, where the user may keep all of them", () => {
+  const { files, quotas, budget } = openFiles();
+  const quota = quotas.open(7);
+  const fdAccount = new FdsInFlight(() => 0, new Deferred()).account(quota);
+  const sender = { identity: { uid: 7, gid: 7, pid: 1, groups: [] }, fdAccount };
+  const six = packetWith([100, 101, 102, 103, 104, 105]);
+  expect(files.keepPaid(six, sender)).toBeUndefined();
+  const kept = files.keepPaid(six, sender, 1);
+  expect([fdAccount.charged, budget.held, files.roomToKeep(7)]).toEqual([1, 6, 4]);
+  expect(files.keepPaid(packetWith([1, 2, 3, 4, 5]), sender, 0)).toBeUndefined();
+  expect(kept?.take()).toHaveLength(6);
+  kept?.close();
+  expect([fdAccount.charged, budget.held, files.roomToKeep(7)]).toEqual([0, 0, 10]);
+});
+
+test("what was kept has its place until its packet is handled, whatever siblings take", () => {
+  const { files, quotas } = openFiles();
+  const quota = quotas.open(7);
+  const fdAccount = new FdsInFlight(() => 0, new Deferred()).account(quota);
+  const sender = { identity: { uid: 7, gid: 7, pid: 1, groups: [] }, fdAccount };
+  const keepAndTake = () => files.keepPaid(packetWith([100, 101, 102, 103]), sender)?.take();
+  const sibling = quotas.open(7);
+  expect([keepAndTake()?.length, sibling.charge(RESOURCE.fds, 4)]).toEqual([4, true]);
+  expect([fdAccount.charge(5), fdAccount.charge(4)]).toEqual([false, false]);
+  sibling.release(RESOURCE.fds, 4);
+  keepAndTake();
+  sibling.impose(RESOURCE.fds, 4);
+  expect([fdAccount.charge(4), fdAccount.charge(1)]).toEqual([true, false]);
+  fdAccount.release(4);
+  sibling.release(RESOURCE.fds, 4);
+  keepAndTake();
+  fdAccount.givePlaceUp();
+  sibling.impose(RESOURCE.fds, 4);
+  expect(fdAccount.charge(4)).toBe(false);
+});
+
 test("keep() charges nothing: nobody has looked at the packet yet", () => {
   const { files, quotas } = openFiles();
   files.keep([100, 101, 102, 103, 104, 105], 7);

@@ -147,7 +147,7 @@ class ReadingBench implements Disposable {
     this.ahead.push(this.#source.ahead);
     if (stop === "subscriber") this.reading.noteHeld([], "topic");
     if (stop === "subscriber" || stop === "turn") {
-      this.reading.keepFds(this.connection, packet);
+      this.reading.keepFds(this.connection, packet, packet.receivedFdCount);
       return 0;
     }
     const fds = packet.takeFds();
