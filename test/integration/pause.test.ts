@@ -6,7 +6,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { FEATURE_PAUSE, FLAG_RESUME, OPCODE } from "../../src/protocol/opcodes.ts";
 import { eventually } from "../support/eventually.ts";
-import { mapOf, packetOf, RawClient } from "../support/raw-client.ts";
+import { mapOf, packetOf, RawClient, requestOf } from "../support/raw-client.ts";
 import { type SpawnedBroker, spawnBroker } from "../support/spawned-broker.ts";
 
 let broker: SpawnedBroker;
@@ -108,6 +108,40 @@ describe("PAUSE", () => {
     await untilHeld(publisher.client);
     subscriber[Symbol.dispose]();
     expect(await publisher.client.sync()).toMatchObject({ published: 1, delivered: 0 });
+  });
+
+  test("loses no message of a publisher that hung up meanwhile, whatever it sent besides", async () => {
+    using subscriber = await openBlocking("paused");
+    await subscriber.subscribe("other");
+    using caller = await RawClient.open(broker.path);
+    const publisher = await openPublisher("paused");
+    const { client } = publisher;
+    const other = await client.openTopic("other");
+    await client.serve("answers");
+    caller.sendRequest(await caller.openService("answers"), 1, "?");
+    const request = requestOf(await client.nextOf(OPCODE.REQUEST)).call;
+    await caller.serve("asked");
+    const asked = await client.openService("asked");
+    await pause(subscriber);
+    client.sendMessage(publisher.topic, "first");
+    await untilHeld(client);
+    client.sendRequest(asked, 1, "?");
+    client.sendReply(request, "!");
+    client.sendControl(OPCODE.SERVE, 1_001, { service: "late" });
+    client.sendControl(OPCODE.CLOSE_SERVICE, asked);
+    client.sendMessage(other, "last");
+    publisher[Symbol.dispose]();
+    // Its end is known, though not that of what it sent.
+    await caller.nextOf(OPCODE.ERROR);
+    await pause(subscriber, FLAG_RESUME);
+    expect(await subscriber.nextTexts(2)).toEqual(["first", "last"]);
+    const isIt = ({ connection }: { connection: number }) => connection === client.connection;
+    const end = await eventually(() => broker.findAll("disconnected").find(isIt), "it has ended");
+    expect(end).not.toHaveProperty("code");
+    expect(broker.findAll("service-owner").filter(isIt)).toMatchObject([
+      { topic: "answers", isOwner: true },
+      { topic: "answers", isOwner: false },
+    ]);
   });
 
   test("holds nobody back for a subscription that is gone", async () => {

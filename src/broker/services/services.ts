@@ -47,6 +47,8 @@ export interface ServicesParts {
   readonly host: RouterHost;
 }
 
+const DROPPED: CarryOut = () => {};
+
 /** The services of one broker. */
 export class Services implements Area {
   readonly opcodes: readonly number[];
@@ -96,11 +98,14 @@ export class Services implements Area {
     return this.#lostFds.note(connection, words, packetBytes);
   }
 
-  /** Area */
+  /**
+   * Area. What a client sent that reads no more is dropped, ids and all: leave() has taken from it what
+   * they stood for. Messages behind it still count.
+   */
   read(connection: Connection, frame: ClientFrame): CarryOut {
     const area = this.#areaOf.get(frame.opcode);
     if (area === undefined) throw unknownOpcode(frame);
-    return area.read(connection, frame);
+    return connection.queue.isAbandoned ? DROPPED : area.read(connection, frame);
   }
 
   /** Area */
