@@ -9,7 +9,7 @@ import { join } from "node:path";
 import { type Bus, connect } from "../src/client/index.ts";
 import type { Measurement } from "./measurement.ts";
 import { countOpenFiles, readCpuMs, readPeakRssMib } from "./process-usage.ts";
-import { countAll, demandEvidence } from "./rabble/evidence.ts";
+import { awaitTraces, countAll, demandDeeds } from "./rabble/evidence.ts";
 import { type RelayServer, startRelay } from "./relay-server.ts";
 import { median } from "./results-table.ts";
 import { RoleProcess } from "./role-process.ts";
@@ -120,13 +120,12 @@ async function besiege(
 ): Promise<BesiegedReport> {
   const openFiles = countOpenFiles(pid);
   const before = await countAll(bus);
-  let during = before;
   let report: BesiegedReport;
   {
     await using crowd = new RoleProcess("roles/raw-rabble.ts", order);
     await crowd.expect("ready");
     await meanwhile();
-    during = await countAll(bus);
+    await awaitTraces(bus, before);
     crowd.kill("SIGUSR1");
     report = await crowd.expect("besieged");
   }
@@ -136,6 +135,6 @@ async function besiege(
     await Bun.sleep(LOOK_INTERVAL_MS);
     after = await countAll(bus);
   }
-  demandEvidence(report, { before, during, after });
+  demandDeeds(report);
   return report;
 }

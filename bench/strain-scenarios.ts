@@ -19,6 +19,8 @@ export interface SiegeScenario extends ScenarioBase {
   readonly kind: "siege";
   /** Clients that misbehave, all in one process: some stay, the others come and go. */
   readonly clients: number;
+  /** Of these, clients that stay, of each of RESIDENT_KINDS. */
+  readonly residentsOfEachKind: number;
   /** How often each of the three comes. */
   readonly turns: number;
   /** Milliseconds between misdeeds of eight of each sort; 0: as fast as they can. */
@@ -51,6 +53,7 @@ const SIEGE_SHAPE = {
   relay: "broker",
   messageBytes: 64,
   clients: 10_000,
+  residentsOfEachKind: 24,
   turns: 3,
   policy: { rules: 1, shape: "mixed", allowsAll: true },
 } as const;

@@ -99,6 +99,8 @@ export interface SwapOrder {
 export interface SiegeOrder {
   /** Clients that misbehave. */
   readonly clients: number;
+  /** Of these, clients that stay, of each of RESIDENT_KINDS. */
+  readonly residentsOfEachKind: number;
   /** Milliseconds of round trips in each stretch, their warm-up included. */
   readonly pingMs: number;
 }

@@ -5,21 +5,18 @@
 
 import type { Bus } from "../../src/client/index.ts";
 import type { BesiegedReport } from "../work-order.ts";
-import type { ResidentKind } from "./residents.ts";
+import { RESIDENT_KINDS, type ResidentKind } from "./resident-kinds.ts";
 
 /** Nobody's uid here. */
 export const RABBLE_UID = 65_533;
 
+/** Milliseconds that a crowd may take to leave all its traces. */
+const TRACES_WAIT_MS = 10_000;
+
+const LOOK_INTERVAL_MS = 50;
+
 /** Figures of the broker, flat: "endings.PROTOCOL_OPCODE". Those of the crowd's user: "uid.calls". */
 export type Counts = ReadonlyMap<string, number>;
-
-/** How often the broker was asked. */
-export interface Observed {
-  readonly before: Counts;
-  /** While the crowd is there. */
-  readonly during: Counts;
-  readonly after: Counts;
-}
 
 /** What grows by the deeds of residents, by their kind; undefined where their own count is proof. */
 const TRACES: Readonly<Record<ResidentKind, string | undefined>> = {
@@ -47,6 +44,11 @@ const TRACES_OF_COMERS = [
   "endings.PROTOCOL_PACKET_SIZE",
 ];
 
+const TRACE_NAMES = [
+  ...Object.values(TRACES).filter((name) => name !== undefined),
+  ...TRACES_OF_COMERS,
+];
+
 /** Asks the broker. @param bus an administrator's */
 export async function countAll(bus: Bus): Promise<Counts> {
   const counts = new Map<string, number>();
@@ -64,21 +66,27 @@ function flatten(entry: object, prefix: string, into: Map<string, number>): void
   }
 }
 
-/** @throws {Error} where some kind of misdeed did not happen, or left no trace in the broker */
-export function demandEvidence(
-  { attempts, deeds }: BesiegedReport,
-  { before, during, after }: Observed,
-): void {
-  const grew = (name: string) => {
-    const most = Math.max(during.get(name) ?? 0, after.get(name) ?? 0);
-    return most > (before.get(name) ?? 0);
-  };
-  const missing = [
-    ...(attempts > 0 ? [] : ["nobody came"]),
-    ...Object.keys(TRACES).filter((kind) => (deeds[kind] ?? 0) === 0),
-    ...Object.values(TRACES).filter((name) => name !== undefined && !grew(name)),
-    ...TRACES_OF_COMERS.filter((name) => !grew(name)),
-  ];
-  if (missing.length === 0) return;
-  throw new Error(`The crowd did not do all that it should: ${missing.join(", ")}`);
+/**
+ * Waits until the broker has seen each kind of misdeed.
+ * @param bus an administrator's
+ * @param before what it counted before the crowd came
+ * @throws {Error} where some kind leaves no trace
+ */
+export async function awaitTraces(bus: Bus, before: Counts): Promise<void> {
+  const deadline = performance.now() + TRACES_WAIT_MS;
+  for (;;) {
+    const during = await countAll(bus);
+    const missing = TRACE_NAMES.filter((name) => {
+      return (during.get(name) ?? 0) <= (before.get(name) ?? 0);
+    });
+    if (missing.length === 0) return;
+    if (performance.now() > deadline) throw new Error(`No trace in the broker: ${missing}`);
+    await Bun.sleep(LOOK_INTERVAL_MS);
+  }
+}
+
+/** @throws {Error} where some kind of misdeed was not done */
+export function demandDeeds({ attempts, deeds }: BesiegedReport): void {
+  const missing = RESIDENT_KINDS.filter((kind) => (deeds[kind] ?? 0) === 0);
+  if (attempts === 0 || missing.length > 0) throw new Error(`The crowd did not: ${missing}`);
 }

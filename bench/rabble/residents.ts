@@ -14,10 +14,8 @@ import { buildRing, type PrebuiltPacket } from "../message-ring.ts";
 import { RawSession } from "../raw-session.ts";
 import { buildReply, buildRequest, REPLY_CALL_WORD } from "../roles/raw-call.ts";
 import { SampleFds } from "../sample-fds.ts";
+import { RESIDENT_KINDS, type ResidentKind } from "./resident-kinds.ts";
 import { Toggles } from "./toggles.ts";
-
-/** Clients of each kind. As many full queues fit what their user may have waiting. */
-const RESIDENTS_PER_KIND = 24;
 
 /** Packets that one sends before the next one's turn. */
 const PACKETS_PER_ACT = 16;
@@ -34,24 +32,6 @@ const SILENT_SERVICE = "bench.rabble.silent";
 
 /** Sends one packet. @returns outcome of RawSession.sendNow() */
 type Deed = () => number;
-
-/** What residents do; the names are those of the report. */
-export const RESIDENT_KINDS = [
-  "stands still",
-  "takes no files",
-  "serves and is silent",
-  "floods alone",
-  "floods the crowd",
-  "floods with large packets",
-  "calls in vain",
-  "answers nobody",
-  "hands out files",
-  "opens and closes",
-  "asks and never reads",
-] as const;
-
-/** One of RESIDENT_KINDS. */
-export type ResidentKind = (typeof RESIDENT_KINDS)[number];
 
 /** One client. */
 interface Resident {
@@ -98,10 +78,13 @@ export class Residents {
   readonly #residents: Resident[] = [];
   #next = 0;
 
-  /** Connects all of them, one after the other, at whatever pace the broker lets them in. */
-  constructor(path: string) {
+  /**
+   * Connects all of them, one after the other, at whatever pace the broker lets them in.
+   * @param ofEachKind how many; as many full queues should fit what their user may have waiting
+   */
+  constructor(path: string, ofEachKind: number) {
     for (const kind of RESIDENT_KINDS) {
-      for (let at = 0; at < RESIDENTS_PER_KIND; at += 1) {
+      for (let at = 0; at < ofEachKind; at += 1) {
         const resident = { kind, ...MAKERS[kind](path, at) };
         this.#residents.push(resident);
         if (resident.deed === undefined) this.#count(kind, 1);

@@ -14,7 +14,7 @@ import { readWorkOrder, report } from "../work-order.ts";
 const CLIENTS_A_ROUND = 8;
 
 const order = readWorkOrder();
-const { clients = 0 } = order.siege ?? {};
+const { clients = 0, residentsOfEachKind = 0 } = order.siege ?? {};
 raiseOpenFilesLimit();
 dropPrivileges({ uid: RABBLE_UID, gid: RABBLE_UID, groups: [] });
 let isReady = false;
@@ -23,7 +23,7 @@ process.on("SIGUSR1", () => {
   isOver = true;
 });
 
-const residents = new Residents(order.path);
+const residents = new Residents(order.path, residentsOfEachKind);
 const comers = new Comers(order.path, clients - residents.size);
 while (!isOver) {
   residents.act(CLIENTS_A_ROUND);
