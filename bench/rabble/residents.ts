@@ -4,12 +4,10 @@
  * often as its socket takes it.
  */
 
-import { PinnedBuffer } from "../../src/ffi/pinned-buffer.ts";
 import { WOULD_BLOCK } from "../../src/ffi/syscall-result.ts";
 import { FRAME_HEADER_BYTES, PACKET_BYTES_MAX } from "../../src/protocol/limits.ts";
 import { OPCODE } from "../../src/protocol/opcodes.ts";
-import { PacketWriter } from "../../src/protocol/packet.ts";
-import { serveBody } from "../../src/protocol/service-messages.ts";
+import { queryBody, serveBody } from "../../src/protocol/service-messages.ts";
 import { buildRing, type PrebuiltPacket } from "../message-ring.ts";
 import { RawSession } from "../raw-session.ts";
 import { buildReply, buildRequest, REPLY_CALL_WORD } from "../roles/raw-call.ts";
@@ -22,8 +20,8 @@ const PACKETS_PER_ACT = 16;
 
 const BODY_BYTES = 64;
 
-/** Questions that come at once. */
-const QUESTIONS_A_PACKET = 1_024;
+/** Clients that the broker throws out in the end: once few of them are left it is over. */
+const ASKERS_MAX = 4;
 
 /** What nobody but the crowd subscribes to, and what it calls. */
 const HEAP_TOPIC = "bench.rabble.heap";
@@ -80,11 +78,12 @@ export class Residents {
 
   /**
    * Connects all of them, one after the other, at whatever pace the broker lets them in.
-   * @param ofEachKind how many; as many full queues should fit what their user may have waiting
+   * @param ofEachKind how many, but for those whom the broker throws out in the end; as many full queues should fit what their user may have waiting
    */
   constructor(path: string, ofEachKind: number) {
     for (const kind of RESIDENT_KINDS) {
-      for (let at = 0; at < ofEachKind; at += 1) {
+      const count = kind === "asks and never reads" ? Math.min(ofEachKind, ASKERS_MAX) : ofEachKind;
+      for (let at = 0; at < count; at += 1) {
         const resident = { kind, ...MAKERS[kind](path, at) };
         this.#residents.push(resident);
         if (resident.deed === undefined) this.#count(kind, 1);
@@ -166,14 +165,10 @@ function answerNobody(session: RawSession, name: string): Omit<Resident, "kind">
   return { session, deed, reads: true, isGone: false };
 }
 
-/** Each packet takes the broker longer than any that holds messages. */
+/** Each question takes the broker longer than messages do, and its answer fills a quarter of a packet. */
 function askInVain(session: RawSession): Omit<Resident, "kind"> {
-  const buffer = new PinnedBuffer(QUESTIONS_A_PACKET * FRAME_HEADER_BYTES);
-  const writer = new PacketWriter(buffer.bytes.buffer);
-  for (let at = 0; at < QUESTIONS_A_PACKET; at += 1) {
-    writer.append(OPCODE.SYNC, 0, 0, at + 1, 0, undefined);
-  }
-  const deed = () => session.sendNow(buffer, buffer.byteLength);
+  const question = queryBody({ what: "clients" });
+  const deed = () => session.tellNow(OPCODE.QUERY, 1, question);
   return { session, deed, reads: false, isGone: false };
 }
 

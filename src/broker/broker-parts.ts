@@ -38,6 +38,8 @@ import { PacketHandler, type PacketHost } from "./reading/packet-handler.ts";
 import { PacketRests } from "./reading/packet-rests.ts";
 import { PacketSource } from "./reading/packet-source.ts";
 import { Reading, type ReadingHost } from "./reading/reading.ts";
+import { Rounds } from "./reading/rounds.ts";
+import type { UserTurns } from "./reading/user-turns.ts";
 import { Administration, type AdministrationHost } from "./requests/administration.ts";
 import { Requests } from "./requests/requests.ts";
 import { Rights } from "./requests/rights.ts";
@@ -51,6 +53,8 @@ import { Services } from "./services/services.ts";
 /** What a broker is made from. */
 export interface SessionsOptions extends AdmissionOptions {
   readonly policy: Policy;
+  /** Whose turn it is to be read from; the broker notes who is ready. */
+  readonly turns: UserTurns;
   /** What administrators may ask for. */
   readonly administration: AdministrationHost;
   /** RLIMIT_NOFILE of this process. */
@@ -68,6 +72,8 @@ export interface SessionsOptions extends AdmissionOptions {
 /** What the parts need of whoever drives them. */
 export interface PartsHost extends RouterHost, PacketHost, FlushHost, FdSweepHost, ReadingHost {
   readonly send: ControlSender;
+  /** Handles readiness of a connection, which may have ended meanwhile. */
+  readonly ready: (connection: Connection, events: number) => void;
   /** The client, which does not read, is to be closed. */
   endUnread(connection: Connection, cause: Cause): void;
 }
@@ -82,7 +88,7 @@ export type BrokerParts = ReturnType<typeof assembleParts>;
 export function assembleParts(given: SessionsOptions, host: PartsHost) {
   const statistics = new Statistics();
   const options = { ...given, onEvent: statistics.counting(given.onEvent) };
-  const { ownUid, watch, now, onEvent } = options;
+  const { ownUid, watch, turns, now, onEvent } = options;
   const { send } = host;
   const tables = makeTables(options);
   const { state, quotas, budget, closer } = tables;
@@ -138,6 +144,9 @@ export function assembleParts(given: SessionsOptions, host: PartsHost) {
   const sockets = new EndedSockets(common);
   const burials = new Burials({ ...common, presence, sockets });
   const reading = new Reading({ ...common, backPressure, handler, verifiesPackets });
+  const flush = () => flusher.flushAll();
+  const { ready } = host;
+  const rounds = new Rounds({ turns, reading, rests: tables.rests, ready, flush, now });
   const driven = { admission, administration, burials, fdSweep, files, flusher, handler, presence };
   const others = {
     backPressure,
@@ -148,6 +157,7 @@ export function assembleParts(given: SessionsOptions, host: PartsHost) {
     reception,
     retained,
     rights,
+    rounds,
     services,
   };
   return { ...tables, ...driven, ...others };

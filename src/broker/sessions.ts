@@ -36,7 +36,7 @@ import {
 } from "./departures/endings.ts";
 import { encodeFatal, type FatalFields } from "./departures/fatal-frame.ts";
 import { sendLastWord } from "./departures/last-word.ts";
-import { BACKGROUND_MS_PER_TURN, COSTLY_MS_PER_TURN, HELLO_TIMEOUT_MS } from "./limits.ts";
+import { BACKGROUND_MS_PER_TURN, HELLO_TIMEOUT_MS } from "./limits.ts";
 import { type Background, OF_BROKER } from "./long-work/background.ts";
 import type { Policy } from "./policy/rules.ts";
 import type { LimitFigures } from "./quotas/excess.ts";
@@ -51,8 +51,6 @@ import { QUEUE_FULL } from "./sending/queue-outcomes.ts";
 export class Sessions implements PartsHost {
   readonly #options: SessionsOptions;
   readonly #parts: BrokerParts;
-  /** When this turn's time for costly work is up; 0 where none was asked for yet. */
-  #costlyEndsAt = 0;
 
   constructor(options: SessionsOptions) {
     this.#options = options;
@@ -98,6 +96,14 @@ export class Sessions implements PartsHost {
     else if (this.#parts.closer.isStuck(identity.uid)) this.#endForCloses(connection);
   }
 
+  /**
+   * Serves everybody who has something to say, each user for its share.
+   * @returns whether anybody was served
+   */
+  serve(): boolean {
+    return this.#parts.rounds.run();
+  }
+
   /** Handles one readiness event of a connection's socket or lane. */
   readonly ready = (connection: Connection, events: number): void => {
     if (isDoomed(connection)) return;
@@ -115,8 +121,8 @@ export class Sessions implements PartsHost {
 
   /** Whether settle() has nothing to do before something happens. */
   get isSettled(): boolean {
-    const { reading, burials, deferred } = this.#parts;
-    const hasWork = !reading.isIdle || !burials.isEmpty || !deferred.isEmpty;
+    const { burials, deferred } = this.#parts;
+    const hasWork = !this.#options.turns.isEmpty || !burials.isEmpty || !deferred.isEmpty;
     const isIdle =
       this.#parts.retained.replay.isIdle &&
       this.#parts.flusher.isIdle &&
@@ -144,11 +150,6 @@ export class Sessions implements PartsHost {
     this.#parts.fdSweep.runIfDue();
     if (this.#parts.closer.pending > 0) this.#settleCloses();
     this.#parts.backPressure.look();
-    if (!this.#parts.reading.isIdle) {
-      this.#costlyEndsAt = 0;
-      this.#parts.reading.goOn();
-    }
-    this.#costlyEndsAt = 0;
     if (!this.#parts.deferred.isEmpty) this.#parts.deferred.run();
     this.#parts.services.settle();
     if (!this.#parts.background.isIdle)
@@ -237,6 +238,7 @@ export class Sessions implements PartsHost {
     const message = "The broker is shutting down";
     const body = goodbyeBody({ status: STATUS.CLOSED_BY_BROKER, message });
     this.#parts.reading.clear();
+    this.#options.turns.clear();
     this.#parts.retained.replay.clear();
     for (const connection of this.#parts.table.all()) {
       if (connection.state === "DOOMED") continue;
@@ -264,11 +266,14 @@ export class Sessions implements PartsHost {
     this.#parts.retained.close();
   }
 
+  /** ReadingHost */
+  hasShareLeft(): boolean {
+    return this.#options.turns.hasShareLeft(this.#options.now());
+  }
+
   /** RouterHost, PacketHost */
   hasTime(): boolean {
-    const now = this.#options.now();
-    if (this.#costlyEndsAt === 0) this.#costlyEndsAt = now + COSTLY_MS_PER_TURN;
-    return now < this.#costlyEndsAt;
+    return this.hasShareLeft();
   }
 
   /** RouterHost */

@@ -15,7 +15,12 @@ import { anotherSender, type Cause } from "../departures/endings.ts";
 import type { FdBudget } from "../fds/fd-budget.ts";
 import type { FdsInFlight } from "../fds/fds-in-flight.ts";
 import { isSentBy } from "../identity/identity.ts";
-import { AHEAD_OF_BYTES_MAX, BYTES_PER_TURN, PACKETS_PER_TURN } from "../limits.ts";
+import {
+  AHEAD_OF_BYTES_MAX,
+  BYTES_PER_TURN,
+  PACKETS_PER_LOOK,
+  PACKETS_PER_TURN,
+} from "../limits.ts";
 import type { BackPressure } from "./back-pressure.ts";
 import type { HeldOff } from "./held-off.ts";
 import type { Holdup } from "./held-publishers.ts";
@@ -27,6 +32,8 @@ import type { PacketSource } from "./packet-source.ts";
 export interface ReadingHost {
   /** Whether this turn has time for more costly work. */
   hasTime(): boolean;
+  /** Whether the user of the connection that is read has some of its share of this turn left. */
+  hasShareLeft(): boolean;
   /** The client is to be told why, and closed. */
   end(connection: Connection, cause: Cause): void;
   /** The client broke the protocol. */
@@ -63,11 +70,6 @@ export class Reading {
     this.#parts = parts;
   }
 
-  /** Whether nothing was left for later turns. */
-  get isIdle(): boolean {
-    return this.#parts.rests.size === 0;
-  }
-
   /**
    * Reads what a connection has to say, unless something is left of before.
    * @param isEnding the client has gone: what it left is read as far as this turn allows
@@ -90,20 +92,17 @@ export class Reading {
     this.#parts.inFlight.follow = false;
   }
 
-  /** Goes on with packets that were too costly for the turns before, in turn; with one at least. */
-  goOn(): void {
-    const { rests, inFlight, host } = this.#parts;
-    for (let count = rests.size; count > 0; count -= 1) {
-      const [connection, rest] = rests.shift() ?? [];
-      if (connection === undefined || rest === undefined) return;
-      try {
-        this.#goOnWith(connection, rest);
-      } catch (error) {
-        this.#fail(connection, error);
-      }
-      inFlight.follow = false;
-      if (!host.hasTime()) return;
+  /** Goes on with what was too costly of a connection's packets, or was received behind that. */
+  goOn(connection: Connection): void {
+    const { rests, inFlight } = this.#parts;
+    const rest = rests.take(connection);
+    if (rest === undefined) return;
+    try {
+      this.#goOnWith(connection, rest);
+    } catch (error) {
+      this.#fail(connection, error);
     }
+    inFlight.follow = false;
   }
 
   /** Handles a rest, and what was received behind it; with what follows only while there is time. */
@@ -175,6 +174,9 @@ export class Reading {
         return host.end(connection, anotherSender());
       }
       if (!this.#handle(connection, packet, bytes)) return;
+      const isLook =
+        bytes > AHEAD_OF_BYTES_MAX || packets % PACKETS_PER_LOOK === PACKETS_PER_LOOK - 1;
+      if (isLook && source.ahead === 0 && !host.hasShareLeft()) return;
     }
   }
 
