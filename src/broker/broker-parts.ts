@@ -38,7 +38,7 @@ import { PacketHandler, type PacketHost } from "./reading/packet-handler.ts";
 import { PacketRests } from "./reading/packet-rests.ts";
 import { PacketSource } from "./reading/packet-source.ts";
 import { Reading, type ReadingHost } from "./reading/reading.ts";
-import { Rounds } from "./reading/rounds.ts";
+import { Rounds, type RoundsHost } from "./reading/rounds.ts";
 import type { UserTurns } from "./reading/user-turns.ts";
 import { Administration, type AdministrationHost } from "./requests/administration.ts";
 import { Requests } from "./requests/requests.ts";
@@ -70,10 +70,14 @@ export interface SessionsOptions extends AdmissionOptions {
 }
 
 /** What the parts need of whoever drives them. */
-export interface PartsHost extends RouterHost, PacketHost, FlushHost, FdSweepHost, ReadingHost {
+export interface PartsHost
+  extends RouterHost,
+    PacketHost,
+    FlushHost,
+    FdSweepHost,
+    ReadingHost,
+    RoundsHost {
   readonly send: ControlSender;
-  /** Handles readiness of a connection, which may have ended meanwhile. */
-  readonly ready: (connection: Connection, events: number) => void;
   /** The client, which does not read, is to be closed. */
   endUnread(connection: Connection, cause: Cause): void;
 }
@@ -144,9 +148,7 @@ export function assembleParts(given: SessionsOptions, host: PartsHost) {
   const sockets = new EndedSockets(common);
   const burials = new Burials({ ...common, presence, sockets });
   const reading = new Reading({ ...common, backPressure, handler, verifiesPackets });
-  const flush = () => flusher.flushAll();
-  const { ready } = host;
-  const rounds = new Rounds({ turns, reading, rests: tables.rests, ready, flush, now });
+  const rounds = new Rounds({ ...common, turns, reading });
   const driven = { admission, administration, burials, fdSweep, files, flusher, handler, presence };
   const others = {
     backPressure,

@@ -252,7 +252,10 @@ export class Broker implements ReactorHandler, AdministrationHost {
     const connection = this.#sessions.at(slotOfToken(token));
     if (connection === undefined) return;
     if (isLaneToken(token)) this.#sessions.laneReady(connection);
-    else if (!this.#comingsAndGoings.note(connection, events)) this.#turns.note(connection, events);
+    else if (!this.#comingsAndGoings.note(connection, events)) {
+      const mayWait = this.#turns.note(connection, events);
+      if (mayWait) this.#watch.setAwaitingTurn(connection, true);
+    }
   }
 
   /** ReactorHandler. Those who come and go are not waited for. */

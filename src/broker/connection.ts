@@ -138,6 +138,8 @@ export class Connection {
   userTurn: UserTurn | undefined = undefined;
   /** What it has to say while it waits for its user's turn: EPOLL* bits and HAS_REST; else 0. */
   readyEvents = 0;
+  /** It waits for that behind others of its user, and epoll does not tell of it meanwhile. */
+  awaitsTurn = false;
   /** Stands in the reactor's list of queues to flush this turn. */
   isUnflushed = false;
   // Made when they are first asked for: most connections have no use for most of them.

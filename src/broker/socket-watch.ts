@@ -124,6 +124,16 @@ export class SocketWatch {
     if (!connection.isUnwatched) this.#renew(connection);
   }
 
+  /**
+   * The connection is to be read when it is its user's turn, or was: readiness to be read is not told
+   * meanwhile, its end is.
+   */
+  setAwaitingTurn(connection: Connection, awaitsTurn: boolean): void {
+    if (connection.awaitsTurn === awaitsTurn) return;
+    connection.awaitsTurn = awaitsTurn;
+    if (!connection.isUnwatched) this.#renew(connection);
+  }
+
   /** Reading may have been stopped or resumed. */
   #renew(connection: Connection): void {
     const socket = connection.socket.number;
@@ -173,6 +183,7 @@ export class SocketWatch {
   }
 }
 
-function readingOf({ isReadingStopped, isReadingPaused, isHeld }: Connection): number {
-  return isReadingStopped || isReadingPaused || isHeld ? 0 : EPOLLIN;
+function readingOf(connection: Connection): number {
+  const { isReadingStopped, isReadingPaused, isHeld, awaitsTurn } = connection;
+  return isReadingStopped || isReadingPaused || isHeld || awaitsTurn ? 0 : EPOLLIN;
 }

@@ -4,19 +4,26 @@
  */
 
 import type { Connection } from "../connection.ts";
+import type { Flusher } from "../sending/flusher.ts";
+import type { SocketWatch } from "../socket-watch.ts";
 import type { PacketRests } from "./packet-rests.ts";
 import type { Reading } from "./reading.ts";
 import { HAS_REST, type UserTurns } from "./user-turns.ts";
+
+/** What becomes of readiness. */
+export interface RoundsHost {
+  /** Handles readiness of a connection, which may have ended meanwhile. */
+  readonly ready: (connection: Connection, events: number) => void;
+}
 
 /** What rounds are made of. */
 export interface RoundsParts {
   readonly turns: UserTurns;
   readonly reading: Pick<Reading, "goOn">;
   readonly rests: PacketRests;
-  /** Handles readiness of a connection, which may have ended meanwhile. */
-  readonly ready: (connection: Connection, events: number) => void;
-  /** Sends what is queued. */
-  readonly flush: () => void;
+  readonly watch: Pick<SocketWatch, "setAwaitingTurn">;
+  readonly flusher: Pick<Flusher, "flushAll">;
+  readonly host: RoundsHost;
   /** Milliseconds, monotonic. */
   readonly now: () => number;
 }
@@ -35,7 +42,7 @@ export class Rounds {
    * @returns whether anybody was served
    */
   run(): boolean {
-    const { turns, now, flush } = this.#parts;
+    const { turns, now, flusher } = this.#parts;
     if (turns.isEmpty) return false;
     turns.beginRound();
     let at = now();
@@ -45,18 +52,19 @@ export class Rounds {
       turns.charge(endedAt - at);
       at = endedAt;
       // Whoever used less need not wait for what others say after it.
-      if (turns.isOthersTurn) flush();
+      if (turns.isOthersTurn) flusher.flushAll();
     }
     return true;
   }
 
   #serve(connection: Connection): void {
-    const { reading, rests, ready } = this.#parts;
+    const { reading, rests, watch, host } = this.#parts;
     const events = connection.readyEvents;
     connection.readyEvents = 0;
     if (connection.state === "DOOMED") return;
+    if (connection.awaitsTurn) watch.setAwaitingTurn(connection, false);
     // What it sent before comes first; epoll tells again of what came behind it.
     if (rests.has(connection)) return reading.goOn(connection);
-    if (events !== HAS_REST) ready(connection, events & ~HAS_REST);
+    if (events !== HAS_REST) host.ready(connection, events & ~HAS_REST);
   }
 }

@@ -22,6 +22,8 @@ export class UserTurn {
   connections = 0;
   /** It stands among those who have something to say. */
   isActive = false;
+  /** Some of what it has to say was left over from an earlier round. */
+  isBehind = false;
   /** Milliseconds of its share; below 0 where it has used more. */
   timeLeft = READING_MS_PER_USER;
   /** The round that `timeLeft` is of. */
@@ -97,17 +99,20 @@ export class UserTurns {
   /**
    * A connection has something to say; once more where it stands here already.
    * @param events EPOLL* bits, or HAS_REST
+   * @returns whether it may have to wait for longer than this round, behind others of its user. There
+   *   may be thousands of them, so they are not to be told of again each time: they would hide others
    */
-  note(connection: Connection, events: number): void {
+  note(connection: Connection, events: number): boolean {
     const user = connection.userTurn;
     assert(user !== undefined, "a connection that is read from has entered");
     const isNoted = connection.readyEvents !== 0;
     connection.readyEvents |= events;
-    if (isNoted) return;
+    if (isNoted) return user.isBehind;
     user.push(connection);
-    if (user.isActive) return;
+    if (user.isActive) return user.isBehind;
     user.isActive = true;
     this.#active.push(user);
+    return false;
   }
 
   /** Everybody gets another share; what is left of the last one is lost, what is owed is not. */
@@ -124,7 +129,12 @@ export class UserTurns {
   next(now: number): Connection | undefined {
     const user = this.#pick();
     this.#current = user;
-    if (user === undefined) return undefined;
+    if (user === undefined) {
+      for (let index = 0; index < this.#active.length; index += 1) {
+        (this.#active[index] as UserTurn).isBehind = true;
+      }
+      return undefined;
+    }
     this.#shareEndsAt = now + user.timeLeft;
     const connection = user.shift();
     if (user.isEmpty) this.#deactivate(user);
@@ -152,6 +162,7 @@ export class UserTurns {
     for (const user of this.#active) {
       while (!user.isEmpty) user.shift().readyEvents = 0;
       user.isActive = false;
+      user.isBehind = false;
     }
     this.#active.length = 0;
     this.#current = undefined;
@@ -180,6 +191,7 @@ export class UserTurns {
 
   #deactivate(user: UserTurn): void {
     user.isActive = false;
+    user.isBehind = false;
     const last = this.#active.pop();
     if (last === user || last === undefined) return;
     this.#active[this.#active.indexOf(user)] = last;
