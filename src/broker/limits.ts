@@ -42,6 +42,14 @@ export const NEWCOMERS_WAITING_MAX = 2 * NEWCOMERS_PER_SECOND;
  */
 export const NEWCOMERS_WAITING_SHARE = 8;
 
+/**
+ * Newcomers that are turned away before the door is shut, and milliseconds for which it is (a whole
+ * one where the broker has nothing else to do). Each takes 20 us, so a crowd that comes again at once
+ * gets about a seventh of a processor. The LISTEN_BACKLOG passes in a quarter of a second.
+ */
+export const TURNED_AWAY_AT_ONCE = 4;
+export const DOOR_SHUT_MS = 0.5;
+
 /** Users who came lately; above it those are forgotten who have been quiet. Guess. */
 export const NEWCOMERS_KNOWN_MAX = 1_024;
 
@@ -279,10 +287,10 @@ export const REPLAY_QUEUE_MEMORY_BYTES_MAX = SEND_QUEUE_MEMORY_BYTES_RESUME;
 export const REPLAY_STEPS_PER_LOOK = 64;
 
 /** Milliseconds of one turn spent on giving last values to new subscribers. */
-export const REPLAY_MS_PER_TURN = 2;
+export const REPLAY_MS_PER_TURN = 0.1;
 
 /** Milliseconds of one turn spent on letting go of last values whose time is up. */
-export const EXPIRY_MS_PER_TURN = 2;
+export const EXPIRY_MS_PER_TURN = 0.1;
 
 /** Free packets kept for the next burst instead of being left to the garbage collector: 8 MiB. */
 export const FREE_PACKETS_KEPT = 128;
@@ -404,8 +412,8 @@ export const QUERY_ENTRIES_PER_LOOK = 2_048;
 /** Subscribers that are told of those who hold one publisher back: a route may have thousands. */
 export const HOLDERS_TOLD_MAX = 16;
 
-/** Milliseconds of one turn spent on work in the background, such as a reload of the policy. */
-export const BACKGROUND_MS_PER_TURN = 2;
+/** Milliseconds of one turn spent on work in the background, such as a reload of the policy: a share. */
+export const BACKGROUND_MS_PER_TURN = 0.1;
 
 /**
  * Entries of one connection (subscriptions, topics, services, calls) that are worked off in one step
