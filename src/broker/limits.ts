@@ -376,13 +376,20 @@ export const PACKETS_PER_LOOK = 8;
 /**
  * Milliseconds of one turn spent on what one user's connections say, while others wait for theirs. Two
  * users who send as fast as they can take turns of that length, and whoever says little waits for one
- * of them at most. One packet may hold seconds of work (measured: 21 s, for 4,000 new topics to 1,000
- * subscribers); what is left of it waits for the next turns.
+ * of them at most, but for COSTLY_MS_PER_TURN.
  */
 export const READING_MS_PER_USER = 0.1;
 
 /** Connections with unsent frames in one turn; at this many they are flushed early. */
 export const UNFLUSHED_CONNECTIONS_MAX = 256;
+
+/**
+ * Milliseconds of one turn spent on costly work: routes to be computed, requests, wide fan-out. One
+ * packet may hold seconds of it (measured: 21 s, for 4,000 new topics to 1,000 subscribers); what
+ * is left of it waits for the next turns. More than a share, which its user then owes: what is left is
+ * taken apart anew each time, a millisecond for a packet of nothing but requests.
+ */
+export const COSTLY_MS_PER_TURN = 2;
 
 /** Destinations served before the router looks at the clock again. Guess: a tenth of a millisecond. */
 export const ROUTING_COST_PER_LOOK = 4_096;

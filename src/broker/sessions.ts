@@ -36,7 +36,7 @@ import {
 } from "./departures/endings.ts";
 import { encodeFatal, type FatalFields } from "./departures/fatal-frame.ts";
 import { sendLastWord } from "./departures/last-word.ts";
-import { BACKGROUND_MS_PER_TURN, HELLO_TIMEOUT_MS } from "./limits.ts";
+import { BACKGROUND_MS_PER_TURN, COSTLY_MS_PER_TURN, HELLO_TIMEOUT_MS } from "./limits.ts";
 import { type Background, OF_BROKER } from "./long-work/background.ts";
 import type { Policy } from "./policy/rules.ts";
 import type { LimitFigures } from "./quotas/excess.ts";
@@ -51,6 +51,8 @@ import { QUEUE_FULL } from "./sending/queue-outcomes.ts";
 export class Sessions implements PartsHost {
   readonly #options: SessionsOptions;
   readonly #parts: BrokerParts;
+  /** When this turn's time for costly work is up; 0 where none was asked for yet. */
+  #costlyEndsAt = 0;
 
   constructor(options: SessionsOptions) {
     this.#options = options;
@@ -101,6 +103,7 @@ export class Sessions implements PartsHost {
    * @returns whether anybody was served
    */
   serve(): boolean {
+    this.#costlyEndsAt = 0;
     return this.#parts.rounds.run();
   }
 
@@ -142,6 +145,7 @@ export class Sessions implements PartsHost {
    */
   settle(mayClose: () => boolean): void {
     this.#endTurn(mayClose);
+    this.#costlyEndsAt = 0;
     this.#parts.inFlight.turn += 1;
   }
 
@@ -273,7 +277,9 @@ export class Sessions implements PartsHost {
 
   /** RouterHost, PacketHost */
   hasTime(): boolean {
-    return this.hasShareLeft();
+    const now = this.#options.now();
+    if (this.#costlyEndsAt === 0) this.#costlyEndsAt = now + COSTLY_MS_PER_TURN;
+    return now < this.#costlyEndsAt;
   }
 
   /** RouterHost */

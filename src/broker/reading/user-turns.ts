@@ -115,10 +115,21 @@ export class UserTurns {
     return false;
   }
 
-  /** Everybody gets another share; what is left of the last one is lost, what is owed is not. */
+  /**
+   * Everybody gets another share; what is left of the last one is lost, what is owed is not. Where all
+   * who have something to say owe more than that, they get as many as one of them needs to go on.
+   */
   beginRound(): void {
     this.#round += 1;
     this.#current = undefined;
+    let most = Number.NEGATIVE_INFINITY;
+    for (let index = 0; index < this.#active.length; index += 1) {
+      const user = this.#active[index] as UserTurn;
+      this.#renew(user);
+      most = Math.max(most, user.timeLeft);
+    }
+    if (most > 0 || this.#active.length === 0) return;
+    this.#round += Math.floor(-most / READING_MS_PER_USER) + 1;
   }
 
   /**

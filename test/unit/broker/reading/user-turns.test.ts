@@ -70,9 +70,22 @@ test("UserTurns.next() gives nobody twice a share in one round, and goes on in t
 
 test("UserTurns.next() makes a user wait that has used more than its share", () => {
   const bench = new TurnsBench();
-  for (const each of bench.crowd(CROWD_UID, 2)) bench.turns.note(each, EPOLLIN);
-  const served = [1, 2, 3, 4, 5].map(() => bench.round(() => 3.5 * READING_MS_PER_USER).length);
+  const others = bench.crowd(QUIET_UID, 5);
+  for (const each of [...bench.crowd(CROWD_UID, 2), ...others]) bench.turns.note(each, EPOLLIN);
+  const served = others.map(() => {
+    const all = bench.round(({ identity: { uid } }) => {
+      return (uid === CROWD_UID ? 3.5 : 1) * READING_MS_PER_USER;
+    });
+    return all.filter(({ identity: { uid } }) => uid === CROWD_UID).length;
+  });
   expect(served).toEqual([1, 0, 0, 1, 0]);
+});
+
+test("UserTurns.next() makes nobody wait for what it owes while nobody else has anything to say", () => {
+  const bench = new TurnsBench();
+  for (const each of bench.crowd(CROWD_UID, 5)) bench.turns.note(each, EPOLLIN);
+  const served = [1, 2, 3, 4, 5].map(() => bench.round(() => 3.5 * READING_MS_PER_USER).length);
+  expect(served).toEqual([1, 1, 1, 1, 1]);
 });
 
 test("UserTurns.next() gives whoever has used least first", () => {
