@@ -42,14 +42,6 @@ export const NEWCOMERS_WAITING_MAX = 2 * NEWCOMERS_PER_SECOND;
  */
 export const NEWCOMERS_WAITING_SHARE = 8;
 
-/**
- * Newcomers that are turned away before the door is shut, and milliseconds for which it is (a whole
- * one where the broker has nothing else to do). Each takes 20 us, so a crowd that comes again at once
- * gets about a seventh of a processor. The LISTEN_BACKLOG passes in a quarter of a second.
- */
-export const TURNED_AWAY_AT_ONCE = 4;
-export const DOOR_SHUT_MS = 0.5;
-
 /** Users who came lately; above it those are forgotten who have been quiet. Guess. */
 export const NEWCOMERS_KNOWN_MAX = 1_024;
 
@@ -370,24 +362,13 @@ export const BYTES_PER_TURN = 8 * PACKET_BYTES_MAX;
  */
 export const AHEAD_OF_BYTES_MAX = 2_048;
 
-/** Small packets of one connection after which the broker looks at the clock. Looking takes 0.04 us. */
-export const PACKETS_PER_LOOK = 8;
-
-/**
- * Milliseconds of one turn spent on what one user's connections say, while others wait for theirs. Two
- * users who send as fast as they can take turns of that length, and whoever says little waits for one
- * of them at most, but for COSTLY_MS_PER_TURN.
- */
-export const READING_MS_PER_USER = 0.1;
-
 /** Connections with unsent frames in one turn; at this many they are flushed early. */
 export const UNFLUSHED_CONNECTIONS_MAX = 256;
 
 /**
  * Milliseconds of one turn spent on costly work: routes to be computed, requests, wide fan-out. One
  * packet may hold seconds of it (measured: 21 s, for 4,000 new topics to 1,000 subscribers); what
- * is left of it waits for the next turns. More than a share, which its user then owes: what is left is
- * taken apart anew each time, a millisecond for a packet of nothing but requests.
+ * is left of it waits for the next turns. More than a share of a turn, which its user then owes.
  */
 export const COSTLY_MS_PER_TURN = 2;
 
@@ -419,7 +400,7 @@ export const QUERY_ENTRIES_PER_LOOK = 2_048;
 /** Subscribers that are told of those who hold one publisher back: a route may have thousands. */
 export const HOLDERS_TOLD_MAX = 16;
 
-/** Milliseconds of one turn spent on work in the background, such as a reload of the policy: a share. */
+/** Milliseconds of one turn spent on work in the background, such as a reload of the policy. */
 export const BACKGROUND_MS_PER_TURN = 0.1;
 
 /**

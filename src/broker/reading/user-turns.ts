@@ -10,7 +10,7 @@
 
 import { assert } from "../../assert.ts";
 import type { Connection } from "../connection.ts";
-import { READING_MS_PER_USER } from "../limits.ts";
+import { READING_MS_PER_USER } from "../turn-limits.ts";
 
 /** Beside EPOLL* bits: the connection has something left from an earlier turn. */
 export const HAS_REST = 1 << 30;

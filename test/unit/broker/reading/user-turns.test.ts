@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
 import type { Connection } from "../../../../src/broker/connection.ts";
-import { READING_MS_PER_USER } from "../../../../src/broker/limits.ts";
 import { UserTurns } from "../../../../src/broker/reading/user-turns.ts";
+import { READING_MS_PER_USER } from "../../../../src/broker/turn-limits.ts";
 import { EPOLLIN } from "../../../../src/ffi/constants.ts";
 import { RandomNumbers } from "../../../support/random-numbers.ts";
 import { ConnectionBench } from "../connection-fixture.ts";
