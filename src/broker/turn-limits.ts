@@ -11,6 +11,9 @@
  */
 export const READING_MS_PER_USER = 0.1;
 
+/** The same where one user alone is connected: no more than BYTES_PER_TURN of one connection take. */
+export const READING_MS_ALONE = 2;
+
 /** Small packets of one connection after which the broker looks at the clock. Looking takes 0.04 us. */
 export const PACKETS_PER_LOOK = 8;
 

@@ -10,7 +10,7 @@
 
 import { assert } from "../../assert.ts";
 import type { Connection } from "../connection.ts";
-import { READING_MS_PER_USER } from "../turn-limits.ts";
+import { READING_MS_ALONE, READING_MS_PER_USER } from "../turn-limits.ts";
 
 /** Beside EPOLL* bits: the connection has something left from an earlier turn. */
 export const HAS_REST = 1 << 30;
@@ -70,6 +70,8 @@ export class UserTurns {
   /** Whose connections next() gives now. */
   #current: UserTurn | undefined;
   #round = 0;
+  /** Milliseconds. */
+  #share = READING_MS_ALONE;
   /** When the share of #current is used up. */
   #shareEndsAt = 0;
 
@@ -79,6 +81,7 @@ export class UserTurns {
     if (user === undefined) {
       user = new UserTurn(uid);
       this.#byUid.set(uid, user);
+      this.#noteUsers();
     }
     user.connections += 1;
     return user;
@@ -88,7 +91,14 @@ export class UserTurns {
   leave(user: UserTurn): void {
     user.connections -= 1;
     assert(user.connections >= 0, "no more connections leave than entered");
-    if (user.connections === 0) this.#byUid.delete(user.uid);
+    if (user.connections > 0) return;
+    this.#byUid.delete(user.uid);
+    this.#noteUsers();
+  }
+
+  /** Where there is one user alone nobody waits for it. */
+  #noteUsers(): void {
+    this.#share = this.#byUid.size > 1 ? READING_MS_PER_USER : READING_MS_ALONE;
   }
 
   /** Whether nobody has anything to say. */
@@ -129,7 +139,7 @@ export class UserTurns {
       most = Math.max(most, user.timeLeft);
     }
     if (most > 0 || this.#active.length === 0) return;
-    this.#round += Math.floor(-most / READING_MS_PER_USER) + 1;
+    this.#round += Math.floor(-most / this.#share) + 1;
   }
 
   /**
@@ -196,8 +206,7 @@ export class UserTurns {
     const rounds = this.#round - user.round;
     if (rounds === 0) return;
     user.round = this.#round;
-    const sum = user.timeLeft + rounds * READING_MS_PER_USER;
-    user.timeLeft = Math.min(sum, READING_MS_PER_USER);
+    user.timeLeft = Math.min(user.timeLeft + rounds * this.#share, this.#share);
   }
 
   #deactivate(user: UserTurn): void {

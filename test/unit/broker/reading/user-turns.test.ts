@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
 import type { Connection } from "../../../../src/broker/connection.ts";
 import { UserTurns } from "../../../../src/broker/reading/user-turns.ts";
-import { READING_MS_PER_USER } from "../../../../src/broker/turn-limits.ts";
+import { READING_MS_ALONE, READING_MS_PER_USER } from "../../../../src/broker/turn-limits.ts";
 import { EPOLLIN } from "../../../../src/ffi/constants.ts";
 import { RandomNumbers } from "../../../support/random-numbers.ts";
 import { ConnectionBench } from "../connection-fixture.ts";
@@ -22,6 +22,11 @@ class TurnsBench {
   #lastId = 0;
   /** Milliseconds. */
   clock = 0;
+
+  constructor() {
+    // Somebody who says nothing: a user alone has more time.
+    this.turns.enter(0);
+  }
 
   connect(uid: number): Connection {
     this.#lastId += 1;
@@ -86,6 +91,23 @@ test("UserTurns.next() makes nobody wait for what it owes while nobody else has 
   for (const each of bench.crowd(CROWD_UID, 5)) bench.turns.note(each, EPOLLIN);
   const served = [1, 2, 3, 4, 5].map(() => bench.round(() => 3.5 * READING_MS_PER_USER).length);
   expect(served).toEqual([1, 1, 1, 1, 1]);
+});
+
+test("UserTurns.hasShareLeft() is true for longer where there is one user alone", () => {
+  const turns = new UserTurns();
+  const connection = new ConnectionBench().connect(1, CROWD_UID);
+  connection.userTurn = turns.enter(CROWD_UID);
+  for (const share of [READING_MS_ALONE, READING_MS_PER_USER, READING_MS_ALONE]) {
+    const other = share === READING_MS_ALONE ? undefined : turns.enter(QUIET_UID);
+    turns.note(connection, EPOLLIN);
+    turns.beginRound();
+    turns.next(0);
+    connection.readyEvents = 0;
+    expect(turns.hasShareLeft(share * 0.9)).toBe(true);
+    expect(turns.hasShareLeft(share * 1.1)).toBe(false);
+    turns.next(0);
+    if (other !== undefined) turns.leave(other);
+  }
 });
 
 test("UserTurns.next() gives whoever has used least first", () => {
