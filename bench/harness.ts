@@ -26,8 +26,9 @@ import {
 } from "./scenarios.ts";
 import { measureSiege } from "./siege-run.ts";
 import { measureStall } from "./stall-run.ts";
+import type { SiegeScenario } from "./strain-scenarios.ts";
 import { measureSwaps } from "./swap-run.ts";
-import type { ReloadOrder, SwapOrder, WorkOrder } from "./work-order.ts";
+import type { ReloadOrder, SiegeOrder, SwapOrder, WorkOrder } from "./work-order.ts";
 
 /** How long and how much. */
 export interface RunLimits {
@@ -113,7 +114,7 @@ function orderOf(scenario: Scenario, directory: string, limits: RunLimits): Work
     policyRules: policy?.rules ?? 0,
     ...(isReload && { reload: reloadOrderOf(scenario, limits) }),
     ...(isSwap && { swap: swapOrderOf(scenario) }),
-    ...(kind === "siege" && { siege: { clients: scenario.clients, pingMs } }),
+    ...(kind === "siege" && { siege: siegeOrderOf(scenario, pingMs) }),
     paceMs: isReload || kind === "siege" ? scenario.paceMs : 0,
     packetBytes: isRate || isReload || isSwap || isStall ? scenario.packetBytes : 0,
     topics: isRate ? scenario.topics : 1,
@@ -135,6 +136,10 @@ function orderOf(scenario: Scenario, directory: string, limits: RunLimits): Work
 /** Whether its processes go on until they are told to end. */
 function hasStretches(kind: Scenario["kind"]): boolean {
   return kind === "reload" || kind === "swap" || kind === "stall" || kind === "siege";
+}
+
+function siegeOrderOf({ clients, residentsOfEachKind }: SiegeScenario, pingMs: number): SiegeOrder {
+  return { clients, residentsOfEachKind, pingMs };
 }
 
 function reloadOrderOf(scenario: ReloadScenario, limits: RunLimits): ReloadOrder {

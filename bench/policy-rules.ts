@@ -15,6 +15,8 @@ export interface PolicyOrder {
   /** Rules in all, 1 or more. */
   readonly rules: number;
   readonly shape: RuleShape;
+  /** Whether everybody may also call, serve and send files there. */
+  readonly allowsAll?: boolean;
 }
 
 /** Numbers of users and groups that are nobody's here start after this one. */
@@ -23,12 +25,9 @@ const ID_BASE = 100_000;
 /** Of every so many rules one denies something, to others or elsewhere. */
 const RULES_PER_DENIAL = 10;
 
-const LAST_RULE = `[[rule]]
-id = "everybody"
-allow = ["publish", "subscribe"]
-topics = ["bench.>"]
-any = true
-`;
+/** What the last rule lets everybody do. */
+const BASIC_RIGHTS = ["publish", "subscribe"];
+const ALL_RIGHTS = [...BASIC_RIGHTS, "call", "serve", "send-fds", "receive-fds"];
 
 /** Two lines of a rule: where it holds, and whom it is about. */
 const SHAPE_LINES: Record<Exclude<RuleShape, "mixed">, (at: number) => string> = {
@@ -52,11 +51,16 @@ export function clientOfRule(at: number): { uid: number; gid: number; unit: stri
 }
 
 /** The text of a policy file. */
-export function policyText({ rules, shape }: PolicyOrder): string {
+export function policyText({ rules, shape, allowsAll = false }: PolicyOrder): string {
   const parts = Array.from({ length: rules - 1 }, (_, at) => {
     const lines = shape === "mixed" ? SINGLE_SHAPES[at % SINGLE_SHAPES.length] : SHAPE_LINES[shape];
     const effect = at % RULES_PER_DENIAL === 0 ? 'deny = ["serve"]' : 'allow = ["publish"]';
     return `[[rule]]\nid = "rule-${at}"\n${effect}\n${lines?.(at)}\n\n`;
   });
-  return parts.join("") + LAST_RULE;
+  return parts.join("") + lastRule(allowsAll ? ALL_RIGHTS : BASIC_RIGHTS);
+}
+
+function lastRule(rights: readonly string[]): string {
+  const allow = JSON.stringify(rights);
+  return `[[rule]]\nid = "everybody"\nallow = ${allow}\ntopics = ["bench.>"]\nany = true\n`;
 }

@@ -78,14 +78,18 @@ export class RawSession {
   /** Sends one packet; blocks while the socket is full. @param fds borrowed */
   send(buffer: PinnedBuffer, bytes: number, fds: readonly number[] = NO_FDS): void {
     for (;;) {
-      const sent =
-        fds.length === 0
-          ? sendPacket(this.#fd, buffer, 0, bytes)
-          : sendPacketWithFds(this.#fd, buffer, 0, bytes, fds);
+      const sent = this.sendNow(buffer, bytes, fds);
       if (sent === bytes) return;
       if (sent !== WOULD_BLOCK) throw new Error(`Cannot send: outcome ${sent}`);
       this.#writable.wait(-1);
     }
+  }
+
+  /** Sends one packet, if there is room. @param fds borrowed. Returns `bytes`, or an outcome below 0. */
+  sendNow(buffer: PinnedBuffer, bytes: number, fds: readonly number[] = NO_FDS): number {
+    return fds.length === 0
+      ? sendPacket(this.#fd, buffer, 0, bytes)
+      : sendPacketWithFds(this.#fd, buffer, 0, bytes, fds);
   }
 
   /** Receives one packet into `buffer`; blocks until there is one. Returns its bytes. */
@@ -105,6 +109,11 @@ export class RawSession {
     throw new Error(`Cannot receive: outcome ${bytes}`);
   }
 
+  /** The same, where the other side may end. Returns its bytes, or an outcome below 0. */
+  receiveIfAny(): number {
+    return this.#receiver.receive(this.#fd);
+  }
+
   /** The fds of the packet received last, which are the caller's. */
   takeFds(): number[] {
     return this.#receiver.takeFds();
@@ -122,9 +131,18 @@ export class RawSession {
 
   /** Sends a control frame that nothing answers, or whose answer the caller receives. */
   tell(opcode: number, id: number, body?: ControlMap): void {
+    this.send(this.#request, this.#write(opcode, id, body));
+  }
+
+  /** The same, if there is room. Returns as sendNow(). */
+  tellNow(opcode: number, id: number, body?: ControlMap): number {
+    return this.sendNow(this.#request, this.#write(opcode, id, body));
+  }
+
+  #write(opcode: number, id: number, body?: ControlMap): number {
     this.#writer.reset();
     this.#writer.appendControl(opcode, 0, id, body);
-    this.send(this.#request, this.#writer.packetBytes);
+    return this.#writer.packetBytes;
   }
 
   /**

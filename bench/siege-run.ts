@@ -6,19 +6,32 @@
 
 import { chmod } from "node:fs/promises";
 import { join } from "node:path";
+import { type Bus, connect } from "../src/client/index.ts";
 import type { Measurement } from "./measurement.ts";
 import { countOpenFiles, readCpuMs, readPeakRssMib } from "./process-usage.ts";
+import { awaitTraces, countAll, demandDeeds } from "./rabble/evidence.ts";
 import { type RelayServer, startRelay } from "./relay-server.ts";
 import { median } from "./results-table.ts";
 import { RoleProcess } from "./role-process.ts";
 import type { SiegeScenario } from "./strain-scenarios.ts";
-import type { LatencyReport, WorkOrder } from "./work-order.ts";
+import type { BesiegedReport, LatencyReport, WorkOrder } from "./work-order.ts";
 
 /** Who may pass through the directory of a run: the other user must reach the sockets in it. */
 const DIRECTORY_MODE = 0o755;
 
 /** Milliseconds between two looks whether the broker has got rid of a crowd. */
 const LOOK_INTERVAL_MS = 50;
+
+/** Files that a broker may keep open from a crowd: those of threads that it was the first to need. */
+const FILES_KEPT_MAX = 16;
+
+/** A broker that is besieged. */
+interface Target {
+  readonly order: WorkOrder;
+  readonly pid: number;
+  /** An administrator's. */
+  readonly bus: Bus;
+}
 
 /** The round trips of one kind of stretch. */
 type Reports = LatencyReport[];
@@ -37,6 +50,10 @@ export async function measureSiege(
   await chmod(directory, DIRECTORY_MODE);
   const elsewhereOrder = { ...order, path: join(directory, "elsewhere.sock") };
   await using elsewhere = await startRelay("broker", elsewhereOrder);
+  await using bus = await connect({ path: order.path });
+  await using elsewhereBus = await connect({ path: elsewhereOrder.path });
+  const here: Target = { order, pid: relay.pid, bus };
+  const there: Target = { order: elsewhereOrder, pid: elsewhere.pid, bus: elsewhereBus };
   await using echo = new RoleProcess("roles/raw-echo.ts", order);
   await echo.expect("ready");
   const cpuFrom = readCpuMs(relay.pid);
@@ -44,12 +61,15 @@ export async function measureSiege(
   const besieged: Reports = [];
   const beside: Reports = [];
   let attempts = 0;
+  let packets = 0;
   for (let turn = 0; turn < scenario.turns; turn += 1) {
     atRest.push(await ping(order));
-    attempts += await besiege(order, relay, async () => {
+    const report = await besiege(here, async () => {
       besieged.push(await ping(order));
     });
-    await besiege(elsewhereOrder, elsewhere, async () => {
+    attempts += report.attempts;
+    packets += Object.values(report.deeds).reduce((sum, each) => sum + each, 0);
+    await besiege(there, async () => {
       beside.push(await ping(order));
     });
   }
@@ -69,6 +89,7 @@ export async function measureSiege(
       { label: "p99 at rest", value: rest.p99Us, unit: "us" },
       { label: "p99 beside", value: busy.p99Us, unit: "us" },
       { label: "connections tried", value: attempts, unit: "in all" },
+      { label: "packets of those who stayed", value: packets, unit: "in all" },
     ],
   };
 }
@@ -90,22 +111,30 @@ async function ping(order: WorkOrder): Promise<LatencyReport> {
 
 /**
  * Does something while a crowd misbehaves, and waits until nothing is left of the crowd.
- * @returns how often the crowd has connected
+ * @returns what the crowd has done
+ * @throws {Error} where it has not done all that it should
  */
 async function besiege(
-  order: WorkOrder,
-  broker: RelayServer,
+  { order, pid, bus }: Target,
   meanwhile: () => Promise<void>,
-): Promise<number> {
-  const openFiles = countOpenFiles(broker.pid);
-  let attempts = 0;
+): Promise<BesiegedReport> {
+  const openFiles = countOpenFiles(pid);
+  const before = await countAll(bus);
+  let report: BesiegedReport;
   {
     await using crowd = new RoleProcess("roles/raw-rabble.ts", order);
     await crowd.expect("ready");
     await meanwhile();
+    await awaitTraces(bus, before);
     crowd.kill("SIGUSR1");
-    ({ attempts } = await crowd.expect("besieged"));
+    report = await crowd.expect("besieged");
   }
-  while (countOpenFiles(broker.pid) > openFiles) await Bun.sleep(LOOK_INTERVAL_MS);
-  return attempts;
+  while (countOpenFiles(pid) > openFiles + FILES_KEPT_MAX) await Bun.sleep(LOOK_INTERVAL_MS);
+  let after = await countAll(bus);
+  while (after.get("connections") !== before.get("connections")) {
+    await Bun.sleep(LOOK_INTERVAL_MS);
+    after = await countAll(bus);
+  }
+  demandDeeds(report);
+  return report;
 }

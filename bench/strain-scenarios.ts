@@ -17,11 +17,13 @@ export interface StallScenario extends ScenarioBase {
 /** Round trips of one user while another one's clients misbehave, here or at another bus. */
 export interface SiegeScenario extends ScenarioBase {
   readonly kind: "siege";
-  /** Clients that misbehave, all in one process. */
+  /** Clients that misbehave, all in one process: some stay, the others come and go. */
   readonly clients: number;
+  /** Of these, clients that stay, of each of RESIDENT_KINDS. */
+  readonly residentsOfEachKind: number;
   /** How often each of the three comes. */
   readonly turns: number;
-  /** Milliseconds between misdeeds, eight at a time; 0: as fast as they can. */
+  /** Milliseconds between misdeeds of eight of each sort; 0: as fast as they can. */
   readonly paceMs: number;
 }
 
@@ -51,8 +53,9 @@ const SIEGE_SHAPE = {
   relay: "broker",
   messageBytes: 64,
   clients: 10_000,
+  residentsOfEachKind: 24,
   turns: 3,
-  policy: { rules: 1, shape: "mixed" },
+  policy: { rules: 1, shape: "mixed", allowsAll: true },
 } as const;
 
 /** All of them. */

@@ -104,6 +104,8 @@ export interface SwapOrder {
 export interface SiegeOrder {
   /** Clients that misbehave. */
   readonly clients: number;
+  /** Of these, clients that stay, of each of RESIDENT_KINDS. */
+  readonly residentsOfEachKind: number;
   /** Milliseconds of round trips in each stretch, their warm-up included. */
   readonly pingMs: number;
 }
@@ -126,10 +128,18 @@ export type RoleReport =
   | OpenedReport
   | ObservedReport
   | StretchesReport
-  /** Clients that misbehaved have connected so often. */
-  | { readonly type: "besieged"; readonly attempts: number }
+  | BesiegedReport
   /** Every connection of a crowd was told of every reload. */
   | { readonly type: "refreshed"; readonly connections: number };
+
+/** What clients that misbehave have done. */
+export interface BesiegedReport {
+  readonly type: "besieged";
+  /** How often they have connected. */
+  readonly attempts: number;
+  /** Packets of those that stay, by what they are for; see RESIDENT_KINDS. */
+  readonly deeds: Readonly<Record<string, number>>;
+}
 
 /** A subscriber has got, and checked, every message. */
 export interface ReceivedReport {

@@ -38,6 +38,8 @@ import { PacketHandler, type PacketHost } from "./reading/packet-handler.ts";
 import { PacketRests } from "./reading/packet-rests.ts";
 import { PacketSource } from "./reading/packet-source.ts";
 import { Reading, type ReadingHost } from "./reading/reading.ts";
+import { Rounds, type RoundsHost } from "./reading/rounds.ts";
+import type { UserTurns } from "./reading/user-turns.ts";
 import { Administration, type AdministrationHost } from "./requests/administration.ts";
 import { Requests } from "./requests/requests.ts";
 import { Rights } from "./requests/rights.ts";
@@ -51,6 +53,8 @@ import { Services } from "./services/services.ts";
 /** What a broker is made from. */
 export interface SessionsOptions extends AdmissionOptions {
   readonly policy: Policy;
+  /** Whose turn it is to be read from; the broker notes who is ready. */
+  readonly turns: UserTurns;
   /** What administrators may ask for. */
   readonly administration: AdministrationHost;
   /** RLIMIT_NOFILE of this process. */
@@ -66,7 +70,13 @@ export interface SessionsOptions extends AdmissionOptions {
 }
 
 /** What the parts need of whoever drives them. */
-export interface PartsHost extends RouterHost, PacketHost, FlushHost, FdSweepHost, ReadingHost {
+export interface PartsHost
+  extends RouterHost,
+    PacketHost,
+    FlushHost,
+    FdSweepHost,
+    ReadingHost,
+    RoundsHost {
   readonly send: ControlSender;
   /** The client, which does not read, is to be closed. */
   endUnread(connection: Connection, cause: Cause): void;
@@ -82,8 +92,7 @@ export type BrokerParts = ReturnType<typeof assembleParts>;
 export function assembleParts(given: SessionsOptions, host: PartsHost) {
   const statistics = new Statistics();
   const options = { ...given, onEvent: statistics.counting(given.onEvent) };
-  const { ownUid, watch, now, onEvent } = options;
-  const { send } = host;
+  const { ownUid, watch, turns, now, onEvent } = options;
   const tables = makeTables(options);
   const { state, quotas, budget, closer } = tables;
   const flusher = new Flusher(watch, host);
@@ -93,15 +102,24 @@ export function assembleParts(given: SessionsOptions, host: PartsHost) {
   const deferred = new Deferred();
   const chores = new Chores(tables.background);
   const inFlight = new FdsInFlight(now, deferred);
-  const introductions = new Introductions(send);
-  const administration = new Administration(state, options.administration, ownUid, send);
+  const introductions = new Introductions(host.send);
+  const administration = new Administration(state, options.administration, ownUid, host.send);
   const policyGeneration = () => state.policyGeneration;
-  const admitted = { ...tables, inFlight, administration, policyGeneration, options };
-  const admission = new Admission(admitted);
+  const asked = { inFlight, administration, policyGeneration, options };
+  const admission = new Admission({ ...tables, ...asked });
   const areas: Area[] = [];
   const fdGate = new FdGate(options.keepsFdsOut);
   const shared = { ...tables, areas, fdGate, introductions, inFlight, flusher, watch, now, host };
-  const common = { ...shared, send, onEvent, files, source, administration, deferred, chores };
+  const common = {
+    ...shared,
+    send: host.send,
+    onEvent,
+    files,
+    source,
+    administration,
+    deferred,
+    chores,
+  };
   const reception = new Reception({ ...common, ownUid });
   const fdSweep = new FdSweep(common);
   const presence = new Presence(common);
@@ -120,13 +138,12 @@ export function assembleParts(given: SessionsOptions, host: PartsHost) {
   const end = host.endUnread.bind(host);
   const backPressure = new BackPressure({ ...common, router, end });
   const heldOff = new HeldOff({ closer, watch, backPressure });
-  const backlogBytes = () => admission.backlogBytes;
   const queries = new Queries({
     ...common,
     statistics,
     backPressure,
     fdCounters: inFlight.counters,
-    backlogBytes,
+    backlogBytes: () => admission.backlogBytes,
     residentBytes: () => residentBytes(options.spareFds),
   });
   queries.addProvider(services.provider);
@@ -139,20 +156,11 @@ export function assembleParts(given: SessionsOptions, host: PartsHost) {
   const sockets = new EndedSockets(common);
   const burials = new Burials({ ...common, presence, sockets });
   const reading = new Reading({ ...common, backPressure, handler, heldOff, verifiesPackets });
+  const rounds = new Rounds({ ...common, turns, reading });
   const driven = { admission, administration, burials, fdSweep, files, flusher, handler, presence };
-  const others = {
-    backPressure,
-    deferred,
-    heldOff,
-    inFlight,
-    onEvent,
-    reading,
-    reception,
-    retained,
-    rights,
-    services,
-  };
-  return { ...tables, ...driven, ...others };
+  const arriving = { backPressure, deferred, heldOff, inFlight, onEvent, reading, reception };
+  const served = { retained, rights, rounds, services };
+  return { ...tables, ...driven, ...arriving, ...served };
 }
 
 function makeTables(options: SessionsOptions) {

@@ -27,6 +27,7 @@ import { ownUidPolicy } from "./policy/decide.ts";
 import { PolicyAssembly } from "./policy/policy-build.ts";
 import type { Policy } from "./policy/rules.ts";
 import { Reactor, type ReactorHandler } from "./reactor.ts";
+import { UserTurns } from "./reading/user-turns.ts";
 import type { AdministrationHost } from "./requests/administration.ts";
 import { Sessions } from "./sessions.ts";
 import {
@@ -87,6 +88,7 @@ export class Broker implements ReactorHandler, AdministrationHost {
   readonly #threadFds: ThreadFds;
   readonly #epoll: Epoll;
   readonly #watch: SocketWatch;
+  readonly #turns: UserTurns;
   readonly #reactor: Reactor;
   readonly #now: () => number;
   readonly #onEvent: BrokerEventListener;
@@ -94,8 +96,6 @@ export class Broker implements ReactorHandler, AdministrationHost {
   /** The reload under way, or the last one. */
   #reload: Promise<unknown> = Promise.resolve();
   #isStopping = false;
-  /** In this turn somebody who is in had something to say. */
-  #hasServed = false;
   /** When no more time of this turn is left for those who come and go. */
   #turnEndsAt = 0;
   /** When no more time of this turn is left for burials; 0 where none was done yet. */
@@ -126,11 +126,13 @@ export class Broker implements ReactorHandler, AdministrationHost {
     this.#listener = Listener.open(path, { mode, verifiesPackets, keepFdsOut });
     const runtimeEpoll = findRuntimeEpoll();
     this.#epoll = new Epoll();
-    this.#watch = new SocketWatch(this.#epoll);
+    this.#turns = new UserTurns();
+    this.#watch = new SocketWatch(this.#epoll, this.#turns);
     this.#spareFds = new SpareFds();
     this.#threadFds = new ThreadFds(openFilesMax, this.#now);
     this.#sessions = new Sessions({
       policy: policy ?? ownUidPolicy(uid),
+      turns: this.#turns,
       ownUid: uid,
       servesOwnUidOnly: policy === undefined,
       administration: this,
@@ -251,15 +253,14 @@ export class Broker implements ReactorHandler, AdministrationHost {
     if (connection === undefined) return;
     if (isLaneToken(token)) this.#sessions.laneReady(connection);
     else if (!this.#comingsAndGoings.note(connection, events)) {
-      this.#hasServed = true;
-      this.#sessions.ready(connection, events);
+      const mayWait = this.#turns.note(connection, events);
+      if (mayWait) this.#watch.setAwaitingTurn(connection, true);
     }
   }
 
   /** ReactorHandler. Those who come and go are not waited for. */
   endTurn(): boolean {
-    const hasServed = this.#hasServed;
-    this.#hasServed = false;
+    const hasServed = this.#sessions.serve();
     if (this.#accepting.hasDue) this.#comingsAndGoings.noteListener();
     if (!this.#comingsAndGoings.isEmpty) {
       this.#sessions.flush();

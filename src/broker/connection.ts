@@ -13,6 +13,7 @@ import type { PeerIdentity } from "./identity/identity.ts";
 import type { Steps } from "./long-work/fair-steps.ts";
 import type { Decision } from "./policy/decide.ts";
 import type { ConnectionQuota } from "./quotas/quota.ts";
+import type { UserTurn } from "./reading/user-turns.ts";
 import type { Route } from "./routing/route.ts";
 import type { Topic } from "./routing/topic-table.ts";
 import type { SendQueue } from "./sending/send-queue.ts";
@@ -133,6 +134,12 @@ export class Connection {
   isReadingPaused = false;
   /** The broker's last turn in which this client was readable. */
   readInTurn = -1;
+  /** Its user, among those whose turn it may be; undefined until it is watched. */
+  userTurn: UserTurn | undefined = undefined;
+  /** What it has to say while it waits for its user's turn: EPOLL* bits and HAS_REST; else 0. */
+  readyEvents = 0;
+  /** It waits for that behind others of its user, and epoll does not tell of it meanwhile. */
+  awaitsTurn = false;
   /** Stands in the reactor's list of queues to flush this turn. */
   isUnflushed = false;
   // Made when they are first asked for: most connections have no use for most of them.

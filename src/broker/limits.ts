@@ -282,10 +282,10 @@ export const REPLAY_QUEUE_MEMORY_BYTES_MAX = SEND_QUEUE_MEMORY_BYTES_RESUME;
 export const REPLAY_STEPS_PER_LOOK = 64;
 
 /** Milliseconds of one turn spent on giving last values to new subscribers. */
-export const REPLAY_MS_PER_TURN = 2;
+export const REPLAY_MS_PER_TURN = 0.1;
 
 /** Milliseconds of one turn spent on letting go of last values whose time is up. */
-export const EXPIRY_MS_PER_TURN = 2;
+export const EXPIRY_MS_PER_TURN = 0.1;
 
 /** Free packets kept for the next burst instead of being left to the garbage collector: 8 MiB. */
 export const FREE_PACKETS_KEPT = 128;
@@ -371,7 +371,7 @@ export const UNFLUSHED_CONNECTIONS_MAX = 256;
 /**
  * Milliseconds of one turn spent on costly work: routes to be computed, requests, wide fan-out. One
  * packet may hold seconds of it (measured: 21 s, for 4,000 new topics to 1,000 subscribers); what
- * is left of it waits for the next turns, so that no client holds up the others.
+ * is left of it waits for the next turns. More than a share of a turn, which its user then owes.
  */
 export const COSTLY_MS_PER_TURN = 2;
 
@@ -404,7 +404,7 @@ export const QUERY_ENTRIES_PER_LOOK = 2_048;
 export const HOLDERS_TOLD_MAX = 16;
 
 /** Milliseconds of one turn spent on work in the background, such as a reload of the policy. */
-export const BACKGROUND_MS_PER_TURN = 2;
+export const BACKGROUND_MS_PER_TURN = 0.1;
 
 /**
  * Entries of one connection (subscriptions, topics, services, calls) that are worked off in one step

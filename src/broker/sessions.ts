@@ -99,6 +99,15 @@ export class Sessions implements PartsHost {
     else if (this.#parts.closer.isStuck(identity.uid)) this.#endForCloses(connection);
   }
 
+  /**
+   * Serves everybody who has something to say, each user for its share.
+   * @returns whether anybody was served
+   */
+  serve(): boolean {
+    this.#costlyEndsAt = 0;
+    return this.#parts.rounds.run();
+  }
+
   /** Handles one readiness event of a connection's socket or lane. */
   readonly ready = (connection: Connection, events: number): void => {
     if (isDoomed(connection)) return;
@@ -116,8 +125,8 @@ export class Sessions implements PartsHost {
 
   /** Whether settle() has nothing to do before something happens. */
   get isSettled(): boolean {
-    const { reading, burials, deferred } = this.#parts;
-    const hasWork = !reading.isIdle || !burials.isEmpty || !deferred.isEmpty;
+    const { burials, deferred } = this.#parts;
+    const hasWork = !this.#options.turns.isEmpty || !burials.isEmpty || !deferred.isEmpty;
     const isIdle =
       this.#parts.retained.replay.isIdle &&
       this.#parts.flusher.isIdle &&
@@ -137,6 +146,7 @@ export class Sessions implements PartsHost {
    */
   settle(mayClose: () => boolean): void {
     this.#endTurn(mayClose);
+    this.#costlyEndsAt = 0;
     this.#parts.inFlight.turn += 1;
   }
 
@@ -145,11 +155,6 @@ export class Sessions implements PartsHost {
     this.#parts.fdSweep.runIfDue();
     if (this.#parts.closer.pending > 0) this.#settleCloses();
     this.#parts.backPressure.look();
-    if (!this.#parts.reading.isIdle) {
-      this.#costlyEndsAt = 0;
-      this.#parts.reading.goOn();
-    }
-    this.#costlyEndsAt = 0;
     if (!this.#parts.deferred.isEmpty) this.#parts.deferred.run();
     this.#parts.services.settle();
     if (!this.#parts.background.isIdle)
@@ -238,6 +243,7 @@ export class Sessions implements PartsHost {
     const message = "The broker is shutting down";
     const body = goodbyeBody({ status: STATUS.CLOSED_BY_BROKER, message });
     this.#parts.reading.clear();
+    this.#options.turns.clear();
     this.#parts.retained.replay.clear();
     for (const connection of this.#parts.table.all()) {
       if (connection.state === "DOOMED") continue;
@@ -263,6 +269,11 @@ export class Sessions implements PartsHost {
     this.#parts.burials.run(() => true);
     this.#parts.lingering.closeAll();
     this.#parts.retained.close();
+  }
+
+  /** ReadingHost */
+  hasShareLeft(): boolean {
+    return this.#options.turns.hasShareLeft(this.#options.now());
   }
 
   /** RouterHost, PacketHost */

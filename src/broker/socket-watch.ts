@@ -11,6 +11,7 @@
 import { EPOLLET, EPOLLIN, EPOLLOUT } from "../ffi/constants.ts";
 import { Epoll } from "../ffi/epoll.ts";
 import type { Connection } from "./connection.ts";
+import type { UserTurns } from "./reading/user-turns.ts";
 
 /** The token of the listening socket. */
 export const LISTENER_TOKEN = 0xffff_ffff;
@@ -34,14 +35,17 @@ export function isLaneToken(token: number): boolean {
 /** Registers sockets with epoll. */
 export class SocketWatch {
   readonly #epoll: Epoll;
+  readonly #turns: UserTurns;
   readonly #taking = new Epoll();
 
   /**
    * @param epoll borrowed
+   * @param turns learns whose connections there are
    * @throws {SyscallError} EMFILE, ENFILE, ENOMEM
    */
-  constructor(epoll: Epoll) {
+  constructor(epoll: Epoll, turns: UserTurns) {
     this.#epoll = epoll;
+    this.#turns = turns;
     epoll.add(this.#taking.number, EPOLLIN, TAKING_TOKEN);
   }
 
@@ -63,6 +67,7 @@ export class SocketWatch {
   /** Watches a new connection for reading. */
   add(connection: Connection): void {
     this.#epoll.add(connection.socket.number, EPOLLIN, connection.slot);
+    connection.userTurn = this.#turns.enter(connection.identity.uid);
   }
 
   /**
@@ -119,6 +124,16 @@ export class SocketWatch {
     if (!connection.isUnwatched) this.#renew(connection);
   }
 
+  /**
+   * The connection is to be read when it is its user's turn, or was: readiness to be read is not told
+   * meanwhile, its end is.
+   */
+  setAwaitingTurn(connection: Connection, awaitsTurn: boolean): void {
+    if (connection.awaitsTurn === awaitsTurn) return;
+    connection.awaitsTurn = awaitsTurn;
+    if (!connection.isUnwatched) this.#renew(connection);
+  }
+
   /** Reading may have been stopped or resumed. */
   #renew(connection: Connection): void {
     const socket = connection.socket.number;
@@ -164,9 +179,12 @@ export class SocketWatch {
     this.watchWritable(connection, -1);
     this.unwatchTaking(connection);
     if (!connection.isUnwatched) this.#epoll.remove(connection.socket.number);
+    if (connection.userTurn !== undefined) this.#turns.leave(connection.userTurn);
+    connection.userTurn = undefined;
   }
 }
 
-function readingOf({ isReadingStopped, isReadingPaused, isHeld }: Connection): number {
-  return isReadingStopped || isReadingPaused || isHeld ? 0 : EPOLLIN;
+function readingOf(connection: Connection): number {
+  const { isReadingStopped, isReadingPaused, isHeld, awaitsTurn } = connection;
+  return isReadingStopped || isReadingPaused || isHeld || awaitsTurn ? 0 : EPOLLIN;
 }

@@ -16,7 +16,7 @@ const isRoot = process.geteuid?.() === 0;
 const SHRUNK = STRAIN_SCENARIOS.map((scenario) =>
   scenario.kind === "stall"
     ? { ...scenario, turns: 1, stretchMs: STRETCH_MS }
-    : { ...scenario, turns: 1, clients: CLIENTS },
+    : { ...scenario, turns: 1, clients: CLIENTS, residentsOfEachKind: 1 },
 );
 
 describe("measure()", () => {

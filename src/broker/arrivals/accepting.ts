@@ -9,6 +9,7 @@ import type { BrokerEventListener } from "../events.ts";
 import type { SpareFds } from "../fds/spare-fds.ts";
 import { ACCEPT_PAUSE_MS } from "../limits.ts";
 import type { SocketWatch } from "../socket-watch.ts";
+import { DOOR_SHUT_MS, TURNED_AWAY_AT_ONCE } from "../turn-limits.ts";
 import type { Listener } from "./listener.ts";
 import type { Reception } from "./reception.ts";
 
@@ -30,6 +31,10 @@ export class Accepting {
   readonly #parts: AcceptingParts;
   #resumesAt = 0;
   #isPaused = false;
+  /** When the door opens again that is shut on a crowd; Infinity while it is open. */
+  #opensAt = Number.POSITIVE_INFINITY;
+  /** Who was turned away since it opened last. */
+  #turnedAway = 0;
   /** Whom accept() asks first: those who wait to be let in, or those at the door. */
   #isWaiterNext = true;
   /** The last attempt found no fd or memory left. */
@@ -43,7 +48,7 @@ export class Accepting {
   /** When resumeIfDue() or accept() has something to do; Infinity while they have not. */
   deadline(): number {
     if (this.#isPaused) return this.#resumesAt;
-    return Math.min(this.#refillDeadline(), this.#parts.reception.deadline());
+    return Math.min(this.#refillDeadline(), this.#parts.reception.deadline(), this.#opensAt);
   }
 
   /** Whether accept() has something to do, also where nobody is at the door. */
@@ -72,7 +77,7 @@ export class Accepting {
     const isWaiterFirst = this.#isWaiterNext;
     this.#isWaiterNext = !isWaiterFirst;
     if (isWaiterFirst && reception.letInNext(this.#letIn)) return true;
-    const fd = listener.accept();
+    const fd = this.#isShut ? WOULD_BLOCK : listener.accept();
     if (fd === WOULD_BLOCK) return !isWaiterFirst && reception.letInNext(this.#letIn);
     if (fd === PEER_CLOSED || fd === INTERRUPTED) return true;
     if (fd < 0) {
@@ -82,8 +87,32 @@ export class Accepting {
       return false;
     }
     this.#isExhausted &&= spareFds.areShort;
-    reception.receive(fd, this.#letIn);
+    if (reception.receive(fd, this.#letIn) === "TURN_AWAY") this.#noteTurnedAway();
     return true;
+  }
+
+  get #isShut(): boolean {
+    return this.#opensAt !== Number.POSITIVE_INFINITY;
+  }
+
+  /**
+   * A crowd that is turned away comes again at once, and could keep the broker busy with nothing else.
+   * So the door is shut for a moment behind a few of them: who comes meanwhile waits in the kernel.
+   */
+  #noteTurnedAway(): void {
+    this.#turnedAway += 1;
+    if (this.#turnedAway < TURNED_AWAY_AT_ONCE) return;
+    this.#turnedAway = 0;
+    const { listener, watch, now } = this.#parts;
+    this.#opensAt = now() + DOOR_SHUT_MS;
+    watch.setListenerPaused(listener.fd, true);
+  }
+
+  #openIfDue(): void {
+    const { listener, watch, now } = this.#parts;
+    if (!this.#isShut || now() < this.#opensAt) return;
+    this.#opensAt = Number.POSITIVE_INFINITY;
+    if (!this.#isPaused) watch.setListenerPaused(listener.fd, false);
   }
 
   /** Lets nobody in for a moment. */
@@ -95,8 +124,9 @@ export class Accepting {
     watch.setListenerPaused(listener.fd, true);
   }
 
-  /** Once the pause is over: goes on, and sees to it that there are spare fds. */
+  /** Once the pause is over: goes on, and sees to it that there are spare fds. Opens the door. */
   resumeIfDue(): void {
+    this.#openIfDue();
     const { listener, watch, spareFds, now } = this.#parts;
     const deadline = this.#isPaused ? this.#resumesAt : this.#refillDeadline();
     if (deadline === Number.POSITIVE_INFINITY || now() < deadline) return;
@@ -104,7 +134,7 @@ export class Accepting {
     this.#resumesAt = now() + ACCEPT_PAUSE_MS;
     if (!this.#isPaused) return;
     this.#isPaused = false;
-    watch.setListenerPaused(listener.fd, false);
+    if (!this.#isShut) watch.setListenerPaused(listener.fd, false);
   }
 
   /** @returns whether somebody was let in, or told that there is no room */

@@ -19,7 +19,7 @@ import type { FdHost } from "../fds/fd-intake.ts";
 import { NEWCOMERS_WAITING_SHARE, TURNED_AWAY_MAX } from "../limits.ts";
 import type { PacketSource } from "../reading/packet-source.ts";
 import { CONTROL_FRAME_BUFFER } from "../sending/control-frames.ts";
-import { Newcomers } from "./newcomers.ts";
+import { Newcomers, type Reception as Outcome } from "./newcomers.ts";
 
 const ROOT_UID = 0;
 
@@ -59,16 +59,21 @@ export class Reception {
   /**
    * Takes an accepted socket; closes it where the kernel does not say whose it is.
    * @param fd owned by the callee from here on
+   * @returns what became of it; undefined where nobody knows whose it was
    */
-  receive(fd: number, letIn: LetIn): void {
+  receive(fd: number, letIn: LetIn): Outcome | undefined {
     const uid = uidOf(fd);
-    if (uid === undefined) return closeFd(fd);
-    if (uid === ROOT_UID || uid === this.#parts.ownUid) return letIn(fd);
-    const { budget, now } = this.#parts;
-    const outcome = this.#newcomers.receive(uid, fd, now());
-    if (outcome === "LET_IN") return letIn(fd);
-    if (outcome === "TURN_AWAY") return this.#turnAway(fd, uid);
-    budget.addConnection();
+    if (uid === undefined) {
+      closeFd(fd);
+      return undefined;
+    }
+    const { budget, now, ownUid } = this.#parts;
+    const isFree = uid === ROOT_UID || uid === ownUid;
+    const outcome = isFree ? "LET_IN" : this.#newcomers.receive(uid, fd, now());
+    if (outcome === "LET_IN") letIn(fd);
+    else if (outcome === "TURN_AWAY") this.#turnAway(fd, uid);
+    else budget.addConnection();
+    return outcome;
   }
 
   /** When letInNext() or seeOffNext() has something to do; Infinity while they have not. */

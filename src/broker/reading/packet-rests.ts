@@ -68,8 +68,10 @@ export class PacketRest implements ReceivedPacket {
   }
 }
 
-/** Rests by connection, the one that has waited longest first. */
+/** Rests by connection. */
 export class PacketRests {
+  /** Told of each connection that has a rest from now on. */
+  onPushed: (connection: Connection) => void = () => {};
   readonly #rests = new Map<Connection, PacketRest>();
   /** Packets that come behind the rest of a connection, which may be held back elsewhere. */
   readonly #behind = new Map<Connection, PacketRest[]>();
@@ -84,16 +86,17 @@ export class PacketRests {
     return this.#rests.has(connection);
   }
 
-  /** Keeps a rest, behind all others. */
+  /** Keeps a rest. */
   push(connection: Connection, rest: PacketRest): void {
     this.#rests.set(connection, rest);
+    this.onPushed(connection);
   }
 
-  /** Hands over the one that has waited longest. */
-  shift(): [Connection, PacketRest] | undefined {
-    const oldest = this.#rests.entries().next().value;
-    if (oldest !== undefined) this.#rests.delete(oldest[0]);
-    return oldest;
+  /** Hands over the rest of a connection, if it has one. */
+  take(connection: Connection): PacketRest | undefined {
+    const rest = this.#rests.get(connection);
+    if (rest !== undefined) this.#rests.delete(connection);
+    return rest;
   }
 
   /** Keeps a packet behind what is left of a connection's packet, and behind others kept so. */

@@ -5,6 +5,7 @@
  */
 
 import { ProtocolError, SyscallError } from "../../errors.ts";
+import type { PacketReceiver } from "../../ffi/ancillary.ts";
 import { RECORDS_RECEIVED_TOGETHER_MAX } from "../../ffi/received-records.ts";
 import { PEER_CLOSED, RECORD_TRUNCATED, WOULD_BLOCK } from "../../ffi/syscall-result.ts";
 import { MESSAGE_FDS_MAX, PACKET_BYTES_MAX } from "../../protocol/limits.ts";
@@ -17,6 +18,7 @@ import type { FdsInFlight } from "../fds/fds-in-flight.ts";
 import { KeptFds } from "../fds/kept-fds.ts";
 import { isSentBy } from "../identity/identity.ts";
 import { AHEAD_OF_BYTES_MAX, BYTES_PER_TURN, PACKETS_PER_TURN } from "../limits.ts";
+import { PACKETS_PER_LOOK } from "../turn-limits.ts";
 import type { BackPressure } from "./back-pressure.ts";
 import type { HeldOff } from "./held-off.ts";
 import type { Holdup } from "./held-publishers.ts";
@@ -28,6 +30,8 @@ import type { PacketSource } from "./packet-source.ts";
 export interface ReadingHost {
   /** Whether this turn has time for more costly work. */
   hasTime(): boolean;
+  /** Whether the user of the connection that is read has some of its share of this turn left. */
+  hasShareLeft(): boolean;
   /** The client is to be told why, and closed. */
   end(connection: Connection, cause: Cause): void;
   /** The client broke the protocol. */
@@ -64,11 +68,6 @@ export class Reading {
     this.#parts = parts;
   }
 
-  /** Whether nothing was left for later turns. */
-  get isIdle(): boolean {
-    return this.#parts.rests.size === 0;
-  }
-
   /**
    * Reads what a connection has to say, unless something is left of before.
    * @param isEnding the client has gone: what it left is read as far as this turn allows
@@ -78,10 +77,12 @@ export class Reading {
     // What it sent before comes first.
     if (rests.has(connection)) return;
     // Most who were silent have sent one packet. It goes on its way before anything asks for a second
-    // one, which epoll tells of if it is there: then it is read with all that follow.
+    // one, which epoll tells of if it is there: then it is read with all that follow. Where others of
+    // its user wait as well it has not been read in each turn, and that says nothing.
     const wasSilent = connection.readInTurn !== inFlight.turn - 1;
     connection.readInTurn = inFlight.turn;
-    const readsOne = wasSilent && !isEnding && connection.state === "OPEN";
+    const isAlone = connection.userTurn?.isEmpty !== false;
+    const readsOne = wasSilent && isAlone && !isEnding && connection.state === "OPEN";
     try {
       this.#readPackets(connection, readsOne ? 1 : PACKETS_PER_TURN);
     } catch (error) {
@@ -91,20 +92,17 @@ export class Reading {
     this.#parts.inFlight.follow = false;
   }
 
-  /** Goes on with packets that were too costly for the turns before, in turn; with one at least. */
-  goOn(): void {
-    const { rests, inFlight, host } = this.#parts;
-    for (let count = rests.size; count > 0; count -= 1) {
-      const [connection, rest] = rests.shift() ?? [];
-      if (connection === undefined || rest === undefined) return;
-      try {
-        this.#goOnWith(connection, rest);
-      } catch (error) {
-        this.#fail(connection, error);
-      }
-      inFlight.follow = false;
-      if (!host.hasTime()) return;
+  /** Goes on with what was too costly of a connection's packets, or was received behind that. */
+  goOn(connection: Connection): void {
+    const { rests, inFlight } = this.#parts;
+    const rest = rests.take(connection);
+    if (rest === undefined) return;
+    try {
+      this.#goOnWith(connection, rest);
+    } catch (error) {
+      this.#fail(connection, error);
     }
+    inFlight.follow = false;
   }
 
   /** Handles a rest, and what was received behind it; with what follows only while there is time. */
@@ -158,17 +156,13 @@ export class Reading {
   }
 
   #readPackets(connection: Connection, packetsMax: number): void {
-    const { source, closer, heldOff, inFlight, verifiesPackets, host } = this.#parts;
-    const { uid } = connection.identity;
+    const { source, inFlight, verifiesPackets, host } = this.#parts;
     let turnBytes = 0;
     let areMany = false;
-    for (let packets = 0; packets < packetsMax; packets += 1) {
-      const isAhead = source.ahead > 0;
-      if (!isAhead && turnBytes >= BYTES_PER_TURN) return;
-      if (!isAhead && closer.isFull(uid)) return heldOff.add(connection);
-      const bytes: number = isAhead
-        ? source.next()
-        : this.#receive(connection, areMany ? packetsMax - packets : 1);
+    let goesOn = true;
+    for (let packets = 0; goesOn && packets < packetsMax; packets += 1) {
+      if (source.ahead === 0 && turnBytes >= BYTES_PER_TURN) return;
+      const bytes = this.#next(connection, areMany ? packetsMax - packets : 1);
       if (bytes === PEER_CLOSED) return host.doom(connection);
       if (bytes === RECORD_TRUNCATED) throw tooManyBytes();
       if (bytes < 0) return;
@@ -177,12 +171,35 @@ export class Reading {
       areMany = packet.receivedFdCount > 0 || (packets > 0 && bytes <= AHEAD_OF_BYTES_MAX);
       // The first message leaves at once; a second one means that there are many.
       inFlight.follow = packets > 0;
-      if (verifiesPackets && !isSentBy(connection.identity, packet)) {
-        packet.closeFds();
-        return host.end(connection, anotherSender());
-      }
+      if (verifiesPackets && !this.#isOwn(connection, packet)) return;
       if (!this.#handle(connection, packet, bytes)) return;
+      goesOn = this.#goesOn(packets, bytes);
     }
+  }
+
+  /** Whether a client itself has sent a packet; it is ended where somebody else has. */
+  #isOwn(connection: Connection, packet: PacketReceiver): boolean {
+    if (isSentBy(connection.identity, packet)) return true;
+    packet.closeFds();
+    this.#parts.host.end(connection, anotherSender());
+    return false;
+  }
+
+  /** Looks at the clock behind a large packet, and behind each so many small ones. */
+  #goesOn(packets: number, bytes: number): boolean {
+    const { source, host } = this.#parts;
+    if (source.ahead > 0) return true;
+    const isLook = bytes > AHEAD_OF_BYTES_MAX || (packets + 1) % PACKETS_PER_LOOK === 0;
+    return !isLook || host.hasShareLeft();
+  }
+
+  /** The next one that is ahead; else receives, unless too many files of the user are to be closed. */
+  #next(connection: Connection, packetsMax: number): number {
+    const { source, closer, heldOff } = this.#parts;
+    if (source.ahead > 0) return source.next();
+    if (!closer.isFull(connection.identity.uid)) return this.#receive(connection, packetsMax);
+    heldOff.add(connection);
+    return WOULD_BLOCK;
   }
 
   /**

@@ -1,4 +1,5 @@
 import { expect, test } from "bun:test";
+import { UserTurns } from "../../../src/broker/reading/user-turns.ts";
 import { SocketWatch } from "../../../src/broker/socket-watch.ts";
 import { SyscallError } from "../../../src/errors.ts";
 import type { Epoll } from "../../../src/ffi/epoll.ts";
@@ -29,7 +30,7 @@ function failure(code: string, errno: number): SyscallError {
 
 test("SocketWatch forgets a connection that it could not watch again", () => {
   const epoll = new SimulatedEpoll();
-  const watch = new SocketWatch(epoll as unknown as Epoll);
+  const watch = new SocketWatch(epoll as unknown as Epoll, new UserTurns());
   const connection = new ConnectionBench().connect(1);
   watch.add(connection);
   watch.setHeld(connection, true);

@@ -2,7 +2,7 @@ import { beforeEach, describe, expect, test } from "bun:test";
 import type { Connection, OpenTopic } from "../../../../src/broker/connection.ts";
 import type { Cause } from "../../../../src/broker/departures/endings.ts";
 import { KeptFds } from "../../../../src/broker/fds/kept-fds.ts";
-import { DIRECT_SEND_BYTES_MIN } from "../../../../src/broker/limits.ts";
+import { BACKGROUND_MS_PER_TURN, DIRECT_SEND_BYTES_MIN } from "../../../../src/broker/limits.ts";
 import { Background } from "../../../../src/broker/long-work/background.ts";
 import { RESOURCE } from "../../../../src/broker/quotas/quota.ts";
 import { QUOTA_DEFAULTS } from "../../../../src/broker/quotas/quota-limits.ts";
@@ -181,7 +181,7 @@ describe("BackPressure.look()", () => {
     const freed = () => all.filter((one) => rests.has(one)).length;
     now = 2 * STALL_MS;
     route = makeRoute([]);
-    routeMs = 1;
+    routeMs = BACKGROUND_MS_PER_TURN / 2;
     pressure.look();
     expect([freed(), background.isIdle]).toEqual([2, false]);
     pressure.look();
