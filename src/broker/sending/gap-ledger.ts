@@ -26,12 +26,25 @@ export class GapLedger {
    */
   record(words: Uint32Array, offset: number, bytes: number, untold?: ReadonlySet<number>): void {
     const end = offset + bytes;
+    let topicId = SEVERAL_TOPICS;
+    let count = 0;
     for (let at = offset; at < end; ) {
       const word = at >>> 2;
       const id = words[word + FRAME_ID_OFFSET / 4] ?? SEVERAL_TOPICS;
-      this.add(untold?.has(id) === true ? SEVERAL_TOPICS : id, 1);
+      if (id !== topicId) {
+        this.#addRun(topicId, count, untold);
+        topicId = id;
+        count = 0;
+      }
+      count += 1;
       at += paddedBytes(words[word + FRAME_BYTES_OFFSET / 4] ?? bytes);
     }
+    this.#addRun(topicId, count, untold);
+  }
+
+  /** Neighbours on one topic are looked up together: a flood is lost at the cost of walking it. */
+  #addRun(topicId: number, count: number, untold: ReadonlySet<number> | undefined): void {
+    this.add(untold?.has(topicId) === true ? SEVERAL_TOPICS : topicId, count);
   }
 
   /** The topic id is about to name another topic: what it lost is told without a name. */
