@@ -88,7 +88,6 @@ export class Broker implements ReactorHandler, AdministrationHost {
   readonly #threadFds: ThreadFds;
   readonly #epoll: Epoll;
   readonly #watch: SocketWatch;
-  readonly #turns: UserTurns;
   readonly #reactor: Reactor;
   readonly #now: () => number;
   readonly #onEvent: BrokerEventListener;
@@ -126,13 +125,13 @@ export class Broker implements ReactorHandler, AdministrationHost {
     this.#listener = Listener.open(path, { mode, verifiesPackets, keepFdsOut });
     const runtimeEpoll = findRuntimeEpoll();
     this.#epoll = new Epoll();
-    this.#turns = new UserTurns();
-    this.#watch = new SocketWatch(this.#epoll, this.#turns);
+    const turns = new UserTurns();
+    this.#watch = new SocketWatch(this.#epoll, turns);
     this.#spareFds = new SpareFds();
     this.#threadFds = new ThreadFds(openFilesMax, this.#now);
     this.#sessions = new Sessions({
       policy: policy ?? ownUidPolicy(uid),
-      turns: this.#turns,
+      turns,
       ownUid: uid,
       servesOwnUidOnly: policy === undefined,
       administration: this,
@@ -253,8 +252,7 @@ export class Broker implements ReactorHandler, AdministrationHost {
     if (connection === undefined) return;
     if (isLaneToken(token)) this.#sessions.laneReady(connection);
     else if (!this.#comingsAndGoings.note(connection, events)) {
-      const mayWait = this.#turns.note(connection, events);
-      if (mayWait) this.#watch.setAwaitingTurn(connection, true);
+      this.#sessions.noteReady(connection, events);
     }
   }
 

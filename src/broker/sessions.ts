@@ -99,6 +99,11 @@ export class Sessions implements PartsHost {
     else if (this.#parts.closer.isStuck(identity.uid)) this.#endForCloses(connection);
   }
 
+  /** A connection's socket is ready, and is served in its user's turn. */
+  noteReady(connection: Connection, events: number): void {
+    this.#parts.rounds.note(connection, events);
+  }
+
   /**
    * Serves everybody who has something to say, each user for its share.
    * @returns whether anybody was served

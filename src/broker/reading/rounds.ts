@@ -3,6 +3,7 @@
  * left of their packets, then what waits in their sockets.
  */
 
+import { EPOLLOUT } from "../../ffi/constants.ts";
 import type { Connection } from "../connection.ts";
 import type { Flusher } from "../sending/flusher.ts";
 import type { SocketWatch } from "../socket-watch.ts";
@@ -22,7 +23,7 @@ export interface RoundsParts {
   readonly reading: Pick<Reading, "goOn">;
   readonly rests: PacketRests;
   readonly watch: Pick<SocketWatch, "setAwaitingTurn">;
-  readonly flusher: Pick<Flusher, "flushAll">;
+  readonly flusher: Pick<Flusher, "flush" | "flushAll">;
   readonly host: RoundsHost;
   /** Milliseconds, monotonic. */
   readonly now: () => number;
@@ -35,6 +36,19 @@ export class Rounds {
   constructor(parts: RoundsParts) {
     this.#parts = parts;
     parts.rests.onPushed = (connection) => parts.turns.note(connection, HAS_REST);
+  }
+
+  /**
+   * A connection's socket is ready. What waits to be sent to it leaves at once: it may be what others
+   * wait for. What it has to say waits for its user's turn.
+   * @param events EPOLL* bits
+   */
+  note(connection: Connection, events: number): void {
+    const { turns, watch, flusher } = this.#parts;
+    if ((events & EPOLLOUT) !== 0 && connection.state !== "DOOMED") flusher.flush(connection);
+    const said = events & ~EPOLLOUT;
+    if (said === 0 || connection.state === "DOOMED") return;
+    if (turns.note(connection, said)) watch.setAwaitingTurn(connection, true);
   }
 
   /**
@@ -52,7 +66,10 @@ export class Rounds {
       turns.charge(endedAt - at);
       at = endedAt;
       // Whoever used less need not wait for what others say after it.
-      if (turns.isOthersTurn) flusher.flushAll();
+      if (!turns.isOthersTurn) continue;
+      flusher.flushAll();
+      at = now();
+      turns.charge(at - endedAt);
     }
     return true;
   }
