@@ -110,11 +110,13 @@ export class FairQueue<Item> {
     return this.#places.size;
   }
 
-  /** Adds an item behind all others of its connection. */
+  /**
+   * Adds an item behind all others of its connection. One whose broker names another uid for it than
+   * before stays with the first while anything of it waits.
+   */
   push(item: Item, { uid, connection }: Origin): void {
     assert(!this.#places.has(item), "an item is in a queue once");
     const line = this.#lines.get(connection) ?? this.#addLine(uid, connection);
-    assert(line.user.uid === uid, "a connection belongs to one uid");
     const place = new Place(item, line);
     line.push(place);
     this.#places.set(item, place);

@@ -134,10 +134,11 @@ class Compaction {
       if (packet.bundle !== undefined) this.#fds += packet.fds.length;
       const { words } = packet.buffer;
       for (let at = 0; at < packet.bytes; at += paddedBytes(words[at >>> 2] as number)) {
-        const opcode = opcodeOf(words[(at >>> 2) + 1] as number);
+        const kind = words[(at >>> 2) + 1] as number;
+        const opcode = opcodeOf(kind);
         const id = words[(at >>> 2) + 2] as number;
         if (opcode === OPCODE.TOPIC) this.#renamedAt.set(id, this.#frame);
-        else if (opcode === OPCODE.MESSAGE) {
+        else if (opcode === OPCODE.MESSAGE && (flagsOf(kind) & FLAG_FDS_ON_LANE) === 0) {
           if (id !== this.#lastId) this.#lookUp(id);
           if (this.#lastOverflow === "latest-per-topic") this.#newest.set(id, this.#frame);
         }

@@ -34,6 +34,10 @@ describe("FairQueue", () => {
     expect([queue.size, queue.shift(), queue.size, queue.shift()]).toEqual([1, "a", 0, undefined]);
   });
 
+  test("keeps a connection in one line, whatever uid a broker names for it meanwhile", () => {
+    expect(drain(queueOf("7.1", "8.1", "9.2"))).toEqual(["7.1:0", "9.2:2", "8.1:1"]);
+  });
+
   test("lets users take turns, whoever came first and has the most", () => {
     const queue = queueOf("7.1", "7.1", "7.1", "8.2", "8.2", "9.3");
     expect(drain(queue)).toEqual(["7.1:0", "8.2:3", "9.3:5", "7.1:1", "8.2:4", "7.1:2"]);
