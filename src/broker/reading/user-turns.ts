@@ -15,9 +15,14 @@ import { READING_MS_ALONE, READING_MS_PER_USER } from "../turn-limits.ts";
 /** Beside EPOLL* bits: the connection has something left from an earlier turn. */
 export const HAS_REST = 1 << 30;
 
+/** Users with some of their share left that are looked at for who has used least: there may be thousands. */
+const COMPARED_MAX = 64;
+
 /** One user with connections. */
 export class UserTurn {
   readonly uid: number;
+  /** Where it stands among those who have something to say. */
+  place = -1;
   /** How many. */
   connections = 0;
   /** It stands among those who have something to say. */
@@ -65,8 +70,9 @@ export class UserTurn {
 /** All users of one broker. */
 export class UserTurns {
   readonly #byUid = new Map<number, UserTurn>();
-  /** Those who have something to say, in no order. */
+  /** Those who have something to say; behind the first so many those who have used their share. */
   readonly #active: UserTurn[] = [];
+  #ready = 0;
   /** Whose connections next() gives now. */
   #current: UserTurn | undefined;
   #round = 0;
@@ -121,7 +127,10 @@ export class UserTurns {
     user.push(connection);
     if (user.isActive) return user.isBehind;
     user.isActive = true;
+    user.place = this.#active.length;
     this.#active.push(user);
+    this.#swap(user, this.#ready);
+    this.#ready += 1;
     return false;
   }
 
@@ -132,6 +141,7 @@ export class UserTurns {
   beginRound(): void {
     this.#round += 1;
     this.#current = undefined;
+    this.#ready = this.#active.length;
     let most = Number.NEGATIVE_INFINITY;
     for (let index = 0; index < this.#active.length; index += 1) {
       const user = this.#active[index] as UserTurn;
@@ -186,6 +196,7 @@ export class UserTurns {
       user.isBehind = false;
     }
     this.#active.length = 0;
+    this.#ready = 0;
     this.#current = undefined;
   }
 
@@ -194,12 +205,30 @@ export class UserTurns {
     const current = this.#current;
     if (current?.isActive && current.timeLeft > 0) return current;
     let best: UserTurn | undefined;
-    for (let index = 0; index < this.#active.length; index += 1) {
+    for (let index = 0; index < this.#ready && index < COMPARED_MAX; ) {
       const user = this.#active[index] as UserTurn;
       this.#renew(user);
-      if (user.timeLeft > (best?.timeLeft ?? 0)) best = user;
+      if (user.timeLeft <= 0) this.#setBack(user);
+      else {
+        if (user.timeLeft > (best?.timeLeft ?? 0)) best = user;
+        index += 1;
+      }
     }
     return best;
+  }
+
+  /** It has used its share: it is not looked at again in this round. */
+  #setBack(user: UserTurn): void {
+    this.#ready -= 1;
+    this.#swap(user, this.#ready);
+  }
+
+  #swap(user: UserTurn, place: number): void {
+    const other = this.#active[place] as UserTurn;
+    this.#active[user.place] = other;
+    other.place = user.place;
+    this.#active[place] = user;
+    user.place = place;
   }
 
   #renew(user: UserTurn): void {
@@ -212,8 +241,9 @@ export class UserTurns {
   #deactivate(user: UserTurn): void {
     user.isActive = false;
     user.isBehind = false;
-    const last = this.#active.pop();
-    if (last === user || last === undefined) return;
-    this.#active[this.#active.indexOf(user)] = last;
+    if (user.place < this.#ready) this.#setBack(user);
+    this.#swap(user, this.#active.length - 1);
+    this.#active.length -= 1;
+    user.place = -1;
   }
 }

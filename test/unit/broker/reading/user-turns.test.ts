@@ -197,3 +197,19 @@ test("users who all have much to say get the same time, however many connections
   }
   expect(Math.max(...used) / Math.min(...used)).toBeLessThan(1.05);
 });
+
+test("gives each of a thousand users its turn in one round, and none a second one beyond its share", () => {
+  const bench = new TurnsBench();
+  const all = Array.from({ length: 1_000 }, (_, index) => bench.connect(index + 1));
+  for (const one of all) bench.turns.note(one, EPOLLIN);
+  bench.turns.beginRound();
+  const served: Connection[] = [];
+  for (let next = bench.turns.next(0); next !== undefined; next = bench.turns.next(0)) {
+    next.readyEvents = 0;
+    served.push(next);
+    bench.turns.charge(2 * READING_MS_PER_USER);
+    bench.turns.note(next, EPOLLIN);
+  }
+  expect(served.length).toBe(all.length);
+  expect(new Set(served)).toEqual(new Set(all));
+});
