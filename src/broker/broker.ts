@@ -157,7 +157,7 @@ export class Broker implements ReactorHandler, AdministrationHost {
     });
     this.#comingsAndGoings = new ComingsAndGoings({
       accept: () => this.#accepting.accept(),
-      ready: this.#sessions.ready,
+      ready: this.#sessions.readyBetween,
     });
     this.#reactor = new Reactor(this.#epoll, runtimeEpoll, this, this.#now);
     this.#onEvent({ type: "listening", path, policy: policy?.path });

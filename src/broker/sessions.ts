@@ -123,6 +123,15 @@ export class Sessions implements PartsHost {
     this.#parts.reading.read(connection, (events & (EPOLLHUP | EPOLLERR)) !== 0);
   };
 
+  /** The same for one that comes or goes: it is served between the turns, and its user pays for that. */
+  readonly readyBetween = (connection: Connection, events: number): void => {
+    const { turns, now } = this.#options;
+    const { userTurn } = connection;
+    const startedAt = now();
+    this.ready(connection, events);
+    if (userTurn !== undefined) turns.chargeTo(userTurn, now() - startedAt);
+  };
+
   /** The lane of a connection whose queue waits for it takes records again, or is closed. */
   laneReady(connection: Connection): void {
     if (connection.state !== "DOOMED") this.#parts.flusher.flush(connection);

@@ -188,6 +188,12 @@ export class UserTurns {
     if (this.#current !== undefined) this.#current.timeLeft -= milliseconds;
   }
 
+  /** A user's connection has taken so many milliseconds between the turns. */
+  chargeTo(user: UserTurn, milliseconds: number): void {
+    this.#renew(user);
+    user.timeLeft -= milliseconds;
+  }
+
   /** Nobody is read from any more. */
   clear(): void {
     for (const user of this.#active) {

@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
 import type { Connection } from "../../../../src/broker/connection.ts";
-import { UserTurns } from "../../../../src/broker/reading/user-turns.ts";
+import { type UserTurn, UserTurns } from "../../../../src/broker/reading/user-turns.ts";
 import { READING_MS_ALONE, READING_MS_PER_USER } from "../../../../src/broker/turn-limits.ts";
 import { EPOLLIN } from "../../../../src/ffi/constants.ts";
 import { RandomNumbers } from "../../../support/random-numbers.ts";
@@ -212,4 +212,12 @@ test("gives each of a thousand users its turn in one round, and none a second on
   }
   expect(served.length).toBe(all.length);
   expect(new Set(served)).toEqual(new Set(all));
+});
+
+test("remembers what a user took between the turns, however long it had been silent before", () => {
+  const bench = new TurnsBench();
+  const one = bench.connect(1);
+  for (let round = 0; round < 10; round += 1) bench.turns.beginRound();
+  bench.turns.chargeTo(one.userTurn as UserTurn, 3 * READING_MS_PER_USER);
+  expect(one.userTurn?.timeLeft).toBeCloseTo(-2 * READING_MS_PER_USER, 9);
 });
