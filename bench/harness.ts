@@ -34,7 +34,7 @@ import type { ReloadOrder, SiegeOrder, SwapOrder, WorkOrder } from "./work-order
 export interface RunLimits {
   /** Milliseconds that count. */
   readonly measureMs: number;
-  /** Milliseconds before that. */
+  /** Milliseconds before that, as many times as a scenario says. */
   readonly warmUpMs: number;
   /** Messages or rounds at most. */
   readonly messagesMax: number;
@@ -105,7 +105,8 @@ function orderOf(scenario: Scenario, directory: string, limits: RunLimits): Work
   const isReload = kind === "reload";
   const isSwap = kind === "swap";
   const isStall = kind === "stall";
-  const pingMs = limits.warmUpMs + limits.measureMs;
+  const warmUpMs = limits.warmUpMs * (scenario.warmUps ?? 1);
+  const pingMs = warmUpMs + limits.measureMs;
   return {
     path: join(directory, "bus.sock"),
     relay,
@@ -127,7 +128,7 @@ function orderOf(scenario: Scenario, directory: string, limits: RunLimits): Work
     idleConnections: kind === "idle" ? scenario.connections : 0,
     subscribers: isRate || isStall ? scenario.subscribers : 1,
     windowMessages: windowMessages(scenario),
-    warmUpMs: limits.warmUpMs,
+    warmUpMs,
     durationMs: hasStretches(kind) ? STREAM_MS_MAX : pingMs,
     messagesMax: limits.messagesMax,
   };

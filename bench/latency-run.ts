@@ -13,8 +13,8 @@ import { RoleProcess } from "./role-process.ts";
 import type { LatencyScenario } from "./scenarios.ts";
 import type { LatencyReport, WorkOrder } from "./work-order.ts";
 
-/** The relay is warm after the first turn, so the next ones warm up for this part of the time. */
-const LATER_WARM_UP_SHARE = 0.3;
+/** The relay is warm after the first turn; the clients of the next ones warm up for this part of the time. */
+const LATER_WARM_UP_SHARE = 0.5;
 
 const SAMPLES_FILE = "samples";
 

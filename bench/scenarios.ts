@@ -35,6 +35,8 @@ export interface ScenarioBase {
   readonly baseline: string;
   /** Left out: the broker serves its own uid alone. */
   readonly policy?: PolicyOrder;
+  /** How many times as long as others it warms up. Left out: once. */
+  readonly warmUps?: number;
 }
 
 /** Messages from one publisher to one or more subscribers. */
