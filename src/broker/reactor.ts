@@ -62,14 +62,17 @@ export class Reactor {
 
   /** Resolves after stop(), at the end of that turn. */
   async run(): Promise<void> {
-    let yieldedAt = this.#now();
+    let now = this.#now();
+    let yieldedAt = now;
     while (!this.#isStopped) {
-      const count = this.#turn();
-      const isDue = this.#isRuntimeReady || this.#now() - yieldedAt >= RUNTIME_YIELD_INTERVAL_MS;
+      const count = this.#turn(now);
+      now = this.#now();
+      const isDue = this.#isRuntimeReady || now - yieldedAt >= RUNTIME_YIELD_INTERVAL_MS;
       if (count > 0 && !isDue) continue;
       this.#isRuntimeReady = false;
       await yieldToRuntime();
-      yieldedAt = this.#now();
+      now = this.#now();
+      yieldedAt = now;
     }
   }
 
@@ -86,9 +89,12 @@ export class Reactor {
     this.#isStopped = true;
   }
 
-  /** @returns events handled, or a negative outcome where a signal came */
-  #turn(): number {
-    const count = this.#wait(this.#handler.sleepMs());
+  /**
+   * @param startedAt the clock
+   * @returns events handled, or a negative outcome where a signal came
+   */
+  #turn(startedAt: number): number {
+    const count = this.#wait(this.#handler.sleepMs(), startedAt);
     for (let index = 0; index < count; index += 1) {
       const token = this.#epoll.token(index);
       if (token === RUNTIME_TOKEN) this.#isRuntimeReady = true;
@@ -99,9 +105,8 @@ export class Reactor {
   }
 
   /** Outcome of Epoll.wait(). Stays awake at first where an answer is likely to come at once. */
-  #wait(sleepMs: number): number {
+  #wait(sleepMs: number, startedAt: number): number {
     if (sleepMs === 0 || !this.#mayBeAnswered) return this.#epoll.wait(sleepMs);
-    const startedAt = this.#now();
     let count = 0;
     if (this.#shortWaits.areLikely) {
       do count = this.#epoll.wait(0);

@@ -5,6 +5,7 @@
 
 import { SyscallError } from "../../errors.ts";
 import { FD_TABLE_FULL, INTERRUPTED, PEER_CLOSED, WOULD_BLOCK } from "../../ffi/syscall-result.ts";
+import { isDue, NEVER } from "../deadlines.ts";
 import type { BrokerEventListener } from "../events.ts";
 import type { SpareFds } from "../fds/spare-fds.ts";
 import { ACCEPT_PAUSE_MS } from "../limits.ts";
@@ -32,7 +33,7 @@ export class Accepting {
   #resumesAt = 0;
   #isPaused = false;
   /** When the door opens again that is shut on a crowd; Infinity while it is open. */
-  #opensAt = Number.POSITIVE_INFINITY;
+  #opensAt = NEVER;
   /** Who was turned away since it opened last. */
   #turnedAway = 0;
   /** Whom accept() asks first: those who wait to be let in, or those at the door. */
@@ -53,11 +54,11 @@ export class Accepting {
 
   /** Whether accept() has something to do, also where nobody is at the door. */
   get hasDue(): boolean {
-    return !this.#isPaused && this.#parts.reception.deadline() <= this.#parts.now();
+    return !this.#isPaused && isDue(this.#parts.reception.deadline(), this.#parts.now);
   }
 
   #refillDeadline(): number {
-    return this.#parts.spareFds.areShort ? this.#resumesAt : Number.POSITIVE_INFINITY;
+    return this.#parts.spareFds.areShort ? this.#resumesAt : NEVER;
   }
 
   /**
@@ -92,7 +93,7 @@ export class Accepting {
   }
 
   get #isShut(): boolean {
-    return this.#opensAt !== Number.POSITIVE_INFINITY;
+    return this.#opensAt !== NEVER;
   }
 
   /**
@@ -110,8 +111,8 @@ export class Accepting {
 
   #openIfDue(): void {
     const { listener, watch, now } = this.#parts;
-    if (!this.#isShut || now() < this.#opensAt) return;
-    this.#opensAt = Number.POSITIVE_INFINITY;
+    if (!isDue(this.#opensAt, now)) return;
+    this.#opensAt = NEVER;
     if (!this.#isPaused) watch.setListenerPaused(listener.fd, false);
   }
 
@@ -129,7 +130,7 @@ export class Accepting {
     this.#openIfDue();
     const { listener, watch, spareFds, now } = this.#parts;
     const deadline = this.#isPaused ? this.#resumesAt : this.#refillDeadline();
-    if (deadline === Number.POSITIVE_INFINITY || now() < deadline) return;
+    if (!isDue(deadline, now)) return;
     spareFds.refill();
     this.#resumesAt = now() + ACCEPT_PAUSE_MS;
     if (!this.#isPaused) return;

@@ -11,6 +11,7 @@
 
 import type { Worker } from "node:worker_threads";
 import { getOpenFilesLimit } from "../../ffi/resource-limits.ts";
+import { isDue, NEVER } from "../deadlines.ts";
 import { SpareFds } from "../fds/spare-fds.ts";
 import {
   ACCEPT_PAUSE_MS,
@@ -93,7 +94,7 @@ export class ThreadFds {
   /** When refillIfDue() has something to do; Infinity where none is missing. */
   deadline(): number {
     const isOfUse = !this.#areLent || this.#awaited !== undefined;
-    return this.#spare.areShort && isOfUse ? this.#refillAt : Number.POSITIVE_INFINITY;
+    return this.#spare.areShort && isOfUse ? this.#refillAt : NEVER;
   }
 
   /**
@@ -101,7 +102,7 @@ export class ThreadFds {
    * @param isRoomWanted administrators come first: their spare fds are short, too
    */
   refillIfDue(isRoomWanted: boolean): void {
-    if (this.deadline() > this.#now()) return;
+    if (!isDue(this.deadline(), this.#now)) return;
     if (this.#awaited?.isGiven === true) this.#takeBack();
     else if (!isRoomWanted) this.#refill();
     this.#refillAt = this.#now() + ACCEPT_PAUSE_MS;

@@ -10,6 +10,7 @@ import { EPOLLERR, EPOLLHUP } from "../../ffi/constants.ts";
 import { heldBody } from "../../protocol/control-messages.ts";
 import { OPCODE } from "../../protocol/opcodes.ts";
 import type { Connection } from "../connection.ts";
+import { isDue } from "../deadlines.ts";
 import { type Cause, cannotWatch, holdsOthersBack } from "../departures/endings.ts";
 import type { FdBudget } from "../fds/fd-budget.ts";
 import { BACKGROUND_MS_PER_TURN } from "../limits.ts";
@@ -105,11 +106,10 @@ export class BackPressure {
    */
   look(): void {
     const { now, background } = this.#parts;
-    const startedAt = now();
-    if (this.#isLooking || this.#held.lookDue > startedAt) return;
+    if (this.#isLooking || !isDue(this.#held.lookDue, now)) return;
     this.#isLooking = true;
     const steps = this.#lookInSteps();
-    const endsAt = startedAt + BACKGROUND_MS_PER_TURN;
+    const endsAt = now() + BACKGROUND_MS_PER_TURN;
     while (steps.next().done !== true) {
       if (now() >= endsAt) return background.addNews(OF_BROKER, steps);
     }
