@@ -38,7 +38,7 @@ export interface GroupDeliveryHost<Sender> {
 export class GroupDelivery<Sender> {
   readonly #host: GroupDeliveryHost<Sender>;
   /** What each member has to read, by its place in the group; -1 where nobody has looked. */
-  #loads: number[] = [];
+  readonly #loads: number[] = [];
 
   constructor(host: GroupDeliveryHost<Sender>) {
     this.#host = host;
@@ -56,7 +56,7 @@ export class GroupDelivery<Sender> {
   ): void {
     const { topic, members } = group;
     if (topic === undefined) return this.#loseAll(sender, members, messages);
-    this.#loads = members.map(() => -1);
+    this.#forgetLoads(members.length);
     const share = Math.ceil(messages / Math.min(members.length, GROUP_CANDIDATES * 4));
     for (let at = start; at < end; ) {
       let count = 0;
@@ -91,7 +91,7 @@ export class GroupDelivery<Sender> {
     }
     const { buffer, frameBytes, bundle } = message;
     const plainId = buffer.words[ID_WORD] as number;
-    this.#loads = members.map(() => -1);
+    this.#forgetLoads(members.length);
     const member = this.#choose(sender, topic, members, frameBytes);
     buffer.words[ID_WORD] = topic.id;
     const outcome = deliverPlanned(member.queue, gets, buffer, frameBytes, bundle);
@@ -146,6 +146,11 @@ export class GroupDelivery<Sender> {
     if (best >= 0) this.#loads[chosen] = bestLoad + bytes;
     topic.turn = (chosen + 1) % count;
     return members[chosen] as Connection;
+  }
+
+  /** In place: this is done for each run and each message with fds. */
+  #forgetLoads(members: number): void {
+    for (let place = 0; place < members; place += 1) this.#loads[place] = -1;
   }
 
   #queuedBytes(members: readonly Connection[], place: number): number {

@@ -27,7 +27,10 @@ export const TOO_LARGE = -1;
 /** Numbers in one run record: first byte, messages. Behind the last run stands where it ends. */
 const RUN_WORDS = 2;
 
-/** The runs found last; one object for all packets of a router, one after the other. */
+/**
+ * The runs found last; one object for all packets of a router, one after the other. It refers to the
+ * topics of the longest packets until others take their places: PACKET_FRAMES_MAX of them at most.
+ */
 export class PacketRuns {
   readonly #records = new Int32Array(PACKET_FRAMES_MAX * RUN_WORDS + 1);
   readonly #topics: (OpenTopic | undefined)[] = new Array(PACKET_FRAMES_MAX).fill(undefined);
@@ -35,7 +38,8 @@ export class PacketRuns {
   count = 0;
 
   /**
-   * Finds the runs of one stretch and stamps the sender's id on every message.
+   * Finds the runs of one stretch and stamps the sender's id on every message, also where it stops
+   * before the end: a client's own origin means nothing, so whoever reads on loses nothing by it.
    * @returns where it stopped: at `end`, or at the first frame that is not a plain message or does
    *   not end inside the stretch
    */

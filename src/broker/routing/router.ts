@@ -275,11 +275,12 @@ export class Router {
   ): void {
     // A route with groups is its topic's alone.
     const { topic } = this.#runs.topicOf(this.#firstRun);
+    const publication = { sender, topic };
     sender.counters.matched += run.messages * groups.length;
     for (const group of groups) {
       if (group.topic?.untold !== undefined) this.#introductions.tellLate(group.topic);
       this.#routes.cost += group.members.length;
-      this.#groups.deliverRun({ sender, topic }, group, buffer, run);
+      this.#groups.deliverRun(publication, group, buffer, run);
     }
   }
 

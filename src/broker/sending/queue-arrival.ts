@@ -119,11 +119,9 @@ export class QueueArrival {
     fds: readonly number[],
   ): number {
     const memoryBytes = memoryBytesOf(source, offset);
-    const more = { bytes, fds: fds.length, memoryBytes };
-    const hasRoom = () => this.canAdd(bytes) && room.fitsWithFds(this.#waiting, more);
-    if (!hasRoom()) {
-      this.#waiting.sought = more;
-      const outcome = this.#makeRoom(source, offset, bytes, hasRoom);
+    if (!this.#canAddWithFds(bytes, fds.length, memoryBytes)) {
+      const more = { bytes, fds: fds.length, memoryBytes };
+      const outcome = this.#makeRoomWithFds(source, offset, more);
       if (outcome !== ACCEPTED) return outcome;
     }
     const packet = this.#pool.acquireSized(bytes, !this.#waiting.isEmpty);
@@ -186,6 +184,18 @@ export class QueueArrival {
     if (packet !== this.#waiting.last) this.#waiting.push(packet);
     this.#waiting.append(packet, source, offset, bytes);
     return ACCEPTED;
+  }
+
+  #canAddWithFds(bytes: number, fds: number, memoryBytes: number): boolean {
+    return this.canAdd(bytes) && room.fitsWithFds(this.#waiting, bytes, fds, memoryBytes);
+  }
+
+  /** A frame with fds does not fit. @returns as #makeRoom() */
+  #makeRoomWithFds(source: PinnedBuffer, offset: number, more: room.QueueLoad): number {
+    const { bytes, fds, memoryBytes } = more;
+    this.#waiting.sought = more;
+    const hasRoom = () => this.#canAddWithFds(bytes, fds, memoryBytes);
+    return this.#makeRoom(source, offset, bytes, hasRoom);
   }
 
   /** @returns ACCEPTED where a run is to be taken; else as add(), and it is recorded as lost */

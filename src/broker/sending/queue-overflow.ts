@@ -29,6 +29,18 @@ const COMPACTION_MEMORY_BYTES_MIN = SEND_QUEUE_MEMORY_BYTES_MAX / 16;
  */
 const SHARES_LEFT = [1, 1 / 4, 0];
 
+/** One bit for each policy, so that one walk over a run tells which ones its topics have. */
+const POLICY_BIT: Readonly<Record<OverflowPolicy, number>> = {
+  "drop-newest": 1,
+  "drop-oldest": 2,
+  "latest-per-topic": 4,
+  block: 8,
+  disconnect: 16,
+};
+
+/** Policies that lose old messages for a new one. */
+const DROPS_OLD = POLICY_BIT["drop-oldest"] | POLICY_BIT["latest-per-topic"];
+
 /** The overflow policies of one queue, by topic id. */
 export class QueueOverflow {
   readonly #byTopic = new Map<number, OverflowPolicy>();
@@ -64,21 +76,21 @@ export class QueueOverflow {
   /** What happens to the messages of a topic id; undefined for the default. */
   readonly of = (topicId: number): OverflowPolicy | undefined => this.#byTopic.get(topicId);
 
-  /** Whether a run has a message of a topic with this policy. */
-  runHas(
-    overflow: OverflowPolicy,
+  /** @returns a POLICY_BIT for each policy that a message of a run has */
+  #policiesOf(
     words: Uint32Array,
-    { offset, bytes }: { offset: number; bytes: number },
-  ): boolean {
+    { offset, bytes }: { readonly offset: number; readonly bytes: number },
+  ): number {
+    let policies = 0;
     let lastId = 0;
     for (let at = offset; at < offset + bytes; ) {
       const word = at >>> 2;
       const id = words[word + FRAME_ID_OFFSET / 4] as number;
-      if (id !== lastId && this.#byTopic.get(id) === overflow) return true;
+      if (id !== lastId) policies |= POLICY_BIT[this.#byTopic.get(id) ?? OVERFLOW_DEFAULT];
       lastId = id;
       at += paddedBytes(words[word + FRAME_BYTES_OFFSET / 4] as number);
     }
-    return false;
+    return policies;
   }
 
   /**
@@ -91,10 +103,10 @@ export class QueueOverflow {
     run: { readonly offset: number; readonly bytes: number },
     hasRoom: () => boolean,
   ): number {
-    const has = (policy: OverflowPolicy) => this.runHas(policy, words, run);
-    if (has("disconnect")) return SLOW_READER;
-    const mustTake = has("block");
-    const mayDrop = has("drop-oldest") || has("latest-per-topic");
+    const policies = this.#policiesOf(words, run);
+    if ((policies & POLICY_BIT.disconnect) !== 0) return SLOW_READER;
+    const mustTake = (policies & POLICY_BIT.block) !== 0;
+    const mayDrop = (policies & DROPS_OLD) !== 0;
     if (mayDrop && !this.dropOld(hasRoom)) return SLOW_READER;
     if (hasRoom()) return ACCEPTED;
     // Beside one packet that stays, such as word of what was dropped, any one is taken.
@@ -108,8 +120,7 @@ export class QueueOverflow {
 
   /** Whether a topic may lose old messages for a new one. */
   dropsOld(topicId: number): boolean {
-    const overflow = this.#byTopic.get(topicId);
-    return overflow === "drop-oldest" || overflow === "latest-per-topic";
+    return (POLICY_BIT[this.#byTopic.get(topicId) ?? OVERFLOW_DEFAULT] & DROPS_OLD) !== 0;
   }
 
   /**

@@ -38,10 +38,15 @@ export function fits({ bytes }: QueueLoad, moreBytes: number): boolean {
 }
 
 /** Whether a message with fds fits. */
-export function fitsWithFds(waiting: QueueLoad, more: QueueLoad): boolean {
-  if (waiting.fds + more.fds > SEND_QUEUE_FDS_MAX) return false;
-  if (waiting.memoryBytes + more.memoryBytes > SEND_QUEUE_MEMORY_BYTES_MAX) return false;
-  return fits(waiting, more.bytes);
+export function fitsWithFds(
+  waiting: QueueLoad,
+  moreBytes: number,
+  moreFds: number,
+  moreMemoryBytes: number,
+): boolean {
+  if (waiting.fds + moreFds > SEND_QUEUE_FDS_MAX) return false;
+  if (waiting.memoryBytes + moreMemoryBytes > SEND_QUEUE_MEMORY_BYTES_MAX) return false;
+  return fits(waiting, moreBytes);
 }
 
 /** Whether a control frame fits, with the reserve. */
