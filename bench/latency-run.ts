@@ -14,7 +14,7 @@ import type { LatencyScenario } from "./scenarios.ts";
 import type { LatencyReport, WorkOrder } from "./work-order.ts";
 
 /** The relay is warm after the first turn; the clients of the next ones warm up for this part of the time. */
-const LATER_WARM_UP_SHARE = 0.5;
+const LATER_WARM_UP_SHARE = 0.4;
 
 const SAMPLES_FILE = "samples";
 

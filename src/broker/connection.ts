@@ -134,6 +134,8 @@ export class Connection {
   isReadingPaused = false;
   /** The broker's last turn in which this client was readable. */
   readInTurn = -1;
+  /** There were many small packets of it, or packets with fds, when it was read last. */
+  sendsMany = false;
   /** Its user, among those whose turn it may be; undefined until it is watched. */
   userTurn: UserTurn | undefined = undefined;
   /** What it has to say while it waits for its user's turn: EPOLL* bits and HAS_REST; else 0. */

@@ -65,7 +65,7 @@ export class PacketSource {
     return this.#several?.ahead ?? 0;
   }
 
-  /** The last receiveAhead() got fewer packets than it asked for. */
+  /** The last receiveAhead() got fewer packets than it asked for, from the client that is read. */
   isDrained = false;
 
   /**
@@ -115,8 +115,9 @@ export class PacketSource {
     return outcome;
   }
 
-  /** Throws away what is ahead, and closes its fds: no more of that client is handled. */
+  /** No more of that client is handled: throws away what is ahead, and closes its fds. */
   dropAhead(): void {
+    this.isDrained = false;
     this.#several?.drop();
   }
 

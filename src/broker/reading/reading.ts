@@ -83,6 +83,7 @@ export class Reading {
     connection.readInTurn = inFlight.turn;
     const isAlone = connection.userTurn?.isEmpty !== false;
     const readsOne = wasSilent && isAlone && !isEnding && connection.state === "OPEN";
+    if (wasSilent) connection.sendsMany = false;
     try {
       this.#readPackets(connection, readsOne ? 1 : PACKETS_PER_TURN);
     } catch (error) {
@@ -158,7 +159,9 @@ export class Reading {
   #readPackets(connection: Connection, packetsMax: number): void {
     const { source, inFlight, verifiesPackets, host } = this.#parts;
     let turnBytes = 0;
-    let areMany = false;
+    let areMany = connection.sendsMany;
+    // Until some have come: receiving several says nothing of a socket that has failed, one does.
+    connection.sendsMany = false;
     let goesOn = true;
     for (let packets = 0; goesOn && packets < packetsMax; packets += 1) {
       if (source.ahead === 0 && turnBytes >= BYTES_PER_TURN) return;
@@ -169,6 +172,7 @@ export class Reading {
       const { packet } = source;
       turnBytes += bytes;
       areMany = packet.receivedFdCount > 0 || (packets > 0 && bytes <= AHEAD_OF_BYTES_MAX);
+      connection.sendsMany = areMany;
       // The first message leaves at once; a second one means that there are many.
       inFlight.follow = packets > 0;
       if (verifiesPackets && !this.#isOwn(connection, packet)) return;
