@@ -8,6 +8,9 @@ import {
   CLIENT_SOCKET_HELP,
   NO_RECONNECT_HELP,
   NO_RECONNECT_OPTION,
+  SAVE_FDS_HELP,
+  SAVE_FDS_OPTION,
+  SAVE_MAX_OPTION,
   SOCKET_OPTION,
 } from "./program-options.ts";
 
@@ -53,6 +56,8 @@ function addCall(program: Command, finish: Finish): void {
         "idempotent",
       ),
     )
+    .option(SAVE_FDS_OPTION, `${SAVE_FDS_HELP}; exit code 1 where one is not saved`)
+    .option(SAVE_MAX_OPTION, "keep no file with more bytes (default: 1 GiB)")
     .option("--idempotent", "the work may be done twice: where the broker ends, call the next one")
     .option(SOCKET_OPTION, CLIENT_SOCKET_HELP)
     .action(async (topic, data, options) => {
