@@ -74,8 +74,9 @@ function addServe(program: Command, finish: Finish): void {
     .requiredOption(
       "-e, --exec <command>",
       "for sh -c: gets the body on standard input, files from fd 3 on, and SEQBUS_… variables; " +
-        "what it prints is the answer, another exit code than 0 an error EXIT_n with its last line " +
-        "on standard error",
+        "what it prints is the answer, with the files whose paths it writes to " +
+        "$SEQBUS_ANSWER_FILES, one a line; another exit code than 0 is an error EXIT_n with its " +
+        "last line on standard error",
     )
     .option("--shared", "share the service with others that do")
     .addOption(
