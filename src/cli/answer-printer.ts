@@ -3,27 +3,81 @@
 import type { Message } from "../client/message.ts";
 import { ENCODING } from "../protocol/opcodes.ts";
 import type { AnswerFormat } from "./answer-format.ts";
-import { humanData, jsonFields, toJson } from "./message-lines.ts";
+import type { FileSaver } from "./file-saver.ts";
+import { countOf, humanData, jsonFields, toJson, withheldWords } from "./message-lines.ts";
 import { stdout, warn } from "./output.ts";
 import { printable } from "./printable-text.ts";
 import { describeFd } from "./received-file.ts";
+import { notSavedWords, saveAll } from "./saved-files.ts";
 
-/**
- * Prints one message, and lets go of it. Its files are described and not kept.
- * @returns once it is written
- */
-export async function printAnswer(message: Message, format: AnswerFormat): Promise<void> {
-  using answer = message;
-  if (format === "bytes") stdout.write(answer.bytes);
-  else if (format === "json") {
-    const files = Array.from(answer.fds, describeFd);
-    stdout.write(`{${jsonFields(answer)},"fds":${toJson(files)}}\n`);
-  } else stdout.write(`${humanText(answer)}\n`);
-  if (format !== "json" && answer.fds.length > 0) {
-    warn(`${answer.fds.length} files came with it; --json says what they are`);
+/** Prints answers, and saves their files if wished. */
+export class AnswerPrinter {
+  readonly #format: AnswerFormat;
+  readonly #saver: FileSaver | undefined;
+  #hasLostFiles = false;
+
+  /** @param saver where files go; borrowed. Without it they are described and not kept */
+  constructor(format: AnswerFormat, saver?: FileSaver) {
+    this.#format = format;
+    this.#saver = saver;
   }
-  // A large body is let go behind this, so all of it must be written first.
-  await stdout.drained();
+
+  /** True where a file should have been saved, and was not. */
+  get hasLostFiles(): boolean {
+    return this.#hasLostFiles;
+  }
+
+  /**
+   * Prints one message, and lets go of it.
+   * @returns once it is written, and its files are saved
+   */
+  async print(message: Message): Promise<void> {
+    using answer = message;
+    if (answer.fds.length > 0) this.#saver?.nextMessage();
+    if (answer.fdsWithheld && this.#saver !== undefined) this.#hasLostFiles = true;
+    if (this.#format === "json") await this.#printJson(answer);
+    else await this.#printBody(answer);
+    // A large body is let go behind this, so all of it must be written first.
+    await stdout.drained();
+  }
+
+  async #printJson(answer: Message): Promise<void> {
+    const files: object[] = [];
+    for (let index = 0; index < answer.fds.length; index += 1) {
+      using file = answer.fds.take(index);
+      const description = describeFd(file);
+      const outcome = await this.#saver?.save(file, index);
+      if (outcome !== undefined && "notSaved" in outcome) this.#hasLostFiles = true;
+      files.push({ ...description, ...outcome });
+    }
+    stdout.write(`{${jsonFields(answer)},"fds":${toJson(files)}}\n`);
+  }
+
+  /** Standard output has the answer alone; what is said of its files goes beside it. */
+  async #printBody(answer: Message): Promise<void> {
+    if (this.#format === "bytes") stdout.write(answer.bytes);
+    else stdout.write(`${humanText(answer)}\n`);
+    // On a terminal both streams are one, and this must not overtake the answer.
+    await stdout.drained();
+    const withheld = withheldWords(answer);
+    if (withheld !== undefined) warn(`The answer came without its files: ${withheld}`);
+    if (this.#saver !== undefined) await this.#saveFiles(answer, this.#saver);
+    else if (answer.fds.length > 0) {
+      const files = countOf(answer.fds.length, "file");
+      warn(`${files} came with it; --output json says what they are, --save-fds keeps them`);
+    }
+  }
+
+  async #saveFiles(answer: Message, saver: FileSaver): Promise<void> {
+    for (const { index, outcome } of await saveAll(answer, saver)) {
+      if ("notSaved" in outcome) {
+        this.#hasLostFiles = true;
+        warn(notSavedWords(index, outcome.notSaved));
+      } else if (this.#format === "human") {
+        warn(`File ${index} is saved: ${outcome.saved}, ${countOf(outcome.savedBytes, "byte")}`);
+      }
+    }
+  }
 }
 
 /** Text keeps its lines, and everything else is one. */

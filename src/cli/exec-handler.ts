@@ -1,16 +1,22 @@
 /**
  * Answers calls by a shell command: the body on its standard input, files from fd 3 on, and who
- * calls in its environment. What it prints is the answer. It runs in a process group of its own,
- * which is killed when nobody waits for the answer any more.
+ * calls in its environment. What it prints is the answer, with the files whose paths it writes to
+ * SEQBUS_ANSWER_FILES. It runs in a process group of its own, which is killed when nobody waits for
+ * the answer any more. Nothing else that is open here reaches it.
  */
 
 import type { Subprocess } from "bun";
+import { Memory } from "../client/memory.ts";
 import { type PreparedReply, reply, type ServiceRequest } from "../client/service-request.ts";
 import { LimitError, ServiceError } from "../errors.ts";
 import { LARGE_BODY_BYTES_MAX } from "../protocol/limits.ts";
 import { ENCODING, type Encoding } from "../protocol/opcodes.ts";
+import { openFiles, PathList } from "./answer-files.ts";
 import { stderr } from "./output.ts";
 import { printable } from "./printable-text.ts";
+
+/** Behind the standard streams. */
+const FIRST_FILE_FD = 3;
 
 /** Milliseconds from SIGTERM to SIGKILL. */
 const KILL_AFTER_MS = 2_000;
@@ -28,16 +34,34 @@ const ENCODING_NAMES: Readonly<Record<Encoding, string>> = {
 /**
  * Runs the command for one call.
  * @param command for `sh -c`
- * @returns what it printed, as text where it is UTF-8, else as bytes
- * @throws {ServiceError} EXIT_n where it ended with n, or by a signal (128 + its number)
- * @throws {LimitError} LIMIT_MESSAGE_BYTES where it printed more than a message may hold
+ * @returns what it printed, as text where it is UTF-8, else as bytes; and the files that it named
+ * @throws {ServiceError} EXIT_n where it ended with n, or by a signal (128 + its number); an errno
+ *   where a file cannot be opened
+ * @throws {LimitError} LIMIT_MESSAGE_BYTES where it printed more than a message may hold,
+ *   LIMIT_MESSAGE_FDS or LIMIT_FILE_BYTES where it named more files
  */
 export async function runCommand(command: string, request: ServiceRequest): Promise<PreparedReply> {
   request.signal.throwIfAborted();
+  using list = new PathList();
+  const output = await outputOf(command, request, list.fd);
+  using files = await openFiles(list.read(), request.topic);
+  const data = isUtf8(output) ? new TextDecoder().decode(output) : output;
+  return reply(data, { fds: files.fds });
+}
+
+/** Runs the command to its end. @param listFd borrowed */
+async function outputOf(
+  command: string,
+  request: ServiceRequest,
+  listFd: number,
+): Promise<Uint8Array> {
   const files = Array.from(request.fds, ({ fd }) => fd);
+  // Bun would make such memory of bytes, too, and keep it open until its collector finds the child.
+  using input = Memory.from(request.bytes);
   const child = Bun.spawn(["sh", "-c", command], {
     env: { ...process.env, ...variablesOf(request) },
-    stdio: [request.bytes.slice(), "pipe", "pipe", ...files],
+    // Each file under the number of its place, whatever its number is here.
+    stdio: [input.fd, "pipe", "pipe", ...files, listFd],
     // A session, and so a process group, of its own: its children are killed with it.
     detached: true,
   });
@@ -53,7 +77,7 @@ export async function runCommand(command: string, request: ServiceRequest): Prom
       const message = complaint === "" ? `The command ended with ${exitCode}` : complaint;
       throw new ServiceError(`EXIT_${exitCode}`, message, { topic: request.topic });
     }
-    return reply(isUtf8(output) ? new TextDecoder().decode(output) : output);
+    return output;
   } finally {
     request.signal.removeEventListener("abort", stop);
   }
@@ -67,6 +91,7 @@ function variablesOf(request: ServiceRequest): Record<string, string> {
     SEQBUS_ENCODING: ENCODING_NAMES[encoding],
     SEQBUS_TIMEOUT_MS: Number.isFinite(timeoutMs) ? `${timeoutMs}` : "0",
     SEQBUS_FDS: `${fds.length}`,
+    SEQBUS_ANSWER_FILES: `/proc/self/fd/${FIRST_FILE_FD + fds.length}`,
     SEQBUS_SENDER_CONNECTION: `${sender.connection}`,
     SEQBUS_SENDER_UID: `${sender.uid}`,
     SEQBUS_SENDER_GID: `${sender.gid}`,

@@ -42,10 +42,10 @@ export type Notice =
 
 /** `topic  uid=… pid=…  data`, without the line end. */
 export function humanLine(message: Message): string {
-  const { topic, sender, fds, fdsWithheldReason, retained } = message;
+  const { topic, sender, fds, retained } = message;
   const files = fds.length === 0 ? "" : `  [${countOf(fds.length, "file")}]`;
-  const why = fdsWithheldReason;
-  const withheld = why === undefined ? "" : `  [${WITHHELD_WORDS[why]}]`;
+  const why = withheldWords(message);
+  const withheld = why === undefined ? "" : `  [${why}]`;
   const kept = retained ? "  [retained]" : "";
   const origin = `uid=${sender.uid} pid=${sender.pid}`;
   return `${printable(topic)}  ${origin}  ${humanData(message)}${files}${withheld}${kept}`;
@@ -77,6 +77,11 @@ export function humanNotice(notice: Notice): string {
   const where = notice.topic === undefined ? "" : ` on "${notice.topic}"`;
   if (notice.count === undefined) return `Messages may be missing${where}: ${notice.reason}`;
   return `${countOf(notice.count, "message")} lost${where}: ${notice.reason}`;
+}
+
+/** Why a message came without its files; undefined where it has them all. */
+export function withheldWords({ fdsWithheldReason: why }: Message): string | undefined {
+  return why === undefined ? undefined : WITHHELD_WORDS[why];
 }
 
 /** "1 file", "2 files". */

@@ -12,6 +12,13 @@ export const CLIENT_SOCKET_HELP =
 export const NO_RECONNECT_OPTION = "--no-reconnect";
 export const NO_RECONNECT_HELP = "end when the broker does (default: wait for it to come back)";
 
+/** For commands that get files. */
+export const SAVE_FDS_OPTION = "--save-fds <dir>";
+export const SAVE_FDS_HELP =
+  "copy received files, memory and pipes to DIR/NUMBER-INDEX: NUMBER counts messages, INDEX the " +
+  "files of one";
+export const SAVE_MAX_OPTION = "--save-max <bytes>";
+
 /**
  * Whether a command prints JSON, as it was called: then what fails is told as JSON, too. Of a
  * command that sends, --json is about DATA; --output or --receipt is about what is printed.

@@ -15,6 +15,9 @@ import {
   CLIENT_SOCKET_HELP,
   NO_RECONNECT_HELP,
   NO_RECONNECT_OPTION,
+  SAVE_FDS_HELP,
+  SAVE_FDS_OPTION,
+  SAVE_MAX_OPTION,
   SOCKET_OPTION,
 } from "./program-options.ts";
 import { addServiceCommands } from "./service-program.ts";
@@ -121,12 +124,8 @@ function addSub(program: Command, finish: (exitCode: number) => void): void {
       new Option("--bytes", "print bodies alone, byte for byte").conflicts(["json", "catFds"]),
     )
     .addOption(new Option("--cat-fds", "print what each received file holds").conflicts("saveFds"))
-    .option(
-      "--save-fds <dir>",
-      "copy received files, memory and pipes to DIR/NUMBER-INDEX: NUMBER counts messages, INDEX " +
-        "the files of one",
-    )
-    .option("--save-max <bytes>", "keep or print no file with more bytes (default: 1 GiB)")
+    .option(SAVE_FDS_OPTION, SAVE_FDS_HELP)
+    .option(SAVE_MAX_OPTION, "keep or print no file with more bytes (default: 1 GiB)")
     .option("-g, --group <name>", "share the messages with all others of this queue group")
     .addOption(
       new Option(

@@ -8,6 +8,9 @@ import {
   CLIENT_SOCKET_HELP,
   NO_RECONNECT_HELP,
   NO_RECONNECT_OPTION,
+  SAVE_FDS_HELP,
+  SAVE_FDS_OPTION,
+  SAVE_MAX_OPTION,
   SOCKET_OPTION,
 } from "./program-options.ts";
 
@@ -53,6 +56,8 @@ function addCall(program: Command, finish: Finish): void {
         "idempotent",
       ),
     )
+    .option(SAVE_FDS_OPTION, `${SAVE_FDS_HELP}; exit code 1 where one is not saved`)
+    .option(SAVE_MAX_OPTION, "keep no file with more bytes (default: 1 GiB)")
     .option("--idempotent", "the work may be done twice: where the broker ends, call the next one")
     .option(SOCKET_OPTION, CLIENT_SOCKET_HELP)
     .action(async (topic, data, options) => {
@@ -69,8 +74,9 @@ function addServe(program: Command, finish: Finish): void {
     .requiredOption(
       "-e, --exec <command>",
       "for sh -c: gets the body on standard input, files from fd 3 on, and SEQBUS_… variables; " +
-        "what it prints is the answer, another exit code than 0 an error EXIT_n with its last line " +
-        "on standard error",
+        "what it prints is the answer, with the files whose paths it writes to " +
+        "$SEQBUS_ANSWER_FILES, one a line; another exit code than 0 is an error EXIT_n with its " +
+        "last line on standard error",
     )
     .option("--shared", "share the service with others that do")
     .addOption(

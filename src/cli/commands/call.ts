@@ -1,18 +1,19 @@
-/** `seqbus call`: calls a service and prints its answer, or the parts of it. */
+/** `seqbus call`: calls a service, prints its answer or the parts of it, and saves their files. */
 
 import type { Bus } from "../../client/bus.ts";
 import type { CallOptions } from "../../client/call-options.ts";
 import type { AnswerFormat } from "../answer-format.ts";
-import { printAnswer } from "../answer-printer.ts";
+import { AnswerPrinter } from "../answer-printer.ts";
 import { connectTo } from "../bus-connection.ts";
 import { EXIT } from "../exit-codes.ts";
 import { interruptedExitCode, settledBefore, watchSignals } from "../interruption.ts";
 import { type InputOptions, openInput } from "../message-input.ts";
 import { parsePositive } from "../number-option.ts";
 import { stdout } from "../output.ts";
+import { openSaver, type SaveOptions } from "../saved-files.ts";
 
 /** Options of the command, as commander has them. */
-export interface CallCommandOptions extends InputOptions {
+export interface CallCommandOptions extends InputOptions, SaveOptions {
   readonly socket?: string;
   readonly timeout?: string;
   readonly stream?: boolean;
@@ -25,8 +26,8 @@ export interface CallCommandOptions extends InputOptions {
 /**
  * Calls. An interruption gives the call up, and the service is told.
  * @param data undefined or "-": read from standard input
- * @returns the exit code
- * @throws all that connect() and call() throw
+ * @returns the exit code: 1 also where a file of the answer was to be saved and was not
+ * @throws all that connect() and call() throw; what openSaver() throws
  */
 export async function runCall(
   topic: string,
@@ -34,6 +35,7 @@ export async function runCall(
   options: CallCommandOptions,
 ): Promise<number> {
   const timeoutMs = parsePositive(options.timeout, "--timeout");
+  using saver = openSaver(options);
   using input = await openInput(data, { ...options, jsonOutputOption: "--output json" });
   const stop = watchSignals();
   const { idempotent = false } = options;
@@ -46,22 +48,31 @@ export async function runCall(
     idempotent,
     ...(timeoutMs === undefined ? {} : { timeoutMs }),
   };
-  const work = printAnswers(bus, topic, input.data, choices, options);
-  await Promise.race([settledBefore(stop, work), stdout.closed()]);
-  return interruptedExitCode(stop) ?? EXIT.OK;
+  const printer = new AnswerPrinter(formatOf(options), saver);
+  const work = printAnswers(bus, { topic, data: input.data, choices }, printer, options);
+  const endings: Promise<unknown>[] = [settledBefore(stop, work)];
+  // Files are saved whoever reads the rest.
+  if (saver === undefined) endings.push(stdout.closed());
+  await Promise.race(endings);
+  return interruptedExitCode(stop) ?? (printer.hasLostFiles ? EXIT.FAILED : EXIT.OK);
+}
+
+/** What is called, and how. */
+interface Call {
+  readonly topic: string;
+  readonly data: unknown;
+  readonly choices: CallOptions;
 }
 
 async function printAnswers(
   bus: Bus,
-  topic: string,
-  data: unknown,
-  choices: CallOptions,
-  { stream, ...options }: CallCommandOptions,
+  { topic, data, choices }: Call,
+  printer: AnswerPrinter,
+  { stream }: CallCommandOptions,
 ): Promise<void> {
-  const format = formatOf(options);
   try {
-    if (stream !== true) return await printAnswer(await bus.call(topic, data, choices), format);
-    for await (const part of bus.callStream(topic, data, choices)) await printAnswer(part, format);
+    if (stream !== true) return await printer.print(await bus.call(topic, data, choices));
+    for await (const part of bus.callStream(topic, data, choices)) await printer.print(part);
   } catch (error) {
     // What the signal was aborted with is no error of the call.
     if (choices.signal?.aborted !== true) throw error;

@@ -4,7 +4,7 @@ import type { Bus } from "../../client/bus.ts";
 import type { Channel } from "../../client/channel.ts";
 import { LimitError } from "../../errors.ts";
 import { LARGE_BODY_BYTES_MAX } from "../../protocol/limits.ts";
-import { printAnswer } from "../answer-printer.ts";
+import { AnswerPrinter } from "../answer-printer.ts";
 import { connectOnce } from "../bus-connection.ts";
 import { EXIT } from "../exit-codes.ts";
 import { interruptedExitCode, settledBefore, watchSignals } from "../interruption.ts";
@@ -41,7 +41,8 @@ async function talk(topic: string, options: ChannelCommandOptions): Promise<void
   const sending = sendLines(channel, keep === true);
   // Where sending fails the channel has ended, and says why below.
   sending.catch(() => {});
-  for await (const message of channel) await printAnswer(message, json === true ? "json" : "human");
+  const printer = new AnswerPrinter(json === true ? "json" : "human");
+  for await (const message of channel) await printer.print(message);
   const error = await channel.closed();
   if (error !== undefined) throw error;
 }

@@ -9,7 +9,7 @@ import type { OverflowPolicy } from "../../protocol/words.ts";
 import { connectTo } from "../bus-connection.ts";
 import { EXIT, isOperatingError } from "../exit-codes.ts";
 import { type FileLimits, piecesOf } from "../file-pieces.ts";
-import { FileSaver, type SaveOutcome } from "../file-saver.ts";
+import type { FileSaver } from "../file-saver.ts";
 import { interruptedExitCode, settledBefore, watchSignals } from "../interruption.ts";
 import {
   countOf,
@@ -22,26 +22,18 @@ import {
 import { parsePositive } from "../number-option.ts";
 import { stdout, warn } from "../output.ts";
 import { describeFd, toBase64 } from "../received-file.ts";
+import { fileLimits, notSavedWords, openSaver, type SaveOptions, saveAll } from "../saved-files.ts";
 import { StatusLines } from "../status-lines.ts";
 
 const LINE_FEED = 0x0a;
 
-/** Bytes of a file that is saved or printed, unless told otherwise. Guess: a large image, or a log. */
-const FILE_BYTES_MAX_DEFAULT = 1024 * 1024 * 1024;
-
-/** Milliseconds that a piece of a file or pipe is waited for. Guess. */
-const FILE_IDLE_MS = 10_000;
-
 /** Options of the command, as commander has them. */
-export interface SubCommandOptions {
+export interface SubCommandOptions extends SaveOptions {
   readonly socket?: string;
   readonly count?: string;
   readonly json?: boolean;
   readonly bytes?: boolean;
   readonly catFds?: boolean;
-  /** Directory. */
-  readonly saveFds?: string;
-  readonly saveMax?: string;
   readonly group?: string;
   readonly overflow?: OverflowPolicy;
   readonly verbose?: boolean;
@@ -58,8 +50,7 @@ export interface SubCommandOptions {
 export async function runSub(pattern: string, options: SubCommandOptions): Promise<number> {
   const count = parsePositive(options.count, "--count") ?? Number.POSITIVE_INFINITY;
   const limits = fileLimits(options);
-  const { saveFds } = options;
-  using saver = saveFds === undefined ? undefined : new FileSaver(saveFds, limits);
+  using saver = openSaver(options);
   const stop = watchSignals();
   const work = printMessages(pattern, count, new Printer(options, limits, saver), options);
   await Promise.race([settledBefore(stop, work), stdout.closed()]);
@@ -99,11 +90,6 @@ async function nextMessage(messages: Subscription, printer: Printer): Promise<Me
       await printer.printGap(error);
     }
   }
-}
-
-function fileLimits({ saveMax }: SubCommandOptions): FileLimits {
-  const bytesMax = parsePositive(saveMax, "--save-max") ?? FILE_BYTES_MAX_DEFAULT;
-  return { bytesMax, idleMs: FILE_IDLE_MS };
 }
 
 /** What is printed of a message: a line for people, a line for programs, or its body alone. */
@@ -173,7 +159,7 @@ class Printer {
   /** The body and nothing else; it is let go behind this, so all of it must be written first. */
   async #printBytes(message: Message): Promise<void> {
     stdout.write(message.bytes);
-    for (const { index, outcome } of await this.#saveAll(message)) {
+    for (const { index, outcome } of await saveAll(message, this.#saver)) {
       if ("notSaved" in outcome) warn(notSavedWords(index, outcome.notSaved));
     }
     await stdout.drained();
@@ -182,7 +168,7 @@ class Printer {
   async #printHuman(message: Message): Promise<void> {
     stdout.write(`${humanLine(message)}\n`);
     if (this.#isCat) for (const file of message.fds) await copyToOutput(file, this.#limits);
-    for (const { index, outcome } of await this.#saveAll(message)) {
+    for (const { index, outcome } of await saveAll(message, this.#saver)) {
       if ("notSaved" in outcome) warn(notSavedWords(index, outcome.notSaved));
       else stdout.write(`  ${outcome.saved}  ${countOf(outcome.savedBytes, "byte")}\n`);
     }
@@ -202,18 +188,6 @@ class Printer {
     }
     stdout.write("]}\n");
   }
-
-  async #saveAll({ fds }: Message): Promise<{ index: number; outcome: SaveOutcome }[]> {
-    const outcomes: { index: number; outcome: SaveOutcome }[] = [];
-    for (let index = 0; this.#saver !== undefined && index < fds.length; index += 1) {
-      outcomes.push({ index, outcome: await this.#saver.save(fds.take(index), index) });
-    }
-    return outcomes;
-  }
-}
-
-function notSavedWords(index: number, why: string): string {
-  return `File ${index} of the message was not saved: ${why}`;
 }
 
 /** What the file holds, as it is; a file that cannot be read is told, and no reason to end. */
