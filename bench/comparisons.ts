@@ -51,6 +51,9 @@ const LATENCY_TURNS = 5;
  */
 const WARM_UPS_BY_PACKETS = 4;
 
+/** Clients of a rate that are compiled in the time of one warm-up. Guess, for two cores. */
+const CLIENTS_PER_WARM_UP = 8;
+
 /** Before those that are counted: memory is taken in steps. */
 const FEW_CONNECTIONS = 50;
 
@@ -172,8 +175,14 @@ function rateScenarios(
     subscriber: contestant.client,
     payload: "bytes",
     ...shape,
+    warmUps: warmUpsOf(shape),
     ...(contestant.client === "library" && { packetBytes: 64 * KIB }),
   }));
+}
+
+/** Many clients share the cores that few have for themselves, and so do their compilers. */
+function warmUpsOf({ publishers = 1, subscribers, warmUps = 1 }: RateShape): number {
+  return Math.max(warmUps, Math.ceil((publishers + subscribers) / CLIENTS_PER_WARM_UP));
 }
 
 /** Each wherever the processes may be: what a user gets, and what no luck decides. */
