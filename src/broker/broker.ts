@@ -13,15 +13,10 @@ import { ComingsAndGoings } from "./arrivals/comings-and-goings.ts";
 import { Listener } from "./arrivals/listener.ts";
 import { ThreadFds, type ThreadStarter } from "./closing/thread-fds.ts";
 import type { BrokerEventListener } from "./events.ts";
+import { FDS_PER_CONNECTION, FDS_RESERVED } from "./fds/limits.ts";
 import { SpareFds } from "./fds/spare-fds.ts";
 import { overflowIds } from "./identity/overflow-ids.ts";
-import {
-  COMINGS_AND_GOINGS_MS_PER_TURN,
-  FDS_PER_CONNECTION,
-  FDS_RESERVED,
-  IDLE_WAIT_MS,
-  SHUTDOWN_DRAIN_MS,
-} from "./limits.ts";
+import { IDLE_WAIT_MS, SHUTDOWN_DRAIN_MS } from "./limits.ts";
 import { OF_BROKER } from "./long-work/background.ts";
 import { ownUidPolicy } from "./policy/decide.ts";
 import { PolicyAssembly } from "./policy/policy-build.ts";
@@ -37,6 +32,7 @@ import {
   slotOfToken,
   TAKING_TOKEN,
 } from "./socket-watch.ts";
+import { COMINGS_AND_GOINGS_MS_PER_TURN } from "./turn-limits.ts";
 
 /** Sockets of a bus with a policy are open to all; the policy decides. */
 const MODE_WITH_POLICY = 0o666;

@@ -36,7 +36,7 @@ import {
 } from "./departures/endings.ts";
 import { encodeFatal, type FatalFields } from "./departures/fatal-frame.ts";
 import { sendLastWord } from "./departures/last-word.ts";
-import { BACKGROUND_MS_PER_TURN, COSTLY_MS_PER_TURN, HELLO_TIMEOUT_MS } from "./limits.ts";
+import { HELLO_TIMEOUT_MS } from "./limits.ts";
 import { type Background, OF_BROKER } from "./long-work/background.ts";
 import type { Policy } from "./policy/rules.ts";
 import type { LimitFigures } from "./quotas/excess.ts";
@@ -47,6 +47,7 @@ import type { ControlSender } from "./routing/introductions.ts";
 import type { Topic } from "./routing/topic-table.ts";
 import { CONTROL_FRAME_BUFFER, encodeControlFrame } from "./sending/control-frames.ts";
 import { QUEUE_FULL } from "./sending/queue-outcomes.ts";
+import { BACKGROUND_MS_PER_TURN, COSTLY_MS_PER_TURN } from "./turn-limits.ts";
 
 /** All connections of one broker. */
 export class Sessions implements PartsHost {

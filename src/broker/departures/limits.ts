@@ -1,0 +1,8 @@
+/** Limits of the last word to a connection that ends. */
+
+/**
+ * Bytes of a socket's buffer that are kept for telling a client that does not read why it is closed.
+ * A full socket may hold one packet more than its buffer, so doubled, as the kernel does with all
+ * these figures, it is more than the largest packet takes.
+ */
+export const LAST_WORD_BYTES = 40 * 1024;
