@@ -25,7 +25,8 @@ import type { Receipts } from "./receipts.ts";
 import { ServiceApi } from "./service-api.ts";
 import type { Services } from "./services.ts";
 import type { StatusEvent } from "./status.ts";
-import type { SubscribeOptions, Subscription } from "./subscription.ts";
+import type { Subscription } from "./subscription.ts";
+import type { SubscribeOptions } from "./subscription-options.ts";
 
 /**
  * An open connection.
