@@ -8,7 +8,7 @@ import {
   decodeExplainAck,
   decodeReloadPolicyAck,
   explainBody,
-} from "../protocol/control-messages.ts";
+} from "../protocol/administration-messages.ts";
 import { OPCODE } from "../protocol/opcodes.ts";
 import { clearRetainedBody, decodeClearRetainedAck } from "../protocol/service-messages.ts";
 import { checkTopicName } from "../protocol/topics.ts";

@@ -104,35 +104,6 @@ export interface SyncAck {
   readonly fdsExpired: number;
 }
 
-/** ACK of RELOAD_POLICY, to the client. */
-export interface ReloadPolicyAck {
-  /** Rules of the policy that is in force now. */
-  readonly rules: number;
-}
-
-/** EXPLAIN, to the broker. Without `uid` it is about the client itself. */
-export interface Explain {
-  /** A right as the policy file calls it; not yet checked. */
-  readonly action: string;
-  /** Not yet checked as a topic name, or as a pattern for "subscribe". */
-  readonly topic: string;
-  /** Somebody else's uid, for administrators; the other fields go with it. */
-  readonly uid?: number | undefined;
-  /** Default: none, that is 2^32 - 1. */
-  readonly gid?: number | undefined;
-  /** Supplementary groups. */
-  readonly groups?: number[] | undefined;
-  readonly unit?: string | undefined;
-  readonly exe?: string | undefined;
-  readonly label?: string | undefined;
-}
-
-/** ACK of EXPLAIN, to the client. */
-export interface ExplainAck {
-  /** JSON, as `seqbus policy explain --json` prints it. */
-  readonly explanation: string;
-}
-
 /** ERROR, to the client. */
 export interface ErrorBody {
   /** A value of STATUS, or a number of a later protocol version. */
@@ -248,18 +219,6 @@ const SYNC_ACK: Shape<SyncAck> = {
   fdsWaiting: COUNT,
   fdsExpired: COUNT,
 };
-const RELOAD_POLICY_ACK: Shape<ReloadPolicyAck> = { rules: COUNT };
-const EXPLAIN: Shape<Explain> = {
-  action: TEXT,
-  topic: TEXT,
-  uid: optional(U32),
-  gid: optional(U32),
-  groups: optional(u32List(SENDER_GROUPS_MAX)),
-  unit: optional(TEXT),
-  exe: optional(TEXT),
-  label: optional(TEXT),
-};
-const EXPLAIN_ACK: Shape<ExplainAck> = { explanation: TEXT };
 const ERROR: Shape<ErrorBody> = {
   status: U32,
   message: TEXT,
@@ -350,27 +309,6 @@ export const unsubscribeBody: BodyMapper<Unsubscribe> = bodyMapper("UNSUBSCRIBE"
 /** Decodes the body of the ACK of SYNC, and makes it. */
 export const decodeSyncAck: BodyDecoder<SyncAck> = brokerBodyDecoder("ACK of SYNC", SYNC_ACK);
 export const syncAckBody: BodyMapper<SyncAck> = bodyMapper("ACK of SYNC", SYNC_ACK);
-
-/** Decodes the body of the ACK of RELOAD_POLICY, and makes it. */
-export const decodeReloadPolicyAck: BodyDecoder<ReloadPolicyAck> = brokerBodyDecoder(
-  "ACK of RELOAD_POLICY",
-  RELOAD_POLICY_ACK,
-);
-export const reloadPolicyAckBody: BodyMapper<ReloadPolicyAck> = bodyMapper(
-  "ACK of RELOAD_POLICY",
-  RELOAD_POLICY_ACK,
-);
-
-/** Decodes the body of EXPLAIN, and makes it. */
-export const decodeExplain: BodyDecoder<Explain> = clientBodyDecoder("EXPLAIN", EXPLAIN);
-export const explainBody: BodyMapper<Explain> = bodyMapper("EXPLAIN", EXPLAIN);
-
-/** Decodes the body of the ACK of EXPLAIN, and makes it. */
-export const decodeExplainAck: BodyDecoder<ExplainAck> = brokerBodyDecoder(
-  "ACK of EXPLAIN",
-  EXPLAIN_ACK,
-);
-export const explainAckBody: BodyMapper<ExplainAck> = bodyMapper("ACK of EXPLAIN", EXPLAIN_ACK);
 
 /** Decodes the body of ERROR, and makes it. */
 export const decodeErrorBody: BodyDecoder<ErrorBody> = brokerBodyDecoder("ERROR", ERROR);

@@ -1,6 +1,6 @@
 /**
  * A small table-driven checker for the maps of control frames: which keys, which values. Not a
- * validation library; it knows what control-messages.ts needs and no more.
+ * validation library; it knows what those bodies need and no more.
  */
 
 import { AssertionError } from "../assert.ts";

@@ -1,7 +1,7 @@
 /**
- * The bodies of the control frames about services, channels, last values and questions
- * (docs/protocol.md section 4), as types, with a decoder and the way back for each; like
- * control-messages.ts, which has those of connections, topics and subscriptions.
+ * The bodies of the control frames about services, channels and last values (docs/protocol.md
+ * section 4), as types, with a decoder and the way back for each; like control-messages.ts, which has
+ * those of connections, topics and subscriptions.
  */
 
 import {
@@ -20,7 +20,7 @@ import {
   u32List,
 } from "./control-shape.ts";
 import { SERVICE_OWNERS_TOLD_MAX } from "./limits.ts";
-import { IF_OWNED_CHOICES, type IfOwned, QUERY_SUBJECTS, type QuerySubject } from "./words.ts";
+import { IF_OWNED_CHOICES, type IfOwned } from "./words.ts";
 
 /** OPEN_SERVICE, to the broker. */
 export interface OpenService {
@@ -127,23 +127,6 @@ export interface ChannelBody {
   readonly peer: number;
 }
 
-/** QUERY, to the broker. */
-export interface Query {
-  readonly what: QuerySubject;
-  /** Narrows the question: a pattern for topics and services, a connection id for "client". */
-  readonly about?: string | undefined;
-  /** Go on behind this entry: `next` of the answer before. */
-  readonly after?: string | undefined;
-}
-
-/** ACK of QUERY, to the client. */
-export interface QueryAck {
-  /** JSON. */
-  readonly answer: string;
-  /** There is more: ask again with this as `after`. */
-  readonly next?: string | undefined;
-}
-
 const OPEN_SERVICE: Shape<OpenService> = { service: TEXT };
 const OPEN_SERVICE_ACK: Shape<OpenServiceAck> = { service: U32, sendFds: FLAG };
 const SERVE: Shape<Serve> = {
@@ -169,12 +152,6 @@ const CLEAR_RETAINED: Shape<ClearRetained> = { topic: TEXT };
 const CLEAR_RETAINED_ACK: Shape<ClearRetainedAck> = { cleared: FLAG };
 const OPEN_CHANNEL: Shape<OpenChannel> = { service: TEXT };
 const CHANNEL: Shape<ChannelBody> = { service: TEXT, peer: U32 };
-const QUERY: Shape<Query> = {
-  what: oneOf(QUERY_SUBJECTS),
-  about: optional(TEXT),
-  after: optional(TEXT),
-};
-const QUERY_ACK: Shape<QueryAck> = { answer: TEXT, next: optional(TEXT) };
 
 /** Decodes the body of OPEN_SERVICE, and makes it. */
 export const decodeOpenService: BodyDecoder<OpenService> = clientBodyDecoder(
@@ -257,14 +234,6 @@ export const decodeOpenChannel: BodyDecoder<OpenChannel> = clientBodyDecoder(
   OPEN_CHANNEL,
 );
 export const openChannelBody: BodyMapper<OpenChannel> = bodyMapper("OPEN_CHANNEL", OPEN_CHANNEL);
-
-/** Decodes the body of QUERY, and makes it. */
-export const decodeQuery: BodyDecoder<Query> = clientBodyDecoder("QUERY", QUERY);
-export const queryBody: BodyMapper<Query> = bodyMapper("QUERY", QUERY);
-
-/** Decodes the body of ACK of QUERY, and makes it. */
-export const decodeQueryAck: BodyDecoder<QueryAck> = brokerBodyDecoder("ACK of QUERY", QUERY_ACK);
-export const queryAckBody: BodyMapper<QueryAck> = bodyMapper("ACK of QUERY", QUERY_ACK);
 
 /** Decodes the body of SERVICE, and makes it. */
 export const decodeServiceBody: BodyDecoder<ServiceBody> = brokerBodyDecoder("SERVICE", SERVICE);

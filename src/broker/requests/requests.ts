@@ -5,14 +5,13 @@
  */
 
 import { ProtocolError, type RejectedErrorCode } from "../../errors.ts";
+import { decodeExplain, type Explain } from "../../protocol/administration-messages.ts";
 import type { ControlMap } from "../../protocol/control-body.ts";
 import {
-  decodeExplain,
   decodeHello,
   decodeOpenTopic,
   decodeSubscribe,
   decodeUnsubscribe,
-  type Explain,
   errorBody,
   type Hello,
   openTopicAckBody,
