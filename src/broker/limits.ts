@@ -49,7 +49,4 @@ export const FAILED_WATCH_WAITS_MAX = 1_024;
 /** Milliseconds that the reactor may sleep in the kernel when idle. */
 export const IDLE_WAIT_MS = 1_000;
 
-/** Milliseconds that a clean shutdown waits for clients to take what is queued for them. */
-export const SHUTDOWN_DRAIN_MS = 1_000;
-
 assert(FAILED_WATCH_WAITS <= FAILED_WATCH_WAITS_MAX, "a failure is never forgotten at once");
