@@ -5,15 +5,11 @@
  */
 
 import {
-  type BodyDecoder,
-  type BodyMapper,
-  bodyMapper,
-  brokerBodyDecoder,
+  brokerBody,
   COUNT,
-  clientBodyDecoder,
+  clientBody,
   oneOf,
   optional,
-  type Shape,
   TEXT,
   U32,
   u32List,
@@ -67,8 +63,14 @@ export interface QueryAck {
   readonly next?: string | undefined;
 }
 
-const RELOAD_POLICY_ACK: Shape<ReloadPolicyAck> = { rules: COUNT };
-const EXPLAIN: Shape<Explain> = {
+/** Decodes the body of the ACK of RELOAD_POLICY, and makes it. */
+export const [decodeReloadPolicyAck, reloadPolicyAckBody] = brokerBody<ReloadPolicyAck>(
+  "ACK of RELOAD_POLICY",
+  { rules: COUNT },
+);
+
+/** Decodes the body of EXPLAIN, and makes it. */
+export const [decodeExplain, explainBody] = clientBody<Explain>("EXPLAIN", {
   action: TEXT,
   topic: TEXT,
   uid: optional(U32),
@@ -77,40 +79,22 @@ const EXPLAIN: Shape<Explain> = {
   unit: optional(TEXT),
   exe: optional(TEXT),
   label: optional(TEXT),
-};
-const EXPLAIN_ACK: Shape<ExplainAck> = { explanation: TEXT };
-const QUERY: Shape<Query> = {
+});
+
+/** Decodes the body of the ACK of EXPLAIN, and makes it. */
+export const [decodeExplainAck, explainAckBody] = brokerBody<ExplainAck>("ACK of EXPLAIN", {
+  explanation: TEXT,
+});
+
+/** Decodes the body of QUERY, and makes it. */
+export const [decodeQuery, queryBody] = clientBody<Query>("QUERY", {
   what: oneOf(QUERY_SUBJECTS),
   about: optional(TEXT),
   after: optional(TEXT),
-};
-const QUERY_ACK: Shape<QueryAck> = { answer: TEXT, next: optional(TEXT) };
-
-/** Decodes the body of the ACK of RELOAD_POLICY, and makes it. */
-export const decodeReloadPolicyAck: BodyDecoder<ReloadPolicyAck> = brokerBodyDecoder(
-  "ACK of RELOAD_POLICY",
-  RELOAD_POLICY_ACK,
-);
-export const reloadPolicyAckBody: BodyMapper<ReloadPolicyAck> = bodyMapper(
-  "ACK of RELOAD_POLICY",
-  RELOAD_POLICY_ACK,
-);
-
-/** Decodes the body of EXPLAIN, and makes it. */
-export const decodeExplain: BodyDecoder<Explain> = clientBodyDecoder("EXPLAIN", EXPLAIN);
-export const explainBody: BodyMapper<Explain> = bodyMapper("EXPLAIN", EXPLAIN);
-
-/** Decodes the body of the ACK of EXPLAIN, and makes it. */
-export const decodeExplainAck: BodyDecoder<ExplainAck> = brokerBodyDecoder(
-  "ACK of EXPLAIN",
-  EXPLAIN_ACK,
-);
-export const explainAckBody: BodyMapper<ExplainAck> = bodyMapper("ACK of EXPLAIN", EXPLAIN_ACK);
-
-/** Decodes the body of QUERY, and makes it. */
-export const decodeQuery: BodyDecoder<Query> = clientBodyDecoder("QUERY", QUERY);
-export const queryBody: BodyMapper<Query> = bodyMapper("QUERY", QUERY);
+});
 
 /** Decodes the body of ACK of QUERY, and makes it. */
-export const decodeQueryAck: BodyDecoder<QueryAck> = brokerBodyDecoder("ACK of QUERY", QUERY_ACK);
-export const queryAckBody: BodyMapper<QueryAck> = bodyMapper("ACK of QUERY", QUERY_ACK);
+export const [decodeQueryAck, queryAckBody] = brokerBody<QueryAck>("ACK of QUERY", {
+  answer: TEXT,
+  next: optional(TEXT),
+});
