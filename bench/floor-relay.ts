@@ -4,7 +4,7 @@
  * at best. Only a yardstick.
  */
 
-import { BYTES_PER_TURN, PACKETS_PER_TURN } from "../src/broker/limits.ts";
+import { BYTES_PER_TURN, PACKETS_PER_TURN } from "../src/broker/reading/limits.ts";
 import { PacketReceiver, sendPacketWithFds } from "../src/ffi/ancillary.ts";
 import { EPOLLIN, EPOLLOUT } from "../src/ffi/constants.ts";
 import { Epoll } from "../src/ffi/epoll.ts";

@@ -309,3 +309,18 @@ export class GapError extends DataError {
     this.reason = fields.reason;
   }
 }
+
+/**
+ * The classes of what may happen to a program that does nothing wrong. All but ArgumentError and
+ * ConfigError: these are mistakes of whoever called or configured it.
+ */
+export const OPERATING_ERRORS = [
+  ClosedError,
+  DataError,
+  LimitError,
+  ProtocolError,
+  RejectedError,
+  ServiceError,
+  SyscallError,
+  TimeoutError,
+];

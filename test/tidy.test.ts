@@ -221,10 +221,12 @@ describe("each rule finds what it looks for", () => {
     const good =
       "/** A. */\nexport const A = 1;\nexport const B = 2;\n\n// C\nexport const C = 3;\n";
     expect(findUndocumentedExports(file("a.ts", good))).toEqual([]);
-    const bad = "/** File. */\n\nexport const A = 1;\n\n// F\nexport async function f() {\n";
+    const bad =
+      "/** File. */\n\nexport const A = 1;\n\n// F\nexport async function f() {\n\nexport const [b, c] = d();\n";
     expect(findUndocumentedExports(file("a.ts", bad))).toEqual([
       "a.ts:3: A has no docstring",
       "a.ts:6: f has no docstring",
+      "a.ts:8: [b, c] has no docstring",
     ]);
   });
 });

@@ -25,7 +25,7 @@
 
 enum {
   PACKET_BYTES_MAX = 65536,
-  /* As in the broker (src/broker/limits.ts) and floor-relay.ts, so that all are alike. */
+  /* As in the broker (src/broker/reading/limits.ts) and floor-relay.ts, so that all are alike. */
   PACKETS_PER_TURN = 32,
   BYTES_PER_TURN = 8 * PACKET_BYTES_MAX,
   SEND_BUFFER_BYTES = 1024 * 1024,

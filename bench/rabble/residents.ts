@@ -5,9 +5,10 @@
  */
 
 import { WOULD_BLOCK } from "../../src/ffi/syscall-result.ts";
+import { queryBody } from "../../src/protocol/administration-messages.ts";
 import { PACKET_BYTES_MAX } from "../../src/protocol/limits.ts";
 import { OPCODE } from "../../src/protocol/opcodes.ts";
-import { queryBody, serveBody } from "../../src/protocol/service-messages.ts";
+import { serveBody } from "../../src/protocol/service-messages.ts";
 import { buildRing, type PrebuiltPacket } from "../message-ring.ts";
 import { RawSession } from "../raw-session.ts";
 import { buildReply, buildRequest, REPLY_CALL_WORD, REQUEST_CALL_WORD } from "../roles/raw-call.ts";

@@ -13,15 +13,10 @@ import { ComingsAndGoings } from "./arrivals/comings-and-goings.ts";
 import { Listener } from "./arrivals/listener.ts";
 import { ThreadFds, type ThreadStarter } from "./closing/thread-fds.ts";
 import type { BrokerEventListener } from "./events.ts";
+import { FDS_PER_CONNECTION, FDS_RESERVED } from "./fds/limits.ts";
 import { SpareFds } from "./fds/spare-fds.ts";
 import { overflowIds } from "./identity/overflow-ids.ts";
-import {
-  COMINGS_AND_GOINGS_MS_PER_TURN,
-  FDS_PER_CONNECTION,
-  FDS_RESERVED,
-  IDLE_WAIT_MS,
-  SHUTDOWN_DRAIN_MS,
-} from "./limits.ts";
+import { IDLE_WAIT_MS } from "./limits.ts";
 import { OF_BROKER } from "./long-work/background.ts";
 import { ownUidPolicy } from "./policy/decide.ts";
 import { PolicyAssembly } from "./policy/policy-build.ts";
@@ -37,6 +32,7 @@ import {
   slotOfToken,
   TAKING_TOKEN,
 } from "./socket-watch.ts";
+import { COMINGS_AND_GOINGS_MS_PER_TURN } from "./turn-limits.ts";
 
 /** Sockets of a bus with a policy are open to all; the policy decides. */
 const MODE_WITH_POLICY = 0o666;
@@ -94,12 +90,10 @@ export class Broker implements ReactorHandler, AdministrationHost {
   readonly #readPolicy: BrokerOptions["readPolicy"];
   /** The reload under way, or the last one. */
   #reload: Promise<unknown> = Promise.resolve();
-  #isStopping = false;
   /** When no more time of this turn is left for those who come and go. */
   #turnEndsAt = 0;
   /** When no more time of this turn is left for burials; 0 where none was done yet. */
   #burialsEndAt = 0;
-  #drainEndsAt = 0;
 
   /**
    * Binds the socket; clients that connect wait until run().
@@ -189,11 +183,10 @@ export class Broker implements ReactorHandler, AdministrationHost {
 
   /** Begins the clean shutdown; run() resolves when it is done, at most SHUTDOWN_DRAIN_MS later. */
   stop(): void {
-    if (this.#isStopping) return;
-    this.#isStopping = true;
-    this.#drainEndsAt = this.#now() + SHUTDOWN_DRAIN_MS;
+    const { shutdown } = this.#sessions;
+    if (shutdown.hasBegun) return;
     this.#accepting.pause();
-    this.#sessions.sayGoodbye();
+    shutdown.begin();
   }
 
   /**
@@ -235,7 +228,7 @@ export class Broker implements ReactorHandler, AdministrationHost {
 
   /** ReactorHandler */
   sleepMs(): number {
-    if (this.#isStopping && !this.#sessions.hasQueued()) return 0;
+    if (this.#sessions.shutdown.isDrained()) return 0;
     if (!this.#sessions.isSettled) return 0;
     const deadline = this.#nextDeadline();
     if (deadline === Number.POSITIVE_INFINITY) return IDLE_WAIT_MS;
@@ -268,9 +261,9 @@ export class Broker implements ReactorHandler, AdministrationHost {
     }
     this.#burialsEndAt = 0;
     this.#sessions.settle(this.#mayClose);
-    if (this.#isStopping) {
-      const isDrained = !this.#sessions.hasQueued() || this.#now() >= this.#drainEndsAt;
-      if (isDrained) this.#reactor.stop();
+    const { shutdown } = this.#sessions;
+    if (shutdown.hasBegun) {
+      if (shutdown.isDone()) this.#reactor.stop();
     } else {
       this.#accepting.resumeIfDue();
       this.#threadFds.refillIfDue(this.#spareFds.areShort);
@@ -288,7 +281,8 @@ export class Broker implements ReactorHandler, AdministrationHost {
   readonly #hasTime = (): boolean => this.#now() < this.#turnEndsAt;
 
   #nextDeadline(): number {
-    if (this.#isStopping) return this.#drainEndsAt;
+    const { shutdown } = this.#sessions;
+    if (shutdown.hasBegun) return shutdown.deadline;
     const own = Math.min(this.#sessions.deadline(), this.#accepting.deadline());
     return Math.min(own, this.#sessions.closer.deadline(), this.#threadFds.deadline());
   }

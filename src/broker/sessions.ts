@@ -10,10 +10,8 @@
 import { type ProtocolError, SyscallError } from "../errors.ts";
 import { EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT } from "../ffi/constants.ts";
 import { getUnreadBytes } from "../ffi/unread-bytes.ts";
-import { goodbyeBody, type Hello } from "../protocol/control-messages.ts";
+import type { Hello } from "../protocol/control-messages.ts";
 import { PROTOCOL_VERSION } from "../protocol/limits.ts";
-import { OPCODE } from "../protocol/opcodes.ts";
-import { STATUS } from "../protocol/status-codes.ts";
 import type { Reception } from "./arrivals/reception.ts";
 import { welcome } from "./arrivals/welcome.ts";
 import {
@@ -36,7 +34,8 @@ import {
 } from "./departures/endings.ts";
 import { encodeFatal, type FatalFields } from "./departures/fatal-frame.ts";
 import { sendLastWord } from "./departures/last-word.ts";
-import { BACKGROUND_MS_PER_TURN, COSTLY_MS_PER_TURN, HELLO_TIMEOUT_MS } from "./limits.ts";
+import { Shutdown } from "./departures/shutdown.ts";
+import { HELLO_TIMEOUT_MS } from "./limits.ts";
 import { type Background, OF_BROKER } from "./long-work/background.ts";
 import type { Policy } from "./policy/rules.ts";
 import type { LimitFigures } from "./quotas/excess.ts";
@@ -47,17 +46,33 @@ import type { ControlSender } from "./routing/introductions.ts";
 import type { Topic } from "./routing/topic-table.ts";
 import { CONTROL_FRAME_BUFFER, encodeControlFrame } from "./sending/control-frames.ts";
 import { QUEUE_FULL } from "./sending/queue-outcomes.ts";
+import { BACKGROUND_MS_PER_TURN, COSTLY_MS_PER_TURN } from "./turn-limits.ts";
 
 /** All connections of one broker. */
 export class Sessions implements PartsHost {
   readonly #options: SessionsOptions;
   readonly #parts: BrokerParts;
+  /** The clean end of all of them. */
+  readonly shutdown: Shutdown;
   /** When this turn's time for costly work is up; 0 where none was asked for yet. */
   #costlyEndsAt = 0;
 
   constructor(options: SessionsOptions) {
     this.#options = options;
     this.#parts = assembleParts(options, this);
+    const { table, reading, flusher, retained } = this.#parts;
+    const { turns, watch, now } = options;
+    this.shutdown = new Shutdown({
+      table,
+      reading,
+      turns,
+      replay: retained.replay,
+      watch,
+      flusher,
+      send: this.send,
+      evict: this.evict.bind(this),
+      now,
+    });
   }
 
   /** Work that settle() does a little of each time. */
@@ -250,30 +265,6 @@ export class Sessions implements PartsHost {
   #helloDeadline(): number {
     const oldest = this.#parts.table.oldestAwaitingHello();
     return oldest === undefined ? Number.POSITIVE_INFINITY : oldest.acceptedAt + HELLO_TIMEOUT_MS;
-  }
-
-  /** Says goodbye to everybody and reads no more. hasQueued() tells when it has gone out. */
-  sayGoodbye(): void {
-    const message = "The broker is shutting down";
-    const body = goodbyeBody({ status: STATUS.CLOSED_BY_BROKER, message });
-    this.#parts.reading.clear();
-    this.#options.turns.clear();
-    this.#parts.retained.replay.clear();
-    for (const connection of this.#parts.table.all()) {
-      if (connection.state === "DOOMED") continue;
-      this.#options.watch.stopReading(connection);
-      if (connection.queue.tellGaps() === QUEUE_FULL) this.evict(connection);
-      this.send(connection, { opcode: OPCODE.GOODBYE, id: 0, body });
-    }
-    this.#parts.flusher.flushAll();
-  }
-
-  /** Whether any client has not taken all that is meant for it. */
-  hasQueued(): boolean {
-    for (const connection of this.#parts.table.all()) {
-      if (connection.state !== "DOOMED" && !connection.queue.isEmpty) return true;
-    }
-    return false;
   }
 
   /** Closes every connection. */

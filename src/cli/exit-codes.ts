@@ -3,18 +3,7 @@
  * `seqbus --help` prints this table.
  */
 
-import {
-  ArgumentError,
-  ClosedError,
-  ConfigError,
-  DataError,
-  LimitError,
-  ProtocolError,
-  RejectedError,
-  ServiceError,
-  SyscallError,
-  TimeoutError,
-} from "../errors.ts";
+import { ArgumentError, ConfigError, OPERATING_ERRORS, SyscallError } from "../errors.ts";
 
 /** Every exit code but those of signals. */
 export const EXIT = {
@@ -66,18 +55,8 @@ const CONFIG_CODES: readonly string[] = [
 /** Errors that are told in one line, because the person or the machine can do something about them. */
 export type OperatingError = Error & { readonly code: string };
 
-const OPERATING_ERRORS = [
-  ArgumentError,
-  ClosedError,
-  ConfigError,
-  DataError,
-  LimitError,
-  ProtocolError,
-  RejectedError,
-  ServiceError,
-  SyscallError,
-  TimeoutError,
-];
+/** Wrong arguments and files are the person's here, and no mistakes of the program. */
+const TOLD_ERRORS = [...OPERATING_ERRORS, ArgumentError, ConfigError];
 
 /**
  * Tells errors of operation from bugs.
@@ -85,7 +64,7 @@ const OPERATING_ERRORS = [
  */
 export function isOperatingError(error: unknown): error is OperatingError {
   if (!(error instanceof Error) || !("code" in error)) return false;
-  return OPERATING_ERRORS.some((known) => error instanceof known) || "syscall" in error;
+  return TOLD_ERRORS.some((known) => error instanceof known) || "syscall" in error;
 }
 
 /** The exit code that an error ends the command with. */

@@ -1,6 +1,6 @@
 /** What callers of a bus choose, and ask. */
 
-import type { Explain } from "../protocol/control-messages.ts";
+import type { Explain } from "../protocol/administration-messages.ts";
 
 /** Data by topic name, for `connect<Topics>()`. */
 export type TopicMap = { [topic: string]: unknown };

@@ -8,7 +8,7 @@ import {
   decodeExplainAck,
   decodeReloadPolicyAck,
   explainBody,
-} from "../protocol/control-messages.ts";
+} from "../protocol/administration-messages.ts";
 import { OPCODE } from "../protocol/opcodes.ts";
 import { clearRetainedBody, decodeClearRetainedAck } from "../protocol/service-messages.ts";
 import { checkTopicName } from "../protocol/topics.ts";
@@ -25,7 +25,8 @@ import type { Receipts } from "./receipts.ts";
 import { ServiceApi } from "./service-api.ts";
 import type { Services } from "./services.ts";
 import type { StatusEvent } from "./status.ts";
-import type { SubscribeOptions, Subscription } from "./subscription.ts";
+import type { Subscription } from "./subscription.ts";
+import type { SubscribeOptions } from "./subscription-options.ts";
 
 /**
  * An open connection.

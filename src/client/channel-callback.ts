@@ -4,33 +4,12 @@
  * files that are too large; so none of these may end the program.
  */
 
-import {
-  ClosedError,
-  DataError,
-  LimitError,
-  ProtocolError,
-  RejectedError,
-  ServiceError,
-  SyscallError,
-  TimeoutError,
-} from "../errors.ts";
+import { OPERATING_ERRORS } from "../errors.ts";
 import { throwOutside } from "./callbacks.ts";
 import type { Channel } from "./channel.ts";
 
 /** Takes a private channel, which is the callback's to close. */
 export type OnChannel = (channel: Channel) => void | Promise<void>;
-
-/** All but ArgumentError and ConfigError: these are mistakes of the program. */
-const OPERATING_ERRORS = [
-  ClosedError,
-  DataError,
-  LimitError,
-  ProtocolError,
-  RejectedError,
-  ServiceError,
-  SyscallError,
-  TimeoutError,
-];
 
 /**
  * Calls it. Where it throws or rejects the channel is closed.

@@ -54,4 +54,5 @@ export {
   type WatchOptions,
 } from "./service-watch.ts";
 export type { GapReason, MissedEvents, StatusEvent } from "./status.ts";
-export { type SubscribeOptions, Subscription } from "./subscription.ts";
+export { Subscription } from "./subscription.ts";
+export type { SubscribeOptions } from "./subscription-options.ts";

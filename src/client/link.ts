@@ -19,7 +19,8 @@ import { DISCONNECTED_REQUEST_MS } from "./limits.ts";
 import { Outbound } from "./outbound.ts";
 import type { TransportEvents } from "./packet-socket.ts";
 import { PendingRequests, type Waiter } from "./pending-requests.ts";
-import { BackOff, isFinal, type ReconnectPlan } from "./reconnection.ts";
+import { isFinal, type ReconnectPlan } from "./reconnection.ts";
+import { Redialing } from "./redialing.ts";
 import type { Transport } from "./transport.ts";
 
 /** What a link tells its bus. */
@@ -76,9 +77,7 @@ export class Link {
   readonly #dial: LinkOptions["dial"];
   /** Of all that waits for an answer over this link. */
   readonly clock: Clock;
-  readonly #backOff: BackOff;
-  /** Ends an attempt. */
-  readonly #stop = new AbortController();
+  readonly #redialing: Redialing;
   #host: LinkHost | undefined;
   #state: State = "disconnected";
   #self: Self = { connection: 0, uid: 0, gid: 0, pid: 0 };
@@ -90,22 +89,29 @@ export class Link {
   /** Why the connection is ending, or the bus has ended, once that is known. */
   #reason: Error | undefined;
   #waiters: ConnectionWaiter[] = [];
-  /** Ends the pause before the next attempt. */
-  #endPause: () => void = () => {};
 
   constructor({ path, dial, plan, clock = SYSTEM_CLOCK, random }: LinkOptions) {
     this.path = path;
     this.plan = plan;
     this.#dial = dial;
     this.clock = clock;
-    this.#backOff = new BackOff(plan, random);
+    this.#redialing = new Redialing({
+      plan,
+      clock,
+      random,
+      attempt: (signal) => this.#tryOnce(signal),
+      // RESTORING still: it is not the connection that failed, so the next would fare no better.
+      isHopeless: (error) => isFinal(error) || this.#state === "restoring",
+      onHopeless: (error) => this.finish(error as Error),
+      onExhausted: (error) => this.finish(this.#exhausted(error)),
+    });
   }
 
   /** Connects for the first time. Throws as connect() does; then the link is of no more use. */
   async open(attempt: Attempt): Promise<void> {
     await this.#connect(attempt);
     this.#state = "connected";
-    this.#backOff.noteConnected(this.clock.now());
+    this.#redialing.noteConnected();
   }
 
   /** Who hears of it; to be called at once after open(). */
@@ -235,8 +241,7 @@ export class Link {
     this.#state = "closed";
     this.#reason = reason;
     this.#events = undefined;
-    this.#stop.abort();
-    this.#endPause();
+    this.#redialing.stop();
     this.#transport?.close();
     const error = this.closedError();
     this.pending.rejectAll(error);
@@ -312,38 +317,20 @@ export class Link {
     this.pending.rejectAll(reason);
     this.#host?.onLost(reason, plan);
     // While RESTORING the loop runs already, and sees that it has to go on.
-    if (wasConnected) void this.#reconnect(reason);
-  }
-
-  async #reconnect(reason: Error): Promise<void> {
-    let lastError: unknown = reason;
-    this.#backOff.noteLost(this.clock.now());
-    while (!this.isClosed) {
-      const delayMs = this.#backOff.nextDelayMs();
-      if (delayMs === undefined) return this.finish(this.#exhausted(lastError));
-      await this.#pause(delayMs);
-      try {
-        if (await this.#tryOnce()) return;
-      } catch (error) {
-        // RESTORING still: it is not the connection that failed, so the next would fare no better.
-        if (isFinal(error) || this.#state === "restoring") this.finish(error as Error);
-        lastError = error;
-      }
-    }
+    if (wasConnected) void this.#redialing.run(reason);
   }
 
   /** @returns whether all is as it was; false where the connection was lost again meanwhile */
-  async #tryOnce(): Promise<boolean> {
-    if (this.isClosed) return false;
-    await this.#connect({ signal: this.#stop.signal });
+  async #tryOnce(signal: AbortSignal): Promise<boolean> {
+    await this.#connect({ signal });
     this.#state = "restoring";
     await this.#host?.restore();
     // Anything may have happened while it was waited for.
     if ((this.#state as State) !== "restoring") return false;
     this.#state = "connected";
-    this.#backOff.noteConnected(this.clock.now());
+    this.#redialing.noteConnected();
     const waiters = this.#waiters.splice(0);
-    this.#host?.onRestored(this.#backOff.attempts);
+    this.#host?.onRestored(this.#redialing.attempts);
     for (const waiter of waiters) waiter.resolve();
     return true;
   }
@@ -364,7 +351,7 @@ export class Link {
   }
 
   #exhausted(cause: unknown): Error {
-    const { attempts } = this.#backOff;
+    const { attempts } = this.#redialing;
     const message = `The broker at ${this.path} is gone; gave up after attempt ${attempts}`;
     return new ClosedError("CLOSED_DISCONNECTED", message, { cause });
   }
@@ -372,17 +359,6 @@ export class Link {
   #hungUp(cause: Error | undefined): ClosedError {
     const message = `The broker at ${this.path} closed the connection`;
     return new ClosedError("CLOSED_BY_PEER", message, { cause });
-  }
-
-  /** Ends early with the bus. */
-  #pause(ms: number): Promise<void> {
-    return new Promise((resolve) => {
-      const stopTimer = this.clock.startTimer(resolve, ms);
-      this.#endPause = () => {
-        stopTimer();
-        resolve();
-      };
-    });
   }
 }
 

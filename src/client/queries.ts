@@ -1,8 +1,8 @@
 /** Asking the broker what it knows: one answer after another, as entries. */
 
+import { decodeQueryAck, queryBody } from "../protocol/administration-messages.ts";
 import type { ControlMap } from "../protocol/control-body.ts";
 import { OPCODE } from "../protocol/opcodes.ts";
-import { decodeQueryAck, queryBody } from "../protocol/service-messages.ts";
 import type { QuerySubject } from "../protocol/words.ts";
 
 /** Choices for query(). */

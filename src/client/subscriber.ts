@@ -19,12 +19,8 @@ import { RESTORE_BATCH } from "./limits.ts";
 import type { Repeat } from "./link.ts";
 import type { Fill } from "./read-gate.ts";
 import type { Restorable } from "./restorable.ts";
-import {
-  type AnySubscription,
-  type SubscribeOptions,
-  Subscription,
-  type SubscriptionHost,
-} from "./subscription.ts";
+import { type AnySubscription, Subscription, type SubscriptionHost } from "./subscription.ts";
+import type { SubscribeOptions } from "./subscription-options.ts";
 
 /** Sends a request. @returns the body of its ACK; rejects where it is refused or the bus has ended */
 export type Requester = (opcode: number, body: ControlMap, repeat?: Repeat) => Promise<Uint8Array>;

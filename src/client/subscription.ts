@@ -6,7 +6,7 @@
 
 import { GapError, LimitError } from "../errors.ts";
 import type { OverflowPolicy } from "../protocol/words.ts";
-import { Callbacks, type OnMessage, throwOutside } from "./callbacks.ts";
+import { Callbacks, throwOutside } from "./callbacks.ts";
 import { countGap, type Gap, type GrowingGap } from "./gaps.ts";
 import {
   GROUP_MESSAGES_MAX_DEFAULT,
@@ -15,54 +15,11 @@ import {
 } from "./limits.ts";
 import type { Message } from "./message.ts";
 import { MessageQueue } from "./message-queue.ts";
+import { QueueFill } from "./queue-fill.ts";
 import type { QueueLimits } from "./queue-load.ts";
 import type { Fill } from "./read-gate.ts";
 import type { GapReason } from "./status.ts";
-
-/** Choices for one subscription. */
-export interface SubscribeOptions<Data = unknown> {
-  /**
-   * Called for each message, in order, instead of queueing it for an iterator. A message counts as
-   * unfinished until the promise that this returns is settled. What it throws, or its promise rejects
-   * with, is thrown again outside, as an uncaught error of the program.
-   */
-  readonly onMessage?: OnMessage<Data>;
-  /**
-   * Callbacks that may be unfinished at a time; 1 for one after the other. What comes meanwhile waits
-   * as for an iterator, under `queueMessagesMax` and `overflow`. Default: `queueMessagesMax`.
-   */
-  readonly concurrency?: number;
-  /** The queue group to join: of all its members, one gets each message. 1 to 64 characters. */
-  readonly group?: string;
-  /**
-   * What happens to messages that come faster than they are read: in the broker's queue for this
-   * client, and in the subscription's own. "block" needs the policy's leave. Default: in the broker
-   * what the policy sets, else "drop-newest"; here "drop-newest", and "block" in a queue group.
-   * With "latest-per-topic" one message of each topic waits here, full or not.
-   */
-  readonly overflow?: OverflowPolicy;
-  /**
-   * Messages that may wait for the iterator, or for callbacks to finish. Those in hand do not wait
-   * and are not counted. More are dealt with as `overflow` says; with "block"
-   * nothing more is read from the broker, for any subscription of the bus. Default 65,536; 256 in a
-   * queue group, so that work stays with those who are free.
-   */
-  readonly queueMessagesMax?: number;
-  /**
-   * Bytes of bodies that may wait, dealt with as the number of messages is; as many may be with
-   * unfinished callbacks. One message may always wait, however long it is. Default 256 MiB.
-   */
-  readonly queueBytesMax?: number;
-  /** Called where messages are missing: before the next message is handed out. */
-  readonly onGap?: (gap: Gap) => void;
-  /**
-   * next() rejects with a GapError in the place of missing messages. The iteration can go on
-   * afterwards: the subscription is still open.
-   */
-  readonly gapErrors?: boolean;
-  /** Aborting closes the subscription. */
-  readonly signal?: AbortSignal;
-}
+import type { SubscribeOptions } from "./subscription-options.ts";
 
 /** A subscription whose type of data does not matter. */
 // biome-ignore lint/suspicious/noExplicitAny: Data stands in both directions, so only any fits all
@@ -105,11 +62,9 @@ export class Subscription<Data = unknown>
   readonly #onGap: SubscribeOptions<Data>["onGap"];
   readonly #throwsGaps: boolean;
   readonly #limits: QueueLimits;
-  readonly #holdsBack: boolean;
   readonly #queue: MessageQueue<Data>;
-  /** The broker does not hold publishers back for it: what comes beyond the bound is lost. */
-  readonly #losesBeyond: boolean;
-  #fill: Fill = "room";
+  /** Of one that holds back who sends; undefined for all others. */
+  readonly #fill: QueueFill | undefined;
   #waiting: Waiting<Data>[] = [];
   /** Messages with fds that the iterator was handed since its last next(). */
   #handedOut: Message<Data>[] = [];
@@ -138,9 +93,11 @@ export class Subscription<Data = unknown>
     const messagesMax = options.queueMessagesMax ?? max;
     const bytesMax = options.queueBytesMax ?? SUBSCRIPTION_BYTES_MAX_DEFAULT;
     this.#limits = { messagesMax, bytesMax };
-    this.#holdsBack = overflow === "block";
-    this.#losesBeyond = options.overflow === undefined;
     this.#queue = new MessageQueue(this.#limits, overflow, this.#keepsGaps, this.#noteDropped);
+    if (overflow === "block") {
+      const losesBeyond = options.overflow === undefined;
+      this.#fill = new QueueFill(this.#queue, losesBeyond, (fill) => host.noteFill(this, fill));
+    }
     if (options.onMessage === undefined) return;
     const unfinished = { messagesMax: options.concurrency ?? messagesMax, bytesMax };
     this.#callbacks = new Callbacks(options.onMessage, unfinished, this.#callQueued);
@@ -254,9 +211,7 @@ export class Subscription<Data = unknown>
 
   /** For the bus: the next connection may bring as much as this one, before its answers. */
   allowMore(): void {
-    if (this.#fill === "room") return;
-    this.#queue.setCeiling();
-    this.#noteFill();
+    this.#fill?.allowMore();
   }
 
   /** For the bus: the connection is lost, so messages are missing here, nobody knows how many. */
@@ -278,7 +233,7 @@ export class Subscription<Data = unknown>
     if (this.#isEnded) return;
     this.#isEnded = true;
     this.#error = error;
-    this.#noteFill();
+    this.#fill?.end();
     this.#signal?.removeEventListener("abort", this.#onAbort);
     for (const waiting of this.#waiting.splice(0)) {
       if (error === undefined) waiting.resolve({ done: true, value: undefined });
@@ -297,11 +252,9 @@ export class Subscription<Data = unknown>
   }
 
   #enqueue(message: Message<Data>): void {
-    if (this.#losesBeyond && this.#fill === "full" && this.#queue.isOver) {
-      return this.#queue.lose(message);
-    }
+    if (this.#fill?.losesMore === true) return this.#queue.lose(message);
     if (!this.#queue.push(message)) return this.#endFull(message);
-    if (this.#holdsBack) this.#noteFill();
+    this.#fill?.update();
   }
 
   /** A callback has finished: those that waited for it are called. */
@@ -318,26 +271,9 @@ export class Subscription<Data = unknown>
   };
 
   #noteTaken(): void {
-    if (this.#fill === "room") return;
-    this.#noteFill();
+    if (this.#fill === undefined || this.#fill.isRoom) return;
+    this.#fill.update();
     this.#host.noteTaken();
-  }
-
-  /** Says how full it is, where that has changed and matters: the bus may have to stop reading. */
-  #noteFill(): void {
-    const fill = this.#nextFill();
-    if (fill === this.#fill) return;
-    this.#fill = fill;
-    this.#host.noteFill(this, fill);
-  }
-
-  #nextFill(): Fill {
-    if (!this.#holdsBack || this.#isEnded) return "room";
-    const hadRoom = this.#fill === "room" || this.#fill === "draining";
-    if (!this.#queue.isFull)
-      return this.#fill === "room" || this.#queue.isLow ? "room" : "draining";
-    if (hadRoom) this.#queue.setCeiling();
-    return this.#queue.isOver && !this.#losesBeyond ? "over" : "full";
   }
 
   #endFull(message: Message<Data>): void {

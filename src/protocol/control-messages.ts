@@ -8,12 +8,11 @@
  */
 
 import {
-  type BodyDecoder,
   type BodyMapper,
   bodyMapper,
-  brokerBodyDecoder,
+  brokerBody,
   COUNT,
-  clientBodyDecoder,
+  clientBody,
   clientMapTaker,
   decodeClientMap,
   FLAG,
@@ -104,35 +103,6 @@ export interface SyncAck {
   readonly fdsExpired: number;
 }
 
-/** ACK of RELOAD_POLICY, to the client. */
-export interface ReloadPolicyAck {
-  /** Rules of the policy that is in force now. */
-  readonly rules: number;
-}
-
-/** EXPLAIN, to the broker. Without `uid` it is about the client itself. */
-export interface Explain {
-  /** A right as the policy file calls it; not yet checked. */
-  readonly action: string;
-  /** Not yet checked as a topic name, or as a pattern for "subscribe". */
-  readonly topic: string;
-  /** Somebody else's uid, for administrators; the other fields go with it. */
-  readonly uid?: number | undefined;
-  /** Default: none, that is 2^32 - 1. */
-  readonly gid?: number | undefined;
-  /** Supplementary groups. */
-  readonly groups?: number[] | undefined;
-  readonly unit?: string | undefined;
-  readonly exe?: string | undefined;
-  readonly label?: string | undefined;
-}
-
-/** ACK of EXPLAIN, to the client. */
-export interface ExplainAck {
-  /** JSON, as `seqbus policy explain --json` prints it. */
-  readonly explanation: string;
-}
-
 /** ERROR, to the client. */
 export interface ErrorBody {
   /** A value of STATUS, or a number of a later protocol version. */
@@ -218,77 +188,6 @@ const HELLO: Shape<Hello> = {
   software: optional(shortText(SOFTWARE_BYTES_MAX)),
 };
 const takeHello = clientMapTaker("HELLO", HELLO);
-const WELCOME: Shape<Welcome> = {
-  protocol: U32,
-  features: U32,
-  connection: U32,
-  uid: U32,
-  gid: U32,
-  pid: U32,
-  software: TEXT,
-};
-const OPEN_TOPIC: Shape<OpenTopic> = { topic: TEXT };
-const OPEN_TOPIC_ACK: Shape<OpenTopicAck> = { topic: U32, sendFds: FLAG };
-const SUBSCRIBE: Shape<Subscribe> = {
-  pattern: TEXT,
-  group: optional(TEXT),
-  overflow: optional(oneOf(OVERFLOW_POLICIES)),
-};
-const SUBSCRIBE_ACK: Shape<SubscribeAck> = { subscription: U32 };
-const UNSUBSCRIBE: Shape<Unsubscribe> = { subscription: U32 };
-const SYNC_ACK: Shape<SyncAck> = {
-  published: COUNT,
-  matched: COUNT,
-  delivered: COUNT,
-  dropped: COUNT,
-  denied: COUNT,
-  queued: COUNT,
-  lostLater: COUNT,
-  superseded: COUNT,
-  fdsWaiting: COUNT,
-  fdsExpired: COUNT,
-};
-const RELOAD_POLICY_ACK: Shape<ReloadPolicyAck> = { rules: COUNT };
-const EXPLAIN: Shape<Explain> = {
-  action: TEXT,
-  topic: TEXT,
-  uid: optional(U32),
-  gid: optional(U32),
-  groups: optional(u32List(SENDER_GROUPS_MAX)),
-  unit: optional(TEXT),
-  exe: optional(TEXT),
-  label: optional(TEXT),
-};
-const EXPLAIN_ACK: Shape<ExplainAck> = { explanation: TEXT };
-const ERROR: Shape<ErrorBody> = {
-  status: U32,
-  message: TEXT,
-  topic: optional(TEXT),
-  rule: optional(TEXT),
-  offset: optional(U32),
-  protocol: optional(U32),
-  limit: optional(COUNT),
-  actual: optional(COUNT),
-};
-const TOPIC: Shape<TopicBody> = { topic: TEXT, group: optional(TEXT) };
-const SENDER: Shape<SenderBody> = {
-  uid: U32,
-  gid: U32,
-  pid: U32,
-  groups: u32List(SENDER_GROUPS_MAX),
-  unit: optional(TEXT),
-  exe: optional(TEXT),
-};
-const GAP: Shape<GapBody> = { count: COUNT, reason: U32 };
-const GOODBYE: Shape<GoodbyeBody> = { status: U32, message: TEXT };
-const REVOKED: Shape<RevokedBody> = {
-  message: TEXT,
-  action: TEXT,
-  topic: TEXT,
-  rule: optional(TEXT),
-  subscription: optional(U32),
-};
-const HELD: Shape<HeldBody> = { topic: TEXT, heldMs: COUNT, isHeld: FLAG };
 
 /**
  * Decodes HELLO. Of a version that is not ours only `protocol` is looked at, since the rest may
@@ -309,93 +208,107 @@ export function decodeHello(bytes: Uint8Array, start: number, end: number): Hell
 export const helloBody: BodyMapper<Hello> = bodyMapper("HELLO", HELLO);
 
 /** Decodes the body of WELCOME, and makes it. */
-export const decodeWelcome: BodyDecoder<Welcome> = brokerBodyDecoder("WELCOME", WELCOME);
-export const welcomeBody: BodyMapper<Welcome> = bodyMapper("WELCOME", WELCOME);
+export const [decodeWelcome, welcomeBody] = brokerBody<Welcome>("WELCOME", {
+  protocol: U32,
+  features: U32,
+  connection: U32,
+  uid: U32,
+  gid: U32,
+  pid: U32,
+  software: TEXT,
+});
 
 /** Decodes the body of OPEN_TOPIC, and makes it. */
-export const decodeOpenTopic: BodyDecoder<OpenTopic> = clientBodyDecoder("OPEN_TOPIC", OPEN_TOPIC);
-export const openTopicBody: BodyMapper<OpenTopic> = bodyMapper("OPEN_TOPIC", OPEN_TOPIC);
+export const [decodeOpenTopic, openTopicBody] = clientBody<OpenTopic>("OPEN_TOPIC", {
+  topic: TEXT,
+});
 
 /** Decodes the body of the ACK of OPEN_TOPIC, and makes it. */
-export const decodeOpenTopicAck: BodyDecoder<OpenTopicAck> = brokerBodyDecoder(
+export const [decodeOpenTopicAck, openTopicAckBody] = brokerBody<OpenTopicAck>(
   "ACK of OPEN_TOPIC",
-  OPEN_TOPIC_ACK,
-);
-export const openTopicAckBody: BodyMapper<OpenTopicAck> = bodyMapper(
-  "ACK of OPEN_TOPIC",
-  OPEN_TOPIC_ACK,
+  { topic: U32, sendFds: FLAG },
 );
 
 /** Decodes the body of SUBSCRIBE, and makes it. */
-export const decodeSubscribe: BodyDecoder<Subscribe> = clientBodyDecoder("SUBSCRIBE", SUBSCRIBE);
-export const subscribeBody: BodyMapper<Subscribe> = bodyMapper("SUBSCRIBE", SUBSCRIBE);
+export const [decodeSubscribe, subscribeBody] = clientBody<Subscribe>("SUBSCRIBE", {
+  pattern: TEXT,
+  group: optional(TEXT),
+  overflow: optional(oneOf(OVERFLOW_POLICIES)),
+});
 
 /** Decodes the body of the ACK of SUBSCRIBE, and makes it. */
-export const decodeSubscribeAck: BodyDecoder<SubscribeAck> = brokerBodyDecoder(
-  "ACK of SUBSCRIBE",
-  SUBSCRIBE_ACK,
-);
-export const subscribeAckBody: BodyMapper<SubscribeAck> = bodyMapper(
-  "ACK of SUBSCRIBE",
-  SUBSCRIBE_ACK,
-);
+export const [decodeSubscribeAck, subscribeAckBody] = brokerBody<SubscribeAck>("ACK of SUBSCRIBE", {
+  subscription: U32,
+});
 
 /** Decodes the body of UNSUBSCRIBE, and makes it. */
-export const decodeUnsubscribe: BodyDecoder<Unsubscribe> = clientBodyDecoder(
-  "UNSUBSCRIBE",
-  UNSUBSCRIBE,
-);
-export const unsubscribeBody: BodyMapper<Unsubscribe> = bodyMapper("UNSUBSCRIBE", UNSUBSCRIBE);
+export const [decodeUnsubscribe, unsubscribeBody] = clientBody<Unsubscribe>("UNSUBSCRIBE", {
+  subscription: U32,
+});
 
 /** Decodes the body of the ACK of SYNC, and makes it. */
-export const decodeSyncAck: BodyDecoder<SyncAck> = brokerBodyDecoder("ACK of SYNC", SYNC_ACK);
-export const syncAckBody: BodyMapper<SyncAck> = bodyMapper("ACK of SYNC", SYNC_ACK);
-
-/** Decodes the body of the ACK of RELOAD_POLICY, and makes it. */
-export const decodeReloadPolicyAck: BodyDecoder<ReloadPolicyAck> = brokerBodyDecoder(
-  "ACK of RELOAD_POLICY",
-  RELOAD_POLICY_ACK,
-);
-export const reloadPolicyAckBody: BodyMapper<ReloadPolicyAck> = bodyMapper(
-  "ACK of RELOAD_POLICY",
-  RELOAD_POLICY_ACK,
-);
-
-/** Decodes the body of EXPLAIN, and makes it. */
-export const decodeExplain: BodyDecoder<Explain> = clientBodyDecoder("EXPLAIN", EXPLAIN);
-export const explainBody: BodyMapper<Explain> = bodyMapper("EXPLAIN", EXPLAIN);
-
-/** Decodes the body of the ACK of EXPLAIN, and makes it. */
-export const decodeExplainAck: BodyDecoder<ExplainAck> = brokerBodyDecoder(
-  "ACK of EXPLAIN",
-  EXPLAIN_ACK,
-);
-export const explainAckBody: BodyMapper<ExplainAck> = bodyMapper("ACK of EXPLAIN", EXPLAIN_ACK);
+export const [decodeSyncAck, syncAckBody] = brokerBody<SyncAck>("ACK of SYNC", {
+  published: COUNT,
+  matched: COUNT,
+  delivered: COUNT,
+  dropped: COUNT,
+  denied: COUNT,
+  queued: COUNT,
+  lostLater: COUNT,
+  superseded: COUNT,
+  fdsWaiting: COUNT,
+  fdsExpired: COUNT,
+});
 
 /** Decodes the body of ERROR, and makes it. */
-export const decodeErrorBody: BodyDecoder<ErrorBody> = brokerBodyDecoder("ERROR", ERROR);
-export const errorBody: BodyMapper<ErrorBody> = bodyMapper("ERROR", ERROR);
+export const [decodeErrorBody, errorBody] = brokerBody<ErrorBody>("ERROR", {
+  status: U32,
+  message: TEXT,
+  topic: optional(TEXT),
+  rule: optional(TEXT),
+  offset: optional(U32),
+  protocol: optional(U32),
+  limit: optional(COUNT),
+  actual: optional(COUNT),
+});
 
 /** Decodes the body of TOPIC, and makes it. */
-export const decodeTopicBody: BodyDecoder<TopicBody> = brokerBodyDecoder("TOPIC", TOPIC);
-export const topicBody: BodyMapper<TopicBody> = bodyMapper("TOPIC", TOPIC);
+export const [decodeTopicBody, topicBody] = brokerBody<TopicBody>("TOPIC", {
+  topic: TEXT,
+  group: optional(TEXT),
+});
 
 /** Decodes the body of SENDER, and makes it. */
-export const decodeSenderBody: BodyDecoder<SenderBody> = brokerBodyDecoder("SENDER", SENDER);
-export const senderBody: BodyMapper<SenderBody> = bodyMapper("SENDER", SENDER);
+export const [decodeSenderBody, senderBody] = brokerBody<SenderBody>("SENDER", {
+  uid: U32,
+  gid: U32,
+  pid: U32,
+  groups: u32List(SENDER_GROUPS_MAX),
+  unit: optional(TEXT),
+  exe: optional(TEXT),
+});
 
 /** Decodes the body of GAP, and makes it. */
-export const decodeGapBody: BodyDecoder<GapBody> = brokerBodyDecoder("GAP", GAP);
-export const gapBody: BodyMapper<GapBody> = bodyMapper("GAP", GAP);
+export const [decodeGapBody, gapBody] = brokerBody<GapBody>("GAP", { count: COUNT, reason: U32 });
 
 /** Decodes the body of GOODBYE, and makes it. */
-export const decodeGoodbyeBody: BodyDecoder<GoodbyeBody> = brokerBodyDecoder("GOODBYE", GOODBYE);
-export const goodbyeBody: BodyMapper<GoodbyeBody> = bodyMapper("GOODBYE", GOODBYE);
+export const [decodeGoodbyeBody, goodbyeBody] = brokerBody<GoodbyeBody>("GOODBYE", {
+  status: U32,
+  message: TEXT,
+});
 
 /** Decodes the body of REVOKED, and makes it. */
-export const decodeRevokedBody: BodyDecoder<RevokedBody> = brokerBodyDecoder("REVOKED", REVOKED);
-export const revokedBody: BodyMapper<RevokedBody> = bodyMapper("REVOKED", REVOKED);
+export const [decodeRevokedBody, revokedBody] = brokerBody<RevokedBody>("REVOKED", {
+  message: TEXT,
+  action: TEXT,
+  topic: TEXT,
+  rule: optional(TEXT),
+  subscription: optional(U32),
+});
 
 /** Decodes the body of HELD, and makes it. */
-export const decodeHeldBody: BodyDecoder<HeldBody> = brokerBodyDecoder("HELD", HELD);
-export const heldBody: BodyMapper<HeldBody> = bodyMapper("HELD", HELD);
+export const [decodeHeldBody, heldBody] = brokerBody<HeldBody>("HELD", {
+  topic: TEXT,
+  heldMs: COUNT,
+  isHeld: FLAG,
+});

@@ -1,6 +1,6 @@
 /**
  * A small table-driven checker for the maps of control frames: which keys, which values. Not a
- * validation library; it knows what control-messages.ts needs and no more.
+ * validation library; it knows what those bodies need and no more.
  */
 
 import { AssertionError } from "../assert.ts";
@@ -28,6 +28,9 @@ export type BodyDecoder<Body> = (bytes: Uint8Array, start: number, end: number) 
 
 /** Turns a body into the map that encodeControlBody() and PacketWriter.appendControl() take. */
 export type BodyMapper<Body> = (body: Body) => ControlMap;
+
+/** Both for one kind of body. */
+export type BodyCodec<Body> = readonly [decode: BodyDecoder<Body>, toMap: BodyMapper<Body>];
 
 /** An integer that fits a u32. */
 export const U32: Field<number, false> = {
@@ -92,29 +95,34 @@ export function optional<Value>(field: Field<Value, false>): Field<Value, true> 
 }
 
 /**
- * Makes the decoder for a body that clients send: at most CONTROL_BODY_BYTES_MAX bytes, and an
- * unknown key is an error.
+ * Makes the decoder for a body that clients send, and the way back. It has at most
+ * CONTROL_BODY_BYTES_MAX bytes, and an unknown key is an error.
  * @param name of the frame, for messages
- * @returns a function that throws ProtocolError PROTOCOL_CONTROL_BODY for anything else
+ * @returns a decoder that throws ProtocolError PROTOCOL_CONTROL_BODY for anything else; and as
+ *   bodyMapper()
  */
-export function clientBodyDecoder<Body>(name: string, shape: Shape<Body>): BodyDecoder<Body> {
+export function clientBody<Body>(name: string, shape: Shape<Body>): BodyCodec<Body> {
   const take = clientMapTaker(name, shape);
-  return (bytes, start, end) => take(decodeClientMap(name, bytes, start, end), start);
+  const decode: BodyDecoder<Body> = (bytes, start, end) =>
+    take(decodeClientMap(name, bytes, start, end), start);
+  return [decode, bodyMapper(name, shape)];
 }
 
 /**
- * Makes the decoder for a body that the broker sends: unknown keys are ignored, since a later
- * broker may send more.
+ * Makes the decoder for a body that the broker sends, and the way back. Unknown keys are ignored,
+ * since a later broker may send more.
  * @param name of the frame, for messages
- * @returns a function that throws ProtocolError PROTOCOL_CONTROL_BODY for a missing or wrong key
+ * @returns a decoder that throws ProtocolError PROTOCOL_CONTROL_BODY for a missing or wrong key; and as
+ *   bodyMapper()
  */
-export function brokerBodyDecoder<Body>(name: string, shape: Shape<Body>): BodyDecoder<Body> {
+export function brokerBody<Body>(name: string, shape: Shape<Body>): BodyCodec<Body> {
   const fields = fieldsOf(shape);
-  return (bytes, start, end) => {
+  const decode: BodyDecoder<Body> = (bytes, start, end) => {
     const map = decodeControlBody(bytes, start, end);
     checkFields(name, fields, map, start);
     return copyFields(fields, map) as Body;
   };
+  return [decode, bodyMapper(name, shape)];
 }
 
 /**
@@ -169,7 +177,7 @@ export function decodeClientMap(
 }
 
 /**
- * The second half of a clientBodyDecoder(), for who has looked at the map that decodeClientMap() gave.
+ * The second half of what clientBody() decodes with, for who has looked at the map that decodeClientMap() gave.
  * @param name of the frame, for messages
  * @returns a function that checks a map, and gives it back: it holds the keys of the shape alone. The
  *   second parameter is the offset of the body, for errors. Throws ProtocolError PROTOCOL_CONTROL_BODY

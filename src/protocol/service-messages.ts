@@ -1,16 +1,13 @@
 /**
- * The bodies of the control frames about services, channels, last values and questions
- * (docs/protocol.md section 4), as types, with a decoder and the way back for each; like
- * control-messages.ts, which has those of connections, topics and subscriptions.
+ * The bodies of the control frames about services, channels and last values (docs/protocol.md
+ * section 4), as types, with a decoder and the way back for each; like control-messages.ts, which has
+ * those of connections, topics and subscriptions.
  */
 
 import {
-  type BodyDecoder,
-  type BodyMapper,
-  bodyMapper,
-  brokerBodyDecoder,
+  brokerBody,
   COUNT,
-  clientBodyDecoder,
+  clientBody,
   FLAG,
   oneOf,
   optional,
@@ -20,7 +17,7 @@ import {
   u32List,
 } from "./control-shape.ts";
 import { SERVICE_OWNERS_TOLD_MAX } from "./limits.ts";
-import { IF_OWNED_CHOICES, type IfOwned, QUERY_SUBJECTS, type QuerySubject } from "./words.ts";
+import { IF_OWNED_CHOICES, type IfOwned } from "./words.ts";
 
 /** OPEN_SERVICE, to the broker. */
 export interface OpenService {
@@ -127,156 +124,91 @@ export interface ChannelBody {
   readonly peer: number;
 }
 
-/** QUERY, to the broker. */
-export interface Query {
-  readonly what: QuerySubject;
-  /** Narrows the question: a pattern for topics and services, a connection id for "client". */
-  readonly about?: string | undefined;
-  /** Go on behind this entry: `next` of the answer before. */
-  readonly after?: string | undefined;
-}
+const SERVICE_NUMBER: Shape<ServiceNumber> = { service: U32 };
+const OWNERS = u32List(SERVICE_OWNERS_TOLD_MAX);
+const CREDIT: Shape<Credit> = { count: U32 };
 
-/** ACK of QUERY, to the client. */
-export interface QueryAck {
-  /** JSON. */
-  readonly answer: string;
-  /** There is more: ask again with this as `after`. */
-  readonly next?: string | undefined;
-}
+/** Decodes the body of OPEN_SERVICE, and makes it. */
+export const [decodeOpenService, openServiceBody] = clientBody<OpenService>("OPEN_SERVICE", {
+  service: TEXT,
+});
 
-const OPEN_SERVICE: Shape<OpenService> = { service: TEXT };
-const OPEN_SERVICE_ACK: Shape<OpenServiceAck> = { service: U32, sendFds: FLAG };
-const SERVE: Shape<Serve> = {
+/** Decodes the body of ACK of OPEN_SERVICE, and makes it. */
+export const [decodeOpenServiceAck, openServiceAckBody] = brokerBody<OpenServiceAck>(
+  "ACK of OPEN_SERVICE",
+  { service: U32, sendFds: FLAG },
+);
+
+/** Decodes the body of SERVE, and makes it. */
+export const [decodeServe, serveBody] = clientBody<Serve>("SERVE", {
   service: TEXT,
   shared: optional(FLAG),
   ifOwned: optional(oneOf(IF_OWNED_CHOICES)),
   channels: optional(FLAG),
-};
-const SERVE_ACK: Shape<ServeAck> = { service: U32, generation: COUNT, isOwner: FLAG };
-const SERVICE_NUMBER: Shape<ServiceNumber> = { service: U32 };
-const WATCH: Shape<Watch> = { service: TEXT };
-const OWNERS = u32List(SERVICE_OWNERS_TOLD_MAX);
-const WATCH_ACK: Shape<WatchAck> = {
+});
+
+/** Decodes the body of ACK of SERVE, and makes it. */
+export const [decodeServeAck, serveAckBody] = brokerBody<ServeAck>("ACK of SERVE", {
+  service: U32,
+  generation: COUNT,
+  isOwner: FLAG,
+});
+
+/** Decodes the body of UNSERVE, and makes it. */
+export const [decodeUnserve, unserveBody] = clientBody<ServiceNumber>("UNSERVE", SERVICE_NUMBER);
+
+/** Decodes the body of WATCH, and makes it. */
+export const [decodeWatch, watchBody] = clientBody<Watch>("WATCH", { service: TEXT });
+
+/** Decodes the body of ACK of WATCH, and makes it. */
+export const [decodeWatchAck, watchAckBody] = brokerBody<WatchAck>("ACK of WATCH", {
   service: U32,
   generation: COUNT,
   owners: OWNERS,
   count: COUNT,
-};
-const SERVICE: Shape<ServiceBody> = { generation: COUNT, owners: OWNERS, count: COUNT };
-const OWNERSHIP: Shape<OwnershipBody> = { generation: COUNT, isOwner: FLAG };
-const CREDIT: Shape<Credit> = { count: U32 };
-const CLEAR_RETAINED: Shape<ClearRetained> = { topic: TEXT };
-const CLEAR_RETAINED_ACK: Shape<ClearRetainedAck> = { cleared: FLAG };
-const OPEN_CHANNEL: Shape<OpenChannel> = { service: TEXT };
-const CHANNEL: Shape<ChannelBody> = { service: TEXT, peer: U32 };
-const QUERY: Shape<Query> = {
-  what: oneOf(QUERY_SUBJECTS),
-  about: optional(TEXT),
-  after: optional(TEXT),
-};
-const QUERY_ACK: Shape<QueryAck> = { answer: TEXT, next: optional(TEXT) };
-
-/** Decodes the body of OPEN_SERVICE, and makes it. */
-export const decodeOpenService: BodyDecoder<OpenService> = clientBodyDecoder(
-  "OPEN_SERVICE",
-  OPEN_SERVICE,
-);
-export const openServiceBody: BodyMapper<OpenService> = bodyMapper("OPEN_SERVICE", OPEN_SERVICE);
-
-/** Decodes the body of ACK of OPEN_SERVICE, and makes it. */
-export const decodeOpenServiceAck: BodyDecoder<OpenServiceAck> = brokerBodyDecoder(
-  "ACK of OPEN_SERVICE",
-  OPEN_SERVICE_ACK,
-);
-export const openServiceAckBody: BodyMapper<OpenServiceAck> = bodyMapper(
-  "ACK of OPEN_SERVICE",
-  OPEN_SERVICE_ACK,
-);
-
-/** Decodes the body of SERVE, and makes it. */
-export const decodeServe: BodyDecoder<Serve> = clientBodyDecoder("SERVE", SERVE);
-export const serveBody: BodyMapper<Serve> = bodyMapper("SERVE", SERVE);
-
-/** Decodes the body of ACK of SERVE, and makes it. */
-export const decodeServeAck: BodyDecoder<ServeAck> = brokerBodyDecoder("ACK of SERVE", SERVE_ACK);
-export const serveAckBody: BodyMapper<ServeAck> = bodyMapper("ACK of SERVE", SERVE_ACK);
-
-/** Decodes the body of UNSERVE, and makes it. */
-export const decodeUnserve: BodyDecoder<ServiceNumber> = clientBodyDecoder(
-  "UNSERVE",
-  SERVICE_NUMBER,
-);
-export const unserveBody: BodyMapper<ServiceNumber> = bodyMapper("UNSERVE", SERVICE_NUMBER);
-
-/** Decodes the body of WATCH, and makes it. */
-export const decodeWatch: BodyDecoder<Watch> = clientBodyDecoder("WATCH", WATCH);
-export const watchBody: BodyMapper<Watch> = bodyMapper("WATCH", WATCH);
-
-/** Decodes the body of ACK of WATCH, and makes it. */
-export const decodeWatchAck: BodyDecoder<WatchAck> = brokerBodyDecoder("ACK of WATCH", WATCH_ACK);
-export const watchAckBody: BodyMapper<WatchAck> = bodyMapper("ACK of WATCH", WATCH_ACK);
+});
 
 /** Decodes the body of UNWATCH, and makes it. */
-export const decodeUnwatch: BodyDecoder<ServiceNumber> = clientBodyDecoder(
-  "UNWATCH",
-  SERVICE_NUMBER,
-);
-export const unwatchBody: BodyMapper<ServiceNumber> = bodyMapper("UNWATCH", SERVICE_NUMBER);
+export const [decodeUnwatch, unwatchBody] = clientBody<ServiceNumber>("UNWATCH", SERVICE_NUMBER);
 
 /** Decodes the body of CREDIT, and makes it. */
-export const decodeCreditToBroker: BodyDecoder<Credit> = clientBodyDecoder("CREDIT", CREDIT);
-export const creditToBrokerBody: BodyMapper<Credit> = bodyMapper("CREDIT", CREDIT);
+export const [decodeCreditToBroker, creditToBrokerBody] = clientBody<Credit>("CREDIT", CREDIT);
 
 /** Decodes the body of CREDIT, and makes it. */
-export const decodeCreditToClient: BodyDecoder<Credit> = brokerBodyDecoder("CREDIT", CREDIT);
-export const creditToClientBody: BodyMapper<Credit> = bodyMapper("CREDIT", CREDIT);
+export const [decodeCreditToClient, creditToClientBody] = brokerBody<Credit>("CREDIT", CREDIT);
 
 /** Decodes the body of CLEAR_RETAINED, and makes it. */
-export const decodeClearRetained: BodyDecoder<ClearRetained> = clientBodyDecoder(
+export const [decodeClearRetained, clearRetainedBody] = clientBody<ClearRetained>(
   "CLEAR_RETAINED",
-  CLEAR_RETAINED,
-);
-export const clearRetainedBody: BodyMapper<ClearRetained> = bodyMapper(
-  "CLEAR_RETAINED",
-  CLEAR_RETAINED,
+  { topic: TEXT },
 );
 
 /** Decodes the body of ACK of CLEAR_RETAINED, and makes it. */
-export const decodeClearRetainedAck: BodyDecoder<ClearRetainedAck> = brokerBodyDecoder(
+export const [decodeClearRetainedAck, clearRetainedAckBody] = brokerBody<ClearRetainedAck>(
   "ACK of CLEAR_RETAINED",
-  CLEAR_RETAINED_ACK,
-);
-export const clearRetainedAckBody: BodyMapper<ClearRetainedAck> = bodyMapper(
-  "ACK of CLEAR_RETAINED",
-  CLEAR_RETAINED_ACK,
+  { cleared: FLAG },
 );
 
 /** Decodes the body of OPEN_CHANNEL, and makes it. */
-export const decodeOpenChannel: BodyDecoder<OpenChannel> = clientBodyDecoder(
-  "OPEN_CHANNEL",
-  OPEN_CHANNEL,
-);
-export const openChannelBody: BodyMapper<OpenChannel> = bodyMapper("OPEN_CHANNEL", OPEN_CHANNEL);
-
-/** Decodes the body of QUERY, and makes it. */
-export const decodeQuery: BodyDecoder<Query> = clientBodyDecoder("QUERY", QUERY);
-export const queryBody: BodyMapper<Query> = bodyMapper("QUERY", QUERY);
-
-/** Decodes the body of ACK of QUERY, and makes it. */
-export const decodeQueryAck: BodyDecoder<QueryAck> = brokerBodyDecoder("ACK of QUERY", QUERY_ACK);
-export const queryAckBody: BodyMapper<QueryAck> = bodyMapper("ACK of QUERY", QUERY_ACK);
+export const [decodeOpenChannel, openChannelBody] = clientBody<OpenChannel>("OPEN_CHANNEL", {
+  service: TEXT,
+});
 
 /** Decodes the body of SERVICE, and makes it. */
-export const decodeServiceBody: BodyDecoder<ServiceBody> = brokerBodyDecoder("SERVICE", SERVICE);
-export const serviceBody: BodyMapper<ServiceBody> = bodyMapper("SERVICE", SERVICE);
+export const [decodeServiceBody, serviceBody] = brokerBody<ServiceBody>("SERVICE", {
+  generation: COUNT,
+  owners: OWNERS,
+  count: COUNT,
+});
 
 /** Decodes the body of OWNERSHIP, and makes it. */
-export const decodeOwnershipBody: BodyDecoder<OwnershipBody> = brokerBodyDecoder(
-  "OWNERSHIP",
-  OWNERSHIP,
-);
-export const ownershipBody: BodyMapper<OwnershipBody> = bodyMapper("OWNERSHIP", OWNERSHIP);
+export const [decodeOwnershipBody, ownershipBody] = brokerBody<OwnershipBody>("OWNERSHIP", {
+  generation: COUNT,
+  isOwner: FLAG,
+});
 
 /** Decodes the body of CHANNEL, and makes it. */
-export const decodeChannelBody: BodyDecoder<ChannelBody> = brokerBodyDecoder("CHANNEL", CHANNEL);
-export const channelBody: BodyMapper<ChannelBody> = bodyMapper("CHANNEL", CHANNEL);
+export const [decodeChannelBody, channelBody] = brokerBody<ChannelBody>("CHANNEL", {
+  service: TEXT,
+  peer: U32,
+});

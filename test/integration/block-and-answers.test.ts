@@ -4,7 +4,7 @@
  */
 
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "bun:test";
-import { SEND_QUEUE_BYTES_MAX } from "../../src/broker/limits.ts";
+import { SEND_QUEUE_BYTES_MAX } from "../../src/broker/sending/limits.ts";
 import type { Bus } from "../../src/client/bus.ts";
 import { connect } from "../../src/client/connect.ts";
 import { BEYOND_FULL_BYTES } from "../../src/client/limits.ts";

@@ -14,11 +14,8 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import {
-  ADMINISTRATORS_EXTRA_MAX,
-  AWAITING_HELLO_PER_UID_MAX,
-  FDS_RESERVED,
-} from "../../src/broker/limits.ts";
+import { FDS_RESERVED } from "../../src/broker/fds/limits.ts";
+import { ADMINISTRATORS_EXTRA_MAX, AWAITING_HELLO_PER_UID_MAX } from "../../src/broker/limits.ts";
 import { OwnedFd } from "../../src/ffi/owned-fd.ts";
 import { bindPath, listen, openSeqpacket } from "../../src/ffi/seqpacket.ts";
 import { FLAG_FATAL, OPCODE } from "../../src/protocol/opcodes.ts";

@@ -1,7 +1,7 @@
 /** Calls where something is full, and rights on services that a new policy takes away. */
 
 import { describe, expect, test } from "bun:test";
-import { SEND_QUEUE_BYTES_MAX } from "../../src/broker/limits.ts";
+import { SEND_QUEUE_BYTES_MAX } from "../../src/broker/sending/limits.ts";
 import { FLAG_MORE, FLAG_STREAM, FLAG_TIMED_OUT, OPCODE } from "../../src/protocol/opcodes.ts";
 import { STATUS } from "../../src/protocol/status-codes.ts";
 import { CliBroker } from "../support/cli-process.ts";

@@ -1,6 +1,6 @@
 /** The states of a call in which its processes are stopped and killed, and how one is played. */
 
-import { SEND_QUEUE_BYTES_MAX } from "../../src/broker/limits.ts";
+import { SEND_QUEUE_BYTES_MAX } from "../../src/broker/sending/limits.ts";
 import { eventually } from "../support/eventually.ts";
 import { type Cast, CLIENT_ROLES, type ClientRole, type Role } from "./call-matrix-cast.ts";
 

@@ -4,7 +4,8 @@
  */
 
 import { describe, expect, test } from "bun:test";
-import { AWAITING_HELLO_PER_UID_MAX, FDS_UNTAKEN_MAX } from "../../src/broker/limits.ts";
+import { FDS_UNTAKEN_MAX } from "../../src/broker/fds/limits.ts";
+import { AWAITING_HELLO_PER_UID_MAX } from "../../src/broker/limits.ts";
 import { MESSAGE_FDS_MAX } from "../../src/protocol/limits.ts";
 import {
   FLAG_FATAL,

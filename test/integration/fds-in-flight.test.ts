@@ -2,7 +2,7 @@
 
 import { describe, expect, test } from "bun:test";
 import { closeSync, openSync } from "node:fs";
-import { FDS_UNTAKEN_MAX } from "../../src/broker/limits.ts";
+import { FDS_UNTAKEN_MAX } from "../../src/broker/fds/limits.ts";
 import { connect } from "../../src/client/index.ts";
 import { closeFd } from "../../src/ffi/owned-fd.ts";
 import {

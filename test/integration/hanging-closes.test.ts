@@ -3,7 +3,8 @@
 import { describe, expect, test } from "bun:test";
 import { existsSync } from "node:fs";
 import { Listener } from "../../src/broker/arrivals/listener.ts";
-import { FDS_CLOSING_PER_UID_MAX, FDS_RESERVED } from "../../src/broker/limits.ts";
+import { FDS_CLOSING_PER_UID_MAX } from "../../src/broker/closing/limits.ts";
+import { FDS_RESERVED } from "../../src/broker/fds/limits.ts";
 import { connect } from "../../src/client/index.ts";
 import { OPCODE } from "../../src/protocol/opcodes.ts";
 import { STATUS } from "../../src/protocol/status-codes.ts";

@@ -9,12 +9,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Broker } from "../../src/broker/broker.ts";
 import type { BrokerEvent } from "../../src/broker/events.ts";
+import { FDS_RESERVED, SPARE_FDS } from "../../src/broker/fds/limits.ts";
 import {
-  FDS_RESERVED,
-  SPARE_FDS,
   SUBSCRIPTIONS_PER_CONNECTION_MAX,
   TOPICS_PER_CONNECTION_MAX,
-} from "../../src/broker/limits.ts";
+} from "../../src/broker/routing/limits.ts";
 import { OPCODE } from "../../src/protocol/opcodes.ts";
 import type { PacketWriter } from "../../src/protocol/packet.ts";
 import { STATUS } from "../../src/protocol/status-codes.ts";

@@ -2,7 +2,7 @@
 
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import { readdirSync, readlinkSync, statSync } from "node:fs";
-import { SEND_QUEUE_MEMORY_BYTES_MAX } from "../../src/broker/limits.ts";
+import { SEND_QUEUE_MEMORY_BYTES_MAX } from "../../src/broker/sending/limits.ts";
 import { type Bus, connect, Memory, type Message } from "../../src/client/index.ts";
 import { LARGE_COPY_BYTES_MAX } from "../../src/client/limits.ts";
 import type { Subscription } from "../../src/client/subscription.ts";

@@ -1,7 +1,7 @@
 /** Last values: kept by a real broker, with their files, and given to who comes later. */
 
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
-import { RETAINED_OVERHEAD_BYTES } from "../../src/broker/limits.ts";
+import { RETAINED_OVERHEAD_BYTES } from "../../src/broker/retained/limits.ts";
 import { type Bus, connect, type Message } from "../../src/client/index.ts";
 import type { Subscription } from "../../src/client/subscription.ts";
 import { LimitError, RejectedError } from "../../src/errors.ts";

@@ -4,9 +4,10 @@
  */
 
 import { describe, expect, test } from "bun:test";
-import { RETAINED_OVERHEAD_BYTES, SEND_QUEUE_BYTES_MAX } from "../../src/broker/limits.ts";
 import type { Limits } from "../../src/broker/quotas/quota.ts";
 import { LIMIT_KEY_OF } from "../../src/broker/quotas/quota-limits.ts";
+import { RETAINED_OVERHEAD_BYTES } from "../../src/broker/retained/limits.ts";
+import { SEND_QUEUE_BYTES_MAX } from "../../src/broker/sending/limits.ts";
 import { closeFd } from "../../src/ffi/owned-fd.ts";
 import { PROTOCOL_VERSION } from "../../src/protocol/limits.ts";
 import { FLAG_MORE, FLAG_STREAM, OPCODE } from "../../src/protocol/opcodes.ts";

@@ -1,7 +1,7 @@
 /** Overflow, queue groups and receipts together with calls, last values, presence and reconnecting. */
 
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { SEND_QUEUE_BYTES_MAX } from "../../src/broker/limits.ts";
+import { SEND_QUEUE_BYTES_MAX } from "../../src/broker/sending/limits.ts";
 import { type Bus, connect, type Gap, GapError } from "../../src/client/index.ts";
 import { OPCODE } from "../../src/protocol/opcodes.ts";
 import { eventually } from "../support/eventually.ts";

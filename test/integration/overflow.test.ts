@@ -4,11 +4,8 @@
  */
 
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import {
-  SEND_QUEUE_BYTES_MAX,
-  SEND_QUEUE_FDS_HOLD,
-  STALL_LIMIT_MS,
-} from "../../src/broker/limits.ts";
+import { STALL_LIMIT_MS } from "../../src/broker/reading/limits.ts";
+import { SEND_QUEUE_BYTES_MAX, SEND_QUEUE_FDS_HOLD } from "../../src/broker/sending/limits.ts";
 import { closeFd } from "../../src/ffi/owned-fd.ts";
 import { GAP_REASON, OPCODE } from "../../src/protocol/opcodes.ts";
 import { STATUS } from "../../src/protocol/status-codes.ts";

@@ -1,6 +1,6 @@
 /** Messages with numbers in them, more than a client that does not read can have waiting. */
 
-import { SEND_QUEUE_BYTES_MAX } from "../../src/broker/limits.ts";
+import { SEND_QUEUE_BYTES_MAX } from "../../src/broker/sending/limits.ts";
 import { OPCODE } from "../../src/protocol/opcodes.ts";
 import { eventually } from "./eventually.ts";
 import { packetOf, RawClient, type RawFrame } from "./raw-client.ts";

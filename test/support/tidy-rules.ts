@@ -175,7 +175,7 @@ export function findUndocumentedExports(file: SourceFile): string[] {
 }
 
 const EXPORTED_DECLARATION =
-  /^export (?:declare |async |abstract )*(function\*?|class|const|let|interface|type) (\w+)/;
+  /^export (?:declare |async |abstract )*(function\*?|class|const|let|interface|type) (\w+|\[.+\])/;
 
 interface Import {
   /** Path from the root of the checkout, or name of a package. */

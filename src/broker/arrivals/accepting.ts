@@ -8,9 +8,8 @@ import { FD_TABLE_FULL, INTERRUPTED, PEER_CLOSED, WOULD_BLOCK } from "../../ffi/
 import { isDue, NEVER } from "../deadlines.ts";
 import type { BrokerEventListener } from "../events.ts";
 import type { SpareFds } from "../fds/spare-fds.ts";
-import { ACCEPT_PAUSE_MS } from "../limits.ts";
 import type { SocketWatch } from "../socket-watch.ts";
-import { DOOR_SHUT_MS, TURNED_AWAY_AT_ONCE } from "../turn-limits.ts";
+import { ACCEPT_PAUSE_MS, DOOR_SHUT_MS, TURNED_AWAY_AT_ONCE } from "./limits.ts";
 import type { Listener } from "./listener.ts";
 import type { Reception } from "./reception.ts";
 

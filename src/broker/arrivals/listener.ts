@@ -29,7 +29,7 @@ import {
   openSeqpacket,
 } from "../../ffi/seqpacket.ts";
 import { enablePacketCredentials, setPassRights } from "../../ffi/socket-options.ts";
-import { LISTEN_BACKLOG } from "../limits.ts";
+import { LISTEN_BACKLOG } from "./limits.ts";
 
 /** S_ISVTX, inode(7). */
 const STICKY_BIT = 0o1000;

@@ -11,7 +11,7 @@ import {
   NEWCOMERS_KNOWN_MAX,
   NEWCOMERS_PER_SECOND,
   NEWCOMERS_WAITING_MAX,
-} from "../limits.ts";
+} from "./limits.ts";
 
 /** Milliseconds for each newcomer of one user. */
 const INTERVAL_MS = 1_000 / NEWCOMERS_PER_SECOND;

@@ -16,9 +16,9 @@ import { encodeFatal } from "../departures/fatal-frame.ts";
 import type { BrokerEventListener } from "../events.ts";
 import type { FdBudget } from "../fds/fd-budget.ts";
 import type { FdHost } from "../fds/fd-intake.ts";
-import { NEWCOMERS_WAITING_SHARE, TURNED_AWAY_MAX } from "../limits.ts";
 import type { PacketSource } from "../reading/packet-source.ts";
 import { CONTROL_FRAME_BUFFER } from "../sending/control-frames.ts";
+import { NEWCOMERS_WAITING_SHARE, TURNED_AWAY_MAX } from "./limits.ts";
 import { Newcomers, type Reception as Outcome } from "./newcomers.ts";
 
 const ROOT_UID = 0;

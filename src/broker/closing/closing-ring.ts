@@ -10,7 +10,7 @@
  */
 
 import { assert } from "../../assert.ts";
-import { CLOSING_RING_FDS } from "../limits.ts";
+import { CLOSING_RING_FDS } from "./limits.ts";
 
 const PUSHED = 0;
 const CLOSED = 1;

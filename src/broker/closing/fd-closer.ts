@@ -8,6 +8,7 @@ import { assert } from "../../assert.ts";
 import { closesAtOnce } from "../../ffi/fd-hazard.ts";
 import { closeFd } from "../../ffi/owned-fd.ts";
 import type { BrokerEventListener } from "../events.ts";
+import type { ClosingLane } from "./closing-thread.ts";
 import {
   CLOSE_STUCK_MS,
   CLOSING_DRAIN_MS,
@@ -17,8 +18,7 @@ import {
   CLOSING_RETRY_MS,
   CLOSING_RING_FDS,
   FDS_CLOSING_PER_UID_MAX,
-} from "../limits.ts";
-import type { ClosingLane } from "./closing-thread.ts";
+} from "./limits.ts";
 
 /** What a closer is made from; tests put their own in the places of the kernel and the clock. */
 export interface FdCloserParts {

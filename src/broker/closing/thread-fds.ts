@@ -11,15 +11,15 @@
 
 import type { Worker } from "node:worker_threads";
 import { getOpenFilesLimit } from "../../ffi/resource-limits.ts";
+import { ACCEPT_PAUSE_MS } from "../arrivals/limits.ts";
 import { isDue, NEVER } from "../deadlines.ts";
 import { SpareFds } from "../fds/spare-fds.ts";
 import {
-  ACCEPT_PAUSE_MS,
   THREAD_START_FDS,
   THREAD_START_FDS_MIN,
   THREAD_START_ROOM_FDS,
   THREAD_START_WAIT_MS,
-} from "../limits.ts";
+} from "./limits.ts";
 import type { StartSignal } from "./start-signal.ts";
 
 /** A thread that is to be started. */

@@ -1,12 +1,8 @@
 /** Why the broker ends connections, as code and words. The wording of all endings stands here. */
 
 import type { ErrorCode, LimitErrorCode, SyscallError } from "../../errors.ts";
-import {
-  AWAITING_HELLO_PER_UID_MAX,
-  HELLO_TIMEOUT_MS,
-  NEWCOMERS_PER_SECOND,
-  NEWCOMERS_WAITING_MAX,
-} from "../limits.ts";
+import { NEWCOMERS_PER_SECOND, NEWCOMERS_WAITING_MAX } from "../arrivals/limits.ts";
+import { AWAITING_HELLO_PER_UID_MAX, HELLO_TIMEOUT_MS } from "../limits.ts";
 import { type Excess, excessWords, type LimitFigures } from "../quotas/excess.ts";
 import type { Fullness } from "../sending/queue-room.ts";
 

@@ -5,8 +5,9 @@
 
 import { sendPacket } from "../../ffi/seqpacket.ts";
 import { getSendBufferBytes, setSendBufferBytes } from "../../ffi/socket-options.ts";
-import { LAST_WORD_BYTES, SOCKET_SEND_BUFFER_BYTES } from "../limits.ts";
 import { CONTROL_FRAME_BUFFER } from "../sending/control-frames.ts";
+import { SOCKET_SEND_BUFFER_BYTES } from "../sending/limits.ts";
+import { LAST_WORD_BYTES } from "./limits.ts";
 
 /**
  * Gives a socket the buffer that all connections have, less what is kept for the last word.

@@ -6,8 +6,8 @@
  */
 
 import { assert } from "../../assert.ts";
-import { FDS_PER_CONNECTION, FDS_RESERVED } from "../limits.ts";
 import type { LimitFigures } from "../quotas/excess.ts";
+import { FDS_PER_CONNECTION, FDS_RESERVED } from "./limits.ts";
 
 /** The fds of one broker. */
 export class FdBudget {

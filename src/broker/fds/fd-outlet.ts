@@ -17,11 +17,11 @@ import {
   RECORD_TOO_LARGE,
 } from "../../ffi/syscall-result.ts";
 import { LANE_RECORD_BYTES } from "../../protocol/limits.ts";
-import { FDS_UNTAKEN_BEFORE_LOOK, FDS_UNTAKEN_MAX } from "../limits.ts";
 import { type FdLoss, KERNEL_REFUSED, LANE_GONE } from "../sending/frame-marks.ts";
 import type { QueuedPacket } from "../sending/packet-pool.ts";
 import type { WaitingPackets } from "../sending/waiting-packets.ts";
 import type { FdBundle, FdPayer } from "./fd-bundle.ts";
+import { FDS_UNTAKEN_BEFORE_LOOK, FDS_UNTAKEN_MAX } from "./limits.ts";
 import { UntakenFds } from "./untaken-fds.ts";
 
 /** The system calls that a send queue makes; src/ffi has them with the same signatures. */

@@ -7,11 +7,11 @@
 import type { Connection } from "../connection.ts";
 import type { ConnectionTable } from "../connection-table.ts";
 import type { BrokerEventListener } from "../events.ts";
-import { FD_LOOK_INTERVAL_MS, FD_SWEEP_INTERVAL_MS } from "../limits.ts";
 import type { LimitFigures } from "../quotas/excess.ts";
 import type { Flusher } from "../sending/flusher.ts";
 import type { SocketWatch } from "../socket-watch.ts";
 import type { FdsInFlight } from "./fds-in-flight.ts";
+import { FD_LOOK_INTERVAL_MS, FD_SWEEP_INTERVAL_MS } from "./limits.ts";
 import type { LingeringSockets } from "./lingering-sockets.ts";
 
 /** What a sweep needs of the process around it. */

@@ -7,11 +7,11 @@
 import { assert } from "../../assert.ts";
 import { FDS_UNWANTED } from "../../ffi/syscall-result.ts";
 import type { PeerIdentity } from "../identity/identity.ts";
-import { FD_WAITERS_MAX } from "../limits.ts";
 import type { Deferred } from "../long-work/deferred.ts";
 import { type ConnectionQuota, RESOURCE } from "../quotas/quota.ts";
 import type { FdPayer } from "./fd-bundle.ts";
 import type { FdOutletHost } from "./fd-outlet.ts";
+import { FD_WAITERS_MAX } from "./limits.ts";
 
 /** What became of fds, since the broker started. */
 export interface FdCounters {

@@ -7,10 +7,10 @@
 
 import { OwnedFd } from "../../ffi/owned-fd.ts";
 import { collectUnixGarbage } from "../../ffi/seqpacket.ts";
-import { LINGERING_SOCKET_COST } from "../limits.ts";
 import { RESOURCE, type UserQuota } from "../quotas/quota.ts";
 import type { FdBudget } from "./fd-budget.ts";
 import type { FdOutlet } from "./fd-outlet.ts";
+import { LINGERING_SOCKET_COST } from "./limits.ts";
 
 interface LingeringSocket {
   readonly socket: OwnedFd;

@@ -7,7 +7,7 @@
 import { SyscallError } from "../../errors.ts";
 import { closeFd } from "../../ffi/owned-fd.ts";
 import { openSeqpacket } from "../../ffi/seqpacket.ts";
-import { SPARE_FDS, SPARE_FDS_FOR_ONE } from "../limits.ts";
+import { SPARE_FDS, SPARE_FDS_FOR_ONE } from "./limits.ts";
 
 /** Spare fds of one process. */
 export class SpareFds {

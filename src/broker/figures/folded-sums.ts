@@ -3,7 +3,7 @@
  * others share one sum. Knows nothing of what is added up.
  */
 
-import { FOLDED_SUMS_MAX } from "../limits.ts";
+import { FOLDED_SUMS_MAX } from "./limits.ts";
 
 /** Stands for those that are not kept apart. */
 export const OTHERS = null;

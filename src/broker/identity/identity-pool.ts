@@ -4,8 +4,8 @@
  * the very same in all its fields stands for it; nothing is looked up by what a client can choose.
  */
 
-import { POOLED_IDENTITIES_MAX } from "../limits.ts";
 import type { PeerIdentity } from "./identity.ts";
+import { POOLED_IDENTITIES_MAX } from "./limits.ts";
 
 /** Identities of the processes that connected last. One for a broker. */
 export class IdentityPool {

@@ -1,6 +1,6 @@
 /** One answer to QUERY: as many entries as fit, as a JSON array, and where the next one goes on. */
 
-import { QUERY_ANSWER_BYTES_MAX, QUERY_ENTRIES_PER_LOOK } from "../limits.ts";
+import { QUERY_ANSWER_BYTES_MAX, QUERY_ENTRIES_PER_LOOK } from "./limits.ts";
 import type { Entry } from "./query-provider.ts";
 
 /** As the ACK of QUERY has it. */

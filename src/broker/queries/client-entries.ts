@@ -4,11 +4,11 @@ import { patternsIntersect, topicMatches } from "../../protocol/topics.ts";
 import type { Connection, SubscriptionWish } from "../connection.ts";
 import type { ConnectionTable } from "../connection-table.ts";
 import { figuresOf } from "../figures/figures.ts";
-import { HOLDERS_TOLD_MAX } from "../limits.ts";
 import { RESOURCE, type ResourceName } from "../quotas/quota.ts";
 import type { BackPressure } from "../reading/back-pressure.ts";
 import type { BusState } from "../routing/bus-state.ts";
 import { goneEntries, isBeforeGone } from "./gone-entries.ts";
+import { HOLDERS_TOLD_MAX } from "./limits.ts";
 import {
   type Entry,
   maySee,

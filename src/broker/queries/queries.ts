@@ -4,9 +4,9 @@
  * that go.
  */
 
+import { decodeQuery, type Query, queryAckBody } from "../../protocol/administration-messages.ts";
 import { errorBody } from "../../protocol/control-messages.ts";
 import { OPCODE } from "../../protocol/opcodes.ts";
-import { decodeQuery, type Query, queryAckBody } from "../../protocol/service-messages.ts";
 import { STATUS } from "../../protocol/status-codes.ts";
 import { checkPattern } from "../../protocol/topics.ts";
 import type { QuerySubject } from "../../protocol/words.ts";

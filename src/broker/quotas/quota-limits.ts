@@ -5,17 +5,14 @@
 
 import { assert } from "../../assert.ts";
 import { LARGE_BODY_BYTES_MAX } from "../../protocol/limits.ts";
-import {
-  CONNECTIONS_PER_UID_MAX,
-  FD_TTL_MS,
-  QUEUED_BYTES_PER_UID_MAX,
-  RETAINED_PER_UID_MAX,
-  SERVICES_PER_CONNECTION_MAX,
-  STALL_LIMIT_MS,
-  SUBSCRIPTIONS_PER_CONNECTION_MAX,
-  TOPICS_PER_CONNECTION_MAX,
-} from "../limits.ts";
+import { FD_TTL_MS } from "../fds/limits.ts";
+import { CONNECTIONS_PER_UID_MAX } from "../limits.ts";
 import { isInRanges, type LimitValues, type PolicyLimits } from "../policy/rules.ts";
+import { STALL_LIMIT_MS } from "../reading/limits.ts";
+import { RETAINED_PER_UID_MAX } from "../retained/limits.ts";
+import { SUBSCRIPTIONS_PER_CONNECTION_MAX, TOPICS_PER_CONNECTION_MAX } from "../routing/limits.ts";
+import { QUEUED_BYTES_PER_UID_MAX } from "../sending/limits.ts";
+import { SERVICES_PER_CONNECTION_MAX } from "../services/limits.ts";
 import type { Limits, LimitsOfUid } from "./quota.ts";
 
 /**

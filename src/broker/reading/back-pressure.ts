@@ -13,7 +13,6 @@ import type { Connection } from "../connection.ts";
 import { isDue } from "../deadlines.ts";
 import { type Cause, cannotWatch, holdsOthersBack } from "../departures/endings.ts";
 import type { FdBudget } from "../fds/fd-budget.ts";
-import { BACKGROUND_MS_PER_TURN } from "../limits.ts";
 import { type Background, OF_BROKER } from "../long-work/background.ts";
 import type { BusState } from "../routing/bus-state.ts";
 import type { ControlSender } from "../routing/introductions.ts";
@@ -21,6 +20,7 @@ import type { Route } from "../routing/route.ts";
 import { holdersOn, type Router } from "../routing/router.ts";
 import type { Flusher } from "../sending/flusher.ts";
 import type { SocketWatch } from "../socket-watch.ts";
+import { BACKGROUND_MS_PER_TURN } from "../turn-limits.ts";
 import { type Held, HeldPublishers, type Holdup } from "./held-publishers.ts";
 import type { PacketRest, PacketRests } from "./packet-rests.ts";
 

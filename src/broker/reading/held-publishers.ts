@@ -6,8 +6,8 @@
  */
 
 import type { Connection } from "../connection.ts";
-import { HELD_TOLD_MS, STALL_LOOK_MS } from "../limits.ts";
 import type { Route } from "../routing/route.ts";
+import { HELD_TOLD_MS, STALL_LOOK_MS } from "./limits.ts";
 import type { PacketRest } from "./packet-rests.ts";
 
 /** Why a publisher is not read from. */

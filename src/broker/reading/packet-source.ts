@@ -13,7 +13,7 @@ import { MESSAGE_FDS_MAX, PACKET_BYTES_MAX } from "../../protocol/limits.ts";
 import type { FdCloser } from "../closing/fd-closer.ts";
 import type { FdBudget } from "../fds/fd-budget.ts";
 import type { FdHost } from "../fds/fd-intake.ts";
-import { DISCARDED_FDS_PER_STEP, DISCARDED_PACKETS_PER_STEP } from "../limits.ts";
+import { DISCARDED_FDS_PER_STEP, DISCARDED_PACKETS_PER_STEP } from "./limits.ts";
 
 /**
  * What a step of discard() came to. EMPTY: nothing is left. NOT_EMPTY: something may be, for the next

@@ -17,11 +17,15 @@ import type { FdBudget } from "../fds/fd-budget.ts";
 import type { FdsInFlight } from "../fds/fds-in-flight.ts";
 import { KeptFds } from "../fds/kept-fds.ts";
 import { isSentBy } from "../identity/identity.ts";
-import { AHEAD_OF_BYTES_MAX, BYTES_PER_TURN, PACKETS_PER_TURN } from "../limits.ts";
-import { PACKETS_PER_LOOK } from "../turn-limits.ts";
 import type { BackPressure } from "./back-pressure.ts";
 import type { HeldOff } from "./held-off.ts";
 import type { Holdup } from "./held-publishers.ts";
+import {
+  AHEAD_OF_BYTES_MAX,
+  BYTES_PER_TURN,
+  PACKETS_PER_LOOK,
+  PACKETS_PER_TURN,
+} from "./limits.ts";
 import type { PacketHandler, ReceivedPacket } from "./packet-handler.ts";
 import { PacketRest, type PacketRests } from "./packet-rests.ts";
 import type { PacketSource } from "./packet-source.ts";

@@ -6,10 +6,10 @@
 import { ConfigError } from "../../errors.ts";
 import {
   type Explain,
-  errorBody,
   explainAckBody,
   reloadPolicyAckBody,
-} from "../../protocol/control-messages.ts";
+} from "../../protocol/administration-messages.ts";
+import { errorBody } from "../../protocol/control-messages.ts";
 import { OPCODE } from "../../protocol/opcodes.ts";
 import { STATUS, type StatusName } from "../../protocol/status-codes.ts";
 import { checkPattern, checkTopicName } from "../../protocol/topics.ts";

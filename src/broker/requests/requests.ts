@@ -5,14 +5,13 @@
  */
 
 import { ProtocolError, type RejectedErrorCode } from "../../errors.ts";
+import { decodeExplain, type Explain } from "../../protocol/administration-messages.ts";
 import type { ControlMap } from "../../protocol/control-body.ts";
 import {
-  decodeExplain,
   decodeHello,
   decodeOpenTopic,
   decodeSubscribe,
   decodeUnsubscribe,
-  type Explain,
   errorBody,
   type Hello,
   openTopicAckBody,
@@ -34,13 +33,13 @@ import type { Connection } from "../connection.ts";
 import type { BrokerEventListener } from "../events.ts";
 import type { FdGate } from "../fds/fd-gate.ts";
 import type { FdSweep } from "../fds/fd-sweep.ts";
-import { GROUPS_PER_CONNECTION_MAX } from "../limits.ts";
 import type { Action } from "../policy/rules.ts";
 import { excessWords, type LimitFigures } from "../quotas/excess.ts";
 import type { BackPressure } from "../reading/back-pressure.ts";
 import type { Replay } from "../retained/replay.ts";
 import type { BusState } from "../routing/bus-state.ts";
 import type { ControlSender } from "../routing/introductions.ts";
+import { GROUPS_PER_CONNECTION_MAX } from "../routing/limits.ts";
 import { Topic } from "../routing/topic-table.ts";
 import type { Administration } from "./administration.ts";
 import { blockRefusalMessage, refusalMessage } from "./refusal.ts";

@@ -11,12 +11,12 @@ import type { Area } from "../area.ts";
 import type { Connection, OpenTopic } from "../connection.ts";
 import type { BrokerEventListener } from "../events.ts";
 import type { FdGate } from "../fds/fd-gate.ts";
-import { ENTRIES_PER_STEP } from "../limits.ts";
 import type { Background } from "../long-work/background.ts";
 import type { Chores } from "../long-work/chores.ts";
 import type { Action } from "../policy/rules.ts";
 import type { BusState } from "../routing/bus-state.ts";
 import type { ControlSender } from "../routing/introductions.ts";
+import { ENTRIES_PER_STEP } from "../turn-limits.ts";
 import { blockRefusalMessage, refusalMessage } from "./refusal.ts";
 
 /** What they are refreshed with. */

@@ -10,18 +10,18 @@
 import { isWildcard } from "../../protocol/topics.ts";
 import type { Connection } from "../connection.ts";
 import type { FdsInFlight } from "../fds/fds-in-flight.ts";
-import {
-  REPLAY_QUEUE_BYTES_MAX,
-  REPLAY_QUEUE_FDS_MAX,
-  REPLAY_QUEUE_MEMORY_BYTES_MAX,
-  REPLAY_STEPS_PER_LOOK,
-} from "../limits.ts";
 import type { BusState } from "../routing/bus-state.ts";
 import type { Introductions } from "../routing/introductions.ts";
 import type { Topic } from "../routing/topic-table.ts";
 import { type DeliveryHost, noteDelivery } from "../sending/delivery.ts";
 import { PEER_GONE } from "../sending/queue-outcomes.ts";
 import type { SendQueue } from "../sending/send-queue.ts";
+import {
+  REPLAY_QUEUE_BYTES_MAX,
+  REPLAY_QUEUE_FDS_MAX,
+  REPLAY_QUEUE_MEMORY_BYTES_MAX,
+  REPLAY_STEPS_PER_LOOK,
+} from "./limits.ts";
 import { FINISHED, ReplayFeed, SEARCHING } from "./replay-feed.ts";
 import type { RetainedTable } from "./retained-table.ts";
 import { type Origin, type RetainedValue, shareFds } from "./retained-value.ts";

@@ -5,9 +5,9 @@
  */
 
 import { assert } from "../../assert.ts";
-import { RETAINED_OVERHEAD_BYTES } from "../limits.ts";
 import type { LimitFigures } from "../quotas/excess.ts";
 import { type ConnectionQuota, RESOURCE, type Resource, type UserQuota } from "../quotas/quota.ts";
+import { RETAINED_OVERHEAD_BYTES } from "./limits.ts";
 
 /** What a last value is charged for. */
 export interface RetainedSize {

@@ -8,11 +8,11 @@
  */
 
 import { assert } from "../../assert.ts";
-import { RETAINED_MAX } from "../limits.ts";
 import { type ConnectionQuota, RESOURCE } from "../quotas/quota.ts";
 import { limitOfAllFor, MODEST } from "../quotas/reserve.ts";
 import type { TopicTable } from "../routing/topic-table.ts";
 import { DeadlineHeap } from "./deadline-heap.ts";
+import { RETAINED_MAX } from "./limits.ts";
 import { RetainedCharges, type RetainedExcess, type RetainedSize } from "./retained-charge.ts";
 import type { RetainedValue } from "./retained-value.ts";
 

@@ -4,8 +4,8 @@
  */
 
 import type { FdIntake } from "../fds/fd-intake.ts";
-import { EXPIRY_MS_PER_TURN, REPLAY_MS_PER_TURN } from "../limits.ts";
 import type { Router } from "../routing/router.ts";
+import { EXPIRY_MS_PER_TURN, REPLAY_MS_PER_TURN } from "../turn-limits.ts";
 import { Replay, type ReplayParts } from "./replay.ts";
 import { RetainedArea, type RetainedAreaParts } from "./retained-area.ts";
 import { RetainedTable } from "./retained-table.ts";

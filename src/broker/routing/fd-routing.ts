@@ -7,7 +7,7 @@ import type { PinnedBuffer } from "../../ffi/pinned-buffer.ts";
 import type { Connection, OpenTopic } from "../connection.ts";
 import type { FdBundle } from "../fds/fd-bundle.ts";
 import type { FdsInFlight } from "../fds/fds-in-flight.ts";
-import { FDS_STALLED_MS, FDS_TOGETHER_RECEIVERS_MAX } from "../limits.ts";
+import { FDS_STALLED_MS } from "../fds/limits.ts";
 import {
   deliverPlanned,
   type FdCounts,
@@ -17,6 +17,7 @@ import {
 } from "./fd-plan.ts";
 import type { GroupDelivery } from "./group-delivery.ts";
 import type { Introductions } from "./introductions.ts";
+import { FDS_TOGETHER_RECEIVERS_MAX } from "./limits.ts";
 import type { Route } from "./route.ts";
 import type { RouteFinder } from "./route-finder.ts";
 import type { Publication, Settlement } from "./settlement.ts";

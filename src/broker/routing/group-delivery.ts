@@ -12,9 +12,9 @@
 import type { PinnedBuffer } from "../../ffi/pinned-buffer.ts";
 import type { Connection } from "../connection.ts";
 import type { FdBundle } from "../fds/fd-bundle.ts";
-import { GROUP_CANDIDATES } from "../limits.ts";
 import { QUEUE_FULL } from "../sending/queue-outcomes.ts";
 import { deliverPlanned, GETS_NOTHING, type GroupShare } from "./fd-plan.ts";
+import { GROUP_CANDIDATES } from "./limits.ts";
 import type { RouteGroup } from "./route.ts";
 import type { GroupTopic } from "./topic-table.ts";
 

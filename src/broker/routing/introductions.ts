@@ -10,7 +10,7 @@ import { SENDER_GROUPS_MAX } from "../../protocol/limits.ts";
 import { OPCODE } from "../../protocol/opcodes.ts";
 import type { Connection } from "../connection.ts";
 import type { PeerIdentity } from "../identity/identity.ts";
-import { ENTRIES_PER_STEP } from "../limits.ts";
+import { ENTRIES_PER_STEP } from "../turn-limits.ts";
 import type { Topic } from "./topic-table.ts";
 
 /** Queues one control frame for a connection; evicts it where not even that fits. */

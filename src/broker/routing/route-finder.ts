@@ -4,9 +4,9 @@
  */
 
 import type { Connection, OpenTopic } from "../connection.ts";
-import { ROUTING_COST_PER_LOOK } from "../limits.ts";
 import type { BusState } from "./bus-state.ts";
 import type { Introductions } from "./introductions.ts";
+import { ROUTING_COST_PER_LOOK } from "./limits.ts";
 import type { Route } from "./route.ts";
 import type { Topic } from "./topic-table.ts";
 

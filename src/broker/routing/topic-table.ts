@@ -8,7 +8,7 @@ import { assert } from "../../assert.ts";
 import type { Connection } from "../connection.ts";
 import type { FdRules } from "../fds/fd-rules.ts";
 import { FoldedSums, type OTHERS, type SumKind } from "../figures/folded-sums.ts";
-import { GROUP_TOPICS_MAX, TOPICS_MAX } from "../limits.ts";
+import { GROUP_TOPICS_MAX, TOPICS_MAX } from "./limits.ts";
 import { EMPTY_ROUTE, type Route } from "./route.ts";
 
 /** What came of the messages on a topic. */

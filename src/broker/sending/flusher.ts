@@ -5,8 +5,8 @@
 
 import { SyscallError } from "../../errors.ts";
 import type { Connection } from "../connection.ts";
-import { UNFLUSHED_CONNECTIONS_MAX } from "../limits.ts";
 import type { SocketWatch } from "../socket-watch.ts";
+import { UNFLUSHED_CONNECTIONS_MAX } from "./limits.ts";
 import { ACCEPTED, BLOCKED, PEER_GONE } from "./queue-outcomes.ts";
 
 /** What becomes of connections that cannot be flushed. */

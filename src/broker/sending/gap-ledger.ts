@@ -4,7 +4,7 @@
  */
 
 import { FRAME_BYTES_OFFSET, FRAME_ID_OFFSET, paddedBytes } from "../../protocol/frame.ts";
-import { GAP_TOPICS_MAX } from "../limits.ts";
+import { GAP_TOPICS_MAX } from "./limits.ts";
 
 /** The id in a GAP frame that stands for several topics. */
 export const SEVERAL_TOPICS = 0;

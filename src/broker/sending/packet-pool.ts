@@ -14,15 +14,15 @@
 import { PinnedBuffer } from "../../ffi/pinned-buffer.ts";
 import { PACKET_BYTES_MAX } from "../../protocol/limits.ts";
 import type { FdBundle } from "../fds/fd-bundle.ts";
+import { excessOf, excessWords } from "../quotas/excess.ts";
+import { type ConnectionQuota, RESOURCE } from "../quotas/quota.ts";
 import {
   BACKLOG_BYTES_MAX,
   FREE_PACKETS_KEPT,
   FREE_SMALL_PACKETS_KEPT,
   SEND_QUEUE_CONTROL_BYTES_MAX,
   SMALL_PACKET_BYTES,
-} from "../limits.ts";
-import { excessOf, excessWords } from "../quotas/excess.ts";
-import { type ConnectionQuota, RESOURCE } from "../quotas/quota.ts";
+} from "./limits.ts";
 import type { Fullness } from "./queue-room.ts";
 
 /** One packet being filled or waiting. */

@@ -11,7 +11,7 @@ import {
   COMPACTION_SHARE,
   SEND_QUEUE_FDS_MAX,
   SEND_QUEUE_MEMORY_BYTES_MAX,
-} from "../limits.ts";
+} from "./limits.ts";
 import { OVERFLOW_DEFAULT } from "./overflow-rules.ts";
 import type { PacketShare } from "./packet-pool.ts";
 import { type CompactionTarget, compactPackets } from "./queue-compaction.ts";

@@ -1,6 +1,7 @@
 /** How much may wait for one connection: what limits.ts says of send queues, asked of one. Pure. */
 
 import { PACKET_BYTES_MAX } from "../../protocol/limits.ts";
+import type { LimitFigures } from "../quotas/excess.ts";
 import {
   FDS_WAITING_TOGETHER,
   LATEST_BYTES_KEPT,
@@ -15,8 +16,7 @@ import {
   SEND_QUEUE_MEMORY_BYTES_HOLD,
   SEND_QUEUE_MEMORY_BYTES_MAX,
   SEND_QUEUE_MEMORY_BYTES_RESUME,
-} from "../limits.ts";
-import type { LimitFigures } from "../quotas/excess.ts";
+} from "./limits.ts";
 
 /** What waits, or what is to be added. */
 export interface QueueLoad {

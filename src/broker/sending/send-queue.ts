@@ -26,7 +26,6 @@ import {
   lossOf,
   type PacketSink,
 } from "../fds/fd-outlet.ts";
-import { DIRECT_SEND_BYTES_MIN } from "../limits.ts";
 import { CONTROL_FRAME_BUFFER } from "./control-frames.ts";
 import {
   encodeGap,
@@ -37,6 +36,7 @@ import {
   needsFds,
   withheldKind,
 } from "./frame-marks.ts";
+import { DIRECT_SEND_BYTES_MIN } from "./limits.ts";
 import type { LaterLossListener } from "./loss-tally.ts";
 import type { PacketShare } from "./packet-pool.ts";
 import { NOT_TURNED_AWAY, QueueArrival } from "./queue-arrival.ts";

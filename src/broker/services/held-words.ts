@@ -7,9 +7,10 @@
 import { OPCODE } from "../../protocol/opcodes.ts";
 import { creditToClientBody } from "../../protocol/service-messages.ts";
 import type { Connection } from "../connection.ts";
-import { ENTRIES_PER_STEP, SEND_QUEUE_BYTES_MAX } from "../limits.ts";
 import type { Background } from "../long-work/background.ts";
 import type { ControlSender } from "../routing/introductions.ts";
+import { SEND_QUEUE_BYTES_MAX } from "../sending/limits.ts";
+import { ENTRIES_PER_STEP } from "../turn-limits.ts";
 
 /** A call's credit is at most what CREDIT can carry. */
 export const STREAM_CREDIT_MAX = 0xffff_ffff;

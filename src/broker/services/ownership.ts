@@ -10,10 +10,10 @@ import { ownershipBody } from "../../protocol/service-messages.ts";
 import type { Connection } from "../connection.ts";
 import type { BrokerEventListener } from "../events.ts";
 import type { FdGate } from "../fds/fd-gate.ts";
-import { ENTRIES_PER_STEP } from "../limits.ts";
 import type { Background } from "../long-work/background.ts";
 import { RESOURCE } from "../quotas/quota.ts";
 import type { ControlSender } from "../routing/introductions.ts";
+import { ENTRIES_PER_STEP } from "../turn-limits.ts";
 import type { OwnerChange, Service, ServiceTable } from "./service-table.ts";
 import type { ServiceWatch } from "./service-watch.ts";
 

@@ -12,8 +12,8 @@
  * Pure; made when a queue fills up.
  */
 
-import { SEND_QUEUE_BYTES_MAX, SEND_QUEUE_BYTES_RESUME } from "../limits.ts";
 import type { LimitFigures } from "../quotas/excess.ts";
+import { SEND_QUEUE_BYTES_MAX, SEND_QUEUE_BYTES_RESUME } from "../sending/limits.ts";
 
 /** From so many waiting bytes on requests are counted by user. */
 export const REQUESTS_SHARED_FROM = SEND_QUEUE_BYTES_RESUME;

@@ -20,11 +20,12 @@ import {
 import type { Area, CarryOut, ClientFrame } from "../area.ts";
 import type { Connection } from "../connection.ts";
 import type { FdGate } from "../fds/fd-gate.ts";
-import { ENTRIES_PER_STEP, TOPICS_MAX } from "../limits.ts";
 import { type Excess, excessOf, excessWords } from "../quotas/excess.ts";
 import { RESOURCE } from "../quotas/quota.ts";
 import { bodyEnd, bodyStart, checkRequestId, unknownOpcode } from "../requests/requests.ts";
 import type { BusState } from "../routing/bus-state.ts";
+import { TOPICS_MAX } from "../routing/limits.ts";
+import { ENTRIES_PER_STEP } from "../turn-limits.ts";
 import type { Answers } from "./answers.ts";
 import { ConnectionServices, type OpenService } from "./connection-services.ts";
 import type { Ownership } from "./ownership.ts";

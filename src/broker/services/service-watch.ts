@@ -9,11 +9,11 @@ import { SERVICE_OWNERS_TOLD_MAX } from "../../protocol/limits.ts";
 import { OPCODE } from "../../protocol/opcodes.ts";
 import { type ServiceBody, serviceBody } from "../../protocol/service-messages.ts";
 import type { Connection } from "../connection.ts";
-import { SEND_QUEUE_BYTES_MAX } from "../limits.ts";
 import type { Background } from "../long-work/background.ts";
 import type { Presence } from "../presence.ts";
 import type { BusState } from "../routing/bus-state.ts";
 import type { ControlSender, Introductions } from "../routing/introductions.ts";
+import { SEND_QUEUE_BYTES_MAX } from "../sending/limits.ts";
 import type { Service } from "./service-table.ts";
 
 type BusService = Service<Connection>;

@@ -4,7 +4,8 @@ import { beforeEach, describe, expect, test } from "bun:test";
 import type { Gap } from "../../../src/client/gaps.ts";
 import { Message } from "../../../src/client/message.ts";
 import { ReceivedFds } from "../../../src/client/received-fds.ts";
-import { type SubscribeOptions, Subscription } from "../../../src/client/subscription.ts";
+import { Subscription } from "../../../src/client/subscription.ts";
+import type { SubscribeOptions } from "../../../src/client/subscription-options.ts";
 import { ENCODING } from "../../../src/protocol/opcodes.ts";
 import { SENDER } from "./sender-fixture.ts";
 

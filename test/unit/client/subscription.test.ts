@@ -2,11 +2,8 @@ import { beforeEach, describe, expect, test } from "bun:test";
 import type { Gap } from "../../../src/client/gaps.ts";
 import { Message } from "../../../src/client/message.ts";
 import { ReceivedFds } from "../../../src/client/received-fds.ts";
-import {
-  type AnySubscription,
-  type SubscribeOptions,
-  Subscription,
-} from "../../../src/client/subscription.ts";
+import { type AnySubscription, Subscription } from "../../../src/client/subscription.ts";
+import type { SubscribeOptions } from "../../../src/client/subscription-options.ts";
 import { GapError, type LimitError } from "../../../src/errors.ts";
 import { duplicateFd } from "../../../src/ffi/owned-fd.ts";
 import { ENCODING } from "../../../src/protocol/opcodes.ts";

@@ -1,5 +1,6 @@
 /** Every body of a control frame: its decoder, the way back, and an example with all keys. */
 
+import * as administration from "../../../src/protocol/administration-messages.ts";
 import type { ControlMap } from "../../../src/protocol/control-body.ts";
 import * as messages from "../../../src/protocol/control-messages.ts";
 import type { BodyDecoder, BodyMapper } from "../../../src/protocol/control-shape.ts";
@@ -90,13 +91,13 @@ export const BODY_FIXTURES: readonly BodyFixture[] = [
   bodyFixture(
     "RELOAD_POLICY → ACK",
     "broker",
-    [messages.decodeReloadPolicyAck, messages.reloadPolicyAckBody],
+    [administration.decodeReloadPolicyAck, administration.reloadPolicyAckBody],
     { rules: 12 },
   ),
   bodyFixture(
     "EXPLAIN",
     "client",
-    [messages.decodeExplain, messages.explainBody],
+    [administration.decodeExplain, administration.explainBody],
     {
       action: "publish",
       topic: "a.b",
@@ -114,9 +115,14 @@ export const BODY_FIXTURES: readonly BodyFixture[] = [
     "exe",
     "label",
   ),
-  bodyFixture("EXPLAIN → ACK", "broker", [messages.decodeExplainAck, messages.explainAckBody], {
-    explanation: "{}",
-  }),
+  bodyFixture(
+    "EXPLAIN → ACK",
+    "broker",
+    [administration.decodeExplainAck, administration.explainAckBody],
+    {
+      explanation: "{}",
+    },
+  ),
   bodyFixture(
     "ERROR",
     "broker",
@@ -237,7 +243,7 @@ export const BODY_FIXTURES: readonly BodyFixture[] = [
   bodyFixture(
     "QUERY",
     "client",
-    [services.decodeQuery, services.queryBody],
+    [administration.decodeQuery, administration.queryBody],
     { what: "topics", about: "a.>", after: "a.b" },
     "about",
     "after",
@@ -245,7 +251,7 @@ export const BODY_FIXTURES: readonly BodyFixture[] = [
   bodyFixture(
     "QUERY → ACK",
     "broker",
-    [services.decodeQueryAck, services.queryAckBody],
+    [administration.decodeQueryAck, administration.queryAckBody],
     { answer: "[]", next: "a.c" },
     "next",
   ),

@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
 import { Accepting, type AcceptingParts } from "../../../../src/broker/arrivals/accepting.ts";
-import { DOOR_SHUT_MS, TURNED_AWAY_AT_ONCE } from "../../../../src/broker/turn-limits.ts";
+import { DOOR_SHUT_MS, TURNED_AWAY_AT_ONCE } from "../../../../src/broker/arrivals/limits.ts";
 import { WOULD_BLOCK } from "../../../../src/ffi/syscall-result.ts";
 
 /** A door with so many at it, and so many who wait to be let in. */

@@ -1,11 +1,11 @@
 import { expect, test } from "bun:test";
-import { Newcomers, type Reception } from "../../../../src/broker/arrivals/newcomers.ts";
 import {
   NEWCOMERS_AT_ONCE,
   NEWCOMERS_KNOWN_MAX,
   NEWCOMERS_PER_SECOND,
   NEWCOMERS_WAITING_MAX,
-} from "../../../../src/broker/limits.ts";
+} from "../../../../src/broker/arrivals/limits.ts";
+import { Newcomers, type Reception } from "../../../../src/broker/arrivals/newcomers.ts";
 
 const CROWD = 1000;
 const OTHER = 1001;

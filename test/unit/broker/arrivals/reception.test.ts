@@ -1,15 +1,11 @@
 /** Newcomers that are turned away, on real sockets: only root can make those of other users. */
 
 import { afterEach, describe, expect } from "bun:test";
+import { NEWCOMERS_AT_ONCE, TURNED_AWAY_MAX } from "../../../../src/broker/arrivals/limits.ts";
 import { Reception } from "../../../../src/broker/arrivals/reception.ts";
 import { FdBudget } from "../../../../src/broker/fds/fd-budget.ts";
-import {
-  DISCARDED_PACKETS_PER_STEP,
-  FDS_PER_CONNECTION,
-  FDS_RESERVED,
-  NEWCOMERS_AT_ONCE,
-  TURNED_AWAY_MAX,
-} from "../../../../src/broker/limits.ts";
+import { FDS_PER_CONNECTION, FDS_RESERVED } from "../../../../src/broker/fds/limits.ts";
+import { DISCARDED_PACKETS_PER_STEP } from "../../../../src/broker/reading/limits.ts";
 import { PacketSource } from "../../../../src/broker/reading/packet-source.ts";
 import { PacketReceiver } from "../../../../src/ffi/ancillary.ts";
 import { closeFd } from "../../../../src/ffi/owned-fd.ts";

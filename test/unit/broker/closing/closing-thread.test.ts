@@ -3,7 +3,7 @@ import { readlinkSync } from "node:fs";
 import { Worker } from "node:worker_threads";
 import { assert } from "../../../../src/assert.ts";
 import { ClosingThread } from "../../../../src/broker/closing/closing-thread.ts";
-import { CLOSING_RING_FDS } from "../../../../src/broker/limits.ts";
+import { CLOSING_RING_FDS } from "../../../../src/broker/closing/limits.ts";
 import { closeFd, duplicateFd } from "../../../../src/ffi/owned-fd.ts";
 import { openSeqpacketPair } from "../../../../src/ffi/seqpacket.ts";
 import { eventually } from "../../../support/eventually.ts";

@@ -1,7 +1,6 @@
 import { beforeEach, describe, expect, test } from "bun:test";
 import type { ClosingLane } from "../../../../src/broker/closing/closing-thread.ts";
 import { FdCloser } from "../../../../src/broker/closing/fd-closer.ts";
-import type { BrokerEvent } from "../../../../src/broker/events.ts";
 import {
   CLOSE_STUCK_MS,
   CLOSING_DRAIN_MS,
@@ -11,7 +10,8 @@ import {
   CLOSING_RETRY_MS,
   CLOSING_RING_FDS,
   FDS_CLOSING_PER_UID_MAX,
-} from "../../../../src/broker/limits.ts";
+} from "../../../../src/broker/closing/limits.ts";
+import type { BrokerEvent } from "../../../../src/broker/events.ts";
 
 const ALICE = 1000;
 const BOB = 2000;

@@ -1,9 +1,10 @@
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import { EventEmitter } from "node:events";
 import type { Worker } from "node:worker_threads";
+import { ACCEPT_PAUSE_MS } from "../../../../src/broker/arrivals/limits.ts";
+import { THREAD_START_FDS } from "../../../../src/broker/closing/limits.ts";
 import { StartSignal } from "../../../../src/broker/closing/start-signal.ts";
 import { ThreadFds } from "../../../../src/broker/closing/thread-fds.ts";
-import { ACCEPT_PAUSE_MS, THREAD_START_FDS } from "../../../../src/broker/limits.ts";
 import { getOpenFilesLimit } from "../../../../src/ffi/resource-limits.ts";
 
 let now: number;

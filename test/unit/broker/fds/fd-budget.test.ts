@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { FdBudget } from "../../../../src/broker/fds/fd-budget.ts";
-import { FDS_PER_CONNECTION, FDS_RESERVED } from "../../../../src/broker/limits.ts";
+import { FDS_PER_CONNECTION, FDS_RESERVED } from "../../../../src/broker/fds/limits.ts";
 
 /** What may be given out. */
 const TOTAL = 100;

@@ -3,10 +3,6 @@
 import { beforeEach, describe, expect, test } from "bun:test";
 import type { Connection } from "../../../../src/broker/connection.ts";
 import { FdBundle } from "../../../../src/broker/fds/fd-bundle.ts";
-import {
-  SEND_QUEUE_MEMORY_BYTES_MAX,
-  SEND_QUEUE_MEMORY_BYTES_RESUME,
-} from "../../../../src/broker/limits.ts";
 import { BusState } from "../../../../src/broker/routing/bus-state.ts";
 import { Introductions } from "../../../../src/broker/routing/introductions.ts";
 import { Router } from "../../../../src/broker/routing/router.ts";
@@ -14,6 +10,10 @@ import {
   CONTROL_FRAME_BUFFER,
   encodeControlFrame,
 } from "../../../../src/broker/sending/control-frames.ts";
+import {
+  SEND_QUEUE_MEMORY_BYTES_MAX,
+  SEND_QUEUE_MEMORY_BYTES_RESUME,
+} from "../../../../src/broker/sending/limits.ts";
 import { ACCEPTED, QUEUE_FULL } from "../../../../src/broker/sending/queue-outcomes.ts";
 import { SendQueue } from "../../../../src/broker/sending/send-queue.ts";
 import { decodeGapBody } from "../../../../src/protocol/control-messages.ts";

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { FoldedSums, OTHERS } from "../../../../src/broker/figures/folded-sums.ts";
-import { FOLDED_SUMS_MAX } from "../../../../src/broker/limits.ts";
+import { FOLDED_SUMS_MAX } from "../../../../src/broker/figures/limits.ts";
 
 interface Count {
   count: number;

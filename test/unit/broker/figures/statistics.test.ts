@@ -1,8 +1,8 @@
 import { describe, expect, test } from "bun:test";
 import type { Connection } from "../../../../src/broker/connection.ts";
 import { OTHERS } from "../../../../src/broker/figures/folded-sums.ts";
+import { FOLDED_SUMS_MAX } from "../../../../src/broker/figures/limits.ts";
 import { Statistics } from "../../../../src/broker/figures/statistics.ts";
-import { FOLDED_SUMS_MAX } from "../../../../src/broker/limits.ts";
 import { ConnectionBench } from "../connection-fixture.ts";
 
 const bench = new ConnectionBench();

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import type { PeerIdentity } from "../../../../src/broker/identity/identity.ts";
 import { equalIdentities, IdentityPool } from "../../../../src/broker/identity/identity-pool.ts";
-import { POOLED_IDENTITIES_MAX } from "../../../../src/broker/limits.ts";
+import { POOLED_IDENTITIES_MAX } from "../../../../src/broker/identity/limits.ts";
 
 const SENSOR: PeerIdentity = {
   uid: 1000,

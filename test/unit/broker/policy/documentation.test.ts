@@ -2,7 +2,6 @@
 
 import { describe, expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
-import { RETAINED_OVERHEAD_BYTES, RETAINED_PER_UID_MAX } from "../../../../src/broker/limits.ts";
 import { decide, decideSubscribe } from "../../../../src/broker/policy/decide.ts";
 import {
   type Explanation,
@@ -12,6 +11,10 @@ import {
 import { parsePolicy } from "../../../../src/broker/policy/policy-file.ts";
 import { ACTIONS, FDS_DENIED_POLICIES } from "../../../../src/broker/policy/rules.ts";
 import { LIMIT_KEY_OF, QUOTA_DEFAULTS } from "../../../../src/broker/quotas/quota-limits.ts";
+import {
+  RETAINED_OVERHEAD_BYTES,
+  RETAINED_PER_UID_MAX,
+} from "../../../../src/broker/retained/limits.ts";
 import { FD_KINDS } from "../../../../src/fd-kinds.ts";
 import { OVERFLOW_POLICIES } from "../../../../src/protocol/words.ts";
 import { client, directory, parse, refusalOf } from "./policy-fixture.ts";

@@ -2,7 +2,6 @@ import { beforeEach, describe, expect, test } from "bun:test";
 import type { Connection, OpenTopic } from "../../../../src/broker/connection.ts";
 import type { Cause } from "../../../../src/broker/departures/endings.ts";
 import { KeptFds } from "../../../../src/broker/fds/kept-fds.ts";
-import { BACKGROUND_MS_PER_TURN, DIRECT_SEND_BYTES_MIN } from "../../../../src/broker/limits.ts";
 import { Background } from "../../../../src/broker/long-work/background.ts";
 import { RESOURCE } from "../../../../src/broker/quotas/quota.ts";
 import { QUOTA_DEFAULTS } from "../../../../src/broker/quotas/quota-limits.ts";
@@ -12,7 +11,9 @@ import { PacketRest, PacketRests } from "../../../../src/broker/reading/packet-r
 import { makeRoute, type Route } from "../../../../src/broker/routing/route.ts";
 import { Topic } from "../../../../src/broker/routing/topic-table.ts";
 import { Flusher } from "../../../../src/broker/sending/flusher.ts";
+import { DIRECT_SEND_BYTES_MIN } from "../../../../src/broker/sending/limits.ts";
 import type { SocketWatch } from "../../../../src/broker/socket-watch.ts";
+import { BACKGROUND_MS_PER_TURN } from "../../../../src/broker/turn-limits.ts";
 import { SyscallError } from "../../../../src/errors.ts";
 import { PinnedBuffer } from "../../../../src/ffi/pinned-buffer.ts";
 import { ConnectionBench } from "../connection-fixture.ts";

@@ -4,7 +4,7 @@ import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import {
   DISCARDED_FDS_PER_STEP,
   DISCARDED_PACKETS_PER_STEP,
-} from "../../../../src/broker/limits.ts";
+} from "../../../../src/broker/reading/limits.ts";
 import { PacketSource } from "../../../../src/broker/reading/packet-source.ts";
 import { sendPacketWithFds } from "../../../../src/ffi/ancillary.ts";
 import { libc } from "../../../../src/ffi/libc.ts";

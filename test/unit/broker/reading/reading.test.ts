@@ -4,7 +4,7 @@ import { expect, test } from "bun:test";
 import { fstatSync } from "node:fs";
 import type { Connection } from "../../../../src/broker/connection.ts";
 import { KeptFds } from "../../../../src/broker/fds/kept-fds.ts";
-import { AHEAD_OF_BYTES_MAX, PACKETS_PER_TURN } from "../../../../src/broker/limits.ts";
+import { AHEAD_OF_BYTES_MAX, PACKETS_PER_TURN } from "../../../../src/broker/reading/limits.ts";
 import type { ReceivedPacket } from "../../../../src/broker/reading/packet-handler.ts";
 import { type PacketRest, PacketRests } from "../../../../src/broker/reading/packet-rests.ts";
 import { PacketSource } from "../../../../src/broker/reading/packet-source.ts";

@@ -2,13 +2,13 @@ import { beforeEach, describe, expect, test } from "bun:test";
 import type { Connection } from "../../../../src/broker/connection.ts";
 import type { BrokerEvent } from "../../../../src/broker/events.ts";
 import { FdGate } from "../../../../src/broker/fds/fd-gate.ts";
-import { ENTRIES_PER_STEP } from "../../../../src/broker/limits.ts";
 import { Background } from "../../../../src/broker/long-work/background.ts";
 import { Chores } from "../../../../src/broker/long-work/chores.ts";
 import { ownUidPolicy } from "../../../../src/broker/policy/decide.ts";
 import { Rights, type RightsParts } from "../../../../src/broker/requests/rights.ts";
 import { BusState } from "../../../../src/broker/routing/bus-state.ts";
 import { Topic } from "../../../../src/broker/routing/topic-table.ts";
+import { ENTRIES_PER_STEP } from "../../../../src/broker/turn-limits.ts";
 import { OPCODE } from "../../../../src/protocol/opcodes.ts";
 import { ConnectionBench } from "../connection-fixture.ts";
 

@@ -1,6 +1,6 @@
 import { beforeEach, describe, expect, test } from "bun:test";
 import type { Connection } from "../../../../src/broker/connection.ts";
-import { REPLAY_QUEUE_BYTES_MAX } from "../../../../src/broker/limits.ts";
+import { REPLAY_QUEUE_BYTES_MAX } from "../../../../src/broker/retained/limits.ts";
 import { FINISHED, ReplayFeed } from "../../../../src/broker/retained/replay-feed.ts";
 import { parse } from "../policy/policy-fixture.ts";
 import { RetainedBench } from "./retained-fixture.ts";

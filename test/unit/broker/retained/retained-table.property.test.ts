@@ -3,9 +3,9 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import type { Connection } from "../../../../src/broker/connection.ts";
-import { RETAINED_OVERHEAD_BYTES } from "../../../../src/broker/limits.ts";
 import { RESOURCE } from "../../../../src/broker/quotas/quota.ts";
 import { QUOTA_DEFAULTS } from "../../../../src/broker/quotas/quota-limits.ts";
+import { RETAINED_OVERHEAD_BYTES } from "../../../../src/broker/retained/limits.ts";
 import { RetainedBench } from "./retained-fixture.ts";
 
 const TOPICS = ["a", "b", "c", "d"];

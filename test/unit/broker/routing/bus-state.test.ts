@@ -1,12 +1,12 @@
 import { expect, test } from "bun:test";
 import type { Connection } from "../../../../src/broker/connection.ts";
-import { SUBSCRIPTIONS_MAX, TOPICS_MAX } from "../../../../src/broker/limits.ts";
 import { ownUidPolicy } from "../../../../src/broker/policy/decide.ts";
 import { excessWords } from "../../../../src/broker/quotas/excess.ts";
 import { Quotas, RESOURCE } from "../../../../src/broker/quotas/quota.ts";
 import { QUOTA_DEFAULTS } from "../../../../src/broker/quotas/quota-limits.ts";
 import { MODEST } from "../../../../src/broker/quotas/reserve.ts";
 import { BusState } from "../../../../src/broker/routing/bus-state.ts";
+import { SUBSCRIPTIONS_MAX, TOPICS_MAX } from "../../../../src/broker/routing/limits.ts";
 import { Topic } from "../../../../src/broker/routing/topic-table.ts";
 
 /** A connection of a user whose quota is no hindrance. */

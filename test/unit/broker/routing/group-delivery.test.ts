@@ -1,8 +1,8 @@
 import { describe, expect, test } from "bun:test";
 import type { Connection } from "../../../../src/broker/connection.ts";
-import { SEND_QUEUE_BYTES_MAX } from "../../../../src/broker/limits.ts";
 import { GroupDelivery } from "../../../../src/broker/routing/group-delivery.ts";
 import { GroupTopic } from "../../../../src/broker/routing/topic-table.ts";
+import { SEND_QUEUE_BYTES_MAX } from "../../../../src/broker/sending/limits.ts";
 import { ACCEPTED, QUEUE_FULL } from "../../../../src/broker/sending/queue-outcomes.ts";
 import { OPCODE } from "../../../../src/protocol/opcodes.ts";
 import { ConnectionBench } from "../connection-fixture.ts";

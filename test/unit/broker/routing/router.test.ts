@@ -1,7 +1,6 @@
 import { beforeEach, describe, expect, spyOn, test } from "bun:test";
 import type { Connection } from "../../../../src/broker/connection.ts";
 import { figuresOf } from "../../../../src/broker/figures/figures.ts";
-import { DIRECT_SEND_BYTES_MIN } from "../../../../src/broker/limits.ts";
 import { ownUidPolicy } from "../../../../src/broker/policy/decide.ts";
 import { BusState } from "../../../../src/broker/routing/bus-state.ts";
 import { Introductions } from "../../../../src/broker/routing/introductions.ts";
@@ -11,6 +10,7 @@ import {
   CONTROL_FRAME_BUFFER,
   encodeControlFrame,
 } from "../../../../src/broker/sending/control-frames.ts";
+import { DIRECT_SEND_BYTES_MIN } from "../../../../src/broker/sending/limits.ts";
 import { ProtocolError } from "../../../../src/errors.ts";
 import { decodeTopicBody } from "../../../../src/protocol/control-messages.ts";
 import { MESSAGE_BODY_BYTES_MAX } from "../../../../src/protocol/limits.ts";

@@ -2,9 +2,9 @@
 
 import { beforeEach, describe, expect, test } from "bun:test";
 import type { FdPayer } from "../../../../src/broker/fds/fd-bundle.ts";
-import { FDS_WAITING_TOGETHER } from "../../../../src/broker/limits.ts";
 import { Quotas } from "../../../../src/broker/quotas/quota.ts";
 import { QUOTA_DEFAULTS } from "../../../../src/broker/quotas/quota-limits.ts";
+import { FDS_WAITING_TOGETHER } from "../../../../src/broker/sending/limits.ts";
 import { PacketPool } from "../../../../src/broker/sending/packet-pool.ts";
 import { ACCEPTED, BLOCKED, PEER_GONE } from "../../../../src/broker/sending/queue-outcomes.ts";
 import { SendQueue } from "../../../../src/broker/sending/send-queue.ts";

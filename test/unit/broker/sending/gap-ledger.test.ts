@@ -1,6 +1,6 @@
 import { beforeEach, describe, expect, test } from "bun:test";
-import { GAP_TOPICS_MAX } from "../../../../src/broker/limits.ts";
 import { GapLedger, SEVERAL_TOPICS } from "../../../../src/broker/sending/gap-ledger.ts";
+import { GAP_TOPICS_MAX } from "../../../../src/broker/sending/limits.ts";
 import { FrameBuffer } from "../frame-fixture.ts";
 
 const frames = new FrameBuffer();

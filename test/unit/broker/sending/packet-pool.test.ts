@@ -1,13 +1,13 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import { FdBundle } from "../../../../src/broker/fds/fd-bundle.ts";
+import { type ConnectionQuota, Quotas, RESOURCE } from "../../../../src/broker/quotas/quota.ts";
+import { QUOTA_DEFAULTS } from "../../../../src/broker/quotas/quota-limits.ts";
 import {
   BACKLOG_BYTES_MAX,
   QUEUED_BYTES_PER_UID_MAX,
   SEND_QUEUE_CONTROL_BYTES_MAX,
-} from "../../../../src/broker/limits.ts";
-import { type ConnectionQuota, Quotas, RESOURCE } from "../../../../src/broker/quotas/quota.ts";
-import { QUOTA_DEFAULTS } from "../../../../src/broker/quotas/quota-limits.ts";
+} from "../../../../src/broker/sending/limits.ts";
 import {
   PacketPool,
   type PacketShare,

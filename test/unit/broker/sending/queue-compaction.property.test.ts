@@ -5,7 +5,10 @@
 
 import { expect, test } from "bun:test";
 import fc from "fast-check";
-import { SEND_QUEUE_BYTES_MAX, SEND_QUEUE_BYTES_RESUME } from "../../../../src/broker/limits.ts";
+import {
+  SEND_QUEUE_BYTES_MAX,
+  SEND_QUEUE_BYTES_RESUME,
+} from "../../../../src/broker/sending/limits.ts";
 import { PacketPool } from "../../../../src/broker/sending/packet-pool.ts";
 import { compactPackets } from "../../../../src/broker/sending/queue-compaction.ts";
 import { ACCEPTED } from "../../../../src/broker/sending/queue-outcomes.ts";

@@ -5,7 +5,8 @@
 
 import { expect, test } from "bun:test";
 import fc from "fast-check";
-import { FDS_UNTAKEN_MAX, GAP_TOPICS_MAX } from "../../../../src/broker/limits.ts";
+import { FDS_UNTAKEN_MAX } from "../../../../src/broker/fds/limits.ts";
+import { GAP_TOPICS_MAX } from "../../../../src/broker/sending/limits.ts";
 import { PacketPool } from "../../../../src/broker/sending/packet-pool.ts";
 import { PEER_GONE, QUEUE_FULL } from "../../../../src/broker/sending/queue-outcomes.ts";
 import { SendQueue } from "../../../../src/broker/sending/send-queue.ts";

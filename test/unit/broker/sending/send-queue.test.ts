@@ -5,7 +5,7 @@ import {
   SEND_QUEUE_BYTES_RESUME,
   SEND_QUEUE_CONTROL_BYTES_MAX,
   SEND_QUEUE_FDS_MAX,
-} from "../../../../src/broker/limits.ts";
+} from "../../../../src/broker/sending/limits.ts";
 import type { LaterLoss } from "../../../../src/broker/sending/loss-tally.ts";
 import { PacketPool } from "../../../../src/broker/sending/packet-pool.ts";
 import {

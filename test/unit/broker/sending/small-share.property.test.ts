@@ -9,7 +9,7 @@ import {
   COMPACTION_SHARE,
   SEND_QUEUE_BYTES_MAX,
   SEND_QUEUE_BYTES_RESUME,
-} from "../../../../src/broker/limits.ts";
+} from "../../../../src/broker/sending/limits.ts";
 import { ACCEPTED } from "../../../../src/broker/sending/queue-outcomes.ts";
 import { SendQueue } from "../../../../src/broker/sending/send-queue.ts";
 import { PACKET_BYTES_MAX } from "../../../../src/protocol/limits.ts";

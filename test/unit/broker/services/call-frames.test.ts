@@ -2,7 +2,7 @@
 
 import { beforeEach, describe, expect, test } from "bun:test";
 import type { FdBundle } from "../../../../src/broker/fds/fd-bundle.ts";
-import { SEND_QUEUE_FDS_MAX } from "../../../../src/broker/limits.ts";
+import { SEND_QUEUE_FDS_MAX } from "../../../../src/broker/sending/limits.ts";
 import {
   ACCEPTED,
   FDS_NOT_PASSED,

@@ -2,7 +2,7 @@
 
 import { describe, expect, test } from "bun:test";
 import { FdBudget } from "../../../../src/broker/fds/fd-budget.ts";
-import { FDS_UNTAKEN_BEFORE_LOOK } from "../../../../src/broker/limits.ts";
+import { FDS_UNTAKEN_BEFORE_LOOK } from "../../../../src/broker/fds/limits.ts";
 import { Deferred } from "../../../../src/broker/long-work/deferred.ts";
 import { Answers } from "../../../../src/broker/services/answers.ts";
 import { Channels } from "../../../../src/broker/services/channels.ts";

@@ -1,7 +1,7 @@
 import { beforeEach, describe, expect, test } from "bun:test";
 import type { Connection } from "../../../../src/broker/connection.ts";
-import { ENTRIES_PER_STEP } from "../../../../src/broker/limits.ts";
 import { RESOURCE } from "../../../../src/broker/quotas/quota.ts";
+import { ENTRIES_PER_STEP } from "../../../../src/broker/turn-limits.ts";
 import { OPCODE } from "../../../../src/protocol/opcodes.ts";
 import { finish } from "../connection-fixture.ts";
 import { ServicesBench } from "./services-fixture.ts";

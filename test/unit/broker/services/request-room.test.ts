@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { SEND_QUEUE_BYTES_MAX } from "../../../../src/broker/limits.ts";
+import { SEND_QUEUE_BYTES_MAX } from "../../../../src/broker/sending/limits.ts";
 import { REQUESTS_SHARED_FROM, RequestRoom } from "../../../../src/broker/services/request-room.ts";
 
 const REST = SEND_QUEUE_BYTES_MAX - REQUESTS_SHARED_FROM;
