@@ -3,7 +3,7 @@
  * and what happens to it, is in bus-parts.ts.
  */
 
-import { ArgumentError, TimeoutError } from "../errors.ts";
+import { TimeoutError } from "../errors.ts";
 import {
   decodeExplainAck,
   decodeReloadPolicyAck,
@@ -11,7 +11,6 @@ import {
 } from "../protocol/control-messages.ts";
 import { OPCODE } from "../protocol/opcodes.ts";
 import { clearRetainedBody, decodeClearRetainedAck } from "../protocol/service-messages.ts";
-import { checkTopicName } from "../protocol/topics.ts";
 import type { QuerySubject } from "../protocol/words.ts";
 import type { PublishReceipt, Receipt } from "../receipt.ts";
 import type { DrainOptions, FlushOptions, PolicyQuestion, TopicMap } from "./bus-options.ts";
@@ -26,6 +25,7 @@ import { ServiceApi } from "./service-api.ts";
 import type { Services } from "./services.ts";
 import type { StatusEvent } from "./status.ts";
 import type { SubscribeOptions, Subscription } from "./subscription.ts";
+import { checkTopicArgument } from "./topic-argument.ts";
 
 /**
  * An open connection.
@@ -118,10 +118,7 @@ export class Bus<Topics extends TopicMap = TopicMap> extends ServiceApi implemen
    * @throws {ClosedError} after the end of the bus
    */
   async clearRetained(topic: keyof Topics & string): Promise<boolean> {
-    const flaw = checkTopicName(topic);
-    if (flaw !== undefined) {
-      throw new ArgumentError("ARGUMENT_TOPIC", `Cannot clear last value: ${flaw}`, "topic");
-    }
+    checkTopicArgument(topic, "Cannot clear the last value of");
     const { promise, resolve } = Promise.withResolvers<Uint8Array>();
     this.#publisher.barrier(() =>
       resolve(this.#link.request(OPCODE.CLEAR_RETAINED, clearRetainedBody({ topic }))),
