@@ -2,7 +2,7 @@
 
 import { existsSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
-import { clientSocketPaths } from "../bus-address.ts";
+import { brokerSocketPath, clientSocketPaths, SYSTEM_SOCKET_PATH } from "../bus-address.ts";
 import { TimeoutError } from "../errors.ts";
 import { Bus } from "./bus.ts";
 import type { TopicMap } from "./bus-options.ts";
@@ -121,8 +121,9 @@ function nobodyCame(
   return new TimeoutError("TIMEOUT_CONNECT", message, Math.round(elapsedMs), { cause });
 }
 
-/** The first default path that exists; the last one where none does, for its error. */
+/** The first default path that exists; else the one where a broker of this user would listen. */
 function defaultPath(): string {
-  const paths = clientSocketPaths(process.env);
-  return paths.find((path) => existsSync(path)) ?? (paths[paths.length - 1] as string);
+  const existing = clientSocketPaths(process.env).find((path) => existsSync(path));
+  const ownPath = brokerSocketPath(process.env, process.geteuid?.() ?? 0);
+  return existing ?? ownPath ?? SYSTEM_SOCKET_PATH;
 }
