@@ -109,8 +109,11 @@ export class SyscallError extends Error {
   override readonly name = "SyscallError";
   /** The errno's kernel name, such as "ECONNREFUSED". */
   readonly code: string;
+  /** The kernel's number for it. */
   readonly errno: number;
+  /** The call that failed, such as "connect". */
   readonly syscall: string;
+  /** What it was about, where that has a path. */
   readonly path: string | undefined;
 
   constructor(
@@ -148,6 +151,7 @@ export class RejectedError extends Error {
   readonly status: number;
   /** The rule that decided, as `id` or `file:line`; undefined where no rule spoke. */
   readonly rule: string | undefined;
+  /** The topic, pattern or service that was refused, where the broker names it. */
   readonly topic: string | undefined;
   /** From flush(), and publish() with a receipt: what became of the messages, this refusal among it. */
   readonly receipt: DeniedReceipt | undefined;
@@ -218,6 +222,7 @@ export class ClosedError extends Error {
 export class TimeoutError extends Error {
   override readonly name = "TimeoutError";
   readonly code: TimeoutErrorCode;
+  /** How many milliseconds it waited. */
   readonly elapsedMs: number;
 
   constructor(code: TimeoutErrorCode, message: string, elapsedMs: number, options?: ErrorOptions) {
@@ -245,6 +250,7 @@ export class ArgumentError extends TypeError {
 export class ConfigError extends Error {
   override readonly name = "ConfigError";
   readonly code: ConfigErrorCode;
+  /** The file, directory or socket that is wrong, if it is one. */
   readonly path: string | undefined;
   /** 1-based; undefined where the whole file is meant. */
   readonly line: number | undefined;
@@ -270,6 +276,7 @@ export class ServiceError extends Error {
   override readonly name = "ServiceError";
   /** The service's own word for it; "FAILED" where its handler threw something without a code. */
   readonly code: string;
+  /** The service that was called. */
   readonly topic: string | undefined;
 
   constructor(code: string, message: string, fields: { topic?: string } = {}) {

@@ -115,7 +115,7 @@ export class Bus<Topics extends TopicMap = TopicMap> extends ServiceApi implemen
    * @returns whether there was one
    * @throws {ArgumentError} ARGUMENT_TOPIC
    * @throws {RejectedError} REJECTED_BY_POLICY for who may not publish there
-   * @throws {ClosedError} after the end of the bus
+   * @throws {ClosedError} as subscribe()
    */
   async clearRetained(topic: keyof Topics & string): Promise<boolean> {
     checkTopicArgument(topic, "Cannot clear the last value of");
@@ -132,10 +132,12 @@ export class Bus<Topics extends TopicMap = TopicMap> extends ServiceApi implemen
    * a "disconnected" gap is told, and the messages of the next connection follow.
    * @returns once the broker has confirmed it; iterate over it, or pass `onMessage`
    * @throws {ArgumentError} ARGUMENT_PATTERN, ARGUMENT_OPTION
-   * @throws {RejectedError} REJECTED_BY_POLICY, with the rule
+   * @throws {RejectedError} REJECTED_BY_POLICY, with the rule; REJECTED_OVERFLOW for "block" where
+   *   the policy does not set it
    * @throws {LimitError} LIMIT_SUBSCRIPTIONS
    * @throws {ClosedError} after the end of the bus; CLOSED_DISCONNECTED where the connection was
    *   not made again within 30 s
+   * @throws what `signal` was aborted with
    */
   async subscribe<Pattern extends string>(
     pattern: Pattern,
@@ -148,6 +150,7 @@ export class Bus<Topics extends TopicMap = TopicMap> extends ServiceApi implemen
   /**
    * Waits until the broker has routed everything published so far. While there is no connection it
    * waits for the next one, unless messages may be lost already.
+   * @returns what became of all that was published since the last flush()
    * @throws {RejectedError} where a message since the last flush was denied: the first such error,
    *   with what became of all of them as its `receipt`
    * @throws {LimitError} LIMIT_QUEUED_FDS where fds could not be passed on; the same
@@ -163,8 +166,10 @@ export class Bus<Topics extends TopicMap = TopicMap> extends ServiceApi implemen
   /**
    * Asks the broker to read its policy files again, as an administrator.
    * @returns how many rules are in force now
-   * @throws {ConfigError} CONFIG_POLICY where the files are wrong; the old policy stays in force
+   * @throws {ConfigError} CONFIG_POLICY where the files are wrong, or the broker has none; the old
+   *   policy stays in force
    * @throws {RejectedError} REJECTED_NOT_ADMINISTRATOR
+   * @throws {ClosedError} as subscribe()
    */
   async reloadPolicy(): Promise<number> {
     const body = await this.#link.request(OPCODE.RELOAD_POLICY, undefined);
@@ -178,6 +183,7 @@ export class Bus<Topics extends TopicMap = TopicMap> extends ServiceApi implemen
    * @returns plain data, as `seqbus policy explain --json` prints it
    * @throws {RejectedError} REJECTED_NOT_ADMINISTRATOR, REJECTED_ACTION, REJECTED_TOPIC_NAME,
    *   REJECTED_PATTERN
+   * @throws {ClosedError} as subscribe()
    */
   async explain(about: PolicyQuestion): Promise<unknown> {
     const body = await this.#link.request(OPCODE.EXPLAIN, explainBody(about));

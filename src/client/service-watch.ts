@@ -64,6 +64,7 @@ export interface WatchHost {
  * for await (const { count } of await bus.watch("files.open")) console.log(count > 0);
  */
 export class ServiceWatch implements AsyncIterableIterator<ServiceState>, AsyncDisposable {
+  /** Its name, as it was asked for. */
   readonly service: string;
   readonly #host: WatchHost;
   readonly #queue = new ItemQueue<ServiceState>();
@@ -91,6 +92,7 @@ export class ServiceWatch implements AsyncIterableIterator<ServiceState>, AsyncD
     return Promise.resolve({ done: false, value: this.#current });
   }
 
+  /** Leaving a `for await` loop closes the watch. */
   async return(): Promise<IteratorResult<ServiceState>> {
     this.close();
     return { done: true, value: undefined };
