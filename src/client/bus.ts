@@ -23,7 +23,7 @@ import { type QueryEntry, type QueryOptions, queryEntries } from "./queries.ts";
 import type { Receipts } from "./receipts.ts";
 import { ServiceApi } from "./service-api.ts";
 import type { Services } from "./services.ts";
-import type { StatusEvent } from "./status.ts";
+import type { BusError, StatusEvent } from "./status.ts";
 import type { SubscribeOptions, Subscription } from "./subscription.ts";
 import { checkTopicArgument } from "./topic-argument.ts";
 
@@ -211,7 +211,7 @@ export class Bus<Topics extends TopicMap = TopicMap> extends ServiceApi implemen
   }
 
   /** Resolves at the end of the bus: with the reason, or undefined after close(). */
-  closed(): Promise<Error | undefined> {
+  closed(): Promise<BusError | undefined> {
     return this.#parts.closed;
   }
 

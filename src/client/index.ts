@@ -53,5 +53,5 @@ export {
   type WaitOptions,
   type WatchOptions,
 } from "./service-watch.ts";
-export type { GapReason, MissedEvents, StatusEvent } from "./status.ts";
+export type { BusError, GapReason, MissedEvents, StatusEvent } from "./status.ts";
 export { type SubscribeOptions, Subscription } from "./subscription.ts";
