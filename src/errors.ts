@@ -11,7 +11,7 @@ import type { DeniedReceipt } from "./receipt.ts";
 /** Code and meaning of every error that is not a plain errno. One sentence each. */
 export const ERROR_CODES = {
   PROTOCOL_VERSION: "The two sides do not speak the same protocol version.",
-  PROTOCOL_STATE: "A frame came before HELLO, or a second HELLO came.",
+  PROTOCOL_STATE: "A frame came when it may not, such as one before HELLO, or a second HELLO.",
   PROTOCOL_PACKET_SIZE: "A packet is empty, too large, or its length is not a multiple of 8.",
   PROTOCOL_FRAME_LENGTH:
     "A frame is shorter than its header, reaches past its packet, or does not fit its flags.",
@@ -19,7 +19,7 @@ export const ERROR_CODES = {
   PROTOCOL_FLAGS: "A flag is set that is unknown or may not be sent in this direction.",
   PROTOCOL_FD_COUNT: "The fd count of a frame differs from the fds the kernel delivered with it.",
   PROTOCOL_CONTROL_BODY: "The body of a control frame is not the msgpack map it should be.",
-  PROTOCOL_TOPIC_ID: "A message uses a topic id that this connection has not opened.",
+  PROTOCOL_TOPIC_ID: "A message uses a topic id that stands for nothing on this connection.",
   PROTOCOL_REQUEST_ID: "A request has the id 0, or an answer has an id that nobody waits for.",
   PROTOCOL_LANE: "The fd lane and the packet stream do not agree.",
   REJECTED_BY_POLICY: "The policy does not grant this right on this topic.",

@@ -192,15 +192,25 @@ function readWelcome(
     if (opcode === OPCODE.ERROR) {
       throw errorFromWire(decodeErrorBody(bytes, FRAME_HEADER_BYTES, end));
     }
-    if (opcode !== OPCODE.WELCOME || fdCount !== 1) {
-      throw new ProtocolError("PROTOCOL_STATE", "Cannot connect: the broker's WELCOME has no lane");
+    if (opcode !== OPCODE.WELCOME) {
+      throw new ProtocolError("PROTOCOL_STATE", "Cannot connect: the broker sent no WELCOME");
     }
     const welcome = decodeWelcome(bytes, FRAME_HEADER_BYTES, end);
+    checkVersion(welcome.protocol);
+    if (fdCount !== 1) {
+      throw new ProtocolError("PROTOCOL_STATE", "Cannot connect: the broker's WELCOME has no lane");
+    }
     const [laneFd] = receiver.takeFds();
     return { welcome, laneFd: laneFd as number };
   } finally {
     receiver.closeFds();
   }
+}
+
+function checkVersion(protocol: number): void {
+  if (protocol === PROTOCOL_VERSION) return;
+  const message = `Cannot connect: the broker speaks protocol ${protocol}, this client`;
+  throw new ProtocolError("PROTOCOL_VERSION", `${message} ${PROTOCOL_VERSION}`);
 }
 
 function laneLost(): LimitError {
