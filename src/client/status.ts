@@ -140,7 +140,7 @@ class StatusReader<Event> implements AsyncIterableIterator<Event | MissedEvents>
   readonly #leave: () => void;
   /** Events that stood before all of these. */
   #missed = 0;
-  #waiting: ((result: IteratorResult<Event>) => void) | undefined;
+  #waiting: ((result: IteratorResult<Event>) => void)[] = [];
   #isEnded = false;
 
   constructor(leave: () => void) {
@@ -148,8 +148,7 @@ class StatusReader<Event> implements AsyncIterableIterator<Event | MissedEvents>
   }
 
   push(event: Event): void {
-    const waiting = this.#waiting;
-    this.#waiting = undefined;
+    const waiting = this.#waiting.shift();
     if (waiting !== undefined) waiting({ done: false, value: event });
     else {
       if (this.#events.length >= STATUS_EVENTS_MAX) {
@@ -162,8 +161,7 @@ class StatusReader<Event> implements AsyncIterableIterator<Event | MissedEvents>
 
   end(): void {
     this.#isEnded = true;
-    this.#waiting?.({ done: true, value: undefined });
-    this.#waiting = undefined;
+    for (const waiting of this.#waiting.splice(0)) waiting({ done: true, value: undefined });
   }
 
   next(): Promise<IteratorResult<Event | MissedEvents>> {
@@ -173,9 +171,7 @@ class StatusReader<Event> implements AsyncIterableIterator<Event | MissedEvents>
     const value = this.#events.shift();
     if (value !== undefined) return Promise.resolve({ done: false, value });
     if (this.#isEnded) return Promise.resolve({ done: true, value: undefined });
-    return new Promise((resolve) => {
-      this.#waiting = resolve;
-    });
+    return new Promise((resolve) => this.#waiting.push(resolve));
   }
 
   return(): Promise<IteratorResult<Event | MissedEvents>> {
