@@ -35,7 +35,8 @@ Exit codes:
   2    wrong usage: an unknown option, a malformed topic, data that is not what it should be
   3    no broker listens there
   4    refused: the policy does not allow it, or the broker serves another user alone
-  5    the broker cannot start here: its policy file, its directory, or the path is in use
+  5    the broker cannot start here, for its policy file, its directory, or a path in use;
+       or it keeps its old policy
   70   a bug of seqbus
   129, 130, 143   ended by SIGHUP, by Ctrl-C (SIGINT), by SIGTERM`;
 
