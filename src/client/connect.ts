@@ -41,7 +41,8 @@ export interface ConnectOptions {
 
 /**
  * Connects to a broker.
- * @throws {SyscallError} ENOENT or ECONNREFUSED where no broker listens, with the path
+ * @throws {SyscallError} ENOENT or ECONNREFUSED where no broker listens, EACCES where the mode of the
+ *   socket or of a directory forbids it, with the path; EMFILE
  * @throws {ArgumentError} ARGUMENT_SOCKET_PATH, ARGUMENT_OPTION
  * @throws {RejectedError} REJECTED_BROKER where a stranger listens there; REJECTED_NOT_OWNER
  * @throws {LimitError} LIMIT_CONNECTIONS; LIMIT_QUEUED_FDS where this process may hold no more fds
