@@ -96,12 +96,13 @@ export function exitCodeOf(error: unknown): number {
   if (USAGE_CODES.includes(code)) return EXIT.USAGE;
   if (REFUSED_CODES.includes(code)) return EXIT.REFUSED;
   if (CONFIG_CODES.includes(code)) return EXIT.CONFIG;
-  return isNoBroker(code === "TIMEOUT_CONNECT" ? error.cause : error)
-    ? EXIT.NO_BROKER
-    : EXIT.FAILED;
+  return exitCodeOfConnect(code === "TIMEOUT_CONNECT" ? error.cause : error);
 }
 
-function isNoBroker(error: unknown): boolean {
-  if (!(error instanceof SyscallError) || error.syscall !== "connect") return false;
-  return NO_BROKER_CODES.includes(error.code);
+/** @param error what connect() met, or anything else */
+function exitCodeOfConnect(error: unknown): number {
+  if (!(error instanceof SyscallError) || error.syscall !== "connect") return EXIT.FAILED;
+  // The socket of a broker without a policy is its user's alone.
+  if (error.code === "EACCES") return EXIT.REFUSED;
+  return NO_BROKER_CODES.includes(error.code) ? EXIT.NO_BROKER : EXIT.FAILED;
 }

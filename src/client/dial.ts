@@ -129,12 +129,16 @@ async function openSocket(path: string, patience: Patience): Promise<number> {
 
 function explainConnect(error: SyscallError, path: string): SyscallError {
   const { code, errno, syscall } = error;
-  const isAbsent = code === "ENOENT" || code === "ECONNREFUSED";
-  const hint = isAbsent
-    ? `; no broker listens there. Start one: seqbus broker --socket ${path}`
-    : "";
-  const message = `Cannot connect to ${path}: ${code}${hint}`;
+  const message = `Cannot connect to ${path}: ${code}${hintFor(code, path)}`;
   return new SyscallError(message, { code, errno, syscall, path }, { cause: error });
+}
+
+function hintFor(code: string, path: string): string {
+  if (code === "ENOENT" || code === "ECONNREFUSED") {
+    return `; no broker listens there. Start one: seqbus broker --socket ${path}`;
+  }
+  if (code !== "EACCES") return "";
+  return `; the socket, or a directory on its path, does not let uid ${process.geteuid?.()} in`;
 }
 
 /** A socket that a stranger put there must not play the bus. */

@@ -45,7 +45,7 @@ export function isReservedTopic(name: string): boolean {
  */
 export function refusalOfName(name: string, cannot: string): string | undefined {
   const flaw = checkTopicName(name);
-  if (flaw !== undefined) return `${cannot}: ${flaw}`;
+  if (flaw !== undefined) return `${cannot}: the name is malformed, ${flaw}`;
   return isReservedTopic(name) ? `${cannot} "${name}": it belongs to the bus` : undefined;
 }
 

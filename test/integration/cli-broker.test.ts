@@ -2,6 +2,7 @@
 
 import { describe, expect, test } from "bun:test";
 import {
+  chmodSync,
   chownSync,
   closeSync,
   constants,
@@ -103,6 +104,15 @@ describe("seqbus broker", () => {
       expect(exitCode).toBe(3);
     },
   );
+
+  testUnless(!IS_ROOT, "needs root for setpriv", "refuses other users at its socket", async () => {
+    await using broker = await CliBroker.start();
+    chmodSync(broker.directory.path, 0o755);
+    const { exitCode, stderr } = await broker.run(["pub", "a", "b"], { prefix: AS_USER });
+    const why = "the socket, or a directory on its path, does not let uid 60701 in";
+    expect(stderr).toBe(`seqbus: Cannot connect to ${broker.socket}: EACCES; ${why}\n`);
+    expect(exitCode).toBe(4);
+  });
 
   test("leaves the broker that serves a path alone", async () => {
     await using first = await CliBroker.start();

@@ -232,7 +232,7 @@ export class Requests {
     const { pattern, group, overflow } = wanted;
     const flaw = checkPattern(pattern);
     if (flaw !== undefined) {
-      const message = `Cannot subscribe: ${flaw}`;
+      const message = `Cannot subscribe: the pattern is malformed, ${flaw}`;
       return this.#refuse(connection, id, "REJECTED_PATTERN", message, {});
     }
     const decision = this.#state.decideSubscribe(connection, pattern);

@@ -121,8 +121,8 @@ describe("refusalOfName()", () => {
   test.each([
     ["sensors.kitchen", undefined],
     ["$bus.clients", 'Cannot serve "$bus.clients": it belongs to the bus'],
-    ["a..b", "Cannot serve: it has an empty token"],
-    ["$bus..b", "Cannot serve: it has an empty token"],
+    ["a..b", "Cannot serve: the name is malformed, it has an empty token"],
+    ["$bus..b", "Cannot serve: the name is malformed, it has an empty token"],
   ])("says of %j: %j", (name, refusal) => {
     expect(refusalOfName(name, "Cannot serve")).toBe(refusal);
   });
