@@ -28,7 +28,7 @@ import type { SubscribeOptions, Subscription } from "./subscription.ts";
 import { checkTopicArgument } from "./topic-argument.ts";
 
 /**
- * An open connection.
+ * An open connection to a broker, and those that follow it when the broker is restarted.
  * @example
  * await using bus = await connect();
  * bus.publish("sensors.kitchen", { celsius: 21.5 });
