@@ -1,7 +1,7 @@
 /**
- * Limits that both sides of the wire must know. Each is written here once; docs/protocol.md is
- * checked against these values. Limits of the broker alone stand in src/broker/limits.ts, those of the
- * client library in src/client/limits.ts.
+ * Limits that both sides of the wire must know. Each is written here once; docs/protocol.md and
+ * docs/architecture.md are checked against these values. Limits of the broker alone stand in
+ * src/broker/limits.ts, those of the client library in src/client/limits.ts.
  */
 
 import { assert } from "../assert.ts";
