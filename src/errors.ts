@@ -11,7 +11,7 @@ import type { DeniedReceipt } from "./receipt.ts";
 /** Code and meaning of every error that is not a plain errno. One sentence each. */
 export const ERROR_CODES = {
   PROTOCOL_VERSION: "The two sides do not speak the same protocol version.",
-  PROTOCOL_STATE: "A frame came before HELLO, or a second HELLO came.",
+  PROTOCOL_STATE: "A frame came when it may not, such as one before HELLO, or a second HELLO.",
   PROTOCOL_PACKET_SIZE: "A packet is empty, too large, or its length is not a multiple of 8.",
   PROTOCOL_FRAME_LENGTH:
     "A frame is shorter than its header, reaches past its packet, or does not fit its flags.",
@@ -19,7 +19,7 @@ export const ERROR_CODES = {
   PROTOCOL_FLAGS: "A flag is set that is unknown or may not be sent in this direction.",
   PROTOCOL_FD_COUNT: "The fd count of a frame differs from the fds the kernel delivered with it.",
   PROTOCOL_CONTROL_BODY: "The body of a control frame is not the msgpack map it should be.",
-  PROTOCOL_TOPIC_ID: "A message uses a topic id that this connection has not opened.",
+  PROTOCOL_TOPIC_ID: "A message uses a topic id that stands for nothing on this connection.",
   PROTOCOL_REQUEST_ID: "A request has the id 0, or an answer has an id that nobody waits for.",
   PROTOCOL_LANE: "The fd lane and the packet stream do not agree.",
   REJECTED_BY_POLICY: "The policy does not grant this right on this topic.",
@@ -109,8 +109,11 @@ export class SyscallError extends Error {
   override readonly name = "SyscallError";
   /** The errno's kernel name, such as "ECONNREFUSED". */
   readonly code: string;
+  /** The kernel's number for it. */
   readonly errno: number;
+  /** The call that failed, such as "connect". */
   readonly syscall: string;
+  /** What it was about, where that has a path. */
   readonly path: string | undefined;
 
   constructor(
@@ -148,6 +151,7 @@ export class RejectedError extends Error {
   readonly status: number;
   /** The rule that decided, as `id` or `file:line`; undefined where no rule spoke. */
   readonly rule: string | undefined;
+  /** The topic, pattern or service that was refused, where the broker names it. */
   readonly topic: string | undefined;
   /** From flush(), and publish() with a receipt: what became of the messages, this refusal among it. */
   readonly receipt: DeniedReceipt | undefined;
@@ -218,6 +222,7 @@ export class ClosedError extends Error {
 export class TimeoutError extends Error {
   override readonly name = "TimeoutError";
   readonly code: TimeoutErrorCode;
+  /** How many milliseconds it waited. */
   readonly elapsedMs: number;
 
   constructor(code: TimeoutErrorCode, message: string, elapsedMs: number, options?: ErrorOptions) {
@@ -245,6 +250,7 @@ export class ArgumentError extends TypeError {
 export class ConfigError extends Error {
   override readonly name = "ConfigError";
   readonly code: ConfigErrorCode;
+  /** The file, directory or socket that is wrong, if it is one. */
   readonly path: string | undefined;
   /** 1-based; undefined where the whole file is meant. */
   readonly line: number | undefined;
@@ -270,6 +276,7 @@ export class ServiceError extends Error {
   override readonly name = "ServiceError";
   /** The service's own word for it; "FAILED" where its handler threw something without a code. */
   readonly code: string;
+  /** The service that was called. */
   readonly topic: string | undefined;
 
   constructor(code: string, message: string, fields: { topic?: string } = {}) {

@@ -33,5 +33,5 @@ export interface Receipt {
 /** What became of one message at once. What is lost later is in the receipt of a flush. */
 export type PublishReceipt = Omit<Receipt, "lostLater" | "superseded">;
 
-/** What was counted where messages were refused; without the last two of it for one message alone. */
+/** What was counted where messages were refused; for one message alone a PublishReceipt. */
 export type DeniedReceipt = PublishReceipt & Partial<Receipt>;

@@ -24,7 +24,8 @@ Exit codes:
   2    wrong usage: an unknown option, a malformed topic, data that is not what it should be
   3    no broker listens there
   4    refused: the policy does not allow it, or the broker serves another user alone
-  5    the broker cannot start here: its policy file, its directory, or the path is in use
+  5    the broker cannot start here, for its policy file, its directory, or a path in use;
+       or it keeps its old policy
   70   a bug of seqbus
   129, 130, 143   ended by SIGHUP, by Ctrl-C (SIGINT), by SIGTERM`;
 
@@ -74,12 +75,13 @@ export function exitCodeOf(error: unknown): number {
   if (USAGE_CODES.includes(code)) return EXIT.USAGE;
   if (REFUSED_CODES.includes(code)) return EXIT.REFUSED;
   if (CONFIG_CODES.includes(code)) return EXIT.CONFIG;
-  return isNoBroker(code === "TIMEOUT_CONNECT" ? error.cause : error)
-    ? EXIT.NO_BROKER
-    : EXIT.FAILED;
+  return exitCodeOfConnect(code === "TIMEOUT_CONNECT" ? error.cause : error);
 }
 
-function isNoBroker(error: unknown): boolean {
-  if (!(error instanceof SyscallError) || error.syscall !== "connect") return false;
-  return NO_BROKER_CODES.includes(error.code);
+/** @param error what connect() met, or anything else */
+function exitCodeOfConnect(error: unknown): number {
+  if (!(error instanceof SyscallError) || error.syscall !== "connect") return EXIT.FAILED;
+  // The socket of a broker without a policy is its user's alone.
+  if (error.code === "EACCES") return EXIT.REFUSED;
+  return NO_BROKER_CODES.includes(error.code) ? EXIT.NO_BROKER : EXIT.FAILED;
 }

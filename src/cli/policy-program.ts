@@ -1,6 +1,6 @@
 /** The commands of `seqbus policy`, their options and their help. */
 
-import type { Command } from "commander";
+import { type Command, Option } from "commander";
 
 const JSON_OPTION = "--json";
 const JSON_HELP = "print one JSON object";
@@ -37,15 +37,14 @@ function addExplain(policy: Command, finish: (exitCode: number) => void): void {
     .description("say whether a client may do something, and why; exit code 4 where it may not")
     .argument("<action>", "such as publish, subscribe or send-fds")
     .argument("<topic>", "a topic, or for subscribe a pattern")
-    .option(
-      "-p, --policy <file>",
-      "a policy file; may be repeated (default: ask the bus)",
-      append,
-      [],
+    .addOption(
+      repeatable("-p, --policy <file>", "a policy file; may be repeated", "ask the bus that runs"),
     )
     .option("-s, --socket <path>", "the socket of the bus to ask")
-    .requiredOption("-u, --user <user>", "name or number")
-    .option("-g, --group <group>", "a supplementary group, name or number; repeatable", append, [])
+    .option("-u, --user <user>", "name or number; needed with --policy (default: yourself)")
+    .addOption(
+      repeatable("-g, --group <group>", "a supplementary group; may be repeated", "in no other"),
+    )
     .option("--unit <unit>", "systemd unit (default: in none)")
     .option("--exe <path>", "executable (default: one that no rule names)")
     .option("--label <label>", "label of the security module (default: none)")
@@ -79,6 +78,11 @@ function addReload(policy: Command, finish: (exitCode: number) => void): void {
       const { runPolicyReload } = await import("./commands/policy-live.ts");
       finish(await runPolicyReload(options));
     });
+}
+
+/** @param otherwise what holds where it is not given, as the help says it */
+function repeatable(flags: string, help: string, otherwise: string): Option {
+  return new Option(flags, help).argParser(append).default([], otherwise);
 }
 
 function append(value: string, values: readonly string[]): readonly string[] {

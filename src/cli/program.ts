@@ -4,6 +4,7 @@
  */
 
 import { Command, Option } from "commander";
+import { SYSTEM_SOCKET_PATH } from "../bus-address.ts";
 import { OVERFLOW_POLICIES } from "../protocol/words.ts";
 import { VERSION } from "../version.ts";
 import { EXIT_CODE_HELP } from "./exit-codes.ts";
@@ -22,6 +23,13 @@ import {
 } from "./program-options.ts";
 import { addServiceCommands } from "./service-program.ts";
 
+/** Which buses the help of the commands speaks of. */
+const BUS_HELP = `
+Buses:
+  the user's    $XDG_RUNTIME_DIR/seqbus/bus.sock
+  the system's  ${SYSTEM_SOCKET_PATH}
+  any other     --socket, or $SEQBUS_SOCKET`;
+
 /**
  * Builds the command line.
  * @param finish takes the exit code of the command that ran
@@ -32,6 +40,7 @@ export function buildProgram(finish: (exitCode: number) => void): Command {
     .version(VERSION, "-V, --version", "print the version")
     .helpOption("-h, --help", "print this help")
     .helpCommand("help [command]", "print the help of a command")
+    .addHelpText("after", BUS_HELP)
     .addHelpText("after", EXIT_CODE_HELP)
     .configureOutput({
       writeOut: (text) => stdout.write(text),

@@ -3,7 +3,7 @@
  * and what happens to it, is in bus-parts.ts.
  */
 
-import { ArgumentError, TimeoutError } from "../errors.ts";
+import { TimeoutError } from "../errors.ts";
 import {
   decodeExplainAck,
   decodeReloadPolicyAck,
@@ -11,7 +11,6 @@ import {
 } from "../protocol/administration-messages.ts";
 import { OPCODE } from "../protocol/opcodes.ts";
 import { clearRetainedBody, decodeClearRetainedAck } from "../protocol/service-messages.ts";
-import { checkTopicName } from "../protocol/topics.ts";
 import type { QuerySubject } from "../protocol/words.ts";
 import type { PublishReceipt, Receipt } from "../receipt.ts";
 import type { DrainOptions, FlushOptions, PolicyQuestion, TopicMap } from "./bus-options.ts";
@@ -24,12 +23,13 @@ import { type QueryEntry, type QueryOptions, queryEntries } from "./queries.ts";
 import type { Receipts } from "./receipts.ts";
 import { ServiceApi } from "./service-api.ts";
 import type { Services } from "./services.ts";
-import type { StatusEvent } from "./status.ts";
+import type { BusError, StatusEvent } from "./status.ts";
 import type { Subscription } from "./subscription.ts";
 import type { SubscribeOptions } from "./subscription-options.ts";
+import { checkTopicArgument } from "./topic-argument.ts";
 
 /**
- * An open connection.
+ * An open connection to a broker, and those that follow it when the broker is restarted.
  * @example
  * await using bus = await connect();
  * bus.publish("sensors.kitchen", { celsius: 21.5 });
@@ -116,13 +116,10 @@ export class Bus<Topics extends TopicMap = TopicMap> extends ServiceApi implemen
    * @returns whether there was one
    * @throws {ArgumentError} ARGUMENT_TOPIC
    * @throws {RejectedError} REJECTED_BY_POLICY for who may not publish there
-   * @throws {ClosedError} after the end of the bus
+   * @throws {ClosedError} as subscribe()
    */
   async clearRetained(topic: keyof Topics & string): Promise<boolean> {
-    const flaw = checkTopicName(topic);
-    if (flaw !== undefined) {
-      throw new ArgumentError("ARGUMENT_TOPIC", `Cannot clear last value: ${flaw}`, "topic");
-    }
+    checkTopicArgument(topic, "Cannot clear the last value of");
     const { promise, resolve } = Promise.withResolvers<Uint8Array>();
     this.#publisher.barrier(() =>
       resolve(this.#link.request(OPCODE.CLEAR_RETAINED, clearRetainedBody({ topic }))),
@@ -136,10 +133,12 @@ export class Bus<Topics extends TopicMap = TopicMap> extends ServiceApi implemen
    * a "disconnected" gap is told, and the messages of the next connection follow.
    * @returns once the broker has confirmed it; iterate over it, or pass `onMessage`
    * @throws {ArgumentError} ARGUMENT_PATTERN, ARGUMENT_OPTION
-   * @throws {RejectedError} REJECTED_BY_POLICY, with the rule
+   * @throws {RejectedError} REJECTED_BY_POLICY, with the rule; REJECTED_OVERFLOW for "block" where
+   *   the policy does not set it
    * @throws {LimitError} LIMIT_SUBSCRIPTIONS
    * @throws {ClosedError} after the end of the bus; CLOSED_DISCONNECTED where the connection was
    *   not made again within 30 s
+   * @throws what `signal` was aborted with
    */
   async subscribe<Pattern extends string>(
     pattern: Pattern,
@@ -152,6 +151,7 @@ export class Bus<Topics extends TopicMap = TopicMap> extends ServiceApi implemen
   /**
    * Waits until the broker has routed everything published so far. While there is no connection it
    * waits for the next one, unless messages may be lost already.
+   * @returns what became of all that was published since the last flush()
    * @throws {RejectedError} where a message since the last flush was denied: the first such error,
    *   with what became of all of them as its `receipt`
    * @throws {LimitError} LIMIT_QUEUED_FDS where fds could not be passed on; the same
@@ -167,8 +167,10 @@ export class Bus<Topics extends TopicMap = TopicMap> extends ServiceApi implemen
   /**
    * Asks the broker to read its policy files again, as an administrator.
    * @returns how many rules are in force now
-   * @throws {ConfigError} CONFIG_POLICY where the files are wrong; the old policy stays in force
+   * @throws {ConfigError} CONFIG_POLICY where the files are wrong, or the broker has none; the old
+   *   policy stays in force
    * @throws {RejectedError} REJECTED_NOT_ADMINISTRATOR
+   * @throws {ClosedError} as subscribe()
    */
   async reloadPolicy(): Promise<number> {
     const body = await this.#link.request(OPCODE.RELOAD_POLICY, undefined);
@@ -182,6 +184,7 @@ export class Bus<Topics extends TopicMap = TopicMap> extends ServiceApi implemen
    * @returns plain data, as `seqbus policy explain --json` prints it
    * @throws {RejectedError} REJECTED_NOT_ADMINISTRATOR, REJECTED_ACTION, REJECTED_TOPIC_NAME,
    *   REJECTED_PATTERN
+   * @throws {ClosedError} as subscribe()
    */
   async explain(about: PolicyQuestion): Promise<unknown> {
     const body = await this.#link.request(OPCODE.EXPLAIN, explainBody(about));
@@ -209,7 +212,7 @@ export class Bus<Topics extends TopicMap = TopicMap> extends ServiceApi implemen
   }
 
   /** Resolves at the end of the bus: with the reason, or undefined after close(). */
-  closed(): Promise<Error | undefined> {
+  closed(): Promise<BusError | undefined> {
     return this.#parts.closed;
   }
 

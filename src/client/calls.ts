@@ -5,7 +5,7 @@
  */
 
 import { assert } from "../assert.ts";
-import { ArgumentError, LimitError, ProtocolError, RejectedError } from "../errors.ts";
+import { LimitError, ProtocolError, RejectedError } from "../errors.ts";
 import { BODY_PREFIX_BYTES } from "../protocol/limits.ts";
 import { FLAG_STREAM, OPCODE } from "../protocol/opcodes.ts";
 import {
@@ -13,7 +13,6 @@ import {
   decodeOpenServiceAck,
   openServiceBody,
 } from "../protocol/service-messages.ts";
-import { checkTopicName } from "../protocol/topics.ts";
 import { type CallOptions, checkTimeout, type StreamOptions } from "./call-options.ts";
 import type { Deadlines } from "./deadlines.ts";
 import { type KeptRequest, KeptRequests, type RequestBody } from "./kept-requests.ts";
@@ -25,6 +24,7 @@ import { OutgoingBody } from "./outgoing-body.ts";
 import { closeBody, messageOf, type ReceivedBody } from "./received-body.ts";
 import { ReplyStream, StreamCall } from "./reply-stream.ts";
 import type { ServiceLink } from "./service-link.ts";
+import { checkTopicArgument } from "./topic-argument.ts";
 import { UnaryCall } from "./unary-call.ts";
 
 /** The answer to a call: who gave it, and what. With `using`, its files are closed in the end. */
@@ -228,10 +228,7 @@ export class Calls implements CallHost {
   }
 
   #open(name: string): OpenedService {
-    const flaw = checkTopicName(name);
-    if (flaw !== undefined) {
-      throw new ArgumentError("ARGUMENT_TOPIC", `Cannot call: ${flaw}`, "topic");
-    }
+    checkTopicArgument(name, "Cannot call");
     const service = this.#services.add(name);
     // Others that wait already are before it.
     if (this.#services.nextWaiting === service) this.#askMore();

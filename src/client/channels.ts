@@ -1,17 +1,17 @@
 /** Opening private channels, and taking those that others open to services of this bus. */
 
-import { ArgumentError, type LimitError, ProtocolError, SyscallError } from "../errors.ts";
+import { type LimitError, ProtocolError, SyscallError } from "../errors.ts";
 import { closeFd, OwnedFd } from "../ffi/owned-fd.ts";
 import { CHANNEL_FDS } from "../protocol/limits.ts";
 import { OPCODE } from "../protocol/opcodes.ts";
 import { type ChannelBody, openChannelBody } from "../protocol/service-messages.ts";
-import { checkTopicName } from "../protocol/topics.ts";
 import { Channel, type ChannelEnds } from "./channel.ts";
 import { fdShortage } from "./fd-shortage.ts";
 import type { Sender } from "./message.ts";
 import type { Waiter } from "./pending-requests.ts";
 import type { Server } from "./server.ts";
 import type { ServiceLink } from "./service-link.ts";
+import { checkTopicArgument } from "./topic-argument.ts";
 
 /** Choices for openChannel(). */
 export interface OpenChannelOptions {
@@ -53,10 +53,7 @@ export class Channels {
 
   /** See Bus.openChannel(). */
   async open(name: string, { signal }: OpenChannelOptions = {}): Promise<Channel> {
-    const flaw = checkTopicName(name);
-    if (flaw !== undefined) {
-      throw new ArgumentError("ARGUMENT_TOPIC", `Cannot open a channel: ${flaw}`, "service");
-    }
+    checkTopicArgument(name, "Cannot open a channel to", "service");
     signal?.throwIfAborted();
     await unlessAborted(this.#link.ready(), signal);
     const { promise, resolve, reject } = Promise.withResolvers<GivenChannel>();

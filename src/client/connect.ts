@@ -2,7 +2,7 @@
 
 import { existsSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
-import { clientSocketPaths } from "../bus-address.ts";
+import { brokerSocketPath, clientSocketPaths, SYSTEM_SOCKET_PATH } from "../bus-address.ts";
 import { TimeoutError } from "../errors.ts";
 import { Bus } from "./bus.ts";
 import type { TopicMap } from "./bus-options.ts";
@@ -41,7 +41,8 @@ export interface ConnectOptions {
 
 /**
  * Connects to a broker.
- * @throws {SyscallError} ENOENT or ECONNREFUSED where no broker listens, with the path
+ * @throws {SyscallError} ENOENT or ECONNREFUSED where no broker listens, EACCES where the mode of the
+ *   socket or of a directory forbids it, with the path; EMFILE
  * @throws {ArgumentError} ARGUMENT_SOCKET_PATH, ARGUMENT_OPTION
  * @throws {RejectedError} REJECTED_BROKER where a stranger listens there; REJECTED_NOT_OWNER
  * @throws {LimitError} LIMIT_CONNECTIONS; LIMIT_QUEUED_FDS where this process may hold no more fds
@@ -121,8 +122,9 @@ function nobodyCame(
   return new TimeoutError("TIMEOUT_CONNECT", message, Math.round(elapsedMs), { cause });
 }
 
-/** The first default path that exists; the last one where none does, for its error. */
+/** The first default path that exists; else the one where a broker of this user would listen. */
 function defaultPath(): string {
-  const paths = clientSocketPaths(process.env);
-  return paths.find((path) => existsSync(path)) ?? (paths[paths.length - 1] as string);
+  const existing = clientSocketPaths(process.env).find((path) => existsSync(path));
+  const ownPath = brokerSocketPath(process.env, process.geteuid?.() ?? 0);
+  return existing ?? ownPath ?? SYSTEM_SOCKET_PATH;
 }

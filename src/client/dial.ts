@@ -129,12 +129,16 @@ async function openSocket(path: string, patience: Patience): Promise<number> {
 
 function explainConnect(error: SyscallError, path: string): SyscallError {
   const { code, errno, syscall } = error;
-  const isAbsent = code === "ENOENT" || code === "ECONNREFUSED";
-  const hint = isAbsent
-    ? `; no broker listens there. Start one: seqbus broker --socket ${path}`
-    : "";
-  const message = `Cannot connect to ${path}: ${code}${hint}`;
+  const message = `Cannot connect to ${path}: ${code}${hintFor(code, path)}`;
   return new SyscallError(message, { code, errno, syscall, path }, { cause: error });
+}
+
+function hintFor(code: string, path: string): string {
+  if (code === "ENOENT" || code === "ECONNREFUSED") {
+    return `; no broker listens there. Start one: seqbus broker --socket ${path}`;
+  }
+  if (code !== "EACCES") return "";
+  return `; the socket, or a directory on its path, does not let uid ${process.geteuid?.()} in`;
 }
 
 /** A socket that a stranger put there must not play the bus. */
@@ -192,15 +196,25 @@ function readWelcome(
     if (opcode === OPCODE.ERROR) {
       throw errorFromWire(decodeErrorBody(bytes, FRAME_HEADER_BYTES, end));
     }
-    if (opcode !== OPCODE.WELCOME || fdCount !== 1) {
-      throw new ProtocolError("PROTOCOL_STATE", "Cannot connect: the broker's WELCOME has no lane");
+    if (opcode !== OPCODE.WELCOME) {
+      throw new ProtocolError("PROTOCOL_STATE", "Cannot connect: the broker sent no WELCOME");
     }
     const welcome = decodeWelcome(bytes, FRAME_HEADER_BYTES, end);
+    checkVersion(welcome.protocol);
+    if (fdCount !== 1) {
+      throw new ProtocolError("PROTOCOL_STATE", "Cannot connect: the broker's WELCOME has no lane");
+    }
     const [laneFd] = receiver.takeFds();
     return { welcome, laneFd: laneFd as number };
   } finally {
     receiver.closeFds();
   }
+}
+
+function checkVersion(protocol: number): void {
+  if (protocol === PROTOCOL_VERSION) return;
+  const message = `Cannot connect: the broker speaks protocol ${protocol}, this client`;
+  throw new ProtocolError("PROTOCOL_VERSION", `${message} ${PROTOCOL_VERSION}`);
 }
 
 function laneLost(): LimitError {

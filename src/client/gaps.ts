@@ -12,6 +12,7 @@ export interface Gap {
   readonly topic: string | undefined;
   /** Undefined: nobody knows how many. */
   readonly count: number | undefined;
+  /** Where and why they were lost. */
   readonly reason: GapReason;
 }
 

@@ -53,6 +53,6 @@ export {
   type WaitOptions,
   type WatchOptions,
 } from "./service-watch.ts";
-export type { GapReason, MissedEvents, StatusEvent } from "./status.ts";
+export type { BusError, GapReason, MissedEvents, StatusEvent } from "./status.ts";
 export { Subscription } from "./subscription.ts";
 export type { SubscribeOptions } from "./subscription-options.ts";

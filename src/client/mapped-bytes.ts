@@ -29,6 +29,7 @@ const REASONS: ReadonlyMap<number, string> = new Map([
  * bytes changes a copy that nobody else sees.
  */
 export class MappedBytes implements Disposable {
+  /** How many bytes are mapped. Stays what it was after close(). */
   readonly byteLength: number;
   readonly #mapping: Mapping | undefined;
   readonly #bytes: Uint8Array<ArrayBuffer>;

@@ -28,7 +28,9 @@ export interface FillOptions {
 
 /** Memory of this program that is not closed. */
 export interface HeldMemory {
+  /** How many Memory objects. */
   readonly memories: number;
+  /** What they hold together. */
   readonly bytes: number;
 }
 

@@ -46,7 +46,9 @@ const WITHHELD_REASONS: readonly (WithheldReason | undefined)[] = [
  * large body are let go at the end of the block; otherwise the garbage collector does that.
  */
 export class Message<Data = unknown> implements Disposable {
+  /** Of a call or a reply the name of the service. */
   readonly topic: string;
+  /** Who sent it, as the kernel says. */
   readonly sender: Sender;
   /** How the body is encoded: a value of ENCODING. */
   readonly encoding: Encoding;

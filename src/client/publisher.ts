@@ -4,7 +4,7 @@
  */
 
 import { assert } from "../assert.ts";
-import { ArgumentError, LimitError } from "../errors.ts";
+import { LimitError } from "../errors.ts";
 import type { OwnedFd } from "../ffi/owned-fd.ts";
 import {
   LARGE_BODY_BYTES_MAX,
@@ -12,7 +12,6 @@ import {
   MESSAGE_BODY_BYTES_MAX,
 } from "../protocol/limits.ts";
 import { ENCODING, type Encoding, FLAG_LARGE, OPCODE } from "../protocol/opcodes.ts";
-import { checkTopicName } from "../protocol/topics.ts";
 import { encodeBody } from "./body-codec.ts";
 import { duplicateAll } from "./borrowed-fds.ts";
 import {
@@ -33,6 +32,7 @@ import {
   tooLarge,
 } from "./outgoing-body.ts";
 import { keptMsOf, prefixed, type RetainOptions } from "./retention.ts";
+import { checkTopicArgument } from "./topic-argument.ts";
 import type { UnsentMessage } from "./unsent-messages.ts";
 
 /** Choices for one message. */
@@ -261,10 +261,7 @@ export class Publisher {
   }
 
   #open(name: string): OpenedTopic {
-    const flaw = checkTopicName(name);
-    if (flaw !== undefined) {
-      throw new ArgumentError("ARGUMENT_TOPIC", `Cannot publish: ${flaw}`, "topic");
-    }
+    checkTopicArgument(name, "Cannot publish on");
     return this.#topics.add(name);
   }
 

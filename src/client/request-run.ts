@@ -16,7 +16,10 @@ import { OutgoingBody } from "./outgoing-body.ts";
 import type { ReceivedBody } from "./received-body.ts";
 import { type Cancellation, PreparedReply, ServiceRequest } from "./service-request.ts";
 
-/** The answer, a promise of it, or a generator of parts for callStream(). */
+/**
+ * Answers one request: returns the data of the answer, what reply() made, a promise of either, or a
+ * generator of parts for callStream(). What it throws reaches the caller as a ServiceError.
+ */
 export type ServiceHandler<Data = unknown> = (request: ServiceRequest<Data>) => unknown;
 
 /** What a run needs of Server. */

@@ -12,7 +12,6 @@ import {
   unserveBody,
 } from "../protocol/service-messages.ts";
 import { STATUS } from "../protocol/status-codes.ts";
-import { checkTopicName } from "../protocol/topics.ts";
 import { IF_OWNED_CHOICES } from "../protocol/words.ts";
 import type { Channel } from "./channel.ts";
 import { fdShortage } from "./fd-shortage.ts";
@@ -28,6 +27,7 @@ import {
 import type { Restorable } from "./restorable.ts";
 import { type ServeOptions, Service, type ServiceHost } from "./service.ts";
 import type { ServiceLink } from "./service-link.ts";
+import { checkTopicArgument } from "./topic-argument.ts";
 
 /** A REQUEST, but for what its service id stands for. */
 export type RequestFrame = ArrivedRequest & { readonly serviceId: number };
@@ -239,10 +239,7 @@ export class Server implements ServiceHost, RunHost, Restorable {
 
 function checkServe(name: string, handler: unknown, options: ServeOptions): void {
   const { concurrency = 1, shared, ifOwned = "fail" } = options;
-  const flaw = checkTopicName(name);
-  if (flaw !== undefined) {
-    throw new ArgumentError("ARGUMENT_TOPIC", `Cannot serve: ${flaw}`, "topic");
-  }
+  checkTopicArgument(name, "Cannot serve");
   if (typeof handler !== "function") {
     const message = `Cannot serve "${name}": the handler must be a function`;
     throw new ArgumentError("ARGUMENT_OPTION", message, "handler");

@@ -55,7 +55,9 @@ export abstract class ServiceApi {
    * @throws {RejectedError} REJECTED_SERVICE_OWNED, REJECTED_BY_POLICY
    * @throws {LimitError} LIMIT_SERVICES
    * @throws {ArgumentError} ARGUMENT_TOPIC, ARGUMENT_OPTION
-   * @throws {ClosedError} after the end of the bus, and during drain()
+   * @throws {ClosedError} after the end of the bus, and during drain(); CLOSED_DISCONNECTED where
+   *   the connection was not made again within 30 s
+   * @throws what `signal` was aborted with
    * @example
    * await using service = await bus.serve("clock.now", () => ({ now: Date.now() }));
    */
@@ -69,8 +71,11 @@ export abstract class ServiceApi {
 
   /**
    * Watches who serves a service: as it is now, and each change of it.
+   * @throws {ArgumentError} ARGUMENT_TOPIC
    * @throws {RejectedError} REJECTED_BY_POLICY: it takes the right to call
    * @throws {LimitError} LIMIT_SERVICES
+   * @throws {ClosedError} as serve()
+   * @throws what `signal` was aborted with
    */
   watch(service: string, options?: WatchOptions): Promise<ServiceWatch> {
     return this.services.watches.watch(service, options);
@@ -86,9 +91,11 @@ export abstract class ServiceApi {
 
   /**
    * Opens a private channel to whoever serves a service. It goes on without this bus.
+   * @throws {ArgumentError} ARGUMENT_TOPIC
    * @throws {RejectedError} REJECTED_NO_SERVICE, REJECTED_NO_CHANNEL, REJECTED_BY_POLICY
    * @throws {LimitError} LIMIT_QUEUED_FDS
-   * @throws {ClosedError} after the end of the bus
+   * @throws {ClosedError} as serve()
+   * @throws what `signal` was aborted with
    */
   openChannel<Data = unknown>(
     service: string,

@@ -52,7 +52,9 @@ const LOST_REPLIES = new FinalizationRegistry<readonly OwnedFd[]>(closeAll);
 export class PreparedReply {
   /** Encoding, and FLAG_LARGE. */
   readonly flags: number;
+  /** What stands in the frame: the body, or the length of a large one. */
   readonly bytes: Uint8Array;
+  /** Bytes of the large body behind the first fd; 0 for none. */
   readonly memoryBytes: number;
   readonly #fds: readonly OwnedFd[];
 

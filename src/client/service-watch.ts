@@ -5,7 +5,7 @@
  * The broker is asked once for each service, however many watch it here.
  */
 
-import { ArgumentError, ClosedError, LimitError, RejectedError, TimeoutError } from "../errors.ts";
+import { ClosedError, LimitError, RejectedError, TimeoutError } from "../errors.ts";
 import { OPCODE } from "../protocol/opcodes.ts";
 import {
   decodeWatchAck,
@@ -13,7 +13,6 @@ import {
   unwatchBody,
   watchBody,
 } from "../protocol/service-messages.ts";
-import { checkTopicName } from "../protocol/topics.ts";
 import { checkTimeout } from "./call-options.ts";
 import { TimedEntry } from "./deadlines.ts";
 import { ItemQueue } from "./item-queue.ts";
@@ -21,6 +20,7 @@ import { SERVICE_TIMEOUT_MS_DEFAULT } from "./limits.ts";
 import type { Repeat } from "./link.ts";
 import type { Sender } from "./message.ts";
 import type { ServiceLink } from "./service-link.ts";
+import { checkTopicArgument } from "./topic-argument.ts";
 
 /** Who serves a service. */
 export interface ServiceState {
@@ -64,6 +64,7 @@ export interface WatchHost {
  * for await (const { count } of await bus.watch("files.open")) console.log(count > 0);
  */
 export class ServiceWatch implements AsyncIterableIterator<ServiceState>, AsyncDisposable {
+  /** Its name, as it was asked for. */
   readonly service: string;
   readonly #host: WatchHost;
   readonly #queue = new ItemQueue<ServiceState>();
@@ -91,6 +92,7 @@ export class ServiceWatch implements AsyncIterableIterator<ServiceState>, AsyncD
     return Promise.resolve({ done: false, value: this.#current });
   }
 
+  /** Leaving a `for await` loop closes the watch. */
   async return(): Promise<IteratorResult<ServiceState>> {
     this.close();
     return { done: true, value: undefined };
@@ -158,10 +160,7 @@ export class Watches implements WatchHost {
 
   /** See Bus.watch(). */
   async watch(name: string, { signal }: WatchOptions = {}): Promise<ServiceWatch> {
-    const flaw = checkTopicName(name);
-    if (flaw !== undefined) {
-      throw new ArgumentError("ARGUMENT_TOPIC", `Cannot watch: ${flaw}`, "service");
-    }
+    checkTopicArgument(name, "Cannot watch", "service");
     signal?.throwIfAborted();
     const service = this.#services.get(name) ?? this.#open(name);
     service.opening ??= this.#ask(service, "until-answered");

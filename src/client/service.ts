@@ -65,6 +65,7 @@ export interface ServiceHost {
  * await using service = await bus.serve("clock.now", () => Date.now());
  */
 export class Service implements AsyncDisposable {
+  /** Its name. */
   readonly topic: string;
   /** For the bus: as the broker is asked for it. */
   readonly offer: Serve;

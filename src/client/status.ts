@@ -3,13 +3,7 @@
  * Nothing is lost silently: a denial, a gap, an end all come by here, and what is not taken is counted.
  */
 
-import type {
-  ClosedError,
-  LimitError,
-  ProtocolError,
-  RejectedError,
-  SyscallError,
-} from "../errors.ts";
+import type { LimitError, RejectedError } from "../errors.ts";
 import type { Self } from "./dial.ts";
 import { STATUS_EVENTS_MAX } from "./limits.ts";
 import type { Sender } from "./message.ts";
@@ -36,8 +30,8 @@ export type StatusEvent =
       readonly count: number | undefined;
       readonly reason: GapReason;
     }
-  /** Messages that were published are refused. */
-  | { readonly type: "denied"; readonly error: RejectedError | Error }
+  /** Messages that were published are refused: a RejectedError or a LimitError. */
+  | { readonly type: "denied"; readonly error: BusError }
   /**
    * A reload of the policy took a right away, or the broker came back without it; a subscription
    * that this ends rejects with the same.
@@ -112,8 +106,11 @@ export type GapReason =
   | "disconnected"
   | "unknown";
 
-/** What can end a bus. */
-export type BusError = ClosedError | ProtocolError | RejectedError | SyscallError | Error;
+/** What ends a bus or a connection, or refuses a message: of a class that docs/errors.md lists. */
+export interface BusError extends Error {
+  /** As docs/errors.md lists them. Undefined for what is no error of seqbus. */
+  readonly code?: string;
+}
 
 /** Events for any number of readers, each with a bounded queue of its own. */
 export class StatusFeed<Event = StatusEvent> {
@@ -143,7 +140,7 @@ class StatusReader<Event> implements AsyncIterableIterator<Event | MissedEvents>
   readonly #leave: () => void;
   /** Events that stood before all of these. */
   #missed = 0;
-  #waiting: ((result: IteratorResult<Event>) => void) | undefined;
+  #waiting: ((result: IteratorResult<Event>) => void)[] = [];
   #isEnded = false;
 
   constructor(leave: () => void) {
@@ -151,8 +148,7 @@ class StatusReader<Event> implements AsyncIterableIterator<Event | MissedEvents>
   }
 
   push(event: Event): void {
-    const waiting = this.#waiting;
-    this.#waiting = undefined;
+    const waiting = this.#waiting.shift();
     if (waiting !== undefined) waiting({ done: false, value: event });
     else {
       if (this.#events.length >= STATUS_EVENTS_MAX) {
@@ -165,8 +161,7 @@ class StatusReader<Event> implements AsyncIterableIterator<Event | MissedEvents>
 
   end(): void {
     this.#isEnded = true;
-    this.#waiting?.({ done: true, value: undefined });
-    this.#waiting = undefined;
+    for (const waiting of this.#waiting.splice(0)) waiting({ done: true, value: undefined });
   }
 
   next(): Promise<IteratorResult<Event | MissedEvents>> {
@@ -176,9 +171,7 @@ class StatusReader<Event> implements AsyncIterableIterator<Event | MissedEvents>
     const value = this.#events.shift();
     if (value !== undefined) return Promise.resolve({ done: false, value });
     if (this.#isEnded) return Promise.resolve({ done: true, value: undefined });
-    return new Promise((resolve) => {
-      this.#waiting = resolve;
-    });
+    return new Promise((resolve) => this.#waiting.push(resolve));
   }
 
   return(): Promise<IteratorResult<Event | MissedEvents>> {

@@ -11,7 +11,7 @@ import {
   unsubscribeBody,
 } from "../protocol/control-messages.ts";
 import { OPCODE } from "../protocol/opcodes.ts";
-import { checkGroupName, checkPattern } from "../protocol/topics.ts";
+import { checkGroupName } from "../protocol/topics.ts";
 import { OVERFLOW_POLICIES } from "../protocol/words.ts";
 import type { Gap } from "./gaps.ts";
 import type { Inbound } from "./inbound.ts";
@@ -21,6 +21,7 @@ import type { Fill } from "./read-gate.ts";
 import type { Restorable } from "./restorable.ts";
 import { type AnySubscription, Subscription, type SubscriptionHost } from "./subscription.ts";
 import type { SubscribeOptions } from "./subscription-options.ts";
+import { checkPatternArgument } from "./topic-argument.ts";
 
 /** Sends a request. @returns the body of its ACK; rejects where it is refused or the bus has ended */
 export type Requester = (opcode: number, body: ControlMap, repeat?: Repeat) => Promise<Uint8Array>;
@@ -224,10 +225,7 @@ export class Subscriber implements SubscriptionHost, Restorable {
 }
 
 function checkSubscription(pattern: string, options: SubscribeOptions<never>): void {
-  const flaw = checkPattern(pattern);
-  if (flaw !== undefined) {
-    throw new ArgumentError("ARGUMENT_PATTERN", `Cannot subscribe: ${flaw}`, "pattern");
-  }
+  checkPatternArgument(pattern);
   const { group, overflow, concurrency, onMessage } = options;
   const groupFlaw = group === undefined ? undefined : checkGroupName(group);
   if (groupFlaw !== undefined) {

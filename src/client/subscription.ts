@@ -52,6 +52,7 @@ type Waiting<Data> = {
 export class Subscription<Data = unknown>
   implements AsyncIterableIterator<Message<Data>>, AsyncDisposable
 {
+  /** As it was asked for. */
   readonly pattern: string;
   /** The queue group that it is in. */
   readonly group: string | undefined;

@@ -34,7 +34,9 @@ assert(Number.isSafeInteger(MUNMAP), "the runtime tells where a C function is");
 
 /** What is mapped in this process. */
 export interface MappedMemory {
+  /** How many mappings. */
   readonly mappings: number;
+  /** What they hold together. */
   readonly bytes: number;
 }
 

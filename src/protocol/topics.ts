@@ -38,6 +38,17 @@ export function isReservedTopic(name: string): boolean {
   return name.charCodeAt(0) === DOLLAR;
 }
 
+/**
+ * Why a client may not have a topic or service of this name.
+ * @param cannot what it wanted, as a message begins: "Cannot open topic"
+ * @returns undefined where it may, else a message, which holds the name where that is well-formed
+ */
+export function refusalOfName(name: string, cannot: string): string | undefined {
+  const flaw = checkTopicName(name);
+  if (flaw !== undefined) return `${cannot}: the name is malformed, ${flaw}`;
+  return isReservedTopic(name) ? `${cannot} "${name}": it belongs to the bus` : undefined;
+}
+
 /** Whether a well-formed pattern may match more than the topic of its very name. */
 export function isWildcard(pattern: string): boolean {
   return pattern.includes("*") || pattern.includes(">");

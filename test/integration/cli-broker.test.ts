@@ -2,6 +2,7 @@
 
 import { describe, expect, test } from "bun:test";
 import {
+  chmodSync,
   chownSync,
   closeSync,
   constants,
@@ -11,11 +12,13 @@ import {
   statSync,
   writeSync,
 } from "node:fs";
+import { SYSTEM_SOCKET_PATH } from "../../src/bus-address.ts";
 import { connect } from "../../src/client/index.ts";
 import { CliBroker, CliProcess, runCli, TemporaryDirectory } from "../support/cli-process.ts";
 import { testUnless } from "../support/loud-skip.ts";
 
 const IS_ROOT = process.getuid?.() === 0;
+const AS_USER = ["setpriv", "--reuid=60701", "--regid=60701", "--clear-groups"];
 
 /** Runs a broker that must not start. @returns its one line of complaint and its exit code */
 async function failedStart(...words: string[]): Promise<{ exitCode: number; stderr: string }> {
@@ -72,14 +75,43 @@ describe("seqbus broker", () => {
     expect(environmentOf(broker.pid).filter(isIt)).toEqual(["BUN_JSC_numberOfGCMarkers=2"]);
   });
 
-  test("makes the directory of the user's bus", async () => {
+  test.each([
+    ["without a path", false],
+    ["with its path, as clients that miss it suggest", true],
+  ])("makes the directory of the user's bus %s", async (_how, isNamed) => {
     using runtime = new TemporaryDirectory();
-    const prefix = IS_ROOT ? ["setpriv", "--reuid=60701", "--regid=60701", "--clear-groups"] : [];
+    const prefix = IS_ROOT ? AS_USER : [];
     if (IS_ROOT) chownSync(runtime.path, 60_701, 60_701);
     const env = { XDG_RUNTIME_DIR: runtime.path };
-    await using broker = new CliProcess(["broker"], { env, prefix });
-    await broker.printed(`listening on ${runtime.path}/seqbus/bus.sock\n`);
+    const path = `${runtime.path}/seqbus/bus.sock`;
+    const words = isNamed ? ["broker", "--socket", path] : ["broker"];
+    await using broker = new CliProcess(words, { env, prefix });
+    await broker.printed(`listening on ${path}\n`);
     expect(statSync(`${runtime.path}/seqbus`).mode & 0o777).toBe(0o700);
+  });
+
+  testUnless(
+    existsSync(SYSTEM_SOCKET_PATH),
+    "needs a machine without a system bus",
+    "is missed by clients where it would listen",
+    async () => {
+      using runtime = new TemporaryDirectory();
+      const prefix = IS_ROOT ? AS_USER : [];
+      if (IS_ROOT) chownSync(runtime.path, 60_701, 60_701);
+      const env = { XDG_RUNTIME_DIR: runtime.path };
+      const { exitCode, stderr } = await runCli(["pub", "a", "b"], { env, prefix });
+      expect(stderr).toContain(`Start one: seqbus broker --socket ${runtime.path}/seqbus/bus.sock`);
+      expect(exitCode).toBe(3);
+    },
+  );
+
+  testUnless(!IS_ROOT, "needs root for setpriv", "refuses other users at its socket", async () => {
+    await using broker = await CliBroker.start();
+    chmodSync(broker.directory.path, 0o755);
+    const { exitCode, stderr } = await broker.run(["pub", "a", "b"], { prefix: AS_USER });
+    const why = "the socket, or a directory on its path, does not let uid 60701 in";
+    expect(stderr).toBe(`seqbus: Cannot connect to ${broker.socket}: EACCES; ${why}\n`);
+    expect(exitCode).toBe(4);
   });
 
   test("leaves the broker that serves a path alone", async () => {

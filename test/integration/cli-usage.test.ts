@@ -22,6 +22,7 @@ describe("seqbus", () => {
       expect(stdout).toMatch(new RegExp(`^  ${code}  +\\S`, "m"));
     }
     expect(stdout).not.toContain("demo-actor");
+    expect(stdout).toContain("/run/seqbus/bus.sock");
   });
 
   test.each(COMMANDS)("%s --help prints its own help", async (command) => {

@@ -395,7 +395,17 @@ describe("connect()", () => {
     ["half a header", new Uint8Array(8), "PROTOCOL_PACKET_SIZE"],
     [
       "WELCOME without a lane",
-      packetOf((writer) => writer.appendControl(OPCODE.WELCOME, 0, 0, {})),
+      packetOf((writer) => writer.appendControl(OPCODE.WELCOME, 0, 0, WELCOME)),
+      "PROTOCOL_STATE",
+    ],
+    [
+      "WELCOME of another version",
+      packetOf((writer) => writer.appendControl(OPCODE.WELCOME, 0, 0, { ...WELCOME, protocol: 2 })),
+      "PROTOCOL_VERSION",
+    ],
+    [
+      "something else",
+      packetOf((writer) => writer.appendControl(OPCODE.POLICY_CHANGED, 0, 0, undefined)),
       "PROTOCOL_STATE",
     ],
     [
@@ -420,6 +430,17 @@ describe("connect()", () => {
     expect(await pending).toMatchObject({ code });
   });
 });
+
+/** What a broker of this version says. */
+const WELCOME = {
+  protocol: 1,
+  features: 0,
+  connection: 1,
+  uid: 0,
+  gid: 0,
+  pid: 1,
+  software: "",
+};
 
 /** Something that listens and is no broker. */
 class Impostor implements Disposable {

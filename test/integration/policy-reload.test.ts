@@ -166,11 +166,13 @@ describe("a reload of the policy", () => {
     const reload = await broker.run(["policy", "reload"], asStranger);
     expect(reload.stderr).toContain("as uid 60901: only root and uid 0 may");
     expect(reload.exitCode).toBe(4);
-    const words = ["policy", "explain", "publish", "secret.a", "--user"];
+    const question = ["policy", "explain", "publish", "secret.a"];
+    const words = [...question, "--user"];
     const own = await broker.run([...words, "60901"], asStranger);
     expect(own.stdout).toContain('denied: uid 60901 may not publish on "secret.a"');
     expect(own.stdout).toContain("no-secrets");
     expect(own.exitCode).toBe(4);
+    expect(await broker.run(question, asStranger)).toEqual(own);
     const other = await broker.run([...words, "60902"], asStranger);
     expect(other.stderr).toContain("Cannot ask about others as uid 60901");
     expect((await broker.run([...words, "60902"])).stdout).toContain("denied: uid 60902");

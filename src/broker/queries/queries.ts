@@ -73,7 +73,8 @@ export class Queries implements Area {
     const { what, about, after } = query;
     const flaw = about === undefined || what === "client" ? undefined : checkPattern(about);
     if (flaw !== undefined) {
-      const body = errorBody({ status: STATUS.REJECTED_PATTERN, message: `Cannot ask: ${flaw}` });
+      const message = `Cannot ask: the pattern is malformed, ${flaw}`;
+      const body = errorBody({ status: STATUS.REJECTED_PATTERN, message });
       return send(connection, { opcode: OPCODE.ERROR, id: requestId, body });
     }
     const isAdministrator = administration.isAdministrator(connection.identity);

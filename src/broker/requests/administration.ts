@@ -86,7 +86,8 @@ export class Administration {
     const flaw = isPattern ? checkPattern(topic) : checkTopicName(topic);
     if (flaw !== undefined) {
       const code = isPattern ? "REJECTED_PATTERN" : "REJECTED_TOPIC_NAME";
-      return this.#reject(connection, requestId, code, `Cannot explain: ${flaw}`);
+      const message = `Cannot explain: the topic is malformed, ${flaw}`;
+      return this.#reject(connection, requestId, code, message);
     }
     const identity = question.uid === undefined ? connection.identity : identityOf(question);
     const explanation = JSON.stringify(

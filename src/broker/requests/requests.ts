@@ -22,12 +22,7 @@ import {
 import { FRAME_HEADER_BYTES, PROTOCOL_VERSION } from "../../protocol/limits.ts";
 import { FLAG_RESUME, FLAG_WAIT_FDS, OPCODE } from "../../protocol/opcodes.ts";
 import { STATUS, type StatusName } from "../../protocol/status-codes.ts";
-import {
-  checkGroupName,
-  checkPattern,
-  checkTopicName,
-  isReservedTopic,
-} from "../../protocol/topics.ts";
+import { checkGroupName, checkPattern, refusalOfName } from "../../protocol/topics.ts";
 import type { Area, CarryOut, ClientFrame } from "../area.ts";
 import type { Connection } from "../connection.ts";
 import type { BrokerEventListener } from "../events.ts";
@@ -190,9 +185,8 @@ export class Requests {
   }
 
   #openTopic(connection: Connection, id: number, name: string): void {
-    const flaw = isReservedTopic(name) ? "it belongs to the bus" : checkTopicName(name);
-    if (flaw !== undefined) {
-      const message = `Cannot open topic: ${flaw}`;
+    const message = refusalOfName(name, "Cannot open topic");
+    if (message !== undefined) {
       return this.#refuse(connection, id, "REJECTED_TOPIC_NAME", message, {});
     }
     const known = this.#state.topics.find(name);
@@ -237,7 +231,7 @@ export class Requests {
     const { pattern, group, overflow } = wanted;
     const flaw = checkPattern(pattern);
     if (flaw !== undefined) {
-      const message = `Cannot subscribe: ${flaw}`;
+      const message = `Cannot subscribe: the pattern is malformed, ${flaw}`;
       return this.#refuse(connection, id, "REJECTED_PATTERN", message, {});
     }
     const decision = this.#state.decideSubscribe(connection, pattern);

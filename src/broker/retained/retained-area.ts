@@ -21,7 +21,7 @@ import { BODY_PREFIX_BYTES, FRAME_HEADER_BYTES } from "../../protocol/limits.ts"
 import { FLAG_RETAINED, OPCODE } from "../../protocol/opcodes.ts";
 import { clearRetainedAckBody, decodeClearRetained } from "../../protocol/service-messages.ts";
 import { STATUS } from "../../protocol/status-codes.ts";
-import { checkTopicName, isReservedTopic } from "../../protocol/topics.ts";
+import { refusalOfName } from "../../protocol/topics.ts";
 import type { Area, CarryOut, ClientFrame } from "../area.ts";
 import { type Connection, type OpenTopic, openTopicOf } from "../connection.ts";
 import type { BrokerEventListener } from "../events.ts";
@@ -202,10 +202,10 @@ export class RetainedArea implements Area {
 
   #clear(connection: Connection, requestId: number, topic: string): void {
     const { state, table, send, onEvent } = this.#parts;
-    const flaw = isReservedTopic(topic) ? "it belongs to the bus" : checkTopicName(topic);
-    if (flaw !== undefined) {
+    const message = refusalOfName(topic, "Cannot clear last value of");
+    if (message !== undefined) {
       const status = STATUS.REJECTED_TOPIC_NAME;
-      const body = errorBody({ status, message: `Cannot clear last value: ${flaw}` });
+      const body = errorBody({ status, message });
       return send(connection, { opcode: OPCODE.ERROR, id: requestId, body });
     }
     const { allowed, rule } = state.decide(connection, "publish", topic);

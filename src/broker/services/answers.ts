@@ -5,7 +5,7 @@ import type { ControlMap } from "../../protocol/control-body.ts";
 import { errorBody, revokedBody } from "../../protocol/control-messages.ts";
 import { OPCODE } from "../../protocol/opcodes.ts";
 import { STATUS, type StatusName } from "../../protocol/status-codes.ts";
-import { checkTopicName, isReservedTopic } from "../../protocol/topics.ts";
+import { refusalOfName } from "../../protocol/topics.ts";
 import type { Connection } from "../connection.ts";
 import type { BrokerEventListener } from "../events.ts";
 import type { Action } from "../policy/rules.ts";
@@ -42,9 +42,9 @@ export class Answers {
 
   /** Whether a name can be a service's; where not, the client has been told. */
   acceptsName(connection: Connection, id: number, name: string, verb: string): boolean {
-    const flaw = isReservedTopic(name) ? "it belongs to the bus" : checkTopicName(name);
-    if (flaw === undefined) return true;
-    this.refuse(connection, id, "REJECTED_TOPIC_NAME", `Cannot ${verb}: ${flaw}`);
+    const message = refusalOfName(name, `Cannot ${verb}`);
+    if (message === undefined) return true;
+    this.refuse(connection, id, "REJECTED_TOPIC_NAME", message);
     return false;
   }
 

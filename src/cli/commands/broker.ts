@@ -97,7 +97,8 @@ async function finishLogs({ ready, log, audit }: Logs): Promise<void> {
 }
 
 function openBroker(options: BrokerCommandOptions, logs: Logs): Broker {
-  const path = options.socket ?? prepareDefaultPath();
+  const path = choosePath(options.socket);
+  prepareDirectory(path);
   const mode = options.mode === undefined ? undefined : parseMode(options.mode);
   const policyPath = options.policy;
   const policy = policyPath === undefined ? undefined : loadFirstPolicy(policyPath, logs.audit);
@@ -162,19 +163,26 @@ function reload({ policy }: BrokerCommandOptions, server: Broker, { audit }: Log
   if (policy !== undefined) void server.reloadPolicy().catch(ignoreConfig);
 }
 
+/** @param named the value of --socket */
+function choosePath(named: string | undefined): string {
+  const path = named ?? brokerSocketPath(process.env, effectiveUid());
+  if (path !== undefined) return path;
+  const message = "Cannot choose a socket: XDG_RUNTIME_DIR is not set; give --socket PATH";
+  throw new ArgumentError("ARGUMENT_SOCKET_PATH", message, "socket");
+}
+
 /**
- * The path of a broker that was given none. Makes the last directory of the well-known paths,
- * since /run and XDG_RUNTIME_DIR are empty after each start of the machine.
+ * Makes the last directory of the well-known paths, also where somebody names them: /run and
+ * XDG_RUNTIME_DIR are empty after each start of the machine.
  */
-function prepareDefaultPath(): string {
-  const path = brokerSocketPath(process.env, process.geteuid?.() ?? 0);
-  if (path === undefined) {
-    const message = "Cannot choose a socket: XDG_RUNTIME_DIR is not set; give --socket PATH";
-    throw new ArgumentError("ARGUMENT_SOCKET_PATH", message, "socket");
-  }
-  if (path === SYSTEM_SOCKET_PATH) makeDirectory(dirname(path), SYSTEM_DIRECTORY_MODE);
+function prepareDirectory(path: string): void {
+  const isSystem = path === SYSTEM_SOCKET_PATH && effectiveUid() === 0;
+  if (isSystem) makeDirectory(dirname(path), SYSTEM_DIRECTORY_MODE);
   else if (path === userSocketPath(process.env)) makeDirectory(dirname(path), USER_DIRECTORY_MODE);
-  return path;
+}
+
+function effectiveUid(): number {
+  return process.geteuid?.() ?? 0;
 }
 
 /** Leaves a directory that is there as it is, and one whose parent is missing to the broker's check. */

@@ -4,7 +4,7 @@ import { explain, explanationLines } from "../../broker/policy/explain.ts";
 import { diffLines, diffPolicies } from "../../broker/policy/policy-diff.ts";
 import { loadPolicy, loadPolicySource } from "../../broker/policy/policy-file.ts";
 import type { PolicySource } from "../../broker/policy/rules.ts";
-import { ConfigError } from "../../errors.ts";
+import { ArgumentError, ConfigError } from "../../errors.ts";
 import { EXIT } from "../exit-codes.ts";
 import { reportError, stdout } from "../output.ts";
 import { type ClientOptions, parseQuestion } from "../policy-question.ts";
@@ -17,7 +17,9 @@ export interface PolicyCommandOptions {
 }
 
 /** Options of `seqbus policy explain`, as commander has them. */
-export interface PolicyExplainOptions extends PolicyCommandOptions, ClientOptions {
+export interface PolicyExplainOptions extends PolicyCommandOptions, Omit<ClientOptions, "user"> {
+  /** Left out for oneself, where a bus is asked. */
+  readonly user?: string;
   /** Empty: ask the bus that runs. */
   readonly policy: readonly string[];
   /** Of that bus. */
@@ -51,10 +53,11 @@ export async function runPolicyExplain(
   options: PolicyExplainOptions,
 ): Promise<number> {
   const { json = false, policy: files } = options;
-  const question = parseQuestion(action, topic, options);
+  const client = { ...options, user: options.user ?? defaultUser(files) };
+  const question = parseQuestion(action, topic, client);
   if (files.length === 0) {
     const { explainLive } = await import("./policy-live.ts");
-    return await explainLive(question, options);
+    return await explainLive(question, client);
   }
   return refusing(json, () => {
     const policy = loadPolicy(files, systemPolicyIo());
@@ -81,6 +84,13 @@ export async function runPolicyDiff(
     else printLines(diffLines(diff));
     return EXIT.OK;
   });
+}
+
+/** Whoever asks, of a bus. Of a file nobody: which groups it is to be is not known. */
+function defaultUser(files: readonly string[]): string {
+  if (files.length === 0) return `${process.geteuid?.() ?? 0}`;
+  const message = "Cannot ask about nobody: with --policy say who it is about, by --user";
+  throw new ArgumentError("ARGUMENT_OPTION", message, "user");
 }
 
 /** Runs a command that a wrong policy ends with exit code 1: here the file is what was asked about. */

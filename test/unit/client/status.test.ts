@@ -25,6 +25,18 @@ describe("StatusFeed", () => {
     expect(seen).toEqual(Array.from({ length: STATUS_EVENTS_MAX }, (_, index) => gap(index + 1)));
   });
 
+  test("gives each next() that waits an event of its own, and ends them all", async () => {
+    const reader = feed.open();
+    const waiting = [reader.next(), reader.next(), reader.next()];
+    emit(1, 2);
+    feed.end();
+    expect((await Promise.all(waiting)).map(({ value }) => value)).toEqual([
+      gap(1),
+      gap(2),
+      undefined,
+    ]);
+  });
+
   test("says in their place how many older ones a reader has missed, and once", async () => {
     const reader = feed.open();
     emit(1, STATUS_EVENTS_MAX + 3);

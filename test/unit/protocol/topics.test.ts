@@ -6,6 +6,7 @@ import {
   isReservedTopic,
   patternCovers,
   patternsIntersect,
+  refusalOfName,
   splitTokens,
   topicMatches,
 } from "../../../src/protocol/topics.ts";
@@ -113,6 +114,17 @@ describe("checkPattern()", () => {
 describe("isReservedTopic()", () => {
   test("is true for names whose first token begins with a dollar sign", () => {
     expect(["$bus.x", "$", "a.$b", "a$"].map(isReservedTopic)).toEqual([true, true, false, false]);
+  });
+});
+
+describe("refusalOfName()", () => {
+  test.each([
+    ["sensors.kitchen", undefined],
+    ["$bus.clients", 'Cannot serve "$bus.clients": it belongs to the bus'],
+    ["a..b", "Cannot serve: the name is malformed, it has an empty token"],
+    ["$bus..b", "Cannot serve: the name is malformed, it has an empty token"],
+  ])("says of %j: %j", (name, refusal) => {
+    expect(refusalOfName(name, "Cannot serve")).toBe(refusal);
   });
 });
 
