@@ -48,18 +48,15 @@ export class Ledger {
   /** A connection holds so much, where it held less or more. @param share as for allows() */
   move(before: number, after: number, share: number): void {
     this.used += after - before;
-    this.withinShares += withinShare(after, share) - withinShare(before, share);
+    if (before < share || after < share) {
+      this.withinShares += Math.min(after, share) - Math.min(before, share);
+    }
   }
 
   #ofCommon(own: number, share: number, releasedCommon: number): number {
     const commonOfOthers = this.used - this.withinShares - commonPart(own, share);
     return commonLimit(this.limit, commonOfOthers - releasedCommon);
   }
-}
-
-/** What a connection that holds so much holds of its share. @param share as for allows() */
-function withinShare(own: number, share: number): number {
-  return own < share ? own : share;
 }
 
 /** What a connection that holds so much holds of the common part. @param share as for allows() */
