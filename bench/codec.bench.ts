@@ -1,6 +1,6 @@
 /**
- * Micro benchmarks of pure code: packet reader, router, control codec, topic matching, and message
- * bodies. Run: `bun bench/codec.bench.ts`. Figures are for one packet, frame or call, as named.
+ * Micro benchmarks of pure code: packet reader, router, quotas, control codec, topic matching, and
+ * message bodies. Run: `bun bench/codec.bench.ts`. Figures are for one packet, frame or call, as named.
  */
 
 import { do_not_optimize, group } from "mitata";
@@ -8,7 +8,7 @@ import { Connection } from "../src/broker/connection.ts";
 import { FdsInFlight } from "../src/broker/fds/fds-in-flight.ts";
 import { Deferred } from "../src/broker/long-work/deferred.ts";
 import { ownUidPolicy } from "../src/broker/policy/decide.ts";
-import { Quotas } from "../src/broker/quotas/quota.ts";
+import { type ConnectionQuota, Quotas, RESOURCE } from "../src/broker/quotas/quota.ts";
 import { QUOTA_DEFAULTS } from "../src/broker/quotas/quota-limits.ts";
 import { BusState } from "../src/broker/routing/bus-state.ts";
 import { Introductions } from "../src/broker/routing/introductions.ts";
@@ -30,16 +30,20 @@ import { bench, runBenches } from "./micro.ts";
 
 const MESSAGE_BYTES = 64;
 const PACKET_BYTES = 65_536;
+const SUBSCRIBERS = 16;
 const FRAMES = messagesPerPacket(MESSAGE_BYTES, PACKET_BYTES);
 
-function firstPacket(topicIds: readonly number[]): PrebuiltPacket {
-  const [packet] = buildRing(topicIds, MESSAGE_BYTES, PACKET_BYTES);
+function firstPacket(topicIds: readonly number[], packetBytes = PACKET_BYTES): PrebuiltPacket {
+  const [packet] = buildRing(topicIds, MESSAGE_BYTES, packetBytes);
   if (packet === undefined) throw new Error("No packet was built");
   return packet;
 }
 
-/** A router with one sender, whose topics lead to one subscriber that takes every packet. */
-function routerFixture(topicCount: number): { route: () => number } {
+/** A router with one sender, whose topics lead to subscribers that take every packet. */
+function routerFixture(
+  topicCount: number,
+  { subscribers = 1, packetBytes = PACKET_BYTES } = {},
+): { route: () => number } {
   const state = new BusState(ownUidPolicy(0), () => {});
   const sink = {
     sendPacket: (_fd: number, _buffer: unknown, _offset: number, bytes: number) => bytes,
@@ -66,7 +70,7 @@ function routerFixture(topicCount: number): { route: () => number } {
     });
   };
   const sender = connect(1);
-  state.subscribe(connect(2), "bench.>");
+  for (let id = 2; id < 2 + subscribers; id += 1) state.subscribe(connect(id), "bench.>");
   const topicIds = Array.from({ length: topicCount }, (_, index) => {
     const topic = state.topics.hold(`bench.${index}`);
     if (topic === undefined) throw new Error("No topic is left");
@@ -89,7 +93,7 @@ function routerFixture(topicCount: number): { route: () => number } {
     noteTooLarge: () => {},
   };
   const router = new Router(state, new Introductions(() => {}), inFlight, host);
-  const { buffer, bytes } = firstPacket(topicIds);
+  const { buffer, bytes } = firstPacket(topicIds, packetBytes);
   return { route: () => router.routePacket(sender, buffer, bytes) };
 }
 
@@ -105,12 +109,38 @@ group(`one packet of ${FRAMES} messages of ${MESSAGE_BYTES} bytes`, () => {
   }
 });
 
+group(`one packet to ${SUBSCRIBERS} subscribers`, () => {
+  for (const packetBytes of [128, PACKET_BYTES / 2]) {
+    const fixture = routerFixture(1, { subscribers: SUBSCRIBERS, packetBytes });
+    const messages = messagesPerPacket(MESSAGE_BYTES, packetBytes);
+    const name = `Router.routePacket, ${messages} messages of one topic`;
+    bench(name, () => do_not_optimize(fixture.route()));
+  }
+});
+
 group("control bodies", () => {
   const map = topicBody({ topic: "sensors.kitchen.temperature" });
   const target = new Uint8Array(4_096);
   const end = encodeControlBody(map, target, 0);
   bench("encodeControlBody", () => do_not_optimize(encodeControlBody(map, target, 0)));
   bench("decodeControlBody", () => do_not_optimize(decodeControlBody(target, 0, end)));
+});
+
+group("a charge and its release", () => {
+  const quotas = new Quotas(() => QUOTA_DEFAULTS);
+  const [modest, greedy] = [quotas.open(0), quotas.open(0)];
+  const { pendingCalls } = RESOURCE;
+  greedy.charge(pendingCalls, greedy.limit(pendingCalls) / 2);
+  const chargeOne = (quota: ConnectionQuota) => {
+    do_not_optimize(quota.charge(pendingCalls, 1));
+    quota.release(pendingCalls, 1);
+  };
+  bench("ConnectionQuota, within its share", () => chargeOne(modest));
+  bench("ConnectionQuota, beyond its share", () => chargeOne(greedy));
+  const packets = new PacketPool().open(modest);
+  bench("PacketShare, one packet of a backlog", () => {
+    packets.release(packets.acquire(true) ?? packets.acquireBeyond());
+  });
 });
 
 group("topics", () => {

@@ -38,9 +38,10 @@ describe("a broker that is killed and started again", () => {
     await serve.logged("connected again");
     expect((await run("wait", "a.b")).exitCode).toBe(0);
     expect((await run("call", "a.b", "hello")).stdout).toBe("hello\n");
-    expect(serve.stderr.match(/serving a\.b/g)).toHaveLength(2);
     serve.signal("SIGTERM");
-    expect((await serve.result()).exitCode).toBe(143);
+    const { exitCode, stderr } = await serve.result();
+    expect(exitCode).toBe(143);
+    expect(stderr.match(/serving a\.b/g)).toHaveLength(2);
   });
 
   test("is told by all commands that go on as lines of JSON, with --json", async () => {

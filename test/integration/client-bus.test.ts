@@ -1,7 +1,7 @@
 /** The client library against a real broker: publishing, subscribing, and the end of both. */
 
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
-import { chownSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { chownSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Bus } from "../../src/client/bus.ts";
@@ -30,6 +30,7 @@ import { LARGE_BODY_BYTES_MAX, MESSAGE_BODY_BYTES_MAX } from "../../src/protocol
 import { OPCODE } from "../../src/protocol/opcodes.ts";
 import { eventually } from "../support/eventually.ts";
 import { testUnless } from "../support/loud-skip.ts";
+import { OwnFds } from "../support/open-files.ts";
 import { packetOf, RawClient } from "../support/raw-client.ts";
 import { type SpawnedBroker, spawnBroker } from "../support/spawned-broker.ts";
 import { TestFiles } from "../support/test-files.ts";
@@ -238,8 +239,7 @@ describe("the end of a bus", () => {
   });
 
   test("leaves no fd in this process, whatever was under way", async () => {
-    const count = () => readdirSync("/proc/self/fd").length;
-    const before = count();
+    const ownFds = new OwnFds(/^(\/memfd:|socket:|pipe:|\/)/);
     for (let round = 0; round < 5; round += 1) {
       const other = await connect({ path: broker.path });
       const subscription = await other.subscribe("files");
@@ -254,8 +254,8 @@ describe("the end of a bus", () => {
       await subscription.close();
     }
     await eventually(
-      () => count() === before,
-      () => `${before} fds are open, not ${count()}`,
+      () => ownFds.count === 0,
+      () => `${ownFds.count} fds are left`,
     );
   });
 });

@@ -1,7 +1,6 @@
 /** Bodies that no packet can carry: to everybody, in order, unchanged, and nowhere left behind. */
 
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
-import { readdirSync, readlinkSync, statSync } from "node:fs";
 import { SEND_QUEUE_MEMORY_BYTES_MAX } from "../../src/broker/sending/limits.ts";
 import { type Bus, connect, Memory, type Message } from "../../src/client/index.ts";
 import { LARGE_COPY_BYTES_MAX } from "../../src/client/limits.ts";
@@ -17,6 +16,7 @@ import {
 } from "../../src/protocol/opcodes.ts";
 import { eventually } from "../support/eventually.ts";
 import { rejectionOf } from "../support/mortal-broker.ts";
+import { OwnFds } from "../support/open-files.ts";
 import { mapOf, messagePacket, RawClient, textOf } from "../support/raw-client.ts";
 import { type SpawnedBroker, spawnBroker } from "../support/spawned-broker.ts";
 import { readText, TestFiles } from "../support/test-files.ts";
@@ -27,13 +27,14 @@ const LARGE = MESSAGE_BODY_BYTES_MAX + 1;
 
 let broker: SpawnedBroker;
 let fdsAtRest: number;
-let memoriesBefore: ReadonlySet<string>;
+/** Memory of the library and of the tests. */
+let memories: OwnFds;
 
 beforeEach(async () => {
   broker = await spawnBroker();
   using _first = await RawClient.open(broker.path);
   fdsAtRest = (await broker.fdsAtRest()) - 1;
-  memoriesBefore = new Set(openMemories());
+  memories = new OwnFds(/memfd:seqbus/);
 });
 
 afterEach(async () => {
@@ -43,23 +44,6 @@ afterEach(async () => {
 
 async function next(subscription: Subscription): Promise<Message> {
   return (await subscription.next()).value;
-}
-
-/** Memfds of the library and of the tests that this process has open, and had not before the test. */
-function memoriesOpen(): number {
-  return openMemories().filter((memory) => !memoriesBefore.has(memory)).length;
-}
-
-/** Each as its fd and inode: what others have left to the collector may be among them. */
-function openMemories(): string[] {
-  return readdirSync("/proc/self/fd").flatMap((fd) => {
-    try {
-      const path = `/proc/self/fd/${fd}`;
-      return readlinkSync(path).includes("memfd:seqbus") ? [`${fd} ${statSync(path).ino}`] : [];
-    } catch {
-      return []; // The fd that read the directory.
-    }
-  });
 }
 
 function digest(bytes: Uint8Array): string {
@@ -90,7 +74,7 @@ describe("Bus.publish()", () => {
       expect(digest(message.bytes)).toBe(digest(bytes));
       expect(message.data).toEqual(message.bytes);
     }
-    expect(memoriesOpen()).toBe(0);
+    expect(memories.count).toBe(0);
     expect(Memory.mapped.bytes).toBe(0);
   });
 
@@ -104,7 +88,7 @@ describe("Bus.publish()", () => {
     }
     expect(thrown).toMatchObject({ code: "LIMIT_MESSAGE_BYTES", limit: LARGE_BODY_BYTES_MAX });
     expect(await bus.flush()).toMatchObject({ published: 0 });
-    expect(memoriesOpen()).toBe(0);
+    expect(memories.count).toBe(0);
   });
 
   test.each([
@@ -174,7 +158,7 @@ describe("a large message", () => {
       }
       for (const message of messages) message[Symbol.dispose]();
     }
-    expect(memoriesOpen()).toBe(0);
+    expect(memories.count).toBe(0);
     expect(Memory.mapped.bytes).toBe(0);
   });
 
@@ -204,9 +188,9 @@ describe("a large message", () => {
     using message = await next(subscription);
     expect(message.byteLength).toBe(MIB);
     expect(Memory.mapped.mappings).toBe(0);
-    expect(memoriesOpen()).toBe(1);
+    expect(memories.count).toBe(1);
     message[Symbol.dispose]();
-    expect(memoriesOpen()).toBe(0);
+    expect(memories.count).toBe(0);
     expect(() => message.bytes).toThrow("disposed of");
   });
 
@@ -361,11 +345,11 @@ describe("a program that holds many unread messages", () => {
       if (number % 20 === 0) await bus.flush();
     }
     while (messages.length < count) messages.push(await next(subscription));
-    expect(memoriesOpen()).toBeLessThan(100);
+    expect(memories.count).toBeLessThan(100);
     for (const [number, message] of messages.entries()) {
       expect(digest(message.bytes)).toBe(digest(countingBytes(LARGE, number)));
       message[Symbol.dispose]();
     }
-    expect(memoriesOpen()).toBe(0);
+    expect(memories.count).toBe(0);
   });
 });

@@ -116,9 +116,10 @@ describe("every message", () => {
       expect(disconnects).toBe(round + 1);
       await sayOne();
     }
+    // Fewer, where something was closed that earlier tests had left.
     await eventually(
-      () => count() === before,
-      () => `${before} fds are open, not ${count()}`,
+      () => count() <= before,
+      () => `${before} fds were open, ${count()} still are`,
     );
   }, 60_000);
 });

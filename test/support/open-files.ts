@@ -1,9 +1,9 @@
 /**
  * How many files another process has open, and may open, which can be changed while it runs; and how
- * many of some kinds this one has.
+ * many of some kinds this one has opened.
  */
 
-import { readdirSync, readFileSync, readlinkSync } from "node:fs";
+import { readdirSync, readFileSync, readlinkSync, statSync } from "node:fs";
 
 /** Whether prlimit(1) is there. */
 export const HAS_PRLIMIT = Bun.which("prlimit") !== null;
@@ -38,20 +38,36 @@ export function countFds({ pid }: Process): number {
 }
 
 /**
- * Open fds of this process of some kinds. All of them are no count for a test: Bun's own threads open
- * and close pipes, eventfds and modules, and what the test before left to them.
- * @param kinds as readlink(2) of /proc/self/fd has them, such as "/memfd:name" or "socket:[123]"
+ * Fds of some kinds that this process opens from now on. All of them are no count for a test: Bun's own
+ * threads open and close pipes, eventfds and modules. And fds from before are none: the collector closes
+ * what earlier tests have lost, and Bun the memory that was a child's standard input, when it suits them.
  */
-export function countOwnFds(kinds: RegExp): number {
-  return readdirSync("/proc/self/fd").filter((fd) => kinds.test(ownTarget(fd))).length;
-}
+export class OwnFds {
+  readonly #kinds: RegExp;
+  readonly #before: ReadonlySet<string>;
 
-function ownTarget(fd: string): string {
-  try {
-    return readlinkSync(`/proc/self/fd/${fd}`);
-  } catch {
-    // The one that read the directory.
-    return "";
+  /** @param kinds as readlink(2) of /proc/self/fd has them, such as "/memfd:name" or "socket:[123]" */
+  constructor(kinds: RegExp) {
+    this.#kinds = kinds;
+    this.#before = new Set(this.#open());
+  }
+
+  /** How many that were opened since are open. */
+  get count(): number {
+    return this.#open().filter((fd) => !this.#before.has(fd)).length;
+  }
+
+  /** Each as its number and its file, since numbers are used again. */
+  #open(): string[] {
+    return readdirSync("/proc/self/fd").flatMap((fd) => {
+      try {
+        const path = `/proc/self/fd/${fd}`;
+        return this.#kinds.test(readlinkSync(path)) ? [`${fd} ${statSync(path).ino}`] : [];
+      } catch {
+        // The one that read the directory.
+        return [];
+      }
+    });
   }
 }
 

@@ -18,7 +18,8 @@
 
 import { assert } from "../../assert.ts";
 import { CHANNEL_FDS, PACKET_BYTES_MAX } from "../../protocol/limits.ts";
-import { commonLimit, reservedShare } from "./shares.ts";
+import { commonPart, Ledger } from "./ledger.ts";
+import { reservedShare } from "./shares.ts";
 
 /** What is counted, by its place in the tables of this file. */
 export const RESOURCE = {
@@ -129,12 +130,8 @@ export class UserQuota {
   readonly uid: number;
   readonly #quotas: Quotas;
   readonly #forget: () => void;
-  readonly #used = new Float64Array(RESOURCE_NAMES.length);
-  readonly #limits = new Float64Array(RESOURCE_NAMES.length);
-  /** What each connection can have, however much the others hold. */
-  readonly #shares = new Float64Array(RESOURCE_NAMES.length);
-  /** What the open connections hold within their shares, and so not of the common part. */
-  readonly #withinShares = new Float64Array(RESOURCE_NAMES.length);
+  /** By place; see ledger(). */
+  readonly #ledgers = RESOURCE_NAMES.map(() => new Ledger());
   readonly #accounts = new Set<ConnectionQuota>();
   #settings: Pick<Limits, SettingName>;
   #generation: number;
@@ -153,35 +150,28 @@ export class UserQuota {
 
   /** How much the uid holds. */
   used(resource: Resource): number {
-    return this.#used[resource] as number;
+    return (this.#ledgers[resource] as Ledger).used;
   }
 
   /** How much it may hold. */
   limit(resource: Resource): number {
-    this.#renew();
-    return this.#limits[resource] as number;
+    return this.ledger(resource).limit;
   }
 
   /** What each open connection of it can have, however much the others hold. */
   share(resource: Resource): number {
-    this.#renew();
-    return this.#shares[resource] as number;
+    return this.ledger(resource).share;
   }
 
-  /** What is held of the common part: beyond shares, or by no open connection. */
-  common(resource: Resource): number {
-    this.#renew();
-    return this.used(resource) - (this.#withinShares[resource] as number);
-  }
-
-  /** So much more is held within shares, or with a negative number less. For ConnectionQuota. */
-  countWithinShares(resource: Resource, amount: number): void {
-    this.#withinShares[resource] = (this.#withinShares[resource] as number) + amount;
+  /** One resource, with the limits that are in force. For ConnectionQuota. */
+  ledger(resource: Resource): Ledger {
+    if (this.#generation !== this.#quotas.generation) this.#renew();
+    return this.#ledgers[resource] as Ledger;
   }
 
   /** What holds for each thing of it. */
   setting(name: SettingName): number {
-    this.#renew();
+    if (this.#generation !== this.#quotas.generation) this.#renew();
     return this.#settings[name];
   }
 
@@ -205,15 +195,21 @@ export class UserQuota {
   /** Charges the uid, whether it fits or not: for what it has brought about already. */
   impose(resource: Resource, amount: number): void {
     assert(amount >= 0, "what is charged is not negative");
-    this.#used[resource] = this.used(resource) + amount;
+    (this.#ledgers[resource] as Ledger).used += amount;
   }
 
   /** Gives back what charge() or impose() took. */
   release(resource: Resource, amount: number): void {
-    const rest = this.used(resource) - amount;
-    assert(rest >= 0, "no more is released than was charged");
-    this.#used[resource] = rest;
-    if (this.#accounts.size === 0 && rest === 0) this.#forgetIfIdle();
+    const ledger = this.#ledgers[resource] as Ledger;
+    assert(ledger.used >= amount, "no more is released than was charged");
+    ledger.used -= amount;
+    if (ledger.used === 0) this.noteReleased();
+  }
+
+  /** Nothing is held of some resource. For ConnectionQuota. */
+  noteReleased(): void {
+    if (this.#accounts.size > 0) return;
+    if (this.#ledgers.every(({ used }) => used === 0)) this.#forget();
   }
 
   /** A connection of this uid is there. For ConnectionQuota. */
@@ -228,12 +224,7 @@ export class UserQuota {
     this.release(RESOURCE.connections, 1);
   }
 
-  #forgetIfIdle(): void {
-    if (this.#used.every((amount) => amount === 0)) this.#forget();
-  }
-
   #renew(): void {
-    if (this.#generation === this.#quotas.generation) return;
     this.#generation = this.#quotas.generation;
     this.#settings = this.#refresh();
   }
@@ -248,11 +239,13 @@ export class UserQuota {
   }
 
   #setLimit(resource: Resource, limit: number, share: number): void {
-    this.#limits[resource] = limit;
-    this.#shares[resource] = share;
-    let within = 0;
-    for (const account of this.#accounts) within += Math.min(account.used(resource), share);
-    this.#withinShares[resource] = within;
+    const ledger = this.#ledgers[resource] as Ledger;
+    ledger.limit = limit;
+    ledger.share = share;
+    ledger.withinShares = 0;
+    for (const account of this.#accounts) {
+      ledger.withinShares += Math.min(account.used(resource), share);
+    }
   }
 }
 
@@ -286,15 +279,14 @@ export class ConnectionQuota {
    * @param payer who holds so much of it now; of this uid
    */
   limitWithout(resource: Resource, payer: ConnectionQuota, released: number): number {
-    const { user } = this;
-    const limit = user.limit(resource);
-    const others = user.used(resource) - this.used(resource);
-    const commonOfOthers = user.common(resource) - this.#common(resource, 0);
-    const isOther = payer !== this;
-    const free = limit - others + (isOther ? released : 0);
-    const gone = isOther ? payer.#common(resource, 0) - payer.#common(resource, released) : 0;
-    const most = Math.max(user.share(resource), commonLimit(limit, commonOfOthers - gone));
-    return Math.max(0, Math.min(most, free));
+    const ledger = this.user.ledger(resource);
+    const own = this.used(resource);
+    const share = this.#share(ledger);
+    if (payer === this) return ledger.limitFor(own, share, 0, 0);
+    const held = payer.used(resource);
+    const ofPayer = payer.#share(ledger);
+    const gone = commonPart(held, ofPayer) - commonPart(held - released, ofPayer);
+    return ledger.limitFor(own, share, released, gone);
   }
 
   /**
@@ -303,25 +295,34 @@ export class ConnectionQuota {
    * @returns false where it does not fit; nothing is charged then
    */
   charge(resource: Resource, amount: number): boolean {
-    const used = this.used(resource);
-    if (amount > 0 && used + amount > this.limit(resource)) return false;
-    this.impose(resource, amount);
+    assert(amount >= 0, "what is charged is not negative");
+    const ledger = this.user.ledger(resource);
+    const own = this.used(resource);
+    if (amount > 0 && !ledger.allows(own, this.#share(ledger), amount)) return false;
+    this.#set(ledger, resource, own + amount);
     return true;
+  }
+
+  /** Whether charge() would take so much. @param amount 1 or more */
+  hasRoomFor(resource: Resource, amount: number): boolean {
+    const ledger = this.user.ledger(resource);
+    return ledger.allows(this.used(resource), this.#share(ledger), amount);
   }
 
   /** Charges the connection, and with it its uid, whether it fits or not. */
   impose(resource: Resource, amount: number): void {
-    this.user.impose(resource, amount);
-    if (this.#used === NOTHING_HELD) this.#used = new Float64Array(RESOURCE_NAMES.length);
-    this.#set(resource, this.used(resource) + amount);
+    assert(amount >= 0, "what is charged is not negative");
+    this.#set(this.user.ledger(resource), resource, this.used(resource) + amount);
   }
 
   /** Gives back what charge() or impose() took; also after close(). */
   release(resource: Resource, amount: number): void {
+    const { user } = this;
     const rest = this.used(resource) - amount;
     assert(rest >= 0, "no more is released than was charged");
-    if (amount > 0) this.#set(resource, rest);
-    this.user.release(resource, amount);
+    const ledger = user.ledger(resource);
+    if (amount > 0) this.#set(ledger, resource, rest);
+    if (ledger.used === 0) user.noteReleased();
   }
 
   /**
@@ -331,29 +332,21 @@ export class ConnectionQuota {
   close(): void {
     assert(this.#isOpen, "an account is closed once");
     for (const name of RESOURCE_NAMES) {
-      const resource = RESOURCE[name];
-      this.user.countWithinShares(resource, -this.#withinShare(resource, 0));
+      const ledger = this.user.ledger(RESOURCE[name]);
+      ledger.withinShares -= Math.min(this.used(RESOURCE[name]), ledger.share);
     }
     this.#isOpen = false;
     this.user.leave(this);
   }
 
-  #set(resource: Resource, amount: number): void {
-    const { user } = this;
-    const share = this.#isOpen ? user.share(resource) : 0;
-    const before = Math.min(this.used(resource), share);
-    const now = Math.min(amount, share);
+  #set(ledger: Ledger, resource: Resource, amount: number): void {
+    if (this.#used === NOTHING_HELD) this.#used = new Float64Array(RESOURCE_NAMES.length);
+    ledger.move(this.#used[resource] as number, amount, this.#share(ledger));
     this.#used[resource] = amount;
-    if (now !== before) user.countWithinShares(resource, now - before);
   }
 
-  /** What it would hold of its share, with so much less than it holds. */
-  #withinShare(resource: Resource, less: number): number {
-    return this.#isOpen ? Math.min(this.used(resource) - less, this.user.share(resource)) : 0;
-  }
-
-  /** The same of the common part. */
-  #common(resource: Resource, less: number): number {
-    return this.used(resource) - less - this.#withinShare(resource, less);
+  /** What it can have however much the others hold: a connection that is gone, nothing. */
+  #share(ledger: Ledger): number {
+    return this.#isOpen ? ledger.share : 0;
   }
 }

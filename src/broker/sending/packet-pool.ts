@@ -199,8 +199,7 @@ export class PacketShare {
   hasRoomFor(bytes: number): boolean {
     const held = this.#quota.user.used(RESOURCE.queuedBytes);
     if (!this.#pool.hasRoomFor(held, bytes)) return false;
-    const used = this.#quota.used(RESOURCE.queuedBytes);
-    return used + bytes <= this.#quota.limit(RESOURCE.queuedBytes);
+    return this.#quota.hasRoomFor(RESOURCE.queuedBytes, bytes);
   }
 
   /**

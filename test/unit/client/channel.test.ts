@@ -1,6 +1,6 @@
 /** Channels between two ends of real sockets: one is the library's, the other a friend or a foe. */
 
-import { describe, expect, test } from "bun:test";
+import { beforeEach, describe, expect, test } from "bun:test";
 import { Channel } from "../../../src/client/channel.ts";
 import { CHANNEL_MESSAGES_HIGH } from "../../../src/client/limits.ts";
 import { Memory } from "../../../src/client/memory.ts";
@@ -14,7 +14,7 @@ import { LARGE_BODY_BYTES_MAX } from "../../../src/protocol/limits.ts";
 import { FLAG_FDS_ON_LANE, FLAG_LARGE, OPCODE } from "../../../src/protocol/opcodes.ts";
 import { PacketWriter } from "../../../src/protocol/packet.ts";
 import { eventually } from "../../support/eventually.ts";
-import { countOwnFds } from "../../support/open-files.ts";
+import { OwnFds } from "../../support/open-files.ts";
 import { readText, TestFiles } from "../../support/test-files.ts";
 
 const PEER: Sender = {
@@ -26,6 +26,12 @@ const PEER: Sender = {
   unit: undefined,
   exe: undefined,
 };
+
+let ownFds: OwnFds;
+
+beforeEach(() => {
+  ownFds = new OwnFds(/^(\/memfd|socket):/);
+});
 
 /** The sockets of both sides. */
 function openEnds() {
@@ -110,10 +116,6 @@ async function othersAreServed(): Promise<void> {
   await Promise.all([left.close(), right.close()]);
 }
 
-function openFdCount(): number {
-  return countOwnFds(/^(\/memfd|socket):/);
-}
-
 async function next(channel: Channel): Promise<Message> {
   const { value, done } = await channel.next();
   if (done === true) throw new Error("The channel has ended");
@@ -143,7 +145,7 @@ describe("Channel", () => {
   });
 
   test("carries files and large bodies, each with its message", async () => {
-    const before = openFdCount();
+    const before = ownFds.count;
     const [left, right] = await openPair();
     {
       using files = new TestFiles(["x", "y"]);
@@ -162,7 +164,7 @@ describe("Channel", () => {
     x.close();
     await Promise.all([left.close(), right.close()]);
     third[Symbol.dispose]();
-    await eventually(() => openFdCount() === before, "all fds are closed");
+    await eventually(() => ownFds.count === before, "all fds are closed");
   });
 
   test("holds back its sender while the program does not read, and loses nothing", async () => {
@@ -190,7 +192,7 @@ describe("Channel", () => {
   });
 
   test("holds back files as well, and keeps them with their messages", async () => {
-    const before = openFdCount();
+    const before = ownFds.count;
     const [left, right] = await openPair();
     const count = 700;
     for (let index = 0; index < count; index += 1) {
@@ -203,7 +205,7 @@ describe("Channel", () => {
       expect(await message.fds.at(0)?.bytes()).toEqual(Uint8Array.of(index & 0xff));
     }
     await Promise.all([left.close(), right.close()]);
-    await eventually(() => openFdCount() === before, "all fds are closed");
+    await eventually(() => ownFds.count === before, "all fds are closed");
   });
 
   test("closed() resolves at both sides, and what came before can be read", async () => {
@@ -229,14 +231,14 @@ describe("Channel", () => {
   });
 
   test("closes files that nobody took", async () => {
-    const before = openFdCount();
+    const before = ownFds.count;
     const [left, right] = await openPair();
     using files = new TestFiles(["x"]);
     for (let index = 0; index < 3; index += 1) left.send("x", { fds: files.fds });
     await next(right);
     await next(right);
     await Promise.all([left.close(), right.close()]);
-    await eventually(() => openFdCount() === before + files.fds.length, "fds are closed");
+    await eventually(() => ownFds.count === before + files.fds.length, "fds are closed");
   });
 });
 
@@ -303,12 +305,12 @@ describe("a hostile peer", () => {
     const [channel, foe] = await openAgainstFoe();
     using _ = foe;
     using files = new TestFiles(["x"]);
-    const before = openFdCount();
+    const before = ownFds.count;
     record(foe, [...files.fds]);
     foe.frame({ flags: FLAG_FDS_ON_LANE, fdCount: 1 });
     expect(await channel.closed()).toMatchObject({ code: "PROTOCOL_LANE" });
     // Both sockets and the duplicate for writing are closed, and nothing else was opened.
-    await eventually(() => openFdCount() === before - 3, "all fds are closed");
+    await eventually(() => ownFds.count === before - 3, "all fds are closed");
   });
 
   test("cannot pass a large body that is not sealed, or not of its size, or no memory", async () => {
@@ -325,11 +327,11 @@ describe("a hostile peer", () => {
     ] as const) {
       const [channel, foe] = await openAgainstFoe();
       using _ = foe;
-      const before = openFdCount();
+      const before = ownFds.count;
       foe.record(1, 1, [fd]);
       foe.frame({ flags: LARGE_ON_LANE, fdCount: 1, body: sizeBody(bytes) });
       expect(await channel.closed()).toMatchObject({ code });
-      await eventually(() => openFdCount() === before - 3, "all fds are closed");
+      await eventually(() => ownFds.count === before - 3, "all fds are closed");
     }
   });
 
@@ -372,11 +374,11 @@ describe("a hostile peer", () => {
     const [channel, foe] = await openAgainstFoe();
     using _ = foe;
     using files = new TestFiles(["x"]);
-    const before = openFdCount();
+    const before = ownFds.count;
     for (let index = 1; index <= 50; index += 1) foe.record(index, 1, [...files.fds]);
     foe.frame({ body: Uint8Array.of(1) });
     await next(channel);
-    expect(openFdCount()).toBe(before);
+    expect(ownFds.count).toBe(before);
     await channel.close();
   });
 });

@@ -28,13 +28,20 @@ import {
   WITHHELD_REASON,
 } from "../../../src/protocol/opcodes.ts";
 import { PacketWriter } from "../../../src/protocol/packet.ts";
-import { countOwnFds } from "../../support/open-files.ts";
+import { OwnFds } from "../../support/open-files.ts";
 import { readText, TestFiles } from "../../support/test-files.ts";
 import { SimulatedTransport } from "./simulated-transport.ts";
 
 const TOPIC = 5;
 const SENDER = 9;
 const LARGE = MESSAGE_BODY_BYTES_MAX + 1;
+
+/** Memory, which is all that these tests open. */
+let ownFds: OwnFds;
+
+beforeEach(() => {
+  ownFds = new OwnFds(/^\/memfd:/);
+});
 
 /** A transport that keeps its own copy of the first fd of each packet. */
 class KeepingTransport extends SimulatedTransport implements Disposable {
@@ -85,7 +92,7 @@ describe("Publisher.publish()", () => {
   test("puts a body that no packet can carry into sealed memory, closed once it is sent", async () => {
     using kept = transport;
     const bytes = Uint8Array.from({ length: LARGE }, (_, index) => index % 251);
-    const before = openFdCount();
+    const before = ownFds.count;
     await granted();
     publisher.publish("a", Uint8Array.of(1));
     await granted();
@@ -104,7 +111,7 @@ describe("Publisher.publish()", () => {
     const target = new Uint8Array(LARGE);
     readMemory(bodyFd, target);
     expect(Bun.hash(target)).toBe(Bun.hash(bytes));
-    expect(openFdCount()).toBe(before + kept.bodies.length);
+    expect(ownFds.count).toBe(before + kept.bodies.length);
   });
 
   test("does the same for text, JSON and msgpack, and says which", async () => {
@@ -123,7 +130,7 @@ describe("Publisher.publish()", () => {
   test("keeps the body while the topic opens or the socket is full, as much as it may", async () => {
     using kept = transport;
     kept.room = 0;
-    const before = openFdCount();
+    const before = ownFds.count;
     const large = new Uint8Array(LARGE_BODY_BYTES_MAX);
     expect(publisher.publish("a", large)).toBe(false);
     publisher.publish("a", large);
@@ -138,15 +145,15 @@ describe("Publisher.publish()", () => {
     expect(outbound.waitingBytes).toBe(0);
     const size = sizeBytes(LARGE_BODY_BYTES_MAX);
     expect(kept.frames().map(({ body }) => body)).toEqual([size, size]);
-    expect(openFdCount()).toBe(before + kept.bodies.length);
+    expect(ownFds.count).toBe(before + kept.bodies.length);
   });
 
   test("lets go of bodies that wait when the bus ends", () => {
-    const before = openFdCount();
+    const before = ownFds.count;
     publisher.publish("a", new Uint8Array(LARGE));
-    expect(openFdCount()).toBe(before + 1);
+    expect(ownFds.count).toBe(before + 1);
     publisher.clear();
-    expect(openFdCount()).toBe(before);
+    expect(ownFds.count).toBe(before);
   });
 
   test("sends sealed Memory without a copy, as often as wished, with files behind it", async () => {
@@ -286,7 +293,7 @@ describe("Inbound.take()", () => {
 
   test("keeps the body for one subscription when another has disposed of it", async () => {
     const [one, two] = [subscribe(), subscribe()];
-    const before = openFdCount();
+    const before = ownFds.count;
     laneFds = [memoryFd(new Uint8Array(200_000).fill(7))];
     takeLarge(200_000, 1);
     using first = await next(one);
@@ -299,22 +306,22 @@ describe("Inbound.take()", () => {
     expect(view).toHaveLength(200_000);
     second[Symbol.dispose]();
     expect(view).toHaveLength(0);
-    expect(openFdCount()).toBe(before);
+    expect(ownFds.count).toBe(before);
   });
 
   test("closes everything where no subscription matches", () => {
-    const before = openFdCount();
+    const before = ownFds.count;
     laneFds = [memoryFd(Uint8Array.of(1)), memoryFd(Uint8Array.of(2))];
     takeLarge(1, 2);
-    expect(openFdCount()).toBe(before);
+    expect(ownFds.count).toBe(before);
   });
 
   test("closes everything of a message that no broker may send", () => {
     subscribe();
-    const before = openFdCount();
+    const before = ownFds.count;
     laneFds = [memoryFd(Uint8Array.of(1)), memoryFd(Uint8Array.of(2))];
     expect(() => takeLarge(1, 2, { topic: TOPIC + 1 })).toThrow(ProtocolError);
-    expect(openFdCount()).toBe(before);
+    expect(ownFds.count).toBe(before);
   });
 
   test("tells of a body that did not come as a gap, and of files as lost fds", async () => {
@@ -333,23 +340,18 @@ describe("Inbound.take()", () => {
     const subscription = subscribe();
     using memory = Memory.from(new Uint8Array(LARGE_BODY_BYTES_MAX)).seal();
     const fitting = SUBSCRIPTION_BYTES_MAX_DEFAULT / LARGE_BODY_BYTES_MAX;
-    const before = openFdCount();
+    const before = ownFds.count;
     const send = (): void => {
       laneFds = [duplicateFd(memory.fd)];
       takeLarge(LARGE_BODY_BYTES_MAX, 1);
     };
     for (let count = 0; count < fitting + 2; count += 1) send();
     expect(subscription).toMatchObject({ queued: fitting, lost: 2 });
-    expect(openFdCount()).toBe(before + fitting);
+    expect(ownFds.count).toBe(before + fitting);
     (await next(subscription))[Symbol.dispose]();
     send();
     expect(subscription).toMatchObject({ queued: fitting, lost: 2 });
     await subscription.close();
-    expect(openFdCount()).toBe(before);
+    expect(ownFds.count).toBe(before);
   });
 });
-
-/** Of memory, which is all that these tests open. */
-function openFdCount(): number {
-  return countOwnFds(/^\/memfd:/);
-}

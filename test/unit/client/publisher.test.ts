@@ -9,7 +9,7 @@ import { Publisher } from "../../../src/client/publisher.ts";
 import { ArgumentError, LimitError, RejectedError } from "../../../src/errors.ts";
 import { LARGE_BODY_BYTES_MAX } from "../../../src/protocol/limits.ts";
 import { OPCODE } from "../../../src/protocol/opcodes.ts";
-import { countOwnFds } from "../../support/open-files.ts";
+import { OwnFds } from "../../support/open-files.ts";
 import { TestFiles } from "../../support/test-files.ts";
 import { isOpenFd, SimulatedTransport } from "./simulated-transport.ts";
 
@@ -24,8 +24,11 @@ let outbound: Outbound;
 let publisher: Publisher;
 let asked: Map<string, Asked>;
 let denied: Error[];
+/** Memory of test files. */
+let ownFds: OwnFds;
 
 beforeEach(() => {
+  ownFds = new OwnFds(/^\/memfd:/);
   transport = new SimulatedTransport();
   outbound = new Outbound(() => {});
   outbound.attach(transport);
@@ -161,7 +164,7 @@ describe("Publisher.barrier()", () => {
 
 describe("Publisher.clear()", () => {
   test("closes held fds and calls back every barrier", async () => {
-    const before = openNumbers();
+    const before = ownFds.count;
     using files = new TestFiles(["a"]);
     publisher.publish("a", Uint8Array.of(1), { fds: files.fds });
     let calls = 0;
@@ -170,16 +173,11 @@ describe("Publisher.clear()", () => {
     });
     publisher.clear();
     expect(calls).toBe(1);
-    expect(openNumbers()).toBe(before + 1);
+    expect(ownFds.count).toBe(before + 1);
     await grant("a", 5);
     expect(transport.packets).toEqual([]);
   });
 });
-
-/** Memfds that are open in this process. */
-function openNumbers(): number {
-  return countOwnFds(/^\/memfd:/);
-}
 
 describe("Publisher with very many topics", () => {
   const opened = () => [...asked.keys()];
@@ -379,12 +377,12 @@ describe("Publisher.suspend() and resume()", () => {
     using files = new TestFiles(["a"]);
     transport.room = 0;
     publisher.suspend([], OUTBOUND_BYTES_MAX);
-    const before = openNumbers();
+    const before = ownFds.count;
     publisher.publish("a", 1, { fds: files.fds });
     say("b", 2);
-    expect(openNumbers()).toBe(before + 1);
+    expect(ownFds.count).toBe(before + 1);
     expect(publisher.clear()).toBe(2);
-    expect(openNumbers()).toBe(before);
+    expect(ownFds.count).toBe(before);
     publisher.resume();
     expect([...asked.keys()]).toEqual([]);
   });

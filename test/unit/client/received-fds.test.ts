@@ -1,57 +1,36 @@
 /** Received fds as objects: what they read, who closes them, and that it happens once. */
 
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
-import {
-  closeSync,
-  mkdtempSync,
-  openSync,
-  readdirSync,
-  readlinkSync,
-  readSync,
-  rmSync,
-  writeSync,
-} from "node:fs";
+import { closeSync, mkdtempSync, openSync, readSync, rmSync, writeSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { RECEIVED_PIECE_BYTES } from "../../../src/client/limits.ts";
 import { type ReceivedFd, ReceivedFds } from "../../../src/client/received-fds.ts";
 import { closeFd, duplicateFd } from "../../../src/ffi/owned-fd.ts";
 import { eventually } from "../../support/eventually.ts";
+import { OwnFds } from "../../support/open-files.ts";
 import { openPipe } from "../../support/pipes.ts";
 import { readText, TestFiles } from "../../support/test-files.ts";
 import { countingBytes } from "../../support/test-memory.ts";
 import { isOpenFd } from "./simulated-transport.ts";
 
 let directory: string;
-let fdsBefore: number;
+/** All but those of Bun's own event loops, which come and go. */
+let ownFds: OwnFds;
 
 beforeEach(() => {
   directory = mkdtempSync(join(tmpdir(), "seqbus-test-"));
-  fdsBefore = countFds();
+  ownFds = new OwnFds(/^(?!anon_inode:)/);
 });
 
 /** A read that is under way closes its fd a little later, so this waits. */
 afterEach(async () => {
   rmSync(directory, { recursive: true });
   await eventually(
-    () => countFds() <= fdsBefore,
-    () => `${fdsBefore} fds are left, there are ${countFds()}`,
+    () => ownFds.count === 0,
+    () => `${ownFds.count} fds are left`,
   );
 });
-
-/** Open fds but those of Bun's own event loops, which come and go. */
-function countFds(): number {
-  return readdirSync("/proc/self/fd").filter(isFile).length;
-}
-
-function isFile(fd: string): boolean {
-  try {
-    return !readlinkSync(`/proc/self/fd/${fd}`).startsWith("anon_inode:");
-  } catch {
-    // The fd that read the directory.
-    return false;
-  }
-}
 
 /** Fds of a message, each a memfd with its text. */
 function received(...texts: string[]): { fds: ReceivedFds; numbers: readonly number[] } {
@@ -282,9 +261,9 @@ async function collected(): Promise<void> {
   await eventually(
     () => {
       Bun.gc(true);
-      return countFds() <= fdsBefore;
+      return ownFds.count === 0;
     },
-    () => `all fds were closed, ${countFds()} of ${fdsBefore} are open`,
+    () => `all fds are closed, but for ${ownFds.count}`,
   );
 }
 
@@ -357,7 +336,7 @@ describe("ReceivedFd.stream()", () => {
     (() => {
       for (let count = 0; count < 10; count += 1) received("one").fds.take(0).stream();
     })();
-    expect(countFds()).toBeGreaterThan(fdsBefore);
+    expect(ownFds.count).toBeGreaterThan(0);
     await collected();
   });
 });
@@ -400,7 +379,7 @@ describe("fds that the program loses", () => {
         fds.take(3);
       }
     })();
-    expect(countFds()).toBeGreaterThan(fdsBefore);
+    expect(ownFds.count).toBeGreaterThan(0);
     await collected();
   });
 });
