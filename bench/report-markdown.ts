@@ -9,7 +9,7 @@ import { formatTable, type Result } from "./results-table.ts";
 const LINE_WIDTH = 118;
 
 const INTRODUCTION = `What one run of the benchmark printed, and nothing else: written by \`bun run bench --markdown\`.
-[performance.md](performance.md) says what is measured and how, and what was not won.
+[performance.md](performance.md) says what is measured and how.
 
 - CPU is that of the relay for one delivery or round trip, RSS its peak; at rest CPU is a share of one core.
 - Ratios are those of two figures of one repeat; shown is the median of the repeats, in brackets the lowest and the
