@@ -1,19 +1,17 @@
-/** The plots of round trips of the benchmark's page: their percentiles, and their distributions. Pure text. */
+/** The plot of the percentiles of round trips of the benchmark's page. Pure text. */
 
-import { contestantOf } from "./comparison-table.ts";
 import { kindOf } from "./leads.ts";
-import { ninesOf, QUANTILE_SHARES } from "./quantiles.ts";
-import { timeWords } from "./result-words.ts";
+import { cpuWords, timeWords } from "./result-words.ts";
 import type { LatencyResult, Result, Spread } from "./results-table.ts";
 import {
   AXIS_HEIGHT,
-  horizontalTicks,
+  columnTitles,
   LABEL_WIDTH,
   logScale,
-  namedLines,
   PLOT_RIGHT,
   ROW_HEIGHT,
   rowLabel,
+  rowValues,
   type Scale,
   shortTime,
   svg,
@@ -21,7 +19,7 @@ import {
 } from "./svg-drawing.ts";
 
 /** A result that has round trips. */
-interface Timed {
+export interface Timed {
   readonly result: Result;
   readonly latency: LatencyResult;
 }
@@ -30,11 +28,8 @@ interface Timed {
 export const RANGE_LEGEND =
   "circle: p50; bar: p99; the line ends at p99.9; thin lines: lowest to highest repeat";
 
-/** What latencyCurves() shows. */
-export const CURVE_LEGEND =
-  "how long a round trip takes at most, for a share of all: further to the right, the rarer ones";
-
-function timedOnes(results: readonly Result[]): Timed[] {
+/** Those that have round trips. */
+export function timedOnes(results: readonly Result[]): Timed[] {
   return results.flatMap((result) => {
     const { latency } = result;
     return latency === undefined ? [] : [{ result, latency }];
@@ -50,7 +45,8 @@ export function latencyRanges(title: string, results: readonly Result[]): string
   );
   const scale = logScale(all, LABEL_WIDTH, PLOT_RIGHT);
   const drawn = rows.map((row, index) => rangeRow(row, index * ROW_HEIGHT, scale));
-  return svg(height, title, verticalTicks(scale, height, shortTime) + drawn.join(""));
+  const axis = verticalTicks(scale, height, shortTime) + columnTitles(height, "p50 / p99");
+  return svg(height, title, axis + drawn.join(""));
 }
 
 function rangeRow({ result, latency }: Timed, y: number, scale: Scale): string {
@@ -69,51 +65,6 @@ function rangeRow({ result, latency }: Timed, y: number, scale: Scale): string {
     `<rect class="mark ${colour}" x="${Number(xOf(p99)) - 3}" y="${y + 6}" width="6" height="12"/>`,
     spread(p50Us),
     spread(p99Us),
-    `<text class="value" x="${PLOT_RIGHT + 12}" y="${y + 17}">`,
-    `${timeWords(p50 * 1e3)} / ${timeWords(p99 * 1e3)}</text>`,
+    rowValues(y, `${timeWords(p50 * 1e3)} / ${timeWords(p99 * 1e3)}`, cpuWords(result)),
   ].join("");
-}
-
-const CURVE_HEIGHT = 420;
-const CURVE_BOTTOM = CURVE_HEIGHT - AXIS_HEIGHT;
-const CURVE_LEFT = 70;
-
-/** Names of contestants stand at the right of the plot. */
-const CURVE_RIGHT = PLOT_RIGHT - 14;
-
-const MARKED_SHARES: readonly (readonly [share: number, words: string])[] = [
-  [0, "least"],
-  [0.5, "p50"],
-  [0.9, "p90"],
-  [0.99, "p99"],
-  [0.999, "p99.9"],
-  [0.9999, "p99.99"],
-];
-
-/**
- * The whole distribution of each contestant as a curve.
- * @returns nothing where no distribution is known
- */
-export function latencyCurves(title: string, results: readonly Result[]): string {
-  const rows = timedOnes(results).filter(({ latency }) => latency.quantilesUs.length > 0);
-  if (rows.length === 0) return "";
-  const all = rows.flatMap(({ latency }) => latency.quantilesUs.map((us) => us * 1e3));
-  const times = logScale(all, CURVE_BOTTOM, 12);
-  const last = ninesOf(QUANTILE_SHARES.at(-1) ?? 0);
-  const xOf = (share: number): number =>
-    CURVE_LEFT + (ninesOf(share) / last) * (CURVE_RIGHT - CURVE_LEFT);
-  const axis = MARKED_SHARES.map(([share, words]) => {
-    const x = xOf(share).toFixed(1);
-    const label = `<text class="tick" x="${x}" y="${CURVE_HEIGHT - 4}">${words}</text>`;
-    return `<line class="grid" x1="${x}" x2="${x}" y1="0" y2="${CURVE_BOTTOM}"/>${label}`;
-  });
-  const drawn = rows.map(({ result, latency }) => ({
-    who: contestantOf(result),
-    colour: kindOf(result),
-    points: latency.quantilesUs.map(
-      (us, at) => [xOf(QUANTILE_SHARES[at] ?? 0), times.at(us * 1e3)] as const,
-    ),
-  }));
-  const grid = horizontalTicks(times, shortTime) + axis.join("");
-  return svg(CURVE_HEIGHT, title, grid + namedLines(drawn, CURVE_RIGHT + 8));
 }

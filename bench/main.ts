@@ -8,7 +8,7 @@ import { parseArgs } from "node:util";
 import { formatComparisons } from "./comparison-table.ts";
 import { type Selection, selectScenarios } from "./contestants.ts";
 import { measure, type RunLimits } from "./harness.ts";
-import { formatLeads } from "./leads.ts";
+import { leadsReport } from "./lead-words.ts";
 import { type Report, reportNotes, writeReport } from "./report-files.ts";
 import { formatTable, summarizeRepeats } from "./results-table.ts";
 import { describeCheckout, describeMachine, type RunHead } from "./run-head.ts";
@@ -120,7 +120,7 @@ function print(report: Report): void {
   console.log(reportNotes(report).join("\n"));
   if (alone.length > 0) console.log(`\n${formatTable(alone)}`);
   console.log(formatComparisons(results));
-  console.log(formatLeads(results));
+  console.log(leadsReport(results));
 }
 
 await main();

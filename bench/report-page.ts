@@ -1,9 +1,13 @@
 /** The benchmark's results as one page that needs nothing else: plots, then every figure. */
 
 import { contestantOf, groupByWork, type WorkResults } from "./comparison-table.ts";
-import { CURVE_LEGEND, latencyCurves, latencyRanges, RANGE_LEGEND } from "./latency-plots.ts";
-import { findLeads, kindOf, meritWords } from "./leads.ts";
+import { CURVE_LEGEND, latencyCurves } from "./latency-curves.ts";
+import { latencyRanges, RANGE_LEGEND } from "./latency-plots.ts";
+import { kindOf } from "./leads.ts";
+import { anchorOf, contents, groupByKind, TO_MANY, type WorkGroup } from "./report-contents.ts";
+import { leadCard, lossCard } from "./report-leads.ts";
 import { type CostLine, costLines, extraBars, rateBars } from "./report-plots.ts";
+import { STYLE } from "./report-style.ts";
 import {
   cpuWords,
   extraWords,
@@ -14,7 +18,7 @@ import {
   timeSpread,
 } from "./result-words.ts";
 import type { Result } from "./results-table.ts";
-import { escapeHtml } from "./svg-drawing.ts";
+import { escapeHtml, lineStyleOf } from "./svg-drawing.ts";
 
 /** The works whose cost is drawn against the number of subscribers. */
 const FAN_OUT = /^1 to (\d+), 64 B$/;
@@ -25,28 +29,36 @@ const FAN_OUT = /^1 to (\d+), 64 B$/;
  */
 export function renderPage(results: readonly Result[], notes: readonly string[]): string {
   const works = groupByWork(results);
+  const groups = groupByKind(works);
   const [first = "", ...others] = notes;
-  const sections = works.map((work) => section(work.work, plotOf(work)));
-  const lines = fanOutLines(works);
-  const cost = "Relay's CPU for one delivery of 64 B, by the number of subscribers";
-  if (lines.length > 0) sections.push(section(cost, costLines(cost, lines)));
   return `<!doctype html>
 <html lang="en"><head><meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>seqbus beside its peers</title><style>${STYLE}</style></head><body><main>
 <header><h1>seqbus beside its peers</h1><p>${escapeHtml(first)}</p>
 <ul>${others.map((note) => `<li>${escapeHtml(note)}</li>`).join("")}</ul></header>
-${leads(results)}
+${lossCard(results)}
+${contents(groups)}
+${leadCard(results)}
 <p class="legend">${LEGEND}<span>medians of the repeats, thin lines from the lowest to the highest; scales
-are logarithmic but for memory</span></p>
-${sections.join("\n")}
+are logarithmic but for memory; at the right the relay's CPU for one delivery or round trip</span></p>
+${groups.map((group) => cardsOf(group, works)).join("\n")}
 ${allFigures(results)}
 </main></body></html>
 `;
 }
 
-function section(title: string, plot: string): string {
-  return `<section><h2>${escapeHtml(title)}</h2>${plot}</section>`;
+function cardsOf({ title, works }: WorkGroup, all: readonly WorkResults[]): string {
+  const cards = works.map((work) => card(work.work, plotOf(work)));
+  const lines = title === TO_MANY ? fanOutLines(all) : [];
+  const cost = "Relay's CPU for one delivery of 64 B, by the number of subscribers";
+  if (lines.length > 0) cards.push(card(cost, costLines(cost, lines)));
+  return `<h2 id="${anchorOf(title)}">${escapeHtml(title)}</h2>\n${cards.join("\n")}`;
+}
+
+function card(title: string, plot: string): string {
+  const head = `<h3>${escapeHtml(title)}</h3>`;
+  return `<section id="${anchorOf(title)}">${head}<div class="plot">${plot}</div></section>`;
 }
 
 const LEGEND = [
@@ -78,13 +90,13 @@ function captioned(words: string, plot: string): string {
 }
 
 function fanOutLines(works: readonly WorkResults[]): CostLine[] {
-  const lines = new Map<string, { colour: string; points: CostLine["points"][number][] }>();
+  const lines = new Map<string, { style: string; points: CostLine["points"][number][] }>();
   for (const { work, results } of works) {
     if (!FAN_OUT.test(work)) continue;
     for (const result of results) {
       if (kindOf(result) === "npm" || kindOf(result) === "ours-library") continue;
       const who = contestantOf(result);
-      const line = lines.get(who) ?? { colour: kindOf(result), points: [] };
+      const line = lines.get(who) ?? { style: lineStyleOf(result), points: [] };
       line.points.push({ subscribers: result.subscribers, cpuNs: result.relayCpuNs });
       lines.set(who, line);
     }
@@ -92,19 +104,6 @@ function fanOutLines(works: readonly WorkResults[]): CostLine[] {
   return [...lines]
     .map(([who, line]) => ({ who, ...line }))
     .filter(({ points }) => points.length > 1);
-}
-
-function leads(results: readonly Result[]): string {
-  const rows = findLeads(results).map(({ work, clients, own, best, times }) => {
-    const cells = [work, clients, meritWords(own), contestantOf(best), meritWords(best)];
-    const grade = times.value >= 1 ? "won" : "lost";
-    const line = cells.map((cell) => `<td>${escapeHtml(cell)}</td>`).join("");
-    return `<tr>${line}<td class="${grade}">${ratioWords(times, 2)} times</td></tr>`;
-  });
-  if (rows.length === 0) return "";
-  const head = ["work", "clients", "seqbus", "best peer", "its figure", "ahead by"];
-  const titles = head.map((title) => `<th>${title}</th>`).join("");
-  return `<table class="leads"><thead><tr>${titles}</tr></thead><tbody>${rows.join("")}</tbody></table>`;
 }
 
 const FIGURE_HEAD = [
@@ -149,38 +148,3 @@ function figuresOf(result: Result): string[] {
     result.extra.map(extraWords).join(", "),
   ];
 }
-
-const STYLE = `
-:root{color-scheme:light dark;--page:#fbfaf8;--card:#fff;--text:#1d1c1a;--soft:#6c6862;--grid:#e7e3dc;
---floor:#b3ada3;--ours:#d2481f;--ours-library:#ee9a78;--peer:#2b6a8f;--npm:#93bdd4}
-@media(prefers-color-scheme:dark){:root{--page:#161513;--card:#1f1e1b;--text:#ece8e1;--soft:#a09a90;
---grid:#35322d;--floor:#6f6a62;--ours:#ff7345;--ours-library:#a8512f;--peer:#5aa9d6;--npm:#33607a}}
-*{box-sizing:border-box}
-body{margin:0;background:var(--page);color:var(--text);font:15px/1.5 system-ui,sans-serif}
-main{max-width:940px;margin:0 auto;padding:40px 20px 80px}
-h1{font-size:30px;margin:0 0 8px;letter-spacing:-.02em}
-h2{font-size:17px;margin:0 0 12px}
-header p,header ul,.legend,.caption{color:var(--soft);font-size:13px;margin:0 0 6px;padding-left:0;list-style:none}
-section,.leads,details{background:var(--card);border:1px solid var(--grid);border-radius:10px;
-padding:18px 20px;margin:18px 0}
-.legend{display:flex;flex-wrap:wrap;gap:6px 20px;margin:22px 0 0}
-.legend i{display:inline-block;width:12px;height:12px;border-radius:3px;margin-right:7px}
-svg{width:100%;height:auto;display:block;font:12px system-ui,sans-serif}
-.grid{stroke:var(--grid)}.tick{fill:var(--soft);text-anchor:middle;font-size:11px}
-.who{fill:var(--text);text-anchor:end}.value{fill:var(--text);font-variant-numeric:tabular-nums}
-.spread{stroke:var(--text);stroke-width:1.5;opacity:.55}.range{stroke-width:4;stroke-linecap:round;opacity:.5}
-.line{fill:none;stroke-width:2.5;stroke-linejoin:round}.name{font-size:11.5px}
-${["floor", "ours", "ours-library", "peer", "npm"]
-  .map(
-    (colour) => `.legend .${colour}{background:var(--${colour})}
-.bar.${colour},.mark.${colour},.name.${colour}{fill:var(--${colour})}
-.range.${colour},.line.${colour}{stroke:var(--${colour})}`,
-  )
-  .join("\n")}
-table{border-collapse:collapse;width:100%;font-size:13px;font-variant-numeric:tabular-nums}
-table.leads{border-collapse:separate;border-spacing:0}
-th{text-align:left;color:var(--soft);font-weight:500}th,td{padding:4px 10px 4px 0}
-td{border-top:1px solid var(--grid)}.won{color:var(--ours);font-weight:600}.lost{color:var(--soft)}
-summary{cursor:pointer}details table{margin-top:12px}details{overflow-x:auto}
-@media(max-width:640px){section{overflow-x:auto}section svg{min-width:640px}}
-`;

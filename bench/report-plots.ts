@@ -1,10 +1,11 @@
 /** The plots of rates, cost and memory of the benchmark's page. Pure text. */
 
 import { kindOf } from "./leads.ts";
-import { extraFigures, millions } from "./result-words.ts";
+import { cpuWords, extraFigures, millions } from "./result-words.ts";
 import type { Result } from "./results-table.ts";
 import {
   AXIS_HEIGHT,
+  columnTitles,
   horizontalTicks,
   LABEL_WIDTH,
   logScale,
@@ -12,6 +13,7 @@ import {
   PLOT_RIGHT,
   ROW_HEIGHT,
   rowLabel,
+  rowValues,
   shortNumber,
   shortTime,
   svg,
@@ -37,16 +39,18 @@ export function rateBars(title: string, results: readonly Result[]): string {
       ` width="${width}" height="${BAR_HEIGHT}"/>`,
       `<line class="spread" x1="${low.toFixed(1)}" x2="${high.toFixed(1)}"`,
       ` y1="${middle}" y2="${middle}"/>`,
-      `<text class="value" x="${PLOT_RIGHT + 12}" y="${y + 17}">${millions(value)}/s</text>`,
+      rowValues(y, `${millions(value)}/s`, cpuWords(result)),
     ].join("");
   });
-  return svg(height, title, verticalTicks(scale, height, shortNumber) + rows.join(""));
+  const axis = verticalTicks(scale, height, shortNumber) + columnTitles(height, "rate");
+  return svg(height, title, axis + rows.join(""));
 }
 
 /** One contestant's cost for each number of subscribers. */
 export interface CostLine {
   readonly who: string;
-  readonly colour: string;
+  /** As of lineStyleOf(). */
+  readonly style: string;
   readonly points: readonly { readonly subscribers: number; readonly cpuNs: number }[];
 }
 
@@ -62,18 +66,18 @@ export function costLines(title: string, lines: readonly CostLine[]): string {
     12,
   );
   const counts = [...new Set(points.map(({ subscribers }) => subscribers))].sort((a, b) => a - b);
-  const step = (PLOT_RIGHT - 90) / Math.max(1, counts.length - 1);
+  const step = (PLOT_RIGHT - 84) / Math.max(1, counts.length - 1);
   const xOf = (subscribers: number): number => 70 + counts.indexOf(subscribers) * step;
   const axis = counts.map(
     (count) => `<text class="tick" x="${xOf(count)}" y="${COST_HEIGHT - 4}">1 to ${count}</text>`,
   );
-  const drawn = lines.map(({ who, colour, points: own }) => ({
+  const drawn = lines.map(({ who, style, points: own }) => ({
     who,
-    colour,
+    style,
     points: own.map(({ subscribers, cpuNs }) => [xOf(subscribers), costs.at(cpuNs)] as const),
   }));
   const grid = horizontalTicks(costs, shortTime) + axis.join("");
-  return svg(COST_HEIGHT, title, grid + namedLines(drawn, PLOT_RIGHT - 8));
+  return svg(COST_HEIGHT, title, grid + namedLines(drawn, COST_BOTTOM));
 }
 
 /** Memory, or another figure beside the rate, as bars from zero. */

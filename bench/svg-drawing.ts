@@ -4,10 +4,11 @@
  */
 
 import { contestantOf } from "./comparison-table.ts";
+import { kindOf } from "./leads.ts";
 import type { Result } from "./results-table.ts";
 
 /** Of a plot, in SVG units. */
-export const WIDTH = 860;
+export const WIDTH = 920;
 
 /** Room for the names at the left of rows. */
 export const LABEL_WIDTH = 168;
@@ -16,7 +17,7 @@ export const ROW_HEIGHT = 26;
 export const AXIS_HEIGHT = 26;
 
 /** Where values stand in words from. */
-export const PLOT_RIGHT = WIDTH - 132;
+export const PLOT_RIGHT = WIDTH - 192;
 
 /** Least room between two names at the end of lines. */
 const NAME_GAP = 15;
@@ -99,25 +100,83 @@ export function rowLabel(result: Result, y: number): string {
   return `<text class="who" x="${LABEL_WIDTH - 10}" y="${y + 17}">${text}</text>`;
 }
 
+/** What stands right of a row: its figure, and what the relay took for one delivery or round trip. */
+export function rowValues(y: number, figure: string, cpu: string): string {
+  const at = `y="${y + 17}"`;
+  return [
+    `<text class="value" x="${PLOT_RIGHT + 12}" ${at}>${figure}</text>`,
+    cpu === "" ? "" : `<text class="cost" x="${WIDTH - 2}" ${at}>${cpu}</text>`,
+  ].join("");
+}
+
+/** What the columns of rowValues() are called, level with the axis. */
+export function columnTitles(height: number, figure: string): string {
+  const at = `y="${height - 6}"`;
+  const middle = `<text class="column" x="${PLOT_RIGHT + 34}" ${at}>${figure}</text>`;
+  return `${middle}<text class="cost" x="${WIDTH - 2}" ${at}>relay's CPU</text>`;
+}
+
 /** A contestant's line, in SVG units. */
 export interface DrawnLine {
   readonly who: string;
-  readonly colour: string;
+  /** Classes for colour and dashes, as of lineStyleOf(). */
+  readonly style: string;
   readonly points: readonly (readonly [x: number, y: number])[];
 }
 
-/** Lines with their names behind their ends, which make room for each other. */
-export function namedLines(lines: readonly DrawnLine[], nameX: number): string {
-  const endOf = ({ points }: DrawnLine): number => points.at(-1)?.[1] ?? 0;
-  let nameY = Number.NEGATIVE_INFINITY;
-  return lines
-    .toSorted((a, b) => endOf(a) - endOf(b))
-    .map((line) => {
-      nameY = Math.max(endOf(line) + 4, nameY + NAME_GAP);
+/** Classes of a line: a colour for each relay, and dashes where clients are libraries. Floors have their own. */
+export function lineStyleOf(result: Result): string {
+  const kind = kindOf(result);
+  if (kind === "floor") return `by-floor ${result.relay}`;
+  return `by-${result.relay}${kind === "npm" || kind === "ours-library" ? " dashed" : ""}`;
+}
+
+/** From the end of a line to its name. */
+const LEADER_WIDTH = 22;
+
+/**
+ * Lines with their names behind their ends. Names make room for each other, and a leader in the colour
+ * of the line leads to each.
+ * @param bottom no name stands below
+ */
+export function namedLines(lines: readonly DrawnLine[], bottom: number): string {
+  const endOf = ({ points }: DrawnLine): readonly [number, number] => points.at(-1) ?? [0, 0];
+  const ordered = lines.toSorted((a, b) => endOf(a)[1] - endOf(b)[1]);
+  const names = spacedOut(
+    ordered.map((line) => endOf(line)[1]),
+    bottom,
+  );
+  return ordered
+    .map((line, index) => {
+      const [endX, endY] = endOf(line);
+      const nameY = names[index] ?? endY;
       const path = line.points.map(([x, y]) => `${x.toFixed(1)},${y.toFixed(1)}`).join(" ");
       const name = escapeHtml(line.who);
-      const text = `<text class="name ${line.colour}" x="${nameX}" y="${nameY.toFixed(1)}">${name}</text>`;
-      return `<polyline class="line ${line.colour}" points="${path}"><title>${name}</title></polyline>${text}`;
+      const leader = [
+        `${endX.toFixed(1)},${endY.toFixed(1)}`,
+        `${(endX + LEADER_WIDTH - 6).toFixed(1)},${nameY.toFixed(1)}`,
+        `${(endX + LEADER_WIDTH).toFixed(1)},${nameY.toFixed(1)}`,
+      ].join(" ");
+      const nameX = (endX + LEADER_WIDTH + 5).toFixed(1);
+      return [
+        `<polyline class="line ${line.style}" points="${path}"><title>${name}</title></polyline>`,
+        `<polyline class="leader ${line.style}" points="${leader}"/>`,
+        `<text class="name" x="${nameX}" y="${(nameY + 4).toFixed(1)}">${name}</text>`,
+      ].join("");
     })
     .join("");
+}
+
+/** The same heights with room for a name each: pushed down first, and then up from the bottom. */
+function spacedOut(heights: readonly number[], bottom: number): number[] {
+  const spaced: number[] = [];
+  for (const height of heights) {
+    spaced.push(Math.max(height, (spaced.at(-1) ?? Number.NEGATIVE_INFINITY) + NAME_GAP));
+  }
+  let limit = bottom;
+  for (let index = spaced.length - 1; index >= 0; index--) {
+    spaced[index] = Math.min(spaced[index] ?? 0, limit);
+    limit = (spaced[index] ?? 0) - NAME_GAP;
+  }
+  return spaced;
 }

@@ -2,7 +2,6 @@
 
 import { describe, expect, test } from "bun:test";
 import { formatWork } from "../../bench/comparison-table.ts";
-import { findLeads } from "../../bench/leads.ts";
 import { formatTable, type Result, summarizeRepeats } from "../../bench/results-table.ts";
 import { SCENARIOS } from "../../bench/scenarios.ts";
 import { measurementOf, resultsOf, roundTripsOf } from "./results-fixture.ts";
@@ -72,33 +71,6 @@ describe("summarizeRepeats()", () => {
     expect(found(results, "seqbus, raw").extra).toEqual([
       { label: "RSS", value: 45, lowest: 44, highest: 46, unit: "MiB" },
     ]);
-  });
-});
-
-describe("findLeads()", () => {
-  test("compares with the best peer within each repeat", () => {
-    const [lead] = findLeads(RESULTS);
-    expect(lead?.best.name).toEndWith(": redis, raw");
-    // 50 / 4, 180 / 7, 700 / 20
-    expect(lead?.times.lowest).toBe(12.5);
-    expect(lead?.times.value).toBeCloseTo(180 / 7);
-    expect(lead?.times.highest).toBe(35);
-    expect(lead?.ofFloor?.value).toBe(0.35);
-  });
-
-  test("finds less memory better than more", () => {
-    const results = resultsOf(
-      "1,000 idle connections",
-      { "seqbus, raw": [5, 6], "nats, raw": [20, 18], "redis, raw": [40, 42] },
-      (name, value) => ({
-        ...measurementOf(name, 1),
-        extra: [{ label: "RSS a connection", value, unit: "KiB" }],
-      }),
-    );
-    const [lead] = findLeads(results);
-    expect(lead?.best.name).toEndWith(": nats, raw");
-    expect(lead?.times).toEqual({ value: 3.5, lowest: 3, highest: 4 });
-    expect(lead?.ofFloor).toBeUndefined();
   });
 });
 
