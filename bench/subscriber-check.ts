@@ -35,8 +35,9 @@ export class SubscriberCheck {
   acknowledge(): void {
     for (let source = 0; source < this.#credits.length; source += 1) {
       const messages = this.#sources?.messagesOf(source) ?? this.check.messages;
-      if (this.#credits[source]?.acknowledge(messages)) this.#progress.note(this.check.messages);
+      this.#credits[source]?.acknowledge(messages);
     }
+    if (!this.#progress.isWarm) this.#progress.note(this.check.messages);
   }
 
   /** All messages have come. */
