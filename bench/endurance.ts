@@ -1,13 +1,15 @@
 /**
  * `bun bench/endurance.ts [SECONDS]`: the broker at full load for a while, 64 B messages from one raw
  * publisher to one raw subscriber, every message checked. Prints how long its garbage collector
- * stopped it, and whether its memory grew.
+ * stopped it, and whether its memory grew. Ends with 1, and says why, where one of these was too much;
+ * a message that is lost ends it at once.
  */
 
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { readCollectorLog } from "./collector-log.ts";
+import { enduranceFaults, memoryGrowth, mib, PAUSE_MS_MAX } from "./endurance-check.ts";
 import { readRssKib } from "./process-usage.ts";
 import { millions } from "./result-words.ts";
 import { median } from "./results-table.ts";
@@ -18,12 +20,6 @@ import type { WorkOrder } from "./work-order.ts";
 
 const SECONDS_DEFAULT = 60;
 const RSS_INTERVAL_MS = 1_000;
-
-/** What no pause should exceed. */
-const PAUSE_MS_MAX = 5;
-
-/** Growth is told from the first tenth to the last, each by its median. */
-const SHARE = 10;
 
 const seconds = Number(process.argv[2] ?? SECONDS_DEFAULT);
 if (!(seconds > 0)) throw new Error("Usage: bun bench/endurance.ts [SECONDS]");
@@ -64,8 +60,7 @@ try {
   const [{ messages, ms, gaps }] = await stream.finish();
   const { cpu, cores, kernel, bun } = describeMachine();
   const { collections, pausesMs } = readCollectorLog(await Bun.file(log).text());
-  const part = Math.max(1, Math.floor(rssKib.length / SHARE));
-  const [first, last] = [rssKib.slice(0, part), rssKib.slice(-part)].map(median);
+  const memory = memoryGrowth(rssKib);
   console.log(`${cores} x ${cpu}, ${kernel}, Bun ${bun}, ${seconds} s at full load`);
   console.log(`${millions((messages / ms) * 1000)} messages a second, none lost`);
   const longer = pausesMs.filter((pause) => pause > PAUSE_MS_MAX).length;
@@ -76,11 +71,11 @@ try {
   console.log(
     `longest time without a delivery: ${Math.max(0, ...gaps.map((gap) => gap.ms)).toFixed(1)} ms`,
   );
-  console.log(`RSS: ${mib(first)} MiB at first, ${mib(last)} MiB at last`);
+  console.log(`RSS: ${mib(memory.first)} MiB at first, ${mib(memory.last)} MiB at last`);
+  for (const fault of enduranceFaults(pausesMs, memory)) {
+    console.error(`FAILED: ${fault}`);
+    process.exitCode = 1;
+  }
 } finally {
   await rm(directory, { recursive: true, force: true });
-}
-
-function mib(kib = Number.NaN): string {
-  return (kib / 1024).toFixed(1);
 }

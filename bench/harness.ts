@@ -92,7 +92,7 @@ async function measureOpening(
     perSecond: 1e6 / p50Us,
     checked: rounds,
     p50Us,
-    p99Us,
+    ...(p99Us !== undefined && { p99Us }),
     relayCpuNs: (cpuMs * 1e6) / rounds,
     relayPeakRssMib: readPeakRssMib(relay.pid),
     extra: [{ label: "over SYNC", value: p50Us - syncP50Us, unit: "us" }],

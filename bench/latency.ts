@@ -1,7 +1,7 @@
 /** Round-trip times: gathered, sorted, reported. */
 
 import { loadSamples, saveSamples } from "./kept-samples.ts";
-import { QUANTILE_SHARES, quantile } from "./quantiles.ts";
+import { isTold, QUANTILE_SHARES, quantile } from "./quantiles.ts";
 import type { LatencyReport, WorkOrder } from "./work-order.ts";
 
 /** Samples kept at most; a run is over before. */
@@ -47,18 +47,19 @@ export class RoundTrips {
     return now < this.#endsAt && this.#rounds < this.#roundsMax;
   }
 
-  /** Percentiles of the rounds after the warm-up. Call it once, at the end. */
+  /** Percentiles of the rounds after the warm-up, those that isTold(). Call it once, at the end. */
   report(): LatencyReport {
     const sorted = this.#samples.subarray(0, this.#count).sort();
     if (this.#keptIn !== undefined) saveSamples(this.#keptIn, sorted);
     const at = (share: number) => roundToNs(quantile(sorted, share) * 1000);
+    const isKnown = (share: number) => isTold(sorted.length, share);
     return {
       type: "latency",
       rounds: this.#rounds,
       p50Us: at(0.5),
-      p99Us: at(0.99),
-      p999Us: at(0.999),
-      quantilesUs: QUANTILE_SHARES.map(at),
+      ...(isKnown(0.99) && { p99Us: at(0.99) }),
+      ...(isKnown(0.999) && { p999Us: at(0.999) }),
+      quantilesUs: QUANTILE_SHARES.filter(isKnown).map(at),
     };
   }
 }

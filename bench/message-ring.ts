@@ -19,6 +19,9 @@ export const RING_PACKETS = 16;
 /** Bytes of the body that ends a run. */
 export const END_BODY_BYTES = 8;
 
+/** What a body is made of behind its front. */
+export const FILLER_BYTE = 0x5a;
+
 /** Messages of one size that fit a packet. */
 export function messagesPerPacket(messageBytes: number, packetBytes: number): number {
   return Math.max(1, Math.floor(packetBytes / paddedBytes(FRAME_HEADER_BYTES + messageBytes)));
@@ -48,7 +51,7 @@ export function buildRing(
   { fds = 0, source = 0 }: { fds?: number; source?: number } = {},
 ): PrebuiltPacket[] {
   const perPacket = messagesPerPacket(messageBytes, packetBytes);
-  const body = new Uint8Array(messageBytes).fill(0x5a);
+  const body = new Uint8Array(messageBytes).fill(FILLER_BYTE);
   const numberView = new DataView(body.buffer);
   if (messageBytes >= END_BODY_BYTES) numberView.setUint32(4, source, true);
   const frameBytes = paddedBytes(FRAME_HEADER_BYTES + messageBytes);

@@ -17,6 +17,17 @@ export const QUANTILE_SHARES: readonly number[] = Array.from(
   (_, step) => 1 - 10 ** (-step / STEPS_A_NINE),
 );
 
+/** Fewer rare samples say what this run was like, and not what runs are like. */
+const SAMPLES_BEYOND_MIN = 10;
+
+/** What is lost of a share close to 1 must not decide. */
+const ROUNDING = 1e-6;
+
+/** Whether enough samples are beyond a share for their quantile to be told. */
+export function isTold(samples: number, share: number): boolean {
+  return samples * (1 - share) + ROUNDING >= SAMPLES_BEYOND_MIN;
+}
+
 /**
  * The value that a share of all is not above.
  * @param sorted from the least to the greatest

@@ -3,14 +3,13 @@
  * library can. The floor relay gets a short word in place of the protocol's handshake.
  */
 
-import { SyscallError } from "../src/errors.ts";
 import { PacketReceiver, sendPacketWithFds } from "../src/ffi/ancillary.ts";
 import { waitReadable } from "../src/ffi/blocking-poll.ts";
 import { EPOLLIN, EPOLLOUT } from "../src/ffi/constants.ts";
 import { Epoll } from "../src/ffi/epoll.ts";
 import { closeFd } from "../src/ffi/owned-fd.ts";
 import { PinnedBuffer } from "../src/ffi/pinned-buffer.ts";
-import { connectPath, openSeqpacket, sendPacket } from "../src/ffi/seqpacket.ts";
+import { openSeqpacket, sendPacket } from "../src/ffi/seqpacket.ts";
 import { setSendBufferBytes } from "../src/ffi/socket-options.ts";
 import { WOULD_BLOCK } from "../src/ffi/syscall-result.ts";
 import type { ControlMap } from "../src/protocol/control-body.ts";
@@ -30,6 +29,7 @@ import {
   openServiceBody,
   serveBody,
 } from "../src/protocol/service-messages.ts";
+import { connectPatiently } from "./patient-connect.ts";
 import type { RelayKind } from "./work-order.ts";
 
 /** What a client of the floor relay says first: a record with one of these bits or both. */
@@ -42,9 +42,6 @@ export const FLOOR_ROLE_BYTES = 8;
 const SEND_BUFFER_BYTES = 1024 * 1024;
 
 const NO_FDS: readonly number[] = [];
-
-/** Milliseconds between attempts to connect where many others do. */
-const CONNECT_INTERVAL_MS = 1;
 
 /** What a raw client wants to do. */
 export interface RawIntent {
@@ -201,17 +198,5 @@ export class RawSession {
       this.topicIds.push(this.openTopic(index + 1, topic));
     }
     if (intent.subscribe !== undefined) this.subscribe(1, intent.subscribe);
-  }
-}
-
-/** Connects, also where the backlog is full for a moment. */
-function connectPatiently(fd: number, path: string): void {
-  for (;;) {
-    try {
-      return connectPath(fd, path);
-    } catch (error) {
-      if (!(error instanceof SyscallError) || error.code !== "EAGAIN") throw error;
-      Bun.sleepSync(CONNECT_INTERVAL_MS);
-    }
   }
 }

@@ -23,11 +23,30 @@ export interface Report {
   readonly results: readonly Result[];
 }
 
-/** The head and what failed, as lines. */
-export function reportNotes({ head, repeatsAsked, failures }: Report): string[] {
-  const medians = `medians of ${repeatsAsked} repeats in turns (lowest - highest)`;
+/** The head, of how many repeats the figures are, what is special about some, and what failed, as lines. */
+export function reportNotes(report: Report): string[] {
+  const { head, repeatsAsked, failures, results } = report;
+  const medians = `medians of ${repeatWords(report)} repeats in turns (lowest - highest)`;
   const figures = repeatsAsked === 1 ? "one repeat" : medians;
-  return [...headLines(head), figures, ...failureLines(failures)];
+  return [...headLines(head), figures, ...coldLines(results), ...failureLines(failures)];
+}
+
+/** Some may have fewer than others: where one failed, or was not reached yet. */
+function repeatWords({ repeatsAsked, results }: Report): string {
+  const counts = results.map(({ repeats }) => repeats.filter((run) => run !== null).length);
+  if (counts.length === 0) return `0 of ${repeatsAsked}`;
+  const [fewest, most] = [Math.min(...counts), Math.max(...counts)];
+  if (fewest === repeatsAsked) return `${repeatsAsked}`;
+  return `${fewest === most ? fewest : `${fewest} to ${most}`} of ${repeatsAsked}`;
+}
+
+/** Figures that are not what they seem. */
+function coldLines(results: readonly Result[]): string[] {
+  return results.flatMap(({ name, repeats }) => {
+    const cold = repeats.filter((run) => run?.isCold === true).length;
+    const words = `over before the warm-up, so counted from the first message: ${name}`;
+    return cold === 0 ? [] : [`${words} (${cold} of ${repeats.length} repeats)`];
+  });
 }
 
 /** Writes all that is asked for. Whoever reads meanwhile finds the last report, or this one. */

@@ -30,7 +30,7 @@ export interface LatencyResult {
   readonly p99Us: Spread;
   /** Absent where there are too few rounds. */
   readonly p999Us?: Spread;
-  /** Medians, at the shares of quantiles.ts; empty where only the percentiles above are known. */
+  /** Medians, at those shares of quantiles.ts that every repeat tells; empty where none does. */
   readonly quantilesUs: readonly number[];
 }
 
@@ -129,6 +129,7 @@ export function ratioOf(
   return spreadOf(ratios);
 }
 
+/** @returns undefined also where there were too few rounds for a p99 */
 function summarizeLatency(runs: readonly Measurement[]): LatencyResult | undefined {
   const of = (figure: Figure) => spreadOf(runs.flatMap((run) => figure(run) ?? []));
   const [p50Us, p99Us, p999Us] = [
@@ -136,10 +137,11 @@ function summarizeLatency(runs: readonly Measurement[]): LatencyResult | undefin
     of((run) => run.p99Us),
     of((run) => run.p999Us),
   ];
-  if (Number.isNaN(p50Us.value)) return undefined;
-  const shares = runs[0]?.quantilesUs ?? [];
-  const quantilesUs = shares.map((_, at) =>
-    median(runs.flatMap((run) => run.quantilesUs?.[at] ?? [])),
+  if (Number.isNaN(p50Us.value) || Number.isNaN(p99Us.value)) return undefined;
+  const lists = runs.flatMap((run) => (run.quantilesUs === undefined ? [] : [run.quantilesUs]));
+  const length = lists.length === 0 ? 0 : Math.min(...lists.map((list) => list.length));
+  const quantilesUs = Array.from({ length }, (_, at) =>
+    median(lists.flatMap((list) => list[at] ?? [])),
   );
   return { p50Us, p99Us, ...(!Number.isNaN(p999Us.value) && { p999Us }), quantilesUs };
 }

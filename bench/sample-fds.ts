@@ -51,19 +51,21 @@ export function isLookDue(): boolean {
 
 /**
  * Looks whether fds belong to a message, and closes them.
- * @param fds owned, or CLOSED_FD
+ * @param fds owned
  * @param wanted how many there must be
  * @param number the message's
  * @throws {Error} where one is missing, or is that of another message
  */
 export function closeSampleFds(fds: readonly number[], wanted: number, number: number): void {
   checkFdCount(fds.length, wanted, number);
-  for (const fd of fds) {
-    if (fd === CLOSED_FD) continue;
-    const { size } = fstatSync(fd);
-    closeFd(fd);
-    checkSampleSize(size, number);
-  }
+  for (const fd of fds) closeSampleFd(fd, number);
+}
+
+/** The same for one. @throws {Error} where it is that of another message */
+export function closeSampleFd(fd: number, number: number): void {
+  const { size } = fstatSync(fd);
+  closeFd(fd);
+  checkSampleSize(size, number);
 }
 
 /** @throws {Error} where the file that came with a message is that of another, by its size */

@@ -94,12 +94,12 @@ export async function measureSiege(
   };
 }
 
-/** Medians of several reports. */
-function middle(reports: Reports): Pick<LatencyReport, "p50Us" | "p99Us" | "p999Us"> {
+/** Medians of several reports; NaN where none has the figure. */
+function middle(reports: Reports): Required<Pick<LatencyReport, "p50Us" | "p99Us" | "p999Us">> {
   return {
     p50Us: median(reports.map(({ p50Us }) => p50Us)),
-    p99Us: median(reports.map(({ p99Us }) => p99Us)),
-    p999Us: median(reports.map(({ p999Us }) => p999Us)),
+    p99Us: median(reports.flatMap(({ p99Us }) => p99Us ?? [])),
+    p999Us: median(reports.flatMap(({ p999Us }) => p999Us ?? [])),
   };
 }
 

@@ -146,9 +146,16 @@ export interface ReceivedReport {
   readonly type: "received";
   /** All messages. */
   readonly messages: number;
-  /** Those after the warm-up, and the time that they took. */
-  readonly warmMessages: number;
-  readonly warmMs: number;
+  /** Those after the first look at what had come. */
+  readonly all: CountedStretch;
+  /** Those after the warm-up; absent where no message came after it. */
+  readonly warm?: CountedStretch;
+}
+
+/** Messages, and the milliseconds in which they came. */
+export interface CountedStretch {
+  readonly messages: number;
+  readonly ms: number;
 }
 
 /** A pinging process is done. */
@@ -156,9 +163,10 @@ export interface LatencyReport {
   readonly type: "latency";
   readonly rounds: number;
   readonly p50Us: number;
-  readonly p99Us: number;
-  readonly p999Us: number;
-  /** At each of QUANTILE_SHARES. */
+  /** Absent, as the next, where too few rounds took longer: see isTold(). */
+  readonly p99Us?: number;
+  readonly p999Us?: number;
+  /** At QUANTILE_SHARES, from the first to the last that isTold(). */
   readonly quantilesUs: readonly number[];
 }
 
@@ -169,7 +177,7 @@ export interface OpenedReport {
   readonly rounds: number;
   /** From OPEN_TOPIC to ACK. */
   readonly p50Us: number;
-  readonly p99Us: number;
+  readonly p99Us?: number;
   /** From SYNC to ACK, in the same rounds. */
   readonly syncP50Us: number;
 }

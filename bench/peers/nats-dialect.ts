@@ -11,6 +11,9 @@ const SPACE = 0x20;
 const DIGIT_ZERO = 0x30;
 const CRLF_BYTES = 2;
 
+/** No line is shorter with its CR LF. */
+const WORD_BYTES = 4;
+
 /** "MSG ", little-endian. */
 const MSG_WORD = 0x2047534d;
 
@@ -35,9 +38,11 @@ export const natsDialect: Dialect = {
   encodePublish: (topic, body) =>
     Buffer.concat([Buffer.from(`PUB ${topic} ${body.byteLength}\r\n`), body, Buffer.from("\r\n")]),
   readDelivery(bytes, at, end) {
+    // Behind `end` are bytes of messages that have been taken.
+    if (end - at < WORD_BYTES) return undefined;
     const feed = bytes.indexOf(LINE_FEED, at);
     if (feed < 0 || feed >= end) return undefined;
-    const view = new DataView(bytes.buffer, bytes.byteOffset + at, 4);
+    const view = new DataView(bytes.buffer, bytes.byteOffset + at, WORD_BYTES);
     if (view.getUint32(0, true) !== MSG_WORD) return noMessage(feed + 1 - at);
     let bodyBytes = 0;
     let factor = 1;

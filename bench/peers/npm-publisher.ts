@@ -1,7 +1,7 @@
 /** Publishes through a peer's npm client as fast as the window allows, then the end. */
 
 import { AsyncCreditWindow } from "../credit.ts";
-import { END_BODY_BYTES, ringMessages } from "../message-ring.ts";
+import { END_BODY_BYTES, FILLER_BYTE, ringMessages } from "../message-ring.ts";
 import { publishBatches } from "../publishing.ts";
 import { publisherTopics } from "../roles/topic-names.ts";
 import { readWorkOrder, report } from "../work-order.ts";
@@ -13,7 +13,7 @@ const client = await connectNpmClient(order.relay, order.path);
 const window = await AsyncCreditWindow.open(order);
 
 function bodyOf(bytes: number, word: number): Buffer {
-  const body = Buffer.alloc(bytes, 0x5a);
+  const body = Buffer.alloc(bytes, FILLER_BYTE);
   body.writeUInt32LE(word, 0);
   body.writeUInt32LE(order.source, 4);
   return body;

@@ -3,12 +3,13 @@
 import { PinnedBuffer } from "../../src/ffi/pinned-buffer.ts";
 import {
   END_BODY_BYTES,
+  FILLER_BYTE,
   type MessageCheck,
   messagesPerPacket,
   type PrebuiltPacket,
   RING_PACKETS,
 } from "../message-ring.ts";
-import { closeSampleFds } from "../sample-fds.ts";
+import { CLOSED_FD, checkFdCount, closeSampleFd } from "../sample-fds.ts";
 import type { SourcesCheck } from "../sources-check.ts";
 import { readEveryByte } from "../subscriber-check.ts";
 import type { WorkOrder } from "../work-order.ts";
@@ -32,7 +33,7 @@ export function buildPeerRing(
   { messageBytes, packetBytes, fds, source }: PeerRingShape,
 ): PrebuiltPacket[] {
   const perPacket = messagesPerPacket(messageBytes, packetBytes);
-  const body = new Uint8Array(messageBytes).fill(0x5a);
+  const body = new Uint8Array(messageBytes).fill(FILLER_BYTE);
   const numberView = new DataView(body.buffer);
   numberView.setUint32(4, source, true);
   let number = 0;
@@ -131,9 +132,18 @@ export class PeerWalk {
     this.#check.take(number, layout.bodyBytes, source);
     if (this.#readsAll) {
       const from = at + layout.bodyAt;
-      readEveryByte(this.#stream.buffer.bytes.subarray(from, from + layout.bodyBytes));
+      readEveryByte(this.#stream.buffer.bytes, from, from + layout.bodyBytes);
     }
     if (this.#fds === 0 || this.#check.isEnded) return;
-    closeSampleFds(this.#stream.fds.splice(0, this.#fds), this.#fds, number);
+    this.#takeFds(number);
+  }
+
+  #takeFds(number: number): void {
+    const { fds } = this.#stream;
+    for (let index = 0; index < this.#fds; index += 1) {
+      const fd = fds.shift();
+      if (fd === undefined) return checkFdCount(index, this.#fds, number);
+      if (fd !== CLOSED_FD) closeSampleFd(fd, number);
+    }
   }
 }

@@ -11,12 +11,13 @@ import { copyPinned, movePinned, PinnedBuffer } from "../../src/ffi/pinned-buffe
 import { sendPacket } from "../../src/ffi/seqpacket.ts";
 import { WOULD_BLOCK } from "../../src/ffi/syscall-result.ts";
 import { CLOSED_FD, isLookDue } from "../sample-fds.ts";
+import { PendingFds } from "./pending-fds.ts";
 import { NOTHING_YET, recvStream } from "./stream-socket.ts";
 
 /** What recv(2) is given at most, where one message is not larger. */
 const READ_BYTES = 256 * 1024;
 
-/** Where fds come along, bytes are received here first. */
+/** Where fds come along, bytes behind a part of a message are received elsewhere first. */
 const FD_READ_BYTES = 64 * 1024;
 
 /** Milliseconds without a byte after which a peer is taken for dead. */
@@ -28,11 +29,14 @@ export class PeerStream {
   readonly buffer: PinnedBuffer;
   start = 0;
   end = 0;
-  /** fds that came and were not taken yet, in their order; CLOSED_FD for most. */
-  readonly fds: number[] = [];
+  /** fds that came and were not taken yet; CLOSED_FD for most. */
+  readonly fds = new PendingFds();
   readonly #fd: number;
   readonly #pauseMs: number;
-  readonly #fdReceiver: PacketReceiver | undefined;
+  /** Receives to the front of `buffer`, where all that came before has been looked at. */
+  readonly #frontReceiver: PacketReceiver | undefined;
+  /** Receives elsewhere, and the bytes are copied behind those that wait. */
+  readonly #restReceiver: PacketReceiver | undefined;
   readonly #writable = new Epoll(1);
   readonly #pauseWord = new Int32Array(new SharedArrayBuffer(4));
 
@@ -50,7 +54,10 @@ export class PeerStream {
     this.#fd = fd;
     this.#pauseMs = pauseMs;
     this.buffer = new PinnedBuffer(READ_BYTES + 2 * messageBytesMax);
-    this.#fdReceiver = takesFds ? new PacketReceiver(new PinnedBuffer(FD_READ_BYTES)) : undefined;
+    if (takesFds) {
+      this.#frontReceiver = new PacketReceiver(this.buffer);
+      this.#restReceiver = new PacketReceiver(new PinnedBuffer(FD_READ_BYTES));
+    }
     this.#writable.add(fd, EPOLLOUT, 0);
   }
 
@@ -86,7 +93,8 @@ export class PeerStream {
       this.start = 0;
     }
     for (;;) {
-      const bytes = this.#fdReceiver === undefined ? this.#receiveBytes() : this.#receiveWithFds();
+      const bytes =
+        this.#frontReceiver === undefined ? this.#receiveBytes() : this.#receiveWithFds();
       if (bytes > 0) {
         this.end += bytes;
         return;
@@ -97,7 +105,7 @@ export class PeerStream {
   }
 
   close(): void {
-    for (const fd of this.fds) if (fd !== CLOSED_FD) closeFd(fd);
+    this.fds.close();
     this.#writable.close();
     closeFd(this.#fd);
   }
@@ -107,17 +115,18 @@ export class PeerStream {
   }
 
   #receiveWithFds(): number {
-    const receiver = this.#fdReceiver as PacketReceiver;
+    const isAtFront = this.end === 0;
+    const receiver = (isAtFront ? this.#frontReceiver : this.#restReceiver) as PacketReceiver;
     const bytes = receiver.receive(this.#fd);
     if (bytes === WOULD_BLOCK) return NOTHING_YET;
     if (receiver.receivedFdCount > 0) this.#keepFds(receiver);
-    if (bytes > 0) copyPinned(receiver.buffer, 0, this.buffer, this.end, bytes);
+    if (bytes > 0 && !isAtFront) copyPinned(receiver.buffer, 0, this.buffer, this.end, bytes);
     return Math.max(0, bytes);
   }
 
   #keepFds(receiver: PacketReceiver): void {
     if (isLookDue()) {
-      this.fds.push(...receiver.takeFds());
+      for (const fd of receiver.takeFds()) this.fds.push(fd);
       return;
     }
     for (let left = receiver.closeFds(); left > 0; left -= 1) this.fds.push(CLOSED_FD);

@@ -4,9 +4,10 @@
  */
 
 import { dlopen, type Pointer } from "bun:ffi";
+import { closeFd } from "../../src/ffi/owned-fd.ts";
 import { PinnedBuffer } from "../../src/ffi/pinned-buffer.ts";
-import { connectPath } from "../../src/ffi/seqpacket.ts";
 import { lastErrno, syscallError } from "../../src/ffi/syscall-result.ts";
+import { connectPatiently } from "../patient-connect.ts";
 
 const AF_UNIX = 1;
 const AF_INET = 2;
@@ -35,10 +36,14 @@ export const NOTHING_YET = -1;
 export function openStream(address: string): number {
   const port = /^127\.0\.0\.1:(\d+)$/.exec(address)?.[1];
   if (port !== undefined) return openTcp(Number(port));
-  const fd = libc.socket(AF_UNIX, STREAM, 0);
-  if (fd < 0) throw syscallError("socket", lastErrno(), "AF_UNIX SOCK_STREAM");
-  connectPath(fd, address);
-  return fd;
+  const fd = openUnixStream();
+  try {
+    connectPatiently(fd, address);
+    return fd;
+  } catch (error) {
+    closeFd(fd);
+    throw error;
+  }
 }
 
 /** A stream socket that is neither bound nor connected. @returns the fd, owned by the caller */

@@ -2,9 +2,10 @@
 
 import { connect } from "../../src/client/index.ts";
 import { AsyncCreditWindow } from "../credit.ts";
-import { END_BODY_BYTES, RING_PACKETS, ringMessages } from "../message-ring.ts";
+import { END_BODY_BYTES, FILLER_BYTE, RING_PACKETS, ringMessages } from "../message-ring.ts";
 import { publishBatches } from "../publishing.ts";
 import { SampleFds } from "../sample-fds.ts";
+import { SAMPLE_CELSIUS, SAMPLE_UNIT } from "../sample-object.ts";
 import { readWorkOrder, report } from "../work-order.ts";
 import { publisherTopics } from "./topic-names.ts";
 
@@ -14,7 +15,7 @@ const topics = publisherTopics(order);
 await using bus = await connect({ path: order.path });
 const window = await AsyncCreditWindow.open(order);
 
-const body = new Uint8Array(new ArrayBuffer(order.messageBytes)).fill(0x5a);
+const body = new Uint8Array(new ArrayBuffer(order.messageBytes)).fill(FILLER_BYTE);
 const numberWord = new Uint32Array(body.buffer, 0, 2);
 numberWord[1] = order.source;
 using samples = new SampleFds(order.fds);
@@ -34,8 +35,8 @@ function publishWithFds(messages: number): void {
 function publishObject(messages: number): void {
   bus.publish(topics[messages % topics.length] ?? "", {
     number: messages % ring,
-    celsius: 21.5,
-    unit: "C",
+    celsius: SAMPLE_CELSIUS,
+    unit: SAMPLE_UNIT,
   });
 }
 

@@ -9,7 +9,7 @@ import { LARGE_SIZE_BYTES } from "../../src/protocol/limits.ts";
 import { FLAG_LARGE, OPCODE } from "../../src/protocol/opcodes.ts";
 import { PacketWriter } from "../../src/protocol/packet.ts";
 import { CreditWindow } from "../credit.ts";
-import { buildEnd, type PrebuiltPacket, RING_PACKETS } from "../message-ring.ts";
+import { buildEnd, FILLER_BYTE, type PrebuiltPacket, RING_PACKETS } from "../message-ring.ts";
 import { RawSession } from "../raw-session.ts";
 import { readWorkOrder, report } from "../work-order.ts";
 import { publisherTopics } from "./topic-names.ts";
@@ -51,7 +51,7 @@ function buildLargePacket(): PrebuiltPacket {
 }
 
 function buildMemories(): Memory[] {
-  const body = new Uint8Array(new ArrayBuffer(order.messageBytes)).fill(0x5a);
+  const body = new Uint8Array(new ArrayBuffer(order.messageBytes)).fill(FILLER_BYTE);
   const words = new Uint32Array(body.buffer, 0, 2);
   words[1] = order.source;
   return Array.from({ length: RING_PACKETS }, (_, number) => {

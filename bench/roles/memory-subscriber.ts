@@ -1,4 +1,7 @@
-/** Maps the sealed memory that comes, past any library, and checks each body. */
+/**
+ * Maps the sealed memory that comes, past any library. Of each body it checks the number and the length
+ * that the frame says; how long the memory is, now and then; every byte, where the order says so.
+ */
 
 import { Mapping } from "../../src/ffi/mapping.ts";
 import { closeFd } from "../../src/ffi/owned-fd.ts";
@@ -36,7 +39,7 @@ function takeMemory(fd: number): void {
   const mapping = Mapping.open(fd, order.messageBytes);
   closeFd(fd);
   const [a = 0, b = 0, c = 0, d = 0] = mapping.bytes;
-  check.take((a | (b << 8) | (c << 16) | (d << 24)) >>> 0, mapping.bytes.byteLength);
+  check.take((a | (b << 8) | (c << 16) | (d << 24)) >>> 0, order.messageBytes);
   if (order.readsAll) readEveryByte(mapping.bytes);
   mapping.release();
 }

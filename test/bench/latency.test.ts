@@ -2,7 +2,7 @@
 
 import { describe, expect, spyOn, test } from "bun:test";
 import { RoundTrips } from "../../bench/latency.ts";
-import { QUANTILE_SHARES, quantile } from "../../bench/quantiles.ts";
+import { isTold, QUANTILE_SHARES, quantile } from "../../bench/quantiles.ts";
 import type { WorkOrder } from "../../bench/work-order.ts";
 
 /** Of an order RoundTrips reads these alone. */
@@ -29,17 +29,33 @@ function roundTripsOf(order: WorkOrder, lengthsMs: readonly number[]) {
 
 describe("RoundTrips", () => {
   test("reports percentiles and quantiles in microseconds, whatever the order of rounds", () => {
-    const lengths = Array.from({ length: 1_000 }, (_, at) => ((at * 7) % 1_000) / 1_000);
+    const count = 100_000;
+    const lengths = Array.from({ length: count }, (_, at) => ((at * 7) % count) / count);
     const order = orderOf({ warmUpMs: 0, durationMs: 1e6, messagesMax: 0xffff_ffff });
     const { report } = roundTripsOf(order, lengths);
-    expect(report.rounds).toBe(1_000);
+    expect(report.rounds).toBe(count);
     expect(report.p50Us).toBeCloseTo(500);
     expect(report.p99Us).toBeCloseTo(990);
     expect(report.p999Us).toBeCloseTo(999);
     expect(report.quantilesUs).toHaveLength(QUANTILE_SHARES.length);
     expect(report.quantilesUs[0]).toBe(0);
-    expect(report.quantilesUs.at(-1)).toBeCloseTo(999);
+    expect(report.quantilesUs.at(-1)).toBeCloseTo(999.9);
     expect(report.quantilesUs).toEqual(report.quantilesUs.toSorted((a, b) => a - b));
+  });
+
+  test("leaves out what fewer than ten rounds took longer than", () => {
+    const order = orderOf({ warmUpMs: 0, durationMs: 1e6, messagesMax: 0xffff_ffff });
+    const reportOf = (rounds: number) =>
+      roundTripsOf(
+        order,
+        Array.from({ length: rounds }, () => 1),
+      ).report;
+    expect(reportOf(999)).not.toHaveProperty("p99Us");
+    expect(reportOf(1_000)).toMatchObject({ p99Us: 1_000 });
+    expect(reportOf(9_999)).not.toHaveProperty("p999Us");
+    const { p999Us, quantilesUs } = reportOf(10_000);
+    expect(p999Us).toBe(1_000);
+    expect(quantilesUs).toHaveLength(QUANTILE_SHARES.length - 10);
   });
 
   test("leaves rounds of the warm-up out, and ends when the time is over", () => {
@@ -57,7 +73,8 @@ describe("RoundTrips", () => {
 
   test("reports nothing but zeros where there was no round", () => {
     const order = orderOf({ warmUpMs: 0, durationMs: 1, messagesMax: 1 });
-    expect(roundTripsOf(order, []).report).toMatchObject({ rounds: 0, p50Us: 0, p999Us: 0 });
+    const { report } = roundTripsOf(order, []);
+    expect(report).toEqual({ type: "latency", rounds: 0, p50Us: 0, quantilesUs: [] });
   });
 });
 
@@ -67,6 +84,15 @@ describe("quantile()", () => {
     expect(quantile([1, 2, 3], 0)).toBe(1);
     expect(quantile([1, 2, 3], 1)).toBe(3);
     expect(quantile([], 0.5)).toBe(0);
+  });
+});
+
+describe("isTold()", () => {
+  test("wants ten samples beyond", () => {
+    expect(isTold(20, 0.5)).toBe(true);
+    expect(isTold(19, 0.5)).toBe(false);
+    expect(isTold(100_000, 0.9999)).toBe(true);
+    expect(isTold(99_999, 0.9999)).toBe(false);
   });
 });
 

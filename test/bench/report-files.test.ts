@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Report, reportNotes, writeReport } from "../../bench/report-files.ts";
 import { describeCheckout, describeMachine } from "../../bench/run-head.ts";
-import { resultsOf, roundTripsOf } from "./results-fixture.ts";
+import { measurementOf, resultsOf, roundTripsOf } from "./results-fixture.ts";
 
 const REPORT: Report = {
   head: {
@@ -31,7 +31,7 @@ const HEAD_WORDS = [
   "2026-11-21 16:27 UTC, bun run bench --repeats 2",
   "present: redis 7.0.15",
   "absent: nats (not installed)",
-  "medians of 2 repeats in turns (lowest - highest)",
+  "medians of 1 to 2 of 2 repeats in turns (lowest - highest)",
   "failed: a: messages were lost (repeat 1)",
 ];
 
@@ -58,6 +58,28 @@ async function writtenReports(): Promise<Record<"json" | "html" | "markdown", st
 describe("reportNotes()", () => {
   test("says machine, version, commit, date, command, who took part, and what failed", () => {
     expect(reportNotes(REPORT)).toEqual(HEAD_WORDS);
+  });
+
+  test("says of how many repeats the medians are, and not how many were asked for", () => {
+    const results = resultsOf("1 to 1, 64 B", { "seqbus, raw": [2e6, 3e6], "floor in C": [4, 5] });
+    const wordsOf = (repeatsAsked: number, some = results) =>
+      reportNotes({ ...REPORT, failures: [], repeatsAsked, results: some })
+        .find((line) => line.includes("repeat") && !line.includes("--repeats"))
+        ?.replace(" in turns (lowest - highest)", "");
+    expect(wordsOf(1)).toBe("one repeat");
+    expect(wordsOf(2)).toBe("medians of 2 repeats");
+    expect(wordsOf(3)).toBe("medians of 2 of 3 repeats");
+    expect(wordsOf(3, [])).toBe("medians of 0 of 3 repeats");
+  });
+
+  test("names runs that were over before they were warm", () => {
+    const results = resultsOf("1 to 1, 64 B", { "seqbus, raw": [7, 8] }, (name, perSecond) => {
+      return { ...measurementOf(name, perSecond), ...(perSecond === 8 && { isCold: true }) };
+    });
+    expect(reportNotes({ ...REPORT, failures: [], results }).at(-1)).toBe(
+      "over before the warm-up, so counted from the first message: " +
+        "1 to 1, 64 B: seqbus, raw (1 of 2 repeats)",
+    );
   });
 });
 

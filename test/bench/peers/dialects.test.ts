@@ -3,7 +3,7 @@
  * delivery is found wherever its bytes are cut.
  */
 
-import { describe, expect, test } from "bun:test";
+import { describe, expect, spyOn, test } from "bun:test";
 import { dbusDialect, matchRuleOf } from "../../../bench/peers/dbus-dialect.ts";
 import { DbusWriter, encodeDbusMessage, readDbusLayout } from "../../../bench/peers/dbus-wire.ts";
 import type { Dialect } from "../../../bench/peers/dialect.ts";
@@ -95,6 +95,17 @@ describe("Dialect.encodePublish()", () => {
     expect(message.includes("ayhh")).toBe(true);
     const layout = readDbusLayout(message, 0, message.byteLength);
     expect(layout?.bodyBytes).toBe(4 + BODY.byteLength + 2 * 4);
+  });
+});
+
+describe("natsDialect.readDelivery()", () => {
+  test("does not look at what lies behind the end", () => {
+    const stale = Buffer.from(`MSG a.b 1 16\r\n${BODY}\r\n`);
+    const search = spyOn(stale, "indexOf");
+    for (let end = 0; end < 4; end += 1) {
+      expect(natsDialect.readDelivery(stale, 0, end)).toBeUndefined();
+    }
+    expect(search).not.toHaveBeenCalled();
   });
 });
 

@@ -6,6 +6,7 @@ import { natsDialect } from "../../../bench/peers/nats-dialect.ts";
 import { buildPeerEnd, buildPeerRing, PeerWalk } from "../../../bench/peers/peer-ring.ts";
 import { PeerStream } from "../../../bench/peers/peer-stream.ts";
 import { openStreamPair } from "../../../bench/peers/stream-socket.ts";
+import { SampleFds } from "../../../bench/sample-fds.ts";
 
 const SHAPE = { messageBytes: 32, packetBytes: 480, fds: 0, source: 0 };
 const RING = ringMessages(SHAPE.messageBytes, SHAPE.packetBytes);
@@ -47,6 +48,33 @@ function walk(bytes: Uint8Array, pieceBytes: number): MessageCheck {
   return check;
 }
 
+/** Sends messages one by one, each with fds of its packet, to a client that wants so many. */
+function walkWithFds(messages: number, fds: number, wanted: number): MessageCheck {
+  const [fd, peerFd] = openStreamPair();
+  const [stream, peer] = [new PeerStream(fd, { takesFds: true }), new PeerStream(peerFd)];
+  open.push(stream, peer);
+  using samples = new SampleFds(fds);
+  const shape = { ...SHAPE, packetBytes: SHAPE.messageBytes, fds };
+  const packets = buildPeerRing(natsDialect, ["a.0"], shape);
+  const check = new MessageCheck(SHAPE.messageBytes, packets.length);
+  const walker = new PeerWalk(stream, natsDialect, check, { fds: wanted, readsAll: true });
+  for (let at = 0; at < messages; at += 1) {
+    const packet = packets[at % packets.length];
+    if (packet === undefined) break;
+    const bytes = delivered(packet.buffer.bytes.subarray(0, packet.bytes));
+    // Now and then a part comes first, and the next read goes behind it.
+    const part = at % 3 === 0 ? 5 : bytes.byteLength;
+    peer.say(bytes.subarray(0, part), samples.of(at % packets.length));
+    stream.receive();
+    walker.takeMessages();
+    if (part === bytes.byteLength) continue;
+    peer.say(bytes.subarray(part));
+    stream.receive();
+    walker.takeMessages();
+  }
+  return check;
+}
+
 describe("PeerWalk", () => {
   test.each([7, 100, 4_096])("counts every message, in pieces of %d bytes", (pieceBytes) => {
     const ring = publishedRing();
@@ -69,9 +97,18 @@ describe("PeerWalk", () => {
     expect(() => walk(bytes, 4_096)).toThrow(`Got ${RING} of ${RING + 1} messages`);
   });
 
-  test("throws where a body is not what was sent", () => {
+  test.each([0, 0x5b, 0xff])("throws where a body has a byte %d that was not sent", (byte) => {
     const bytes = delivered(publishedRing());
-    bytes[Buffer.from(bytes).indexOf("\n") + 1 + SHAPE.messageBytes - 1] = 0xff;
+    bytes[Buffer.from(bytes).indexOf("\n") + 1 + SHAPE.messageBytes - 1] = byte;
     expect(() => walk(bytes, 4_096)).toThrow("Got a body that was not sent");
+  });
+
+  test.each([1, 2])("takes the fds of each message, %d of them, in their order", (fds) => {
+    expect(walkWithFds(200, fds, fds).messages).toBe(200);
+  });
+
+  test("throws where a message comes without its fds, or with those of another", () => {
+    expect(() => walkWithFds(1, 1, 2)).toThrow("Message 0 had 1 fds, wanted 2");
+    expect(() => walkWithFds(200, 2, 1)).toThrow("came with the fd of another");
   });
 });
