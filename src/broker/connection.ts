@@ -134,7 +134,7 @@ export class Connection {
   isReadingPaused = false;
   /** The broker's last turn in which this client was readable. */
   readInTurn = -1;
-  /** There were many small packets of it, or packets with fds, when it was read last. */
+  /** There were many small packets of it, and no fds, when it was read last. */
   sendsMany = false;
   /** Its user, among those whose turn it may be; undefined until it is watched. */
   userTurn: UserTurn | undefined = undefined;

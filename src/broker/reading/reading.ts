@@ -166,6 +166,7 @@ export class Reading {
     let areMany = connection.sendsMany;
     // Until some have come: receiving several says nothing of a socket that has failed, one does.
     connection.sendsMany = false;
+    let haveFds = false;
     let goesOn = true;
     for (let packets = 0; goesOn && packets < packetsMax; packets += 1) {
       if (source.ahead === 0 && turnBytes >= BYTES_PER_TURN) return;
@@ -175,8 +176,11 @@ export class Reading {
       if (bytes < 0) return;
       const { packet } = source;
       turnBytes += bytes;
-      areMany = packet.receivedFdCount > 0 || (packets > 0 && bytes <= AHEAD_OF_BYTES_MAX);
-      connection.sendsMany = areMany;
+      const isSmall = packets > 0 && bytes <= AHEAD_OF_BYTES_MAX;
+      haveFds ||= packet.receivedFdCount > 0;
+      areMany = isSmall || packet.receivedFdCount > 0;
+      // Fds of the first packet of a turn are out of the way before the next come, if they are too many.
+      connection.sendsMany = isSmall && !haveFds;
       // The first message leaves at once; a second one means that there are many.
       inFlight.follow = packets > 0;
       if (verifiesPackets && !this.#isOwn(connection, packet)) return;

@@ -337,6 +337,14 @@ test("read() receives packets ahead from the first where the turn before had man
   expect(bench.handled).toHaveLength(20);
 });
 
+test("read() receives the first packet of a turn alone where the turn before had fds", () => {
+  using bench = new ReadingBench();
+  bench.send(1, 1);
+  readFive(bench);
+  expect(readFive(bench).at(0)).toBe(0);
+  expect(readFive(bench).at(0)).toBe(4);
+});
+
 test("read() receives no more ahead than there is room for whatever fds they have", () => {
   using bench = new ReadingBench();
   const sent = bench.sendMany(8);
