@@ -9,7 +9,7 @@
  * IDLE_WAIT_MS, and the broker keeps its own deadlines.
  */
 
-import { availableParallelism } from "node:os";
+import { cpus } from "node:os";
 import { EPOLLIN } from "../ffi/constants.ts";
 import type { Epoll } from "../ffi/epoll.ts";
 import { RUNTIME_YIELD_INTERVAL_MS, SHORT_WAIT_MS } from "./limits.ts";
@@ -36,8 +36,8 @@ export class Reactor {
   readonly #epoll: Epoll;
   readonly #handler: ReactorHandler;
   readonly #now: () => number;
-  /** The cores of now: who gives the broker others meanwhile only loses the saving. */
-  readonly #shortWaits = new ShortWaits(availableParallelism());
+  /** The machine's cores, not those that the broker may use: where it has one, its clients have others. */
+  readonly #shortWaits = new ShortWaits(cpus().length);
   #isStopped = false;
   #mayBeAnswered = false;
   #isRuntimeReady = false;

@@ -5,7 +5,7 @@
  *
  * Staying awake in vain costs the time that it takes, and where everybody is on one core it keeps the
  * answer away: so after each failure more short waits must be seen before it is tried again, and where
- * there is one core alone it is never tried. Pure.
+ * the machine has one core alone it is never tried. Pure.
  */
 
 import {
@@ -26,7 +26,7 @@ export class ShortWaits {
   #penalty = FAILED_WATCH_WAITS;
   readonly #hasCoreToSpare: boolean;
 
-  /** @param cores that this process may run on */
+  /** @param cores of the machine, those included that this process may not run on */
   constructor(cores: number) {
     this.#hasCoreToSpare = cores > 1;
   }
