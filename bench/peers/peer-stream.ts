@@ -12,7 +12,7 @@ import { sendPacket } from "../../src/ffi/seqpacket.ts";
 import { WOULD_BLOCK } from "../../src/ffi/syscall-result.ts";
 import { CLOSED_FD, isLookDue } from "../sample-fds.ts";
 import { PendingFds } from "./pending-fds.ts";
-import { NOTHING_YET, recvStream } from "./stream-socket.ts";
+import { endSending, NOTHING_YET, recvStream } from "./stream-socket.ts";
 
 /** What recv(2) is given at most, where one message is not larger. */
 const READ_BYTES = 256 * 1024;
@@ -101,6 +101,20 @@ export class PeerStream {
       }
       if (bytes === 0) throw new Error("The peer closed the connection");
       this.#rest();
+    }
+  }
+
+  /**
+   * Ends what is sent, takes all that still comes until the peer has closed as well, and closes. Where
+   * something was left unread, as the PING that nats-server sends after a while, close(2) of a TCP socket
+   * would throw away what the peer has not read yet.
+   */
+  finish(): void {
+    endSending(this.#fd);
+    for (;;) {
+      const bytes = recvStream(this.#fd, this.buffer, 0);
+      if (bytes === 0) return this.close();
+      if (bytes === NOTHING_YET) this.#rest();
     }
   }
 

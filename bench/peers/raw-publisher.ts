@@ -20,4 +20,4 @@ const messages = sendRing(order, ring, (packet, packetFds) =>
 const end = buildPeerEnd(dialect, topics[0] ?? "", messages, source);
 stream.send(end.buffer, end.bytes);
 report({ type: "published", messages });
-stream.close();
+stream.finish();

@@ -11,6 +11,7 @@ import { connectPatiently } from "../patient-connect.ts";
 
 const AF_UNIX = 1;
 const AF_INET = 2;
+const SHUT_WR = 1;
 const SOCK_STREAM = 1;
 const SOCK_CLOEXEC = 0o2000000;
 const SOCK_NONBLOCK = 0o4000;
@@ -26,6 +27,7 @@ const libc = dlopen("libc.so.6", {
   socketpair: { args: ["i32", "i32", "i32", "ptr"], returns: "i32" },
   connect: { args: ["i32", "ptr", "u32"], returns: "i32" },
   setsockopt: { args: ["i32", "i32", "i32", "ptr", "u32"], returns: "i32" },
+  shutdown: { args: ["i32", "i32"], returns: "i32" },
   recv: { args: ["i32", "ptr", "u64", "i32"], returns: "i32" },
 }).symbols;
 
@@ -75,6 +77,11 @@ export function recvStream(fd: number, buffer: PinnedBuffer, offset: number): nu
   const errno = lastErrno();
   if (errno === EAGAIN) return NOTHING_YET;
   throw syscallError("recv", errno, `fd ${fd}`);
+}
+
+/** shutdown(2) SHUT_WR: the other side reads the end behind what was sent. @param fd borrowed */
+export function endSending(fd: number): void {
+  if (libc.shutdown(fd, SHUT_WR) < 0) throw syscallError("shutdown", lastErrno(), `fd ${fd}`);
 }
 
 /** Connects to a port of this machine; a connection is made, or refused, at once. */
