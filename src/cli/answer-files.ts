@@ -4,7 +4,7 @@
  * pipe: nobody has to read it meanwhile, and what the command leaves running cannot hold it open.
  */
 
-import { closeSync, constants, fstatSync, open, readSync } from "node:fs";
+import { closeSync, constants, fstatSync, open, openSync, readSync } from "node:fs";
 import { promisify } from "node:util";
 import { tooLarge } from "../client/fd-reader.ts";
 import { LimitError, ServiceError } from "../errors.ts";
@@ -23,8 +23,8 @@ const PATH_BYTES_MAX = 4096;
 /** Bytes of a list. */
 const LIST_BYTES_MAX = MESSAGE_FDS_MAX * PATH_BYTES_MAX;
 
-/** A FIFO is opened without waiting for who writes to it: serve has others to answer meanwhile. */
-const READ_ONLY = constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOCTTY;
+/** Nobody is waited for who might write to a FIFO: serve has others to answer meanwhile. */
+const LOOK = constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOCTTY;
 
 const openAsync = promisify<Buffer, number, number>(open);
 
@@ -75,10 +75,11 @@ export interface OpenedFiles extends Disposable {
 }
 
 /**
- * open(2) O_RDONLY of each path, or of none.
+ * open(2) O_RDONLY of each path, or of none. Files and directories alone: a FIFO would seem empty
+ * until somebody writes to it, and a device may do anything when it is opened.
  * @param topic of the service, for the error
- * @throws {ServiceError} with the errno of the file that cannot be opened. It names no path, which
- *   is told here: what is where is none of the caller's business
+ * @throws {ServiceError} with the errno of the file that cannot be opened, EINVAL for another kind. It
+ *   names no path, which is told here: what is where is none of the caller's business
  */
 export async function openFiles(paths: readonly Buffer[], topic: string): Promise<OpenedFiles> {
   using opened = new DisposableStack();
@@ -97,12 +98,23 @@ async function openFile(path: Buffer, what: string, topic: string): Promise<numb
     // What open(2) says of the first, and has no words for in the second.
     if (path.length === 0) throw unopened("ENOENT", what, topic);
     if (path.includes(0)) throw unopened("EINVAL", what, topic);
-    return await openAsync(path, READ_ONLY);
+    return reopen(await openAsync(path, LOOK), what, topic);
   } catch (error) {
     if (!isOperatingError(error)) throw error;
     const { code } = error;
     warn(`Cannot open ${what}, "${path}": ${code}`);
     throw unopened(code, what, topic);
+  }
+}
+
+/** The same file without O_NONBLOCK, which whoever gets it would have as well. @param fd handed over */
+function reopen(fd: number, what: string, topic: string): number {
+  try {
+    const status = fstatSync(fd);
+    if (!status.isFile() && !status.isDirectory()) throw unopened("EINVAL", what, topic);
+    return openSync(`/proc/self/fd/${fd}`, constants.O_RDONLY);
+  } finally {
+    closeSync(fd);
   }
 }
 

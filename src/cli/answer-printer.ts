@@ -13,12 +13,17 @@ import { notSavedWords, saveAll } from "./saved-files.ts";
 /** Prints answers, and saves their files if wished. */
 export class AnswerPrinter {
   readonly #format: AnswerFormat;
+  readonly #filesHint: string;
   readonly #saver: FileSaver | undefined;
   #hasLostFiles = false;
 
-  /** @param saver where files go; borrowed. Without it they are described and not kept */
-  constructor(format: AnswerFormat, saver?: FileSaver) {
+  /**
+   * @param filesHint what the command has for files, said where some came and none is kept
+   * @param saver where files go; borrowed. Without it they are described and not kept
+   */
+  constructor(format: AnswerFormat, filesHint: string, saver?: FileSaver) {
     this.#format = format;
+    this.#filesHint = filesHint;
     this.#saver = saver;
   }
 
@@ -60,11 +65,11 @@ export class AnswerPrinter {
     // On a terminal both streams are one, and this must not overtake the answer.
     await stdout.drained();
     const withheld = withheldWords(answer);
-    if (withheld !== undefined) warn(`The answer came without its files: ${withheld}`);
+    if (withheld !== undefined) warn(`It came without its files: ${withheld}`);
     if (this.#saver !== undefined) await this.#saveFiles(answer, this.#saver);
     else if (answer.fds.length > 0) {
       const files = countOf(answer.fds.length, "file");
-      warn(`${files} came with it; --output json says what they are, --save-fds keeps them`);
+      warn(`${files} came with it; ${this.#filesHint}`);
     }
   }
 

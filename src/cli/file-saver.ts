@@ -13,6 +13,7 @@ import {
   openSync,
   readdirSync,
   unlink,
+  unlinkSync,
   write,
 } from "node:fs";
 import { promisify } from "node:util";
@@ -55,6 +56,8 @@ export class FileSaver implements Disposable {
   readonly #directoryFd: number;
   readonly #limits: FileLimits;
   #number: number;
+  /** Name of the file that is being copied. */
+  #unfinished: string | undefined;
 
   /**
    * Opens the directory, and makes it where it is missing. Numbers go on from those that are there.
@@ -91,20 +94,25 @@ export class FileSaver implements Disposable {
     }
   }
 
-  /** Closes the directory. */
+  /** Closes the directory. A file that is not copied to its end by then is not left behind. */
   [Symbol.dispose](): void {
+    if (this.#unfinished !== undefined) unlinkSync(this.#pathOf(this.#unfinished));
+    this.#unfinished = undefined;
     closeSync(this.#directoryFd);
   }
 
   async #copy(file: ReceivedFd, index: number): Promise<SaveOutcome> {
     const name = `${String(this.#number).padStart(NUMBER_DIGITS, "0")}-${index}`;
     const target = await this.#create(name);
+    this.#unfinished = name;
     try {
       const savedBytes = await copyPieces(file, target, this.#limits);
+      this.#unfinished = undefined;
       return { saved: name, savedBytes };
     } catch (error) {
       // Whoever finds a file here may take it for a whole one.
-      await unlinkAsync(this.#pathOf(name));
+      if (this.#unfinished !== undefined) await unlinkAsync(this.#pathOf(name));
+      this.#unfinished = undefined;
       throw error;
     } finally {
       await closeAsync(target);

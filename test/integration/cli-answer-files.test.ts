@@ -1,7 +1,7 @@
 /** Files that come with answers: `seqbus call --save-fds`, and what `seqbus serve` does with files. */
 
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "bun:test";
-import { readdirSync, readFileSync, readlinkSync } from "node:fs";
+import { constants, existsSync, openSync, readdirSync, readFileSync, readlinkSync } from "node:fs";
 import { join } from "node:path";
 import { type Bus, connect, Memory, type Message, reply } from "../../src/client/index.ts";
 import { closeFd } from "../../src/ffi/owned-fd.ts";
@@ -141,6 +141,30 @@ describe("seqbus call --save-fds", () => {
     expect(savedText("000001-0") === LONG_TEXT).toBe(true);
   });
 
+  test("ends where nobody reads the parts, which never end", async () => {
+    await using _ = await bus.serve("call.endless", async function* () {
+      for (;;) yield replyWith("part", "file");
+    });
+    const prefix = ["sh", "-c", 'exec "$@" | head -1', "sh"];
+    const words = ["call", "call.endless", "x", "--stream", "--save-fds", saved];
+    expect((await broker.run(words, { prefix })).stdout).toBe("part\n");
+    expect(savedText("000001-0")).toBe("file");
+  });
+
+  test("leaves no part of a file behind where it is interrupted", async () => {
+    const path = directory.file("fifo");
+    Bun.spawnSync(["mkfifo", path]);
+    const fd = openSync(path, "r+");
+    await using _ = await bus.serve("call.silent", () => reply("answer", { fds: [fd] }));
+    const words = ["call", "call.silent", "x", "--save-fds", saved];
+    await using call = new CliProcess(words, { env: broker.env });
+    await eventually(() => existsSync(join(saved, "000001-0")), "the file is being copied");
+    call.signal("SIGINT");
+    expect(await call.result()).toMatchObject({ exitCode: 130 });
+    expect(readdirSync(saved)).toEqual([]);
+    closeFd(fd);
+  });
+
   test("says where the policy withholds them, and ends with 1", async () => {
     const rule = 'allow = ["serve", "call", "send-fds"]\ntopics = [">"]\nany = true\n';
     await using strict = await CliBroker.start(`[[rule]]\n${rule}`);
@@ -150,7 +174,7 @@ describe("seqbus call --save-fds", () => {
     expect(result).toEqual({
       exitCode: 1,
       stdout: "answer\n",
-      stderr: "seqbus: The answer came without its files: files withheld by the policy\n",
+      stderr: "seqbus: It came without its files: files withheld by the policy\n",
     });
   });
 
@@ -210,10 +234,24 @@ describe("seqbus serve", () => {
     expect(await textsOf(await bus.call("serve.odd"))).toEqual(["odd\n"]);
   });
 
-  test("opens a FIFO that nobody writes to", async () => {
-    await using _ = await startServe("serve.fifo", "mkfifo pipe; echo pipe > $SEQBUS_ANSWER_FILES");
-    using answer = await bus.call("serve.fifo");
-    expect(answer.fds.at(0)?.kind).toBe("pipe");
+  test.each([
+    ["a FIFO, which would seem empty", "mkfifo pipe; echo pipe"],
+    ["a device", "echo /dev/null"],
+  ])("refuses %s, and does not wait for it", async (_what, print) => {
+    await using _ = await startServe("serve.other", `{ ${print}; } > $SEQBUS_ANSWER_FILES`);
+    expect(await rejectionOf(bus.call("serve.other"))).toMatchObject({
+      code: "EINVAL",
+      message: "Cannot open file 0 of the answer: EINVAL",
+    });
+  });
+
+  test("hands files on as open(2) opens them, without O_NONBLOCK", async () => {
+    directory.write("plain", "text");
+    await using _ = await startServe("serve.plain", "echo plain > $SEQBUS_ANSWER_FILES");
+    using answer = await bus.call("serve.plain");
+    const file = answer.fds.at(0);
+    const flags = /^flags:\s+(\d+)$/m.exec(readFileSync(`/proc/self/fdinfo/${file?.fd}`, "utf8"));
+    expect(Number.parseInt(flags?.[1] ?? "", 8) & constants.O_NONBLOCK).toBe(0);
   });
 
   test("fails with the errno where a file cannot be opened, and tells the path here alone", async () => {

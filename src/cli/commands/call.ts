@@ -12,6 +12,8 @@ import { parsePositive } from "../number-option.ts";
 import { stdout } from "../output.ts";
 import { openSaver, type SaveOptions } from "../saved-files.ts";
 
+const FILES_HINT = "--output json says what they are, --save-fds keeps them";
+
 /** Options of the command, as commander has them. */
 export interface CallCommandOptions extends InputOptions, SaveOptions {
   readonly socket?: string;
@@ -48,7 +50,7 @@ export async function runCall(
     idempotent,
     ...(timeoutMs === undefined ? {} : { timeoutMs }),
   };
-  const printer = new AnswerPrinter(formatOf(options), saver);
+  const printer = new AnswerPrinter(formatOf(options), FILES_HINT, saver);
   const work = printAnswers(bus, { topic, data: input.data, choices }, printer, options);
   const endings: Promise<unknown>[] = [settledBefore(stop, work)];
   // Files are saved whoever reads the rest.
@@ -72,7 +74,11 @@ async function printAnswers(
 ): Promise<void> {
   try {
     if (stream !== true) return await printer.print(await bus.call(topic, data, choices));
-    for await (const part of bus.callStream(topic, data, choices)) await printer.print(part);
+    for await (const part of bus.callStream(topic, data, choices)) {
+      await printer.print(part);
+      // Parts may come without end; the files of those that came are saved.
+      if (stdout.isClosed) break;
+    }
   } catch (error) {
     // What the signal was aborted with is no error of the call.
     if (choices.signal?.aborted !== true) throw error;

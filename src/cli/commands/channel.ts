@@ -10,6 +10,8 @@ import { EXIT } from "../exit-codes.ts";
 import { interruptedExitCode, settledBefore, watchSignals } from "../interruption.ts";
 import { stdout, warn } from "../output.ts";
 
+const FILES_HINT = "--json says what they are";
+
 /** Options of the command, as commander has them. */
 export interface ChannelCommandOptions {
   readonly socket?: string;
@@ -41,7 +43,7 @@ async function talk(topic: string, options: ChannelCommandOptions): Promise<void
   const sending = sendLines(channel, keep === true);
   // Where sending fails the channel has ended, and says why below.
   sending.catch(() => {});
-  const printer = new AnswerPrinter(json === true ? "json" : "human");
+  const printer = new AnswerPrinter(json === true ? "json" : "human", FILES_HINT);
   for await (const message of channel) await printer.print(message);
   const error = await channel.closed();
   if (error !== undefined) throw error;
