@@ -330,4 +330,4 @@ export const OPERATING_ERRORS = [
   ServiceError,
   SyscallError,
   TimeoutError,
-];
+] as const;

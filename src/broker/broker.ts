@@ -12,6 +12,7 @@ import { Accepting } from "./arrivals/accepting.ts";
 import { ComingsAndGoings } from "./arrivals/comings-and-goings.ts";
 import { Listener } from "./arrivals/listener.ts";
 import { ThreadFds, type ThreadStarter } from "./closing/thread-fds.ts";
+import { NEVER } from "./deadlines.ts";
 import type { BrokerEventListener } from "./events.ts";
 import { FDS_PER_CONNECTION, FDS_RESERVED } from "./fds/limits.ts";
 import { SpareFds } from "./fds/spare-fds.ts";
@@ -231,7 +232,7 @@ export class Broker implements ReactorHandler, AdministrationHost {
     if (this.#sessions.shutdown.isDrained()) return 0;
     if (!this.#sessions.isSettled) return 0;
     const deadline = this.#nextDeadline();
-    if (deadline === Number.POSITIVE_INFINITY) return IDLE_WAIT_MS;
+    if (deadline === NEVER) return IDLE_WAIT_MS;
     const remaining = Math.ceil(deadline - this.#now());
     // An integer also to the engine, which calls C the slow way with a double.
     return Math.max(0, Math.min(IDLE_WAIT_MS, remaining)) | 0;

@@ -9,7 +9,7 @@
  * IDLE_WAIT_MS, and the broker keeps its own deadlines.
  */
 
-import { cpus } from "node:os";
+import { availableParallelism, cpus } from "node:os";
 import { EPOLLIN } from "../ffi/constants.ts";
 import type { Epoll } from "../ffi/epoll.ts";
 import { RUNTIME_YIELD_INTERVAL_MS, SHORT_WAIT_MS } from "./limits.ts";
@@ -37,7 +37,7 @@ export class Reactor {
   readonly #handler: ReactorHandler;
   readonly #now: () => number;
   /** The machine's cores, not those that the broker may use: where it has one, its clients have others. */
-  readonly #shortWaits = new ShortWaits(cpus().length);
+  readonly #shortWaits = new ShortWaits(countCores());
   #isStopped = false;
   #mayBeAnswered = false;
   #isRuntimeReady = false;
@@ -115,6 +115,15 @@ export class Reactor {
     if (count === 0) count = this.#epoll.wait(sleepMs);
     this.#shortWaits.note(this.#now() - startedAt);
     return count;
+  }
+}
+
+/** Of the machine; those that the broker may use where /proc does not tell. */
+function countCores(): number {
+  try {
+    return Math.max(cpus().length, availableParallelism());
+  } catch {
+    return availableParallelism();
   }
 }
 

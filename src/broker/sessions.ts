@@ -22,6 +22,7 @@ import {
 } from "./broker-parts.ts";
 import type { FdCloser } from "./closing/fd-closer.ts";
 import type { Connection, OpenTopic } from "./connection.ts";
+import { NEVER } from "./deadlines.ts";
 import {
   type Cause,
   doesNotRead,
@@ -264,7 +265,7 @@ export class Sessions implements PartsHost {
 
   #helloDeadline(): number {
     const oldest = this.#parts.table.oldestAwaitingHello();
-    return oldest === undefined ? Number.POSITIVE_INFINITY : oldest.acceptedAt + HELLO_TIMEOUT_MS;
+    return oldest === undefined ? NEVER : oldest.acceptedAt + HELLO_TIMEOUT_MS;
   }
 
   /** Closes every connection. */

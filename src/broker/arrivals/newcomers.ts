@@ -6,6 +6,7 @@
  * Counting and waiting; who is let in, and how somebody is turned away, is accepting.ts's. Pure.
  */
 
+import { NEVER } from "../deadlines.ts";
 import {
   NEWCOMERS_AT_ONCE,
   NEWCOMERS_KNOWN_MAX,
@@ -81,7 +82,7 @@ export class Newcomers {
 
   /** When shift() gives something; Infinity where nobody waits. */
   deadline(): number {
-    let earliest = Number.POSITIVE_INFINITY;
+    let earliest = NEVER;
     // Asked each turn; even an iterator over nothing would have to be made.
     if (this.#queue.size === 0) return earliest;
     for (const visitor of this.#queue) earliest = Math.min(earliest, onTimeAt(visitor));

@@ -7,6 +7,7 @@
 import { assert } from "../../assert.ts";
 import { closesAtOnce } from "../../ffi/fd-hazard.ts";
 import { closeFd } from "../../ffi/owned-fd.ts";
+import { NEVER } from "../deadlines.ts";
 import type { BrokerEventListener } from "../events.ts";
 import type { ClosingLane } from "./closing-thread.ts";
 import {
@@ -160,7 +161,7 @@ export class FdCloser {
 
   /** When settle() is to be called again; Infinity where there is nothing to wait for. */
   deadline(): number {
-    let deadline = Number.POSITIVE_INFINITY;
+    let deadline = NEVER;
     for (const { account, isReported } of this.#lanes) {
       if (account === undefined || isReported) continue;
       deadline = Math.min(deadline, account.movedAt + CLOSE_STUCK_MS);
@@ -169,7 +170,7 @@ export class FdCloser {
       if (isFull) deadline = Math.min(deadline, this.#parts.now() + CLOSING_LOOK_MS);
     }
     // Where all lanes hang, the next turn is early enough.
-    const mayFindLane = deadline !== Number.POSITIVE_INFINITY || this.#hasPlaceForLane();
+    const mayFindLane = deadline !== NEVER || this.#hasPlaceForLane();
     if (this.#waiting === 0 || !mayFindLane) return deadline;
     const lookAt = this.#parts.now() + CLOSING_LOOK_MS;
     return Math.min(deadline, this.isStarved ? Math.max(lookAt, this.#nextLaneAt) : lookAt);

@@ -3,10 +3,12 @@
  * gets a while to leave. Closing the sockets comes after that, and is sessions.ts's.
  */
 
+import { assert } from "../../assert.ts";
 import { goodbyeBody } from "../../protocol/control-messages.ts";
 import { OPCODE } from "../../protocol/opcodes.ts";
 import { STATUS } from "../../protocol/status-codes.ts";
 import type { Connection } from "../connection.ts";
+import { NEVER } from "../deadlines.ts";
 import type { Reading } from "../reading/reading.ts";
 import type { UserTurns } from "../reading/user-turns.ts";
 import type { Replay } from "../retained/replay.ts";
@@ -35,7 +37,7 @@ export interface ShutdownParts {
 export class Shutdown {
   readonly #parts: ShutdownParts;
   #hasBegun = false;
-  #endsAt = Number.POSITIVE_INFINITY;
+  #endsAt = NEVER;
 
   constructor(parts: ShutdownParts) {
     this.#parts = parts;
@@ -53,6 +55,7 @@ export class Shutdown {
   /** Says goodbye to everybody and reads no more. To be called once. */
   begin(): void {
     const { table, reading, turns, replay, watch, flusher, send, evict, now } = this.#parts;
+    assert(!this.#hasBegun, "a broker is shut down once");
     this.#hasBegun = true;
     this.#endsAt = now() + SHUTDOWN_DRAIN_MS;
     const message = "The broker is shutting down";

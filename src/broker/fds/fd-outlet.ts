@@ -17,6 +17,7 @@ import {
   RECORD_TOO_LARGE,
 } from "../../ffi/syscall-result.ts";
 import { LANE_RECORD_BYTES } from "../../protocol/limits.ts";
+import { NEVER } from "../deadlines.ts";
 import { type FdLoss, KERNEL_REFUSED, LANE_GONE } from "../sending/frame-marks.ts";
 import type { QueuedPacket } from "../sending/packet-pool.ts";
 import type { WaitingPackets } from "../sending/waiting-packets.ts";
@@ -99,7 +100,7 @@ export class FdOutlet {
 
   /** When the oldest of them was sent; Infinity for none. */
   get oldestAt(): number {
-    return this.#untaken?.oldestAt ?? Number.POSITIVE_INFINITY;
+    return this.#untaken?.oldestAt ?? NEVER;
   }
 
   /** From now on fds go out on this socket, borrowed; docs/protocol.md section 7. */

@@ -6,6 +6,7 @@
 
 import type { Connection } from "../connection.ts";
 import type { ConnectionTable } from "../connection-table.ts";
+import { NEVER } from "../deadlines.ts";
 import type { BrokerEventListener } from "../events.ts";
 import type { LimitFigures } from "../quotas/excess.ts";
 import type { Flusher } from "../sending/flusher.ts";
@@ -47,7 +48,7 @@ export class FdSweep {
     const { inFlight, lingering } = this.#parts;
     if (inFlight.isIdle && lingering.size === 0) {
       this.#nextAt = 0;
-      return Number.POSITIVE_INFINITY;
+      return NEVER;
     }
     if (this.#nextAt === 0) this.#nextAt = inFlight.tick() + FD_SWEEP_INTERVAL_MS;
     return this.#nextAt;
@@ -55,7 +56,7 @@ export class FdSweep {
 
   /** Sweeps, if it is time. */
   runIfDue(): void {
-    if (this.deadline() === Number.POSITIVE_INFINITY) return;
+    if (this.deadline() === NEVER) return;
     const { inFlight, lingering, table } = this.#parts;
     const now = inFlight.tick();
     if (now < this.#nextAt) return;

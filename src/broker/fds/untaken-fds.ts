@@ -4,6 +4,7 @@
  */
 
 import { assert } from "../../assert.ts";
+import { NEVER } from "../deadlines.ts";
 import { type FdPayer, NOBODY_PAYS } from "./fd-bundle.ts";
 
 /** Entries that were settled are cut off once there are so many; the others then move to the front. */
@@ -25,7 +26,7 @@ export class UntakenFds {
 
   /** When the oldest were sent; Infinity where there are none. */
   get oldestAt(): number {
-    return this.#times[this.#head] ?? Number.POSITIVE_INFINITY;
+    return this.#times[this.#head] ?? NEVER;
   }
 
   /**

@@ -6,6 +6,7 @@
  */
 
 import type { Connection } from "../connection.ts";
+import { NEVER } from "../deadlines.ts";
 import type { Route } from "../routing/route.ts";
 import { HELD_TOLD_MS, STALL_LOOK_MS } from "./limits.ts";
 import type { PacketRest } from "./packet-rests.ts";
@@ -142,7 +143,7 @@ export class HeldPublishers {
 
   /** When holders() is to be asked next; Infinity where nobody is held. */
   get lookDue(): number {
-    return this.#holders.size === 0 ? Number.POSITIVE_INFINITY : this.#lookedAt + STALL_LOOK_MS;
+    return this.#holders.size === 0 ? NEVER : this.#lookedAt + STALL_LOOK_MS;
   }
 
   /** Those that hold others back. The caller flushes each, and asks stalledMs() of it. */

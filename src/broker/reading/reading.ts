@@ -67,6 +67,8 @@ export class Reading {
   #holdup: Holdup | undefined;
   /** The fds of that packet. */
   #keptFds: KeptFds | undefined;
+  /** Packets of this connection and turn since the clock was looked at. */
+  #packetsUnlooked = 0;
 
   constructor(parts: ReadingParts) {
     this.#parts = parts;
@@ -168,6 +170,7 @@ export class Reading {
     connection.sendsMany = false;
     let haveFds = false;
     let goesOn = true;
+    this.#packetsUnlooked = 0;
     for (let packets = 0; goesOn && packets < packetsMax; packets += 1) {
       if (source.ahead === 0 && turnBytes >= BYTES_PER_TURN) return;
       const bytes = this.#next(connection, areMany ? packetsMax - packets : 1);
@@ -179,13 +182,13 @@ export class Reading {
       const isSmall = packets > 0 && bytes <= AHEAD_OF_BYTES_MAX;
       haveFds ||= packet.receivedFdCount > 0;
       areMany = isSmall || packet.receivedFdCount > 0;
-      // Fds of the first packet of a turn are out of the way before the next come, if they are too many.
+      // Too many fds of one packet are then closed before those of the next come.
       connection.sendsMany = isSmall && !haveFds;
       // The first message leaves at once; a second one means that there are many.
       inFlight.follow = packets > 0;
       if (verifiesPackets && !this.#isOwn(connection, packet)) return;
       if (!this.#handle(connection, packet, bytes)) return;
-      goesOn = this.#goesOn(packets, bytes);
+      goesOn = this.#goesOn(bytes);
     }
   }
 
@@ -197,12 +200,14 @@ export class Reading {
     return false;
   }
 
-  /** Looks at the clock behind a large packet, and behind each so many small ones. */
-  #goesOn(packets: number, bytes: number): boolean {
+  /** Looks at the clock behind a large packet, and behind so many small ones, once none is ahead. */
+  #goesOn(bytes: number): boolean {
     const { source, host } = this.#parts;
+    this.#packetsUnlooked += 1;
     if (source.ahead > 0) return true;
-    const isLook = bytes > AHEAD_OF_BYTES_MAX || (packets + 1) % PACKETS_PER_LOOK === 0;
-    return !isLook || host.hasShareLeft();
+    if (bytes <= AHEAD_OF_BYTES_MAX && this.#packetsUnlooked < PACKETS_PER_LOOK) return true;
+    this.#packetsUnlooked = 0;
+    return host.hasShareLeft();
   }
 
   /** The next one that is ahead; else receives, unless too many files of the user are to be closed. */

@@ -24,6 +24,7 @@ import { STATUS } from "../../protocol/status-codes.ts";
 import { refusalOfName } from "../../protocol/topics.ts";
 import type { Area, CarryOut, ClientFrame } from "../area.ts";
 import { type Connection, type OpenTopic, openTopicOf } from "../connection.ts";
+import { NEVER } from "../deadlines.ts";
 import type { BrokerEventListener } from "../events.ts";
 import type { FdIntake } from "../fds/fd-intake.ts";
 import { bodyBytesOf, isTooLarge, tellTooLarge } from "../reading/message-limit.ts";
@@ -118,7 +119,7 @@ export class RetainedArea implements Area {
       origin: this.#originOf(connection),
       frame: kept,
       bundle: frame.bundle === undefined ? undefined : shareFds(frame.bundle),
-      deadline: keptMs === 0 ? Number.POSITIVE_INFINITY : now() + keptMs,
+      deadline: keptMs === 0 ? NEVER : now() + keptMs,
       account: connection.quota,
       size,
     });

@@ -8,6 +8,7 @@
  */
 
 import { assert } from "../../assert.ts";
+import { NEVER } from "../deadlines.ts";
 import { type ConnectionQuota, RESOURCE } from "../quotas/quota.ts";
 import { limitOfAllFor, MODEST } from "../quotas/reserve.ts";
 import type { TopicTable } from "../routing/topic-table.ts";
@@ -51,7 +52,7 @@ export class RetainedTable {
 
   /** When expire() has something to do; Infinity for never. */
   get nextDeadline(): number {
-    return this.#deadlines.first()?.deadline ?? Number.POSITIVE_INFINITY;
+    return this.#deadlines.first()?.deadline ?? NEVER;
   }
 
   /** Counts an event that must be told from what was kept before and after it. */
@@ -98,7 +99,7 @@ export class RetainedTable {
     const charge = this.#charges.charge(account, size);
     const value: RetainedValue = { ...fields, keptAt: this.countEvent(), charge, heapIndex: -1 };
     this.#byName.set(name, value);
-    if (value.deadline !== Number.POSITIVE_INFINITY) this.#deadlines.add(value);
+    if (value.deadline !== NEVER) this.#deadlines.add(value);
   }
 
   /** Lets go of the last value of a topic. @returns whether there was one */

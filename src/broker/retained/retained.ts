@@ -3,6 +3,7 @@
  * drives; it does nothing of its own accord.
  */
 
+import { NEVER } from "../deadlines.ts";
 import type { FdIntake } from "../fds/fd-intake.ts";
 import type { Router } from "../routing/router.ts";
 import { EXPIRY_MS_PER_TURN, REPLAY_MS_PER_TURN } from "../turn-limits.ts";
@@ -54,7 +55,7 @@ export class Retained {
    */
   work(timer: (milliseconds: number) => () => boolean): void {
     const { now } = this.#parts;
-    if (this.nextDeadline !== Number.POSITIVE_INFINITY) {
+    if (this.nextDeadline !== NEVER) {
       this.#table.expire(now(), timer(EXPIRY_MS_PER_TURN));
     }
     if (!this.replay.isIdle) this.replay.run(timer(REPLAY_MS_PER_TURN));

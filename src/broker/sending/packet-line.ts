@@ -1,5 +1,6 @@
 /** Packets in the order in which they leave. A queue that shifts without moving all the others. */
 
+import { NEVER } from "../deadlines.ts";
 import type { QueuedPacket } from "./packet-pool.ts";
 
 /** Packets that left are cut off once there are so many. */
@@ -36,7 +37,7 @@ export class PacketLine {
       const packet = this.#packets[index];
       if (packet?.bundle !== undefined) return packet.queuedAt;
     }
-    return Number.POSITIVE_INFINITY;
+    return NEVER;
   }
 
   push(packet: QueuedPacket): void {

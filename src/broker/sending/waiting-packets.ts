@@ -5,6 +5,7 @@
 
 import { copyPinned, type PinnedBuffer } from "../../ffi/pinned-buffer.ts";
 import { FRAME_KIND_WORD, paddedBytes } from "../../protocol/frame.ts";
+import { NEVER } from "../deadlines.ts";
 import { type FdLoss, isMessage, markFdsLost, NOT_TAKEN, needsFds } from "./frame-marks.ts";
 import { type LaterLossListener, LossTally } from "./loss-tally.ts";
 import { PacketLine } from "./packet-line.ts";
@@ -74,7 +75,7 @@ export class WaitingPackets {
 
   /** When the first packet with fds came to wait; Infinity where there is none. */
   oldestFdsAt(): number {
-    return this.fds === 0 ? Number.POSITIVE_INFINITY : this.#packets.oldestFdsAt();
+    return this.fds === 0 ? NEVER : this.#packets.oldestFdsAt();
   }
 
   /** Adds a packet behind all others. What it holds already counts from now on. */
