@@ -131,7 +131,11 @@ export function ratioOf(
 
 /** @returns undefined also where there were too few rounds for a p99 */
 function summarizeLatency(runs: readonly Measurement[]): LatencyResult | undefined {
-  const of = (figure: Figure) => spreadOf(runs.flatMap((run) => figure(run) ?? []));
+  // Of all runs or none: the slow ones have fewer rounds, and would be left out.
+  const of = (figure: Figure) => {
+    const values = runs.flatMap((run) => figure(run) ?? []);
+    return spreadOf(values.length === runs.length ? values : []);
+  };
   const [p50Us, p99Us, p999Us] = [
     of((run) => run.p50Us),
     of((run) => run.p99Us),
