@@ -46,6 +46,9 @@ export const SHORT_WAITS_BEFORE_WATCH = 4;
 export const FAILED_WATCH_WAITS = 8;
 export const FAILED_WATCH_WAITS_MAX = 1_024;
 
+/** Waits in a row that were as short as expected, behind which one failure does not count. Guess. */
+export const WATCHES_PER_FAILURE = 8;
+
 /** Milliseconds that the reactor may sleep in the kernel when idle. */
 export const IDLE_WAIT_MS = 1_000;
 

@@ -5,7 +5,8 @@
  *
  * Staying awake in vain costs the time that it takes, and where everybody is on one core it keeps the
  * answer away: so after each failure more short waits must be seen before it is tried again, and where
- * the machine has one core alone it is never tried. Pure.
+ * the machine has one core alone it is never tried. One failure among many successes changes nothing:
+ * whoever answers is late now and then, and to sleep would make the rounds behind it slower as well. Pure.
  */
 
 import {
@@ -13,6 +14,7 @@ import {
   FAILED_WATCH_WAITS_MAX,
   SHORT_WAIT_MS,
   SHORT_WAITS_BEFORE_WATCH,
+  WATCHES_PER_FAILURE,
 } from "./limits.ts";
 
 /** Milliseconds below which nobody waited: there was something to do already. */
@@ -24,6 +26,8 @@ export class ShortWaits {
   #seen = 0;
   /** How far below 0 the next failure takes it. */
   #penalty = FAILED_WATCH_WAITS;
+  /** Waits in a row that were as short as expected. */
+  #successes = 0;
   readonly #hasCoreToSpare: boolean;
 
   /** @param cores of the machine, those included that this process may not run on */
@@ -44,11 +48,22 @@ export class ShortWaits {
     if (waitedMs < NO_WAIT_MS) return;
     const wasWatched = this.areLikely;
     if (waitedMs <= SHORT_WAIT_MS) {
-      if (wasWatched) this.#penalty = FAILED_WATCH_WAITS;
+      if (wasWatched) this.#noteSuccess();
       else this.#seen += 1;
-    } else if (wasWatched) {
-      this.#seen = -this.#penalty;
-      this.#penalty = Math.min(2 * this.#penalty, FAILED_WATCH_WAITS_MAX);
-    } else this.#seen = Math.min(this.#seen, 0);
+    } else if (wasWatched) this.#noteFailure();
+    else this.#seen = Math.min(this.#seen, 0);
+  }
+
+  #noteSuccess(): void {
+    this.#penalty = FAILED_WATCH_WAITS;
+    this.#successes += 1;
+  }
+
+  #noteFailure(): void {
+    const isOneOfMany = this.#successes >= WATCHES_PER_FAILURE;
+    this.#successes = 0;
+    if (isOneOfMany) return;
+    this.#seen = -this.#penalty;
+    this.#penalty = Math.min(2 * this.#penalty, FAILED_WATCH_WAITS_MAX);
   }
 }

@@ -4,6 +4,7 @@ import {
   FAILED_WATCH_WAITS_MAX,
   SHORT_WAIT_MS,
   SHORT_WAITS_BEFORE_WATCH,
+  WATCHES_PER_FAILURE,
 } from "../../../src/broker/limits.ts";
 import { ShortWaits } from "../../../src/broker/short-waits.ts";
 
@@ -63,6 +64,18 @@ describe("ShortWaits", () => {
     }
     waits.note(LONG);
     expect(watchAgain(waits)).toBe(FAILED_WATCH_WAITS_MAX + SHORT_WAITS_BEFORE_WATCH);
+  });
+
+  test("goes on staying awake behind one failure among many successes, and not behind two", () => {
+    const waits = new ShortWaits(CORES);
+    watchAgain(waits);
+    for (let round = 0; round < 3; round += 1) {
+      for (let count = 0; count < WATCHES_PER_FAILURE; count += 1) waits.note(SHORT);
+      waits.note(LONG);
+      expect(watchAgain(waits)).toBe(0);
+    }
+    waits.note(LONG);
+    expect(watchAgain(waits)).toBe(FAILED_WATCH_WAITS + SHORT_WAITS_BEFORE_WATCH);
   });
 
   test("forgets earlier failures once it stayed awake with success", () => {
