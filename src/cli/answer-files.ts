@@ -4,7 +4,7 @@
  * pipe: nobody has to read it meanwhile, and what the command leaves running cannot hold it open.
  */
 
-import { closeSync, constants, fstatSync, open, openSync, readSync } from "node:fs";
+import { closeSync, constants, fstatSync, open, readSync } from "node:fs";
 import { promisify } from "node:util";
 import { tooLarge } from "../client/fd-reader.ts";
 import { LimitError, ServiceError } from "../errors.ts";
@@ -26,7 +26,7 @@ const LIST_BYTES_MAX = MESSAGE_FDS_MAX * PATH_BYTES_MAX;
 /** Nobody is waited for who might write to a FIFO: serve has others to answer meanwhile. */
 const LOOK = constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOCTTY;
 
-const openAsync = promisify<Buffer, number, number>(open);
+const openAsync = promisify<Buffer | string, number, number>(open);
 
 /** Paths that a command writes. Works with `using`. */
 export class PathList implements Disposable {
@@ -98,7 +98,7 @@ async function openFile(path: Buffer, what: string, topic: string): Promise<numb
     // What open(2) says of the first, and has no words for in the second.
     if (path.length === 0) throw unopened("ENOENT", what, topic);
     if (path.includes(0)) throw unopened("EINVAL", what, topic);
-    return reopen(await openAsync(path, LOOK), what, topic);
+    return await reopen(await openAsync(path, LOOK), what, topic);
   } catch (error) {
     if (!isOperatingError(error)) throw error;
     const { code } = error;
@@ -108,11 +108,11 @@ async function openFile(path: Buffer, what: string, topic: string): Promise<numb
 }
 
 /** The same file without O_NONBLOCK, which whoever gets it would have as well. @param fd handed over */
-function reopen(fd: number, what: string, topic: string): number {
+async function reopen(fd: number, what: string, topic: string): Promise<number> {
   try {
     const status = fstatSync(fd);
     if (!status.isFile() && !status.isDirectory()) throw unopened("EINVAL", what, topic);
-    return openSync(`/proc/self/fd/${fd}`, constants.O_RDONLY);
+    return await openAsync(`/proc/self/fd/${fd}`, constants.O_RDONLY);
   } finally {
     closeSync(fd);
   }

@@ -12,8 +12,8 @@ import {
   open,
   openSync,
   readdirSync,
+  rmSync,
   unlink,
-  unlinkSync,
   write,
 } from "node:fs";
 import { promisify } from "node:util";
@@ -96,7 +96,7 @@ export class FileSaver implements Disposable {
 
   /** Closes the directory. A file that is not copied to its end by then is not left behind. */
   [Symbol.dispose](): void {
-    if (this.#unfinished !== undefined) unlinkSync(this.#pathOf(this.#unfinished));
+    if (this.#unfinished !== undefined) rmSync(this.#pathOf(this.#unfinished), { force: true });
     this.#unfinished = undefined;
     closeSync(this.#directoryFd);
   }
